@@ -1,0 +1,86 @@
+/**
+ * The narrow waist between modules and databases.
+ *
+ * One shape of table: partition key + clustering key -> value. It is a key range in LevelDB and a
+ * `PRIMARY KEY ((host, partition), clustering)` in Cassandra alike, so there are no counts, joins, secondary indexes or
+ * transactions across partitions: who needs another order writes a second table.
+ */
+
+/** A part of a key. Numbers are finite and order numerically; strings order by code point. Numbers sort before strings. */
+export type KeyPart = string | number
+/** A tuple of key parts, compared part by part; a shorter key sorts before its extensions. */
+export type Key = readonly KeyPart[]
+
+/** Limits of a scan or a clear within one partition, on the clustering key. A bound that is a prefix covers its extensions. */
+export interface Range {
+  gt?: Key
+  gte?: Key
+  lt?: Key
+  lte?: Key
+  reverse?: boolean
+  /** Rows at most; default unlimited. */
+  limit?: number
+}
+
+export interface Row<V> {
+  ck: Key
+  value: V
+}
+
+export type Op<V> = { type: 'put'; ck: Key; value: V } | { type: 'del'; ck: Key }
+
+/**
+ * How values lie in the store. `version` is kept with each value; `migrate` turns an older one into today's when it is
+ * read (and is called only then). `json` takes anything JSON can hold; `bytes` takes a Buffer as it is.
+ */
+export interface TableSpec<V> {
+  /** snake_case, unique within its host. */
+  name: string
+  codec?: 'json' | 'bytes'
+  version?: number
+  migrate?: (value: unknown, version: number) => V
+  /**
+   * Keys are never written twice (ids): a row that is deleted before it reached the disk need not be written at all.
+   */
+  unique?: boolean
+}
+
+/**
+ * Promises of writes resolve when the write is durable (synced) and reject with a {@link StoreError} when it failed; then
+ * nothing of that call was kept. A read sees every write that was called before it, awaited or not.
+ */
+export interface Table<V> {
+  get(pk: Key, ck?: Key): Promise<V | undefined>
+  put(pk: Key, ck: Key, value: V): Promise<void>
+  /** True if the row was absent and is now written. Atomic among callers of this store. */
+  putIfAbsent(pk: Key, ck: Key, value: V): Promise<boolean>
+  del(pk: Key, ck?: Key): Promise<void>
+  /** Rows of one partition in key order, as one array: use `limit` for what may be long. */
+  scan(pk: Key, range?: Range): Promise<Row<V>[]>
+  /** All or nothing, within one partition. */
+  batch(pk: Key, ops: readonly Op<V>[]): Promise<void>
+  clear(pk: Key, range?: Range): Promise<void>
+  /** Partition keys in order, for administration only: reads every partition once. */
+  partitions(after?: Key, limit?: number): Promise<Key[]>
+}
+
+export interface Store {
+  /** A table of one host. Asking twice for the same name gives the same rows. */
+  table<V>(host: string, spec: TableSpec<V>): Table<V>
+  /** Every row of every table of one consistent moment, as opaque chunks, in order. */
+  dump(): AsyncIterable<Uint8Array>
+  /** Fills an empty store from chunks made by {@link Store.dump} (of any driver). */
+  load(chunks: AsyncIterable<Uint8Array>): Promise<void>
+  /** Waits for pending writes, then closes. */
+  close(): Promise<void>
+}
+
+/** A read or write that the database refused. `retry` says whether the same call may succeed later (a full disk). */
+export class StoreError extends Error {
+  readonly retry: boolean
+  constructor(message: string, options: { cause?: unknown; retry?: boolean } = {}) {
+    super(message, { cause: options.cause })
+    this.name = 'StoreError'
+    this.retry = options.retry ?? true
+  }
+}
