@@ -1,0 +1,258 @@
+/**
+ * The server's own options, in ejabberd's skeleton and words. `modules` and `host_config` are not in these records: what
+ * may stand there depends on the modules (see load.ts).
+ */
+import { type Options, opt } from './schema.ts'
+
+const ADDRESS = /^[0-9a-fA-F.:]{2,45}$/
+const NETWORK = /^[0-9a-fA-F.:]{2,45}(\/\d{1,3})?$/
+const USER = /^[^\s@/]{1,1023}@[^\s@/]{1,1023}$/
+
+/** One entry of `listen`. */
+export const listenOptions = {
+  port: opt.required(opt.port(undefined, 'TCP port; 0 takes any free one.')),
+  ip: opt.text('::', 'Address to listen on. `::` is every address, IPv4 too; `127.0.0.1` is this machine only.', {
+    pattern: ADDRESS,
+    words: 'an IP address',
+  }),
+  module: opt.oneOf(['c2s'], 'c2s', 'What is spoken there: `c2s` is XMPP with clients over TCP.'),
+  tls: opt.bool(false, 'Direct TLS: encrypted from the first byte, ALPN `xmpp-client` (XEP-0368). Usual on port 5223.'),
+  starttls: opt.bool(true, 'Offer STARTTLS. Means nothing where `tls` is true.'),
+  starttls_required: opt.bool(true, 'Refuse to go on without STARTTLS. Means nothing where `tls` is true.'),
+  use_proxy_protocol: opt.bool(
+    false,
+    'Expect a PROXY header (v1 or v2) first, from which the client address is taken. Only for ports that nobody but the proxy can reach.',
+  ),
+  max_stanza_size: opt.size('256 KiB', 'Largest stanza from a client; announced by XEP-0478.', { min: 10_000 }),
+  max_depth: opt.int(64, 'Deepest nesting of elements in a stanza.', { min: 8, max: 1000 }),
+  max_attributes: opt.int(64, 'Most attributes of one element.', { min: 8, max: 10_000 }),
+  pre_auth_timeout: opt.duration('30s', 'Time from connecting to being logged in; then the connection is closed.', {
+    min: 1000,
+    max: 3_600_000,
+  }),
+  pre_auth_bytes: opt.size('64 KiB', 'Bytes a client may send before it is logged in.', { min: 10_000 }),
+  max_connections_per_ip: opt.int(200, 'Connections from one address at a time; of IPv6, from one /64.', {
+    min: 1,
+    infinity: true,
+  }),
+  keepalive_interval: opt.duration('5m', 'A silent connection gets a space this often, so that routers keep it open.', {
+    min: 1000,
+    infinity: true,
+  }),
+  shaper: opt.shaper('normal', 'How fast one client may send.'),
+  access: opt.access('all', 'Who may log in here.'),
+}
+
+/** One kind of `shaper`: token buckets. A client that is faster is read more slowly; nothing is dropped. */
+export const shaperOptions = {
+  rate: opt.size('infinity', 'Bytes a second.', { min: 100, infinity: true }),
+  burst_size: opt.size('1 MiB', 'Bytes at once, after a pause.', { min: 100, infinity: true }),
+  stanza_rate: opt.int('infinity', 'Stanzas a second.', { min: 1, infinity: true }),
+  stanza_burst: opt.int(1000, 'Stanzas at once, after a pause.', { min: 1, infinity: true }),
+}
+
+export const aclOptions = {
+  user: opt.list(opt.text(undefined, '', { pattern: USER, words: 'user@host' }), [], 'Accounts, as user@host.'),
+  server: opt.list(opt.domain(), [], 'Every account of these domains.'),
+  ip: opt.list(
+    opt.text(undefined, '', { pattern: NETWORK, words: 'an address or network such as 10.0.0.0/8' }),
+    [],
+    'Addresses or networks that the client connects from.',
+  ),
+}
+
+export const accessRuleOptions = {
+  allow: opt.acl(undefined, 'Yes, to whom this acl matches.'),
+  deny: opt.acl(undefined, 'No, to whom this acl matches.'),
+}
+
+const CERTIFICATE = {
+  cert: opt.required(opt.path(undefined, 'PEM file: the certificate, then its chain.')),
+  key: opt.path(undefined, 'PEM file of the private key; left out, it is in `cert`.'),
+}
+
+const AUTH = {
+  mechanisms: opt.list(
+    opt.oneOf(['SCRAM-SHA-512', 'SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN'], undefined),
+    ['SCRAM-SHA-512', 'SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN'],
+    'SASL mechanisms to offer, strongest first. The -PLUS variants come with them over TLS.',
+    { minItems: 1 },
+  ),
+  scram_iterations: opt.int(10_000, 'PBKDF2 rounds for passwords set from now on.', { min: 4096, max: 10_000_000 }),
+  plain_without_tls: opt.bool(
+    false,
+    'Take passwords in the clear on unencrypted connections. For tests on one machine only.',
+  ),
+  max_failures_per_ip: opt.int(50, 'Failed logins from one address within `failure_window`; then it has to wait.', {
+    min: 1,
+    infinity: true,
+  }),
+  max_failures_per_account: opt.int(
+    20,
+    'Failed logins to one account from one address within `failure_window`; then that address has to wait.',
+    { min: 1, infinity: true },
+  ),
+  failure_window: opt.duration('10m', 'How long a failed login counts.', { min: 1000, max: 86_400_000 }),
+}
+
+const addresses = (role: string) =>
+  opt.list(opt.text(undefined, '', { maxLength: 1024, words: 'an address as a URI' }), [], `For ${role}.`)
+
+/** Options that may differ from host to host: at the top level for all, in `host_config` for one. */
+export const hostOptions = {
+  certfiles: opt.list(
+    opt.object(CERTIFICATE, '', { short: 'cert' }),
+    [],
+    'TLS certificates; which serves which host follows from the names in them. Read again when the files change. With none, the server makes a self-signed one.',
+    {
+      example: [
+        {
+          cert: '/etc/letsencrypt/live/example.org/fullchain.pem',
+          key: '/etc/letsencrypt/live/example.org/privkey.pem',
+        },
+      ],
+    },
+  ),
+  auth: opt.object(AUTH, 'Logging in.'),
+  resource_conflict: opt.oneOf(
+    ['closeold', 'closenew', 'acceptnew', 'setresource'],
+    'closeold',
+    'When a client binds a resource that is in use: `closeold` and `acceptnew` end the old session, `closenew` refuses the new one, `setresource` gives it another name.',
+  ),
+  max_user_sessions: opt.int(10, 'Sessions of one account at a time; one more ends the oldest.', {
+    min: 1,
+    infinity: true,
+  }),
+  resume_timeout: opt.duration('5m', 'How long a session whose connection broke may be resumed (XEP-0198).', {
+    max: 86_400_000,
+  }),
+  max_ack_queue: opt.int(
+    5000,
+    'Stanzas a session keeps in memory until the client has acknowledged them. At the limit no more are sent; messages wait in the store.',
+    { min: 10, max: 1_000_000 },
+  ),
+  ack_timeout: opt.duration('1m', 'A connection that does not answer an acknowledgement request for so long is dead.', {
+    min: 1000,
+    infinity: true,
+  }),
+  contact_addresses: opt.object(
+    {
+      admin: addresses('administrative matters'),
+      abuse: addresses('reports of abuse'),
+      feedback: addresses('customer feedback'),
+      sales: addresses('sales'),
+      security: addresses('security issues'),
+      status: addresses('news of the state of the service'),
+      support: addresses('customer support'),
+    },
+    'Where to reach the people behind the service, as URIs, told to clients (XEP-0157).',
+    { example: { abuse: ['mailto:abuse@example.org', 'xmpp:abuse@example.org'] } },
+  ),
+  acl: opt.map(
+    opt.object(aclOptions),
+    'Names for groups of users, for `access_rules`. Who matches any line of one, is in it. Built in: `all`, `none`, `local` (accounts of this server), `loopback` (clients on this machine).',
+    { example: { admin: { user: ['admin@localhost'] }, office: { ip: ['10.0.0.0/8'] } } },
+  ),
+  access_rules: opt.map(
+    opt.list(opt.object(accessRuleOptions)),
+    'Names for decisions: the first line whose acl matches decides, and if none does the answer is no. Built in: `all`, `none`, `local`.',
+    { example: { staff: [{ deny: 'none' }, { allow: 'loopback' }] } },
+  ),
+}
+
+/** Options of the whole server. */
+export const serverOptions = {
+  hosts: opt.list(opt.domain(), ['localhost'], 'The domains served here.', { minItems: 1 }),
+  data: opt.path('./data', 'Folder of the store and of the hermodctl socket. Created if absent.'),
+  ctl_socket: opt.path(undefined, 'Unix socket of hermodctl; left out, `hermodctl.sock` in the data folder.'),
+  loglevel: opt.oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', 'What is logged.'),
+  log_format: opt.oneOf(
+    ['auto', 'pretty', 'json'],
+    'auto',
+    '`pretty` is for people, `json` for programs; `auto` is pretty on a terminal and json elsewhere.',
+  ),
+  listen: opt.list(opt.object(listenOptions), [{ port: 5222 }, { port: 5223, tls: true }], 'The ports to listen on.'),
+  shaper: opt.map(
+    opt.object(shaperOptions),
+    'Names for speeds. Built in: `normal` (1 MiB a second, 1000 stanzas a second, several seconds’ worth at once) and `none` (no limit).',
+    { example: { slow: { rate: '10 KiB', burst_size: '100 KiB', stanza_rate: 20 } } },
+  ),
+  tls_min_version: opt.oneOf(['TLSv1.2', 'TLSv1.3'], 'TLSv1.2', 'Oldest version of TLS taken.'),
+  tls_ciphers: opt.text(undefined, 'Ciphers of TLS 1.2, in OpenSSL’s notation; left out, those of Node.', {
+    example: 'ECDHE+AESGCM:ECDHE+CHACHA20',
+  }),
+  storage: opt.object(
+    {
+      driver: opt.oneOf(
+        ['level', 'memory'],
+        'level',
+        'Where data lies: `level` in the data folder, `memory` nowhere (for tests: a restart forgets everything).',
+      ),
+      commit_delay: opt.duration(
+        '5ms',
+        'How long a write may wait for others to be synced to the disk with it. What is acknowledged is always on the disk.',
+        { max: 1000 },
+      ),
+      cache_size: opt.size('16 MiB', 'Memory for blocks read from the store.', { min: 65_536 }),
+      write_buffer_size: opt.size('16 MiB', 'Memory for writes before they are sorted into tables.', { min: 65_536 }),
+    },
+    'The store.',
+  ),
+  drain: opt.object(
+    {
+      timeout: opt.duration(
+        '10s',
+        'How long a stop waits for clients to close their streams and for the last writes.',
+        {
+          max: 3_600_000,
+        },
+      ),
+      see_other_host: opt.text(
+        undefined,
+        'Host, or host:port, that clients are sent to by `hermodctl drain`; left out, they are told `system-shutdown`.',
+        { pattern: /^[^\s<>"']{1,255}$/, words: 'host or host:port', example: 'xmpp2.example.org:5222' },
+      ),
+    },
+    'Leaving: on SIGTERM, `hermodctl stop` and `hermodctl drain`.',
+  ),
+}
+
+export type ListenConfig = Options<typeof listenOptions>
+export type ShaperConfig = Options<typeof shaperOptions>
+export type AclConfig = Options<typeof aclOptions>
+export type AccessLine = Options<typeof accessRuleOptions>
+
+/** Options of the modules of a host, by module name; a module that is not in it does not run. */
+export interface ModuleConfigs {
+  readonly [name: string]: { readonly [option: string]: unknown }
+}
+
+/** What one host goes by: the top level with its `host_config` laid over it. */
+export interface HostConfig extends Options<typeof hostOptions> {
+  readonly host: string
+  readonly modules: ModuleConfigs
+}
+
+/** The configuration, checked and completed. */
+export interface Config extends Options<typeof serverOptions> {
+  /** For each of `hosts`, in that order. */
+  readonly perHost: ReadonlyMap<string, HostConfig>
+}
+
+/** Shapers that need no declaring; a declared one of the same name takes its place. */
+export const BUILTIN_SHAPERS: { readonly [name: string]: ShaperConfig } = {
+  none: {
+    rate: Number.POSITIVE_INFINITY,
+    burst_size: Number.POSITIVE_INFINITY,
+    stanza_rate: Number.POSITIVE_INFINITY,
+    stanza_burst: Number.POSITIVE_INFINITY,
+  },
+  normal: { rate: 1_048_576, burst_size: 8_388_608, stanza_rate: 1000, stanza_burst: 5000 },
+}
+
+/** The configuration of one of `config.hosts`; throws a RangeError for any other domain. */
+export function resolveHost(config: Config, host: string): HostConfig {
+  const found = config.perHost.get(host)
+  if (!found) throw new RangeError(`${host} is not one of the hosts`)
+  return found
+}

@@ -1,0 +1,35 @@
+import type { Jid } from '../xmpp/jid.ts'
+import type { Host } from './host.ts'
+import type { MessageQueue } from './queue.ts'
+import { type Session, Slots } from './session.ts'
+
+/**
+ * A local account in memory: its sessions, its queue, and what modules keep with it. It is loaded before the first stanza
+ * for it is handled and stays while it has sessions or messages in flight; beyond that, the host keeps the recently used.
+ */
+export class Account {
+  readonly host: Host
+  readonly user: string
+  readonly jid: Jid
+  readonly queue: MessageQueue
+  readonly sessions = new Map<string, Session>()
+  readonly slots = new Slots()
+
+  constructor(host: Host, jid: Jid, queue: MessageQueue) {
+    this.host = host
+    this.user = jid.local
+    this.jid = jid
+    this.queue = queue
+  }
+
+  /** Sessions that have sent initial presence, of any priority. */
+  available(): Session[] {
+    const list: Session[] = []
+    for (const session of this.sessions.values()) if (session.presence !== undefined) list.push(session)
+    return list
+  }
+
+  get idle(): boolean {
+    return this.sessions.size === 0 && this.queue.idle
+  }
+}

@@ -1,0 +1,88 @@
+import type { Options, OptionShape } from '../config/schema.ts'
+import type { Commands } from './commands.ts'
+import type { Host } from './host.ts'
+import type { Logger } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import type { ModuleContext, ModuleDefinition } from './module.ts'
+
+/** What the server lends to every module. */
+export interface Surroundings {
+  commands: Commands
+  metrics: Metrics
+  log: Logger
+  uptime: () => number
+}
+
+/** A module that runs on a host. */
+export interface RunningModule {
+  readonly definition: ModuleDefinition
+  readonly options: unknown
+  stop(): Promise<void>
+}
+
+/** Starts a module on a host. What it has registered is undone when it stops, and at once if its start fails. */
+export async function startModule(
+  definition: ModuleDefinition,
+  options: unknown,
+  host: Host,
+  around: Surroundings,
+): Promise<RunningModule> {
+  const undo: (() => unknown)[] = []
+  const stop = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step()
+  }
+  try {
+    await definition.start(createContext(definition.name, options as Options<OptionShape>, host, around, undo))
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { definition, options, stop }
+}
+
+function createContext(
+  name: string,
+  options: Options<OptionShape>,
+  host: Host,
+  around: Surroundings,
+  undo: (() => unknown)[],
+): ModuleContext {
+  const log = around.log.child({ module: name, host: host.name })
+  return {
+    host,
+    options,
+    log,
+    uptime: around.uptime,
+    now: host.now,
+    table: spec => host.store.table(host.name, spec),
+    hook: (hook, handler, settings) => undo.push(host.hooks.add(name, hook, handler, settings)),
+    iq: (scope, type, ns, payload, handler) => undo.push(host.iq.add(name, scope, type, ns, payload, handler)),
+    nonza: (ns, element, handler) => undo.push(host.nonzas.add(ns, element, handler)),
+    feature: (ns, ...scopes) => {
+      for (const scope of scopes.length === 0 ? (['server'] as const) : scopes) undo.push(host.disco.addFeature(scope, ns))
+    },
+    identity: (identity, scope = 'server') => undo.push(host.disco.addIdentity(scope, identity)),
+    streamFeature: make => undo.push(host.disco.addStreamFeature(make)),
+    command: command => undo.push(around.commands.add(name, command)),
+    provide: (service, implementation) => undo.push(host.services.provide(name, service, implementation)),
+    use: service => host.services.use(service),
+    route: stanza => void host.router.route(stanza),
+    request: (to, type, payload, timeout) => host.request(to, type, payload, timeout),
+    account: user => host.account(user),
+    counter: (metric, help) => around.metrics.counter(metric, help),
+    every: (ms, fn) => {
+      const timer = setInterval(() => {
+        const failed = (error: unknown) => log.error({ err: error }, 'a periodic task failed')
+        try {
+          const done = fn()
+          if (done instanceof Promise) done.catch(failed)
+        } catch (error) {
+          failed(error)
+        }
+      }, ms)
+      timer.unref()
+      undo.push(() => clearInterval(timer))
+    },
+    onStop: fn => undo.push(fn),
+  }
+}

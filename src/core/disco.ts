@@ -1,0 +1,51 @@
+import type { Element } from '../xml/index.ts'
+import type { IqScope } from './iq.ts'
+import type { Identity } from './module.ts'
+
+/** What the host and its accounts say of themselves (XEP-0030), gathered from the modules. */
+export class DiscoRegistry {
+  readonly #features: Record<IqScope, Map<string, number>> = { server: new Map(), account: new Map() }
+  readonly #identities: Record<IqScope, Identity[]> = { server: [], account: [] }
+  readonly #streamFeatures = new Set<() => Element>()
+  /** Rises with every change: who caches what follows from this, compares. */
+  version = 0
+
+  addFeature(scope: IqScope, ns: string): () => void {
+    const map = this.#features[scope]
+    map.set(ns, (map.get(ns) ?? 0) + 1)
+    this.version++
+    return () => {
+      const count = map.get(ns)! - 1
+      if (count > 0) map.set(ns, count)
+      else map.delete(ns)
+      this.version++
+    }
+  }
+
+  addIdentity(scope: IqScope, identity: Identity): () => void {
+    const list = this.#identities[scope]
+    list.push(identity)
+    this.version++
+    return () => {
+      list.splice(list.indexOf(identity), 1)
+      this.version++
+    }
+  }
+
+  addStreamFeature(make: () => Element): () => void {
+    this.#streamFeatures.add(make)
+    return () => this.#streamFeatures.delete(make)
+  }
+
+  features(scope: IqScope): string[] {
+    return [...this.#features[scope].keys()].sort()
+  }
+
+  identities(scope: IqScope): readonly Identity[] {
+    return this.#identities[scope]
+  }
+
+  streamFeatures(): Element[] {
+    return [...this.#streamFeatures].map(make => make())
+  }
+}

@@ -1,0 +1,128 @@
+import type { Logger } from './log.ts'
+
+/** Returned by a handler to end the chain: what comes after is not asked. */
+export const STOP: unique symbol = Symbol('stop')
+
+/** Bands of order within a hook; lower runs first, ties by registration. */
+export const FIRST = 10
+export const FILTER = 30
+export const NORMAL = 50
+export const STORE = 70
+export const OBSERVE = 90
+
+/**
+ * The hooks and the event each one carries; an event's mutable fields are its fold.
+ * Declared where they are run (core) or by the module that runs them, by declaration merging.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: extended by declaration merging
+export interface HookMap {}
+
+export type HookName = keyof HookMap & string
+export type Handler<E> = (event: E) => void | typeof STOP | Promise<void | typeof STOP>
+
+export interface HookOptions {
+  /** Default {@link NORMAL}. */
+  order?: number
+  /** A handler that guards (blocking, limits): if it throws, the chain stops as if it had answered STOP. */
+  failClosed?: boolean
+}
+
+interface Entry {
+  order: number
+  seq: number
+  owner: string
+  failClosed: boolean
+  handler: Handler<unknown>
+}
+
+/** One host's hooks. Running one costs no promise unless a handler returns one. */
+export class Hooks {
+  readonly #chains = new Map<string, readonly Entry[]>()
+  readonly #log: Logger
+  #seq = 0
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  /** Adds a handler in the name of `owner` (a module); the returned function takes it away again. */
+  add<N extends HookName>(owner: string, name: N, handler: Handler<HookMap[N]>, options: HookOptions = {}): () => void {
+    const entry: Entry = {
+      order: options.order ?? NORMAL,
+      seq: this.#seq++,
+      owner,
+      failClosed: options.failClosed ?? false,
+      handler: handler as Handler<unknown>,
+    }
+    const chain = [...(this.#chains.get(name) ?? []), entry].sort((a, b) => a.order - b.order || a.seq - b.seq)
+    this.#chains.set(name, chain)
+    return () => {
+      const left = (this.#chains.get(name) ?? []).filter(e => e !== entry)
+      if (left.length > 0) this.#chains.set(name, left)
+      else this.#chains.delete(name)
+    }
+  }
+
+  has(name: HookName): boolean {
+    return this.#chains.has(name)
+  }
+
+  /** Runs a chain. The answer is STOP if a handler stopped it; a promise only if a handler returned one. */
+  run<N extends HookName>(name: N, event: HookMap[N]): undefined | typeof STOP | Promise<undefined | typeof STOP> {
+    const chain = this.#chains.get(name)
+    return chain === undefined ? undefined : this.#from(name, chain, 0, event)
+  }
+
+  /** Runs a chain whose handlers must answer at once (delivery to a session): a promise is an error of the handler. */
+  runSync<N extends HookName>(name: N, event: HookMap[N]): undefined | typeof STOP {
+    const answer = this.run(name, event)
+    if (answer instanceof Promise) {
+      answer.catch(() => {})
+      this.#log.error({ hook: name }, 'a handler of a synchronous hook returned a promise; its answer is lost')
+      return undefined
+    }
+    return answer
+  }
+
+  /** Each hook with its handlers in the order in which they run. */
+  list(): { hook: string; order: number; owner: string }[] {
+    return [...this.#chains.keys()].sort().flatMap(hook =>
+      this.#chains.get(hook)!.map(({ order, owner }) => ({ hook, order, owner })),
+    )
+  }
+
+  #from(
+    name: string,
+    chain: readonly Entry[],
+    start: number,
+    event: unknown,
+  ): undefined | typeof STOP | Promise<undefined | typeof STOP> {
+    for (let i = start; i < chain.length; i++) {
+      const entry = chain[i]!
+      let answer: void | typeof STOP | Promise<void | typeof STOP>
+      try {
+        answer = entry.handler(event)
+      } catch (error) {
+        answer = this.#failed(name, entry, error)
+      }
+      if (answer === undefined) continue
+      if (answer === STOP) return STOP
+      return answer
+        .catch((error: unknown) => this.#failed(name, entry, error))
+        .then(later => (later === STOP ? STOP : this.#from(name, chain, i + 1, event)))
+    }
+    return undefined
+  }
+
+  /** An error meant for the sender passes on; anything else is the handler's fault and is logged. */
+  #failed(hook: string, entry: Entry, error: unknown): undefined | typeof STOP {
+    if (isVerdict(error)) throw error
+    this.#log.error({ err: error, hook, module: entry.owner }, 'a hook handler failed')
+    return entry.failClosed ? STOP : undefined
+  }
+}
+
+/** StanzaError and StreamError are answers to the sender, not failures of the handler. */
+function isVerdict(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'StanzaError' || error.name === 'StreamError')
+}

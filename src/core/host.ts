@@ -1,0 +1,301 @@
+import type { Store } from '../storage/store.ts'
+import type { IdGenerator } from '../util/ids.ts'
+import { type Element, NS, elementNs, parseElement, xml } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import { Jid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { Account } from './account.ts'
+import { DiscoRegistry } from './disco.ts'
+import { Hooks } from './hooks.ts'
+import { IqRequests, type IqScope, IqTable } from './iq.ts'
+import type { Logger } from './log.ts'
+import { Nonzas } from './nonzas.ts'
+import { type Entry, MessageQueue, QueueStore } from './queue.ts'
+import type { Router, Source } from './router.ts'
+import { Services } from './services.ts'
+import type { Session } from './session.ts'
+import { DELIVERY, deliverMessage, deliverPresence, deliverToResource } from './sessions.ts'
+import { SenderWindow } from './window.ts'
+
+declare module './hooks.ts' {
+  interface HookMap {
+    /** An account comes into memory: modules load what they need at hand for it. */
+    account_load: { account: Account }
+    /** An account leaves memory. */
+    account_unload: { account: Account }
+    /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
+    presence_in: { account: Account; stanza: Stanza }
+    /** A message or presence for the host itself. */
+    host_packet: { stanza: Stanza }
+    register_user: { user: Jid }
+    /** An account is being removed: modules delete what they keep of it. */
+    remove_user: { user: Jid }
+  }
+}
+
+/** Who has an account here; the rest of it (passwords, mechanisms) is the business of `auth`. */
+export interface Users {
+  exists(user: string): boolean | Promise<boolean>
+  /** False if the name is taken. */
+  create(user: string, password: string): Promise<boolean>
+  setPassword(user: string, password: string): Promise<boolean>
+  verify(user: string, password: string): Promise<boolean>
+  remove(user: string): Promise<boolean>
+  disable(user: string, reason?: string): Promise<boolean>
+  enable(user: string): Promise<boolean>
+  isDisabled(user: string): boolean | Promise<boolean>
+  list(after?: string, limit?: number): Promise<string[]>
+}
+
+export interface HostOptions {
+  name: string
+  store: Store
+  users: Users
+  router: Router
+  ids: IdGenerator
+  log: Logger
+  /** Accounts kept in memory though nobody uses them now. */
+  idleAccounts?: number
+  /** Ms until a message is written again whose write failed while it was in flight. */
+  retryWrites?: number
+  now?: () => number
+}
+
+/** Types of presence that ask something of the account rather than tell its sessions (RFC 6121 3, 4.3). */
+const ASKING = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed', 'probe'])
+
+/** A virtual host: its accounts, and what modules have added to it. */
+export class Host {
+  readonly name: string
+  readonly jid: Jid
+  readonly hooks: Hooks
+  readonly iq = new IqTable()
+  readonly requests = new IqRequests()
+  readonly services = new Services()
+  readonly nonzas = new Nonzas()
+  readonly disco = new DiscoRegistry()
+  readonly users: Users
+  readonly store: Store
+  readonly router: Router
+  readonly ids: IdGenerator
+  readonly log: Logger
+  readonly now: () => number
+  readonly #queues: QueueStore
+  readonly #accounts = new Map<string, Account>()
+  readonly #loading = new Map<string, Promise<Account | undefined>>()
+  readonly #window: SenderWindow
+  readonly #idleAccounts: number
+  readonly #retryWrites: number
+
+  constructor(options: HostOptions) {
+    this.name = options.name
+    this.jid = Jid.of('', options.name)
+    this.users = options.users
+    this.store = options.store
+    this.router = options.router
+    this.ids = options.ids
+    this.log = options.log
+    this.now = options.now ?? Date.now
+    this.#idleAccounts = options.idleAccounts ?? 20_000
+    this.#retryWrites = options.retryWrites ?? 1000
+    this.hooks = new Hooks(options.log)
+    this.#queues = new QueueStore(
+      options.store.table(options.name, { name: 'queue', codec: 'bytes', unique: true }),
+      (queue, entry, error) => this.#writeFailed(queue, entry, error),
+    )
+    this.#window = new SenderWindow(options.store.table(options.name, { name: 'sent_window' }))
+  }
+
+  /** The accounts in memory. */
+  get accounts(): ReadonlyMap<string, Account> {
+    return this.#accounts
+  }
+
+  get window(): SenderWindow {
+    return this.#window
+  }
+
+  /** All sessions of this host. */
+  *sessions(): Generator<Session> {
+    for (const account of this.#accounts.values()) yield* account.sessions.values()
+  }
+
+  /** The account of a localpart, loaded; undefined if there is none. At once if it is in memory. */
+  account(user: string): Account | undefined | Promise<Account | undefined> {
+    const account = this.#accounts.get(user)
+    if (account !== undefined) return account
+    const loading = this.#loading.get(user)
+    if (loading !== undefined) return loading
+    const promise = this.#load(user).finally(() => this.#loading.delete(user))
+    this.#loading.set(user, promise)
+    return promise
+  }
+
+  async #load(user: string): Promise<Account | undefined> {
+    if (!(await this.users.exists(user))) return undefined
+    const [last] = await this.#queues.table.scan([user], { reverse: true, limit: 1 })
+    const lastId = last === undefined ? '' : String(last.ck[0])
+    this.ids.after(lastId)
+    const queue = new MessageQueue(this.#queues, user, lastId)
+    queue.onBounce = entry => this.#bounce(entry)
+    const account = new Account(this, Jid.of(user, this.name), queue)
+    await this.hooks.run('account_load', { account })
+    this.#accounts.set(user, account)
+    if (this.#accounts.size > this.#idleAccounts) this.#unloadIdle()
+    return account
+  }
+
+  /** Makes room: the accounts that were loaded first and have nothing going on leave memory. */
+  #unloadIdle(): void {
+    let excess = this.#accounts.size - Math.floor(this.#idleAccounts * 0.9)
+    for (const account of this.#accounts.values()) {
+      if (excess <= 0) return
+      if (!account.idle) continue
+      this.#unload(account)
+      excess--
+    }
+  }
+
+  #unload(account: Account): void {
+    this.#accounts.delete(account.user)
+    this.hooks.runSync('account_unload', { account })
+  }
+
+  /** Removes an account with everything that is kept of it. Its sessions must have ended. */
+  async removeAccount(user: string): Promise<boolean> {
+    if (!(await this.users.remove(user))) return false
+    await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })
+    await this.#queues.table.clear([user])
+    await this.#window.clear(user)
+    const account = this.#accounts.get(user)
+    if (account !== undefined) this.#unload(account)
+    return true
+  }
+
+  /** Messages that wait for an account, in flight or in the store. */
+  async queued(user: string): Promise<number> {
+    let count = 0
+    let after: string | undefined
+    for (;;) {
+      const rows = await this.#queues.table.scan([user], { limit: 1000, ...(after === undefined ? {} : { gt: [after] }) })
+      count += rows.length
+      if (rows.length < 1000) return count
+      after = String(rows.at(-1)!.ck[0])
+    }
+  }
+
+  /** Hands a stanza to whom it is for on this host. Throws, or rejects, with the StanzaError for its sender. */
+  deliver(stanza: Stanza, source: Source): void | Promise<void> {
+    const to = stanza.to!
+    if (to.local === '') return this.#toHost(stanza, source)
+    const account = this.account(to.local)
+    if (account instanceof Promise) return account.then(loaded => this.#toAccount(loaded, stanza, source))
+    return this.#toAccount(account, stanza, source)
+  }
+
+  #toHost(stanza: Stanza, source: Source): void | Promise<void> {
+    if (stanza.kind !== 'iq') {
+      const { type } = stanza
+      const done = this.hooks.run('host_packet', { stanza })
+      if (done instanceof Promise) return done.then(() => {})
+      if (done === undefined && stanza.kind === 'message' && type !== 'error' && type !== 'headline') {
+        throw new StanzaError('service-unavailable')
+      }
+      return
+    }
+    if (stanza.type === 'result' || stanza.type === 'error') {
+      this.requests.answer(stanza)
+      return
+    }
+    if (stanza.to!.resource !== '') throw new StanzaError('service-unavailable')
+    return this.ask('server', stanza, stanza.payload!, source, undefined)
+  }
+
+  #toAccount(account: Account | undefined, stanza: Stanza, source: Source): void | Promise<void> {
+    const to = stanza.to!
+    if (account === undefined) return this.#toNobody(stanza, source)
+    if (stanza.kind === 'message') return deliverMessage(account, stanza, source.origin)
+    if (stanza.kind === 'presence') {
+      if (ASKING.has(stanza.type)) {
+        const done = this.hooks.run('presence_in', { account, stanza })
+        return done instanceof Promise ? done.then(() => {}) : undefined
+      }
+      if (to.resource === '') deliverPresence(account, stanza)
+      else deliverToResource(account, stanza)
+      return
+    }
+    const asks = stanza.type === 'get' || stanza.type === 'set'
+    if (to.resource === '') {
+      if (asks) return this.ask('account', stanza, stanza.payload!, source, account)
+      this.requests.answer(stanza)
+      return
+    }
+    // Nobody but the account itself and its server may push a roster or a block list to a client (RFC 6121 2.1.6).
+    if (stanza.type === 'set' && isPush(stanza.payload!) && !stanza.from.bare.equals(account.jid)) {
+      throw new StanzaError('service-unavailable')
+    }
+    if (!deliverToResource(account, stanza) && asks) throw new StanzaError('service-unavailable')
+  }
+
+  /** RFC 6121 8.5.1: no such account. The answers are those that a stranger gets from an account that exists. */
+  #toNobody(stanza: Stanza, source: Source): void | Promise<void> {
+    if (stanza.kind === 'presence') return
+    if (stanza.kind === 'message') {
+      if (DELIVERY.bare.no_account![stanza.type] === 'bounce') throw new StanzaError('service-unavailable')
+      return
+    }
+    if (stanza.type !== 'get' && stanza.type !== 'set') return
+    if (stanza.to!.resource !== '') throw new StanzaError('service-unavailable')
+    return this.ask('account', stanza, stanza.payload!, source, undefined)
+  }
+
+  /** Lets the handler of an iq answer it. */
+  ask(
+    scope: IqScope,
+    stanza: Stanza,
+    payload: Element,
+    source: Source,
+    account: Account | undefined,
+  ): void | Promise<void> {
+    const { session } = source
+    const request = {
+      stanza,
+      from: stanza.from,
+      payload,
+      session,
+      account,
+      own: account !== undefined && stanza.from.bare.equals(account.jid),
+    }
+    return this.iq.dispatch(scope, request, this.log, answer => {
+      if (session !== undefined) session.deliver(answer)
+      else void this.router.route(answer)
+    })
+  }
+
+  /** Asks an entity something in the name of the host, or of one of its accounts. Undefined: no answer in time. */
+  request(to: Jid, type: 'get' | 'set', payload: Element, timeout: number, from: Jid = this.jid): Promise<Stanza | undefined> {
+    const id = this.ids.random()
+    return new Promise(resolve => {
+      this.requests.add(id, to, timeout, resolve)
+      void this.router.route(Stanza.make(xml('iq', { type, id }, payload), from, to))
+    })
+  }
+
+  #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {
+    if (entry.done) return
+    this.log.error({ err: error, user: queue.key[0], message: entry.id }, 'a message could not be stored')
+    if (entry.holders.length === 0) return queue.bounce(entry)
+    entry.failed = true
+    setTimeout(() => queue.rewrite(entry), this.#retryWrites).unref()
+  }
+
+  #bounce(entry: Entry): void {
+    const stanza = Stanza.of(parseElement(entry.bytes))
+    void this.router.bounce(stanza, new StanzaError('resource-constraint', 'the server could not store this message'))
+  }
+}
+
+function isPush(payload: Element): boolean {
+  const ns = elementNs(payload)
+  return ns === NS.ROSTER || ns === NS.BLOCKING
+}

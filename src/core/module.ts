@@ -1,0 +1,85 @@
+import type { Options, OptionShape } from '../config/schema.ts'
+import type { Table, TableSpec } from '../storage/store.ts'
+import type { Element } from '../xml/index.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import type { Account } from './account.ts'
+import type { ArgShape, Command } from './commands.ts'
+import type { Handler, HookMap, HookName, HookOptions } from './hooks.ts'
+import type { Host } from './host.ts'
+import type { IqHandler, IqScope } from './iq.ts'
+import type { Logger } from './log.ts'
+import type { ServiceMap, ServiceName } from './services.ts'
+import type { Session } from './session.ts'
+
+export interface Xep {
+  number: number
+  version: string
+  name?: string
+}
+
+export interface ModuleDefinition<S extends OptionShape = OptionShape> {
+  /** `mod_` and ejabberd's word for it. */
+  readonly name: string
+  readonly xep?: Xep | readonly Xep[]
+  /** One sentence for the docs. */
+  readonly summary: string
+  readonly options: S
+  /** Runs only where the configuration names it. Others run on every host unless it says otherwise. */
+  readonly optional?: boolean
+  start(ctx: ModuleContext<S>): void | Promise<void>
+}
+
+/** A module: one file, one declaration. */
+export function defineModule<S extends OptionShape>(definition: ModuleDefinition<S>): ModuleDefinition<S> {
+  return definition
+}
+
+/**
+ * What a module gets of the server: everything it registers here is undone when it stops, in reverse. One context for each
+ * host that the module runs on.
+ */
+export interface ModuleContext<S extends OptionShape = OptionShape> {
+  readonly host: Host
+  readonly options: Options<S>
+  /** Marked with the module's name. */
+  readonly log: Logger
+  /** Ms since the server started. */
+  uptime(): number
+  /** Ms since 1970. */
+  now(): number
+
+  /** A table of this host (see storage/store.ts). */
+  table<V>(spec: TableSpec<V>): Table<V>
+  hook<N extends HookName>(name: N, handler: Handler<HookMap[N]>, options?: HookOptions): void
+  /** Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. */
+  iq(scope: IqScope, type: 'get' | 'set', ns: string, name: string, handler: IqHandler): void
+  /** An element on the stream that is no stanza (CSI's `<active/>`), from a bound session. */
+  nonza(ns: string, name: string, handler: (session: Session, el: Element) => void): void
+  /** Named in the answers to disco#info: of the host, and with `account` of its accounts too. */
+  feature(ns: string, ...scopes: IqScope[]): void
+  identity(identity: Identity, scope?: IqScope): void
+  /** Offered to authenticated streams before they are bound. */
+  streamFeature(make: () => Element): void
+  command<A extends ArgShape>(command: Command<A>): void
+  provide<N extends ServiceName>(name: N, service: ServiceMap[N]): void
+  /** Undefined while no module provides it: ask when you need it, not at start. */
+  use<N extends ServiceName>(name: N): ServiceMap[N] | undefined
+  /** Routes a stanza of the host or one of its accounts. */
+  route(stanza: Stanza): void
+  /** Asks an entity something; undefined if no answer came within `timeout` ms. */
+  request(to: Jid, type: 'get' | 'set', payload: Element, timeout: number): Promise<Stanza | undefined>
+  /** A local account, loaded; undefined if there is none. */
+  account(user: string): Account | undefined | Promise<Account | undefined>
+  counter(name: string, help: string): { value: number }
+  /** Runs `fn` every `ms` until the module stops. */
+  every(ms: number, fn: () => void | Promise<void>): void
+  /** For what a module holds outside the server. */
+  onStop(fn: () => void | Promise<void>): void
+}
+
+export interface Identity {
+  category: string
+  type: string
+  name?: string
+}

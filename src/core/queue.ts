@@ -1,0 +1,259 @@
+import type { Row, Table } from '../storage/store.ts'
+
+/** Rows read from the store at a time while a session catches up. */
+const PAGE = 64
+
+/** Who sent a message and waits for it to be safe before acknowledging it (XEP-0198 `<a h/>`). */
+export interface Origin {
+  /** The entry is durable, delivered, or answered with an error: the sender may be told. Called once. */
+  safe(entry: Entry): void
+}
+
+/** A session that queued messages are delivered to. */
+export interface Holder {
+  /** Delivers an entry; later the session calls {@link MessageQueue.confirm} or {@link MessageQueue.release} for it. */
+  take(entry: Entry, late: boolean): void
+  /** Resolves when the session can take more of its backlog; false when it ended. */
+  room(): Promise<boolean>
+  /** The entry became durable: the session may now ask for an acknowledgement. */
+  committed(entry: Entry): void
+}
+
+/** One message on its way to one account: safe once durable, done once a session of the account acknowledged it. */
+export class Entry {
+  readonly id: string
+  /** As delivered, with its stanza-id. */
+  readonly bytes: Buffer
+  /** The sessions it is in flight to. */
+  readonly holders: Holder[] = []
+  origin: Origin | undefined
+  committed = false
+  done = false
+  /** Its write failed while it was in flight: written again, or bounced when its last session ends. */
+  failed = false
+
+  constructor(id: string, bytes: Buffer, origin: Origin | undefined) {
+    this.id = id
+    this.bytes = bytes
+    this.origin = origin
+  }
+
+  settle(): void {
+    const origin = this.origin
+    if (origin === undefined) return
+    this.origin = undefined
+    origin.safe(this)
+  }
+}
+
+/** The queue table of one host: writes gather, and who waits for them learns in one sweep per commit. */
+export class QueueStore {
+  readonly table: Table<Buffer>
+  readonly #onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void
+  #open: { promise: Promise<void>; items: { queue: MessageQueue; entry: Entry }[] } | undefined
+
+  constructor(table: Table<Buffer>, onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void) {
+    this.table = table
+    this.#onFailed = onFailed
+  }
+
+  write(queue: MessageQueue, entry: Entry): void {
+    const promise = this.table.put(queue.key, [entry.id], entry.bytes)
+    let batch = this.#open
+    if (batch === undefined || batch.promise !== promise) {
+      const opened = { promise, items: [] as { queue: MessageQueue; entry: Entry }[] }
+      batch = opened
+      this.#open = opened
+      promise.then(
+        () => {
+          for (const { queue, entry } of opened.items) queue.onCommitted(entry)
+        },
+        (error: unknown) => {
+          for (const { queue, entry } of opened.items) this.#onFailed(queue, entry, error)
+        },
+      )
+    }
+    batch.items.push({ queue, entry })
+  }
+
+  erase(queue: MessageQueue, entry: Entry): void {
+    // A deletion that fails leaves a row that is delivered once more under the same stanza-id: allowed, not lost.
+    this.table.del(queue.key, [entry.id]).catch(() => {})
+  }
+}
+
+/**
+ * The messages of one account, from their acceptance to the acknowledgement of a session (the promise).
+ *
+ * In memory are the entries that are not yet durable or in flight to a session; all others are in the store, and none of
+ * those has an id above {@link #floor}. So a session that has seen everything up to an id >= floor needs only look at
+ * memory, and a backlog of any length is read in pages.
+ */
+export class MessageQueue {
+  readonly key: readonly [string]
+  readonly #store: QueueStore
+  readonly #entries = new Map<string, Entry>()
+  /** Sessions that get each new message at once. */
+  readonly #live = new Set<Holder>()
+  readonly #catchingUp = new Set<Holder>()
+  #floor: string
+
+  constructor(store: QueueStore, user: string, lastStored: string) {
+    this.#store = store
+    this.key = [user]
+    this.#floor = lastStored
+  }
+
+  /** Nothing in memory depends on this queue: the account may be unloaded. */
+  get idle(): boolean {
+    return this.#entries.size === 0 && this.#live.size === 0 && this.#catchingUp.size === 0
+  }
+
+  /** Messages held in memory. */
+  get size(): number {
+    return this.#entries.size
+  }
+
+  get live(): ReadonlySet<Holder> {
+    return this.#live
+  }
+
+  isCatchingUp(holder: Holder): boolean {
+    return this.#catchingUp.has(holder)
+  }
+
+  /** Accepts a message: from now on it is delivered or its sender gets an error. */
+  push(id: string, bytes: Buffer, origin: Origin | undefined): Entry {
+    const entry = new Entry(id, bytes, origin)
+    this.#entries.set(id, entry)
+    this.#store.write(this, entry)
+    return entry
+  }
+
+  /** Notes that an entry is in flight to a session. */
+  hold(entry: Entry, holder: Holder): void {
+    entry.holders.push(holder)
+  }
+
+  /** A session has acknowledged an entry: it leaves the queue (promise 2). */
+  confirm(entry: Entry, holder: Holder): void {
+    drop(entry.holders, holder)
+    if (entry.done) return
+    this.#finish(entry)
+    entry.settle()
+  }
+
+  /**
+   * A session ended, or gives up entries it had not acknowledged: those that no other session holds go to the sessions
+   * that are there, or wait in the store.
+   */
+  release(holder: Holder, entries: readonly Entry[]): Entry[] {
+    const orphans: Entry[] = []
+    for (const entry of entries) {
+      drop(entry.holders, holder)
+      if (entry.done || entry.holders.length > 0) continue
+      if (entry.failed) this.bounce(entry)
+      else orphans.push(entry)
+    }
+    for (const entry of orphans) {
+      for (const session of this.#live) this.#hand(entry, session, true)
+      if (entry.holders.length === 0) this.#park(entry)
+    }
+    return orphans
+  }
+
+  /** A session becomes available: it gets the backlog in order, then everything new. Resolves when it is live. */
+  async attach(holder: Holder): Promise<void> {
+    if (this.#live.has(holder) || this.#catchingUp.has(holder)) return
+    let cursor = ''
+    if (this.#floor !== '') {
+      this.#catchingUp.add(holder)
+      try {
+        while (this.#floor > cursor) {
+          const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
+          if (!this.#catchingUp.has(holder)) return
+          cursor = rows.length === 0 ? this.#floor : this.#handRows(rows, holder)
+          if (rows.length > 0 && !(await holder.room())) return
+          if (!this.#catchingUp.has(holder)) return
+        }
+      } finally {
+        this.#catchingUp.delete(holder)
+      }
+    }
+    // From here to the end nothing awaits: what is in memory is all there is beyond the cursor.
+    this.#live.add(holder)
+    const waiting = [...this.#entries.values()].filter(e => e.id > cursor)
+    for (const entry of waiting.sort((a, b) => (a.id < b.id ? -1 : 1))) this.#hand(entry, holder, true)
+  }
+
+  /** A session is no longer available; what is in flight to it stays until it is confirmed or released. */
+  detach(holder: Holder): void {
+    this.#live.delete(holder)
+    this.#catchingUp.delete(holder)
+  }
+
+  /** The sender gets an error: the message is truly not going to be delivered. */
+  bounce(entry: Entry): void {
+    if (entry.done) return
+    this.#finish(entry)
+    this.onBounce(entry)
+    entry.settle()
+  }
+
+  /** Set by the host: routes the error for a bounced entry. */
+  onBounce: (entry: Entry) => void = () => {}
+
+  onCommitted(entry: Entry): void {
+    entry.committed = true
+    entry.failed = false
+    if (entry.done) return
+    entry.settle()
+    if (entry.holders.length === 0) this.#park(entry)
+    else for (const holder of entry.holders) holder.committed(entry)
+  }
+
+  /** Writes an entry again whose write failed. */
+  rewrite(entry: Entry): void {
+    if (!entry.done && !entry.committed) this.#store.write(this, entry)
+  }
+
+  #hand(entry: Entry, holder: Holder, late: boolean): void {
+    if (entry.done || entry.holders.includes(holder)) return
+    entry.holders.push(holder)
+    holder.take(entry, late)
+  }
+
+  #handRows(rows: readonly Row<Buffer>[], holder: Holder): string {
+    let last = ''
+    for (const { ck, value } of rows) {
+      last = String(ck[0])
+      let entry = this.#entries.get(last)
+      if (entry === undefined) {
+        entry = new Entry(last, value, undefined)
+        entry.committed = true
+        this.#entries.set(last, entry)
+      }
+      this.#hand(entry, holder, true)
+    }
+    return last
+  }
+
+  /** Out of memory, once it is durable: it waits in the store. */
+  #park(entry: Entry): void {
+    if (!entry.committed) return
+    this.#entries.delete(entry.id)
+    if (entry.id > this.#floor) this.#floor = entry.id
+  }
+
+  #finish(entry: Entry): void {
+    entry.done = true
+    this.#entries.delete(entry.id)
+    this.#store.erase(this, entry)
+  }
+}
+
+function drop(holders: Holder[], holder: Holder): void {
+  const at = holders.indexOf(holder)
+  if (at >= 0) holders.splice(at, 1)
+}
+

@@ -1,0 +1,74 @@
+import type { StreamError } from '../xmpp/errors.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import type { Account } from './account.ts'
+import type { Entry, Holder } from './queue.ts'
+
+/** A key under which a module keeps state of its own on a session or an account: typed, and private to who has the key. */
+export class Slot<T> {
+  readonly name: string
+  declare readonly type: T
+  constructor(name: string) {
+    this.name = name
+  }
+}
+
+/** Values by slot. */
+export class Slots {
+  readonly #values = new Map<Slot<unknown>, unknown>()
+
+  get<T>(slot: Slot<T>): T | undefined {
+    return this.#values.get(slot) as T | undefined
+  }
+
+  set<T>(slot: Slot<T>, value: T): void {
+    this.#values.set(slot, value)
+  }
+
+  delete(slot: Slot<unknown>): void {
+    this.#values.delete(slot)
+  }
+}
+
+/** What a session tells an administrator about its connection. */
+export interface ConnectionInfo {
+  ip: string
+  port: number
+  tls: string | undefined
+  mechanism: string | undefined
+  /** When the session was bound, ms since 1970. */
+  since: number
+}
+
+/**
+ * A bound resource (RFC 6120 7): what the rest of the server knows of a connected client. It lives on through a broken
+ * connection while it can be resumed (XEP-0198).
+ */
+export interface Session extends Holder {
+  readonly jid: Jid
+  readonly account: Account
+  readonly slots: Slots
+  /** The last presence that the client broadcast, while it is available (RFC 6121 4.2, 4.4). */
+  presence: Stanza | undefined
+  /** Of that presence; -128 to 127 (RFC 6121 4.7.2.3). */
+  priority: number
+  /** It asked for the roster (RFC 6121 2.2): it gets pushes. */
+  interested: boolean
+  readonly info: ConnectionInfo
+  /** False while it waits for its client to come back. */
+  readonly connected: boolean
+  readonly resumable: boolean
+  /** Hands over a stanza: it is sent, or kept while the session can be resumed. Never waits. */
+  deliver(stanza: Stanza, entry?: Entry): void
+  /** A nonza or other text straight to the stream, outside stream management; nothing if there is no connection. */
+  sendRaw(xml: string): void
+  /** Ends the session and its stream with an error; it cannot be resumed. */
+  end(error: StreamError): void
+  /** Runs `fn` after `ms` unless the session ends before; the returned function cancels it. */
+  timer(ms: number, fn: () => void): () => void
+}
+
+/** Available with a priority that takes messages for the account (RFC 6121 8.5.2.1.1). */
+export function takesMessages(session: Session): boolean {
+  return session.presence !== undefined && session.priority >= 0
+}
