@@ -1,5 +1,5 @@
 import type { Options, OptionShape } from '../config/schema.ts'
-import type { Commands } from './commands.ts'
+import { type Commands, defineCommand } from './commands.ts'
 import type { Host } from './host.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -63,7 +63,7 @@ function createContext(
     },
     identity: (identity, scope = 'server') => undo.push(host.disco.addIdentity(scope, identity)),
     streamFeature: make => undo.push(host.disco.addStreamFeature(make)),
-    command: command => undo.push(around.commands.add(name, command)),
+    command: command => undo.push(around.commands.add(name, defineCommand(command))),
     provide: (service, implementation) => undo.push(host.services.provide(name, service, implementation)),
     use: service => host.services.use(service),
     route: stanza => void host.router.route(stanza),

@@ -32,7 +32,14 @@ export class Metrics {
 
   /** A gauge that is read when asked for. */
   gauge(name: string, help: string, read: () => number): void {
-    const gauge = new Gauge({ name: `hermod_${name}`, help, registers: [this.registry], collect: () => gauge.set(read()) })
+    new Gauge({
+      name: `hermod_${name}`,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read())
+      },
+    })
   }
 
   histogram(name: string, help: string, buckets: number[]): Histogram {

@@ -5,6 +5,8 @@ const PAGE = 64
 
 /** Who sent a message and waits for it to be safe before acknowledging it (XEP-0198 `<a h/>`). */
 export interface Origin {
+  /** The message was queued; it is not safe yet. */
+  accepted(entry: Entry): void
   /** The entry is durable, delivered, or answered with an error: the sender may be told. Called once. */
   safe(entry: Entry): void
 }
@@ -13,6 +15,8 @@ export interface Origin {
 export interface Holder {
   /** Delivers an entry; later the session calls {@link MessageQueue.confirm} or {@link MessageQueue.release} for it. */
   take(entry: Entry, late: boolean): void
+  /** It has so much unacknowledged that it should get no more for now. */
+  readonly full: boolean
   /** Resolves when the session can take more of its backlog; false when it ended. */
   room(): Promise<boolean>
   /** The entry became durable: the session may now ask for an acknowledgement. */
@@ -95,13 +99,19 @@ export class MessageQueue {
   readonly #entries = new Map<string, Entry>()
   /** Sessions that get each new message at once. */
   readonly #live = new Set<Holder>()
-  readonly #catchingUp = new Set<Holder>()
+  /** Sessions that read their backlog, each with a token of the run that reads it. */
+  readonly #catchingUp = new Map<Holder, symbol>()
   #floor: string
+  /** The newest id, and the one before it. */
+  #newest: string
+  #previous: string
 
   constructor(store: QueueStore, user: string, lastStored: string) {
     this.#store = store
     this.key = [user]
     this.#floor = lastStored
+    this.#newest = lastStored
+    this.#previous = lastStored
   }
 
   /** Nothing in memory depends on this queue: the account may be unloaded. */
@@ -118,21 +128,47 @@ export class MessageQueue {
     return this.#live
   }
 
-  isCatchingUp(holder: Holder): boolean {
-    return this.#catchingUp.has(holder)
-  }
-
   /** Accepts a message: from now on it is delivered or its sender gets an error. */
   push(id: string, bytes: Buffer, origin: Origin | undefined): Entry {
     const entry = new Entry(id, bytes, origin)
     this.#entries.set(id, entry)
+    this.#previous = this.#newest
+    this.#newest = id
     this.#store.write(this, entry)
     return entry
+  }
+
+  /**
+   * Notes that the newest entry is for a session, if it is to be sent at once: not to one that is still catching up, nor
+   * to one that is full, which gets it in its turn.
+   */
+  offer(entry: Entry, holder: Holder): boolean {
+    if (this.#catchingUp.has(holder)) return false
+    if (holder.full) {
+      if (this.#live.delete(holder)) void this.#catchUp(holder, this.#previous)
+      return false
+    }
+    this.hold(entry, holder)
+    return true
   }
 
   /** Notes that an entry is in flight to a session. */
   hold(entry: Entry, holder: Holder): void {
     entry.holders.push(holder)
+  }
+
+  /** A session that was in the middle of things before a restart holds an entry of the store. */
+  async adopt(id: string, holder: Holder): Promise<Entry | undefined> {
+    let entry = this.#entries.get(id)
+    if (entry === undefined) {
+      const bytes = await this.#store.table.get(this.key, [id])
+      if (bytes === undefined) return undefined
+      entry = new Entry(id, bytes, undefined)
+      entry.committed = true
+      this.#entries.set(id, entry)
+    }
+    this.hold(entry, holder)
+    return entry
   }
 
   /** A session has acknowledged an entry: it leaves the queue (promise 2). */
@@ -164,21 +200,24 @@ export class MessageQueue {
 
   /** A session becomes available: it gets the backlog in order, then everything new. Resolves when it is live. */
   async attach(holder: Holder): Promise<void> {
-    if (this.#live.has(holder) || this.#catchingUp.has(holder)) return
-    let cursor = ''
-    if (this.#floor !== '') {
-      this.#catchingUp.add(holder)
-      try {
-        while (this.#floor > cursor) {
-          const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
-          if (!this.#catchingUp.has(holder)) return
-          cursor = rows.length === 0 ? this.#floor : this.#handRows(rows, holder)
-          if (rows.length > 0 && !(await holder.room())) return
-          if (!this.#catchingUp.has(holder)) return
-        }
-      } finally {
-        this.#catchingUp.delete(holder)
+    if (!this.#live.has(holder) && !this.#catchingUp.has(holder)) await this.#catchUp(holder, '')
+  }
+
+  async #catchUp(holder: Holder, cursor: string): Promise<void> {
+    const run = Symbol('catching up')
+    this.#catchingUp.set(holder, run)
+    const current = () => this.#catchingUp.get(holder) === run
+    try {
+      while (this.#floor > cursor || holder.full) {
+        if (holder.full && !(await holder.room())) return
+        const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
+        if (!current()) return
+        if (rows.length > 0) cursor = this.#handRows(rows, holder)
+        else if (this.#floor > cursor) cursor = this.#floor
       }
+      if (!current()) return
+    } finally {
+      if (current()) this.#catchingUp.delete(holder)
     }
     // From here to the end nothing awaits: what is in memory is all there is beyond the cursor.
     this.#live.add(holder)

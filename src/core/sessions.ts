@@ -3,7 +3,7 @@ import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
 import { STOP } from './hooks.ts'
-import type { Entry, Origin } from './queue.ts'
+import type { Origin } from './queue.ts'
 import { type Session, takesMessages } from './session.ts'
 
 declare module './hooks.ts' {
@@ -79,11 +79,10 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
   const { queue, host } = account
   const id = host.ids.ordered()
   const stored = withStanzaId(stanza, account, id)
-  const entry: Entry = queue.push(id, Buffer.from(stored.toString()), origin)
+  const entry = queue.push(id, Buffer.from(stored.toString()), origin)
+  origin?.accepted(entry)
   for (const session of targets) {
-    if (queue.isCatchingUp(session)) continue
-    queue.hold(entry, session)
-    session.deliver(stored, entry)
+    if (queue.offer(entry, session)) session.deliver(stored, entry)
   }
   host.hooks.runSync('message_delivered', { account, stanza: stored, sessions: targets })
 }

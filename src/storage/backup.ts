@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { readDump } from './dump.ts'
@@ -47,12 +46,7 @@ export async function restoreFromFile(store: Store, path: string, onProgress?: P
     const { size } = await file.stat()
     let done = 0
     const pass = async function* (): AsyncIterable<Uint8Array> {
-      for await (const chunk of createReadStream(path, {
-        fd: file.fd,
-        autoClose: false,
-        start: 0,
-        highWaterMark: 1 << 18,
-      })) {
+      for await (const chunk of file.createReadStream({ autoClose: false, start: 0, highWaterMark: 1 << 18 })) {
         done += (chunk as Uint8Array).length
         onProgress?.(done, size * 2)
         yield chunk as Uint8Array

@@ -54,7 +54,7 @@ export class GroupCommit {
 
   put(key: string, value: RawValue): Promise<void> {
     const group = this.#group()
-    if (group.size > this.#options.maxPending) return Promise.reject(busy())
+    if (group.size > this.#options.maxPending) return refuse()
     group.changes.set(key, value)
     group.size += key.length + value.length
     return group.promise
@@ -64,7 +64,7 @@ export class GroupCommit {
   del(key: string, unique: boolean): Promise<void> {
     const group = this.#group()
     if (unique && this.#takeBack(group, key)) return group.promise
-    if (group.size > this.#options.maxPending) return Promise.reject(busy())
+    if (group.size > this.#options.maxPending) return refuse()
     group.changes.set(key, null)
     group.size += key.length
     return group.promise
@@ -73,7 +73,7 @@ export class GroupCommit {
   /** All changes in one group, whatever its size. */
   apply(changes: readonly (readonly [key: string, change: Change])[], unique: boolean): Promise<void> {
     const group = this.#group()
-    if (group.size > this.#options.maxPending) return Promise.reject(busy())
+    if (group.size > this.#options.maxPending) return refuse()
     for (const [key, change] of changes) {
       if (change === null && unique && this.#takeBack(group, key)) continue
       group.changes.set(key, change)
@@ -178,6 +178,8 @@ export class GroupCommit {
   }
 }
 
-function busy(): StoreError {
-  return new StoreError('too many writes wait for the disk', { retry: true })
+function refuse(): Promise<void> {
+  const refused = Promise.reject(new StoreError('too many writes wait for the disk', { retry: true }))
+  refused.catch(() => {})
+  return refused
 }

@@ -1,4 +1,4 @@
-import { open as openFile, rm, statfs } from 'node:fs/promises'
+import { open as openFile, readdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { Level } from 'level'
@@ -48,6 +48,8 @@ const FILLING = '!filling'
 /** After a failed write: the least pause between attempts, and the free bytes that a reopen is certain to do with. */
 const RETRY_MS = 200
 const REOPEN_BYTES = 16 * 1024 * 1024
+const TEXT = { valueEncoding: 'utf8' }
+const BYTES = { valueEncoding: 'buffer' }
 /** Bytes and rows that an iterator fetches at a time. */
 const PAGE_BYTES = 1024 * 1024
 const PAGE_ROWS = 1000
@@ -69,6 +71,8 @@ class LevelEngine implements Engine {
   /** Set after a failed write: what its rows were before. */
   #undo: Map<string, Uint8Array | undefined> | undefined
   #retryAt = 0
+  #recovering: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
   #reads = 0
   #idle: (() => void) | undefined
 
@@ -82,9 +86,15 @@ class LevelEngine implements Engine {
     return this.#paused
   }
 
-  async open(): Promise<void> {
+  async open(createIfMissing = true): Promise<void> {
+    // Before the database is made: it begins to open by itself.
+    await assertWhole(this.#path)
     const { cacheSize = 32 * 1024 * 1024 } = this.#options
-    const db: Database = new Level<string, RawValue>(this.#path, { valueEncoding: 'buffer', cacheSize })
+    const db: Database = new Level<string, RawValue>(this.#path, {
+      valueEncoding: 'buffer',
+      cacheSize,
+      createIfMissing,
+    })
     try {
       await db.open()
     } catch (cause) {
@@ -107,7 +117,7 @@ class LevelEngine implements Engine {
    */
   get(key: string, text: boolean): RawValue | undefined {
     try {
-      return this.#open().getSync(key, text ? { valueEncoding: 'utf8' } : undefined)
+      return this.#open().getSync(key, text ? TEXT : BYTES)
     } catch (cause) {
       throw readError(cause)
     }
@@ -144,7 +154,7 @@ class LevelEngine implements Engine {
     if (this.#undo) await this.#recover()
     try {
       await this.#options.beforeCommit?.()
-      await this.#open().batch(operations(changes), { sync: this.#sync })
+      await commit(this.#open(), changes, this.#sync)
     } catch (cause) {
       this.#fail(changes, cause)
       throw new StoreError('the disk refused a write', { cause, retry: true })
@@ -156,6 +166,8 @@ class LevelEngine implements Engine {
     try {
       await fill()
     } catch (error) {
+      // On a disk that refuses writes the mark stays, and says at the next start what to do.
+      if (this.#undo) throw error
       await this.#open().clear({ gte: ROWS_START, lt: ROWS_END })
       await this.#open().del(FILLING, { sync: true })
       throw error
@@ -165,6 +177,7 @@ class LevelEngine implements Engine {
 
   async close(): Promise<void> {
     this.#closed = true
+    clearTimeout(this.#timer)
     while (this.#paused) await this.#paused
     await this.#db?.close()
     this.#db = undefined
@@ -227,18 +240,26 @@ class LevelEngine implements Engine {
   }
 
   /** Makes the database fit to be written again, or throws. */
-  async #recover(): Promise<void> {
+  #recover(): Promise<void> {
+    this.#recovering ??= this.#tryToRecover().finally(() => (this.#recovering = undefined))
+    return this.#recovering
+  }
+
+  async #tryToRecover(): Promise<void> {
     if (performance.now() < this.#retryAt) throw new StoreError('the disk refused a write just before', { retry: true })
     try {
+      clearTimeout(this.#timer)
       if (this.#db) await assertRoom(this.#path)
       await this.#reopen()
       const changes = [...this.#undo!].filter(([key, value]) => !same(this.#db!.getSync(key), value))
       const undo = new Map(changes.map(([key, value]) => [key, value ?? null]))
-      if (undo.size > 0) await this.#open().batch(operations(undo), { sync: this.#sync })
+      if (undo.size > 0) await commit(this.#open(), undo, this.#sync)
     } catch (cause) {
       throw new StoreError('the disk still refuses writes', { cause, retry: true })
     } finally {
       this.#retryAt = performance.now() + RETRY_MS
+      // Closed, but not open again: reads cannot wait for the next write to try.
+      if (!this.#db && !this.#closed) this.#timer = setTimeout(() => this.#recover().catch(() => {}), 2 * RETRY_MS)
     }
     this.#undo = undefined
     this.#options.log?.warn({}, 'the disk takes writes again')
@@ -251,7 +272,8 @@ class LevelEngine implements Engine {
       if (this.#reads > 0) await new Promise<void>(done => (this.#idle = done))
       await this.#db?.close()
       this.#db = undefined
-      await this.open()
+      // A folder that went away is not to come back empty.
+      await this.open(false)
     } finally {
       this.#idle = undefined
       this.#paused = undefined
@@ -260,14 +282,20 @@ class LevelEngine implements Engine {
   }
 }
 
-function operations(changes: ReadonlyMap<string, Change>) {
-  const list: Parameters<Database['batch']>[0] = []
-  for (const [key, value] of changes) {
-    if (value === null) list.push({ type: 'del', key })
-    else if (typeof value === 'string') list.push({ type: 'put', key, value, valueEncoding: 'utf8' })
-    else list.push({ type: 'put', key, value })
+/** One batch. Chained, because the array form reads each operation's properties by name: 2.5-3.3 µs a put against 1.2-1.5. */
+async function commit(db: Database, changes: ReadonlyMap<string, Change>, sync: boolean): Promise<void> {
+  const batch = db.batch()
+  try {
+    for (const [key, value] of changes) {
+      if (value === null) batch.del(key)
+      else if (typeof value === 'string') batch.put(key, value, TEXT)
+      else batch.put(key, value)
+    }
+  } catch (error) {
+    await batch.close()
+    throw error
   }
-  return list
+  await batch.write({ sync })
 }
 
 function rangeOptions({ low, high, reverse, limit }: Bounds, valueEncoding: 'utf8' | 'buffer') {
@@ -298,6 +326,18 @@ async function all<T>(iterator: Pages<T>, limit: number): Promise<T[]> {
     await iterator.close()
   }
   return found
+}
+
+/** Throws where LevelDB would begin anew beside the data of a database that lost its CURRENT file. */
+async function assertWhole(path: string): Promise<void> {
+  const names: string[] = await readdir(path).catch(() => [])
+  if (names.length === 0 || names.includes('CURRENT')) return
+  if (names.some(name => name.endsWith('.ldb') || name.endsWith('.log'))) {
+    throw new StoreError(
+      `the store in ${path} is damaged (its CURRENT file is missing): move the folder away and restore the last backup`,
+      { retry: false },
+    )
+  }
 }
 
 /** Throws unless the disk has room to reopen a database and lets itself be written. */

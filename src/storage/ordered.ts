@@ -130,7 +130,6 @@ class OrderedStore implements Store {
     if (this.blocked) await this.unblock(low, high)
     const settled = this.commit.settle(low, high)
     if (settled) await settled
-    while (this.engine.paused) await this.engine.paused
   }
 
   /** Says that a key is written now: clears that began before shall leave it. */

@@ -40,7 +40,8 @@ export interface TableSpec<V> {
   version?: number
   migrate?: (value: unknown, version: number) => V
   /**
-   * Keys are never written twice (ids): a row that is deleted before it reached the disk need not be written at all.
+   * Keys are never written twice (ids): a row that is deleted before it reached the disk need not be written at all. Its
+   * put then resolves, or rejects, with the other writes of its moment.
    */
   unique?: boolean
 }
@@ -48,6 +49,9 @@ export interface TableSpec<V> {
 /**
  * Promises of writes resolve when the write is durable (synced) and reject with a {@link StoreError} when it failed; then
  * nothing of that call was kept. A read sees every write that was called before it, awaited or not.
+ *
+ * Keys and values that cannot be stored (a lone surrogate, NaN, a key above 16,384 characters, a value above 16 MiB, what JSON
+ * cannot hold) reject with a TypeError. Values are taken as they are at the call; what is read is the reader's own.
  */
 export interface Table<V> {
   get(pk: Key, ck?: Key): Promise<V | undefined>
@@ -59,6 +63,7 @@ export interface Table<V> {
   scan(pk: Key, range?: Range): Promise<Row<V>[]>
   /** All or nothing, within one partition. */
   batch(pk: Key, ops: readonly Op<V>[]): Promise<void>
+  /** Deletes what was there at the call. When a clear of more than 1000 rows rejects, a part of them may be gone already. */
   clear(pk: Key, range?: Range): Promise<void>
   /** Partition keys in order, for administration only: reads every partition once. */
   partitions(after?: Key, limit?: number): Promise<Key[]>

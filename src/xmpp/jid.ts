@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { toUnicode } from 'tr46'
+import { Lru } from '../util/lru.ts'
 import { resourceString, usernameCaseMapped } from './precis.ts'
 
 /** Bytes of UTF-8 that each part may have (RFC 7622 3.2 to 3.4). */
@@ -8,19 +9,10 @@ const MAX_PART = 1023
 const MAX_TEXT = 3 * MAX_PART + 3
 
 // The one tolerated exception from "no mutable module-level state": a memo of a pure function. It has no effect but speed,
-// and is bounded in slots and in the length of each (strangers feed it). One slot for each hash: a newer address replaces
-// the older, which costs an array store where a linked or two-generation map costs more than parsing anew.
-const MEMO_SLOTS = 8192
+// and is bounded in entries and in the length of each (strangers feed it).
+const MEMO_ENTRIES = 8192
 const MEMO_TEXT = 160
-const memoTexts = new Array<string>(MEMO_SLOTS).fill('')
-const memoJids = new Array<Jid | undefined>(MEMO_SLOTS).fill(undefined)
-
-/** FNV-1a of the UTF-16 units. Not keyed: who makes texts collide makes them be parsed anew, no more. */
-function slotOf(text: string): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
-  return (hash ^ (hash >>> 15)) & (MEMO_SLOTS - 1)
-}
+const memo = new Lru<string, Jid>(MEMO_ENTRIES)
 
 /** A copy: a slice would keep the chunk of the stream alive that it was cut from, for as long as the Jid lives. */
 function detach(text: string): string {
@@ -56,15 +48,12 @@ export class Jid {
 
   /** Parses and prepares; undefined when the text is no address. */
   static parse(text: string): Jid | undefined {
-    if (text.length > MEMO_TEXT) return text.length > MAX_TEXT ? undefined : Jid.read(detach(text))
-    const slot = slotOf(text)
-    if (memoTexts[slot] === text) return memoJids[slot]
+    const known = memo.get(text)
+    if (known !== undefined) return known
+    if (text.length > MAX_TEXT) return undefined
     const own = detach(text)
     const jid = Jid.read(own)
-    if (jid !== undefined) {
-      memoTexts[slot] = own
-      memoJids[slot] = jid
-    }
+    if (jid !== undefined && own.length <= MEMO_TEXT) memo.set(own, jid)
     return jid
   }
 

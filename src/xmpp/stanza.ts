@@ -1,4 +1,4 @@
-import { type Element, clone, firstChild, serialize, xml } from '../xml/index.ts'
+import { clone, type Element, firstChild, serialize, serializeFor, xml } from '../xml/index.ts'
 import { StanzaError } from './errors.ts'
 import { Jid } from './jid.ts'
 
@@ -19,9 +19,6 @@ const TYPES: Record<StanzaKind, ReadonlySet<string>> = {
   iq: new Set(['get', 'set', 'result', 'error']),
 }
 const DEFAULT_TYPE: Record<StanzaKind, string> = { message: 'normal', presence: 'available', iq: '' }
-
-/** Stands where the address of each recipient goes; no address can contain it, and attributes come before content. */
-const PLACEHOLDER = Jid.of('', '\ue000\ue001')
 
 export function isStanzaName(name: string): name is StanzaKind {
   return name === 'message' || name === 'presence' || name === 'iq'
@@ -130,14 +127,9 @@ export class Stanza {
     return this.#text
   }
 
-  /**
-   * The text around the value of `to`, for sending one stanza to many: `head + escaped address + tail`.
-   * RFC 6121 4.2.2 wants each copy addressed.
-   */
-  around(): { head: string; tail: string } {
-    const text = serialize(this.readdressed(this.from, PLACEHOLDER).el)
-    const at = text.indexOf(PLACEHOLDER.domain)
-    return { head: text.slice(0, at), tail: text.slice(at + PLACEHOLDER.domain.length) }
+  /** Writes the stanza for one address after another, serialized once. RFC 6121 4.2.2 wants each copy addressed. */
+  forEach(): (to: string) => string {
+    return serializeFor(this.el, 'to')
   }
 
   /** RFC 6120 8.2.3: the answer to an iq, back to where it came from. */
@@ -160,7 +152,8 @@ export class Stanza {
       from: this.el.attrs['to'],
       'xml:lang': this.el.attrs['xml:lang'],
     })
-    if (options.echo === true) for (const child of this.el.children) el.append(typeof child === 'string' ? child : clone(child))
+    if (options.echo === true)
+      for (const child of this.el.children) el.append(typeof child === 'string' ? child : clone(child))
     el.append(error.toElement(options.by?.toString()))
     return new Stanza(this.kind, el, this.to ?? this.from.bare, this.from, 'error')
   }

@@ -1,0 +1,96 @@
+import { createHash, type X509Certificate } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
+
+/** Channel bindings that hermod can do, by their registered names (RFC 9266, RFC 5929). */
+export type BindingType = 'tls-exporter' | 'tls-server-end-point'
+
+/**
+ * Bindings of a connection on which we are the server, the recommended one first (XEP-0440). `tls-exporter` comes only
+ * with TLS 1.3: on older versions it is safe only with an extension that Node does not report.
+ */
+export function tlsBindings(socket: TLSSocket): Map<BindingType, Buffer> {
+  const bindings = new Map<BindingType, Buffer>()
+  if (socket.getProtocol() === 'TLSv1.3') {
+    bindings.set('tls-exporter', socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)))
+  }
+  const certificate = socket.getX509Certificate()
+  const endPoint = certificate === undefined ? undefined : serverEndPoint(certificate)
+  if (endPoint !== undefined) bindings.set('tls-server-end-point', endPoint)
+  return bindings
+}
+
+/**
+ * `tls-server-end-point` of a certificate (or its DER): the hash of the certificate by the hash function of its signature,
+ * SHA-256 in place of MD5 and SHA-1 (RFC 5929 4.1).
+ * @returns undefined where the binding is not defined: for signatures without one hash function, such as Ed25519
+ */
+export function serverEndPoint(certificate: Buffer | X509Certificate): Buffer | undefined {
+  const der = Buffer.isBuffer(certificate) ? certificate : certificate.raw
+  const hash = signatureHash(der)
+  return hash === undefined ? undefined : createHash(hash).update(der).digest()
+}
+
+/** Object identifiers in DER, in hex, of signature algorithms with the hash to use. */
+const BY_SIGNATURE: Readonly<Record<string, string>> = {
+  '2a864886f70d010104': 'sha256', // md5WithRSAEncryption
+  '2a864886f70d010105': 'sha256', // sha1WithRSAEncryption
+  '2a864886f70d01010e': 'sha224',
+  '2a864886f70d01010b': 'sha256',
+  '2a864886f70d01010c': 'sha384',
+  '2a864886f70d01010d': 'sha512',
+  '2a8648ce3d0401': 'sha256', // ecdsa-with-SHA1
+  '2a8648ce3d040301': 'sha224',
+  '2a8648ce3d040302': 'sha256',
+  '2a8648ce3d040303': 'sha384',
+  '2a8648ce3d040304': 'sha512',
+}
+
+const RSA_PSS = '2a864886f70d01010a'
+/** Hash functions that the parameters of RSASSA-PSS can name; none named means SHA-1 (RFC 4055 3.1). */
+const BY_HASH: Readonly<Record<string, string>> = {
+  '2b0e03021a': 'sha256', // sha1
+  '608648016503040204': 'sha224',
+  '608648016503040201': 'sha256',
+  '608648016503040202': 'sha384',
+  '608648016503040203': 'sha512',
+}
+
+/** `Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, parameters }, signature }` (RFC 5280). */
+function signatureHash(der: Buffer): string | undefined {
+  const certificate = element(der, 0)
+  const tbs = certificate && element(der, certificate.start)
+  const algorithm = tbs && element(der, tbs.end)
+  const oid = algorithm && element(der, algorithm.start)
+  if (oid === undefined) return undefined
+  const name = hex(der, oid)
+  if (name !== RSA_PSS) return BY_SIGNATURE[name]
+
+  const parameters = element(der, oid.end)
+  const tagged = parameters && element(der, parameters.start)
+  if (parameters === undefined || tagged === undefined || tagged.start > parameters.end) return undefined
+  if (tagged.tag !== 0xa0) return 'sha256'
+  const hash = element(der, tagged.start)
+  const hashOid = hash && element(der, hash.start)
+  return hashOid && BY_HASH[hex(der, hashOid)]
+}
+
+interface DerElement {
+  tag: number
+  /** Where its content begins and where it ends. */
+  start: number
+  end: number
+}
+
+function element(der: Buffer, at: number): DerElement | undefined {
+  if (at + 2 > der.length) return undefined
+  const first = der[at + 1]!
+  const size = first < 0x80 ? 0 : first & 0x7f
+  if (size > 4 || at + 2 + size > der.length) return undefined
+  const length = size === 0 ? first & 0x7f : der.readUIntBE(at + 2, size)
+  const start = at + 2 + size
+  return start + length > der.length ? undefined : { tag: der[at]!, start, end: start + length }
+}
+
+function hex(der: Buffer, { start, end }: DerElement): string {
+  return der.subarray(start, end).toString('hex')
+}

@@ -1,0 +1,300 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import type { Table, TableSpec } from '../storage/store.ts'
+import { Lru } from '../util/lru.ts'
+import { prepLocal } from '../xmpp/jid.ts'
+import { foldsElsewhere } from '../xmpp/precis.ts'
+import {
+  createDerive,
+  type Derive,
+  preparePassword,
+  SCRAM_HASHES,
+  type ScramHash,
+  type ScramKeys,
+  sameSecret,
+} from './derive.ts'
+
+/** {@link ScramKeys} as they lie in the store: bytes in base64. */
+export interface StoredKeys {
+  salt: string
+  iterations: number
+  storedKey: string
+  serverKey: string
+}
+
+/** One account. Times are ms since 1970. */
+export interface CredentialRecord {
+  scram: Partial<Record<ScramHash, StoredKeys>>
+  createdAt: number
+  disabled?: { at: number; reason?: string }
+}
+
+/** Partition `[user]`, one row with the clustering key `[]`. */
+export const PASSWD: TableSpec<CredentialRecord> = { name: 'passwd', version: 1 }
+
+/** A name or password that cannot be taken; the message is fit for whoever sent it. */
+export class CredentialError extends Error {
+  readonly field: 'user' | 'password'
+  constructor(field: 'user' | 'password', message: string) {
+    super(message)
+    this.name = 'CredentialError'
+    this.field = field
+  }
+}
+
+export interface CredentialsOptions {
+  table: Table<CredentialRecord>
+  /** Stable secret of the host, 16 bytes or more: salts of accounts that do not exist are derived from it. */
+  secret: Buffer
+  /** PBKDF2 rounds of passwords set from now on. */
+  iterations?: number
+  /** Hashes to keep of each password, strongest first. */
+  hashes?: readonly ScramHash[]
+  /** Accounts kept in memory, and as many names without an account. */
+  cache?: number
+  derive?: Derive
+  now?: () => number
+}
+
+export type PasswordCheck = 'right' | 'wrong' | 'disabled'
+
+const SALT_BYTES = 16
+const MAX_LIST = 1000
+
+/**
+ * The accounts of one host and what is kept of their passwords. Users are prepared localparts throughout. Answers come at
+ * once where the account is in memory, else as promises. Reads and changes reject with StoreError when the store does.
+ */
+export interface Credentials {
+  exists(user: string): boolean | Promise<boolean>
+  get(user: string): CredentialRecord | undefined | Promise<CredentialRecord | undefined>
+  /** False if the name is taken. @throws CredentialError */
+  create(user: string, password: string): Promise<boolean>
+  /** False if there is no such account. @throws CredentialError */
+  setPassword(user: string, password: string): Promise<boolean>
+  /** False if there is no such account. */
+  remove(user: string): Promise<boolean>
+  /** Whether the password is right and the account not disabled. As slow for accounts that do not exist. @throws BusyError */
+  verify(user: string, password: string): Promise<boolean>
+  /** As {@link verify}, telling apart the two reasons; `disabled` is said only to who has the password. */
+  check(user: string, password: string): Promise<PasswordCheck>
+  /** Keys for a SCRAM exchange; for accounts without any, keys that no proof fits, with the same salt each time. */
+  scram(user: string, hash: ScramHash): (ScramKeys & { real: boolean }) | Promise<ScramKeys & { real: boolean }>
+  disable(user: string, reason?: string): Promise<boolean>
+  enable(user: string): Promise<boolean>
+  isDisabled(user: string): boolean | Promise<boolean>
+  /** Names in order, after the given one; at most 1000 at a time. */
+  list(after?: string, limit?: number): Promise<string[]>
+  /** Drops what is in memory of an account that somebody else (another node) has changed in the store. */
+  forget(user: string): void
+}
+
+export function createCredentials(options: CredentialsOptions): Credentials {
+  return new StoredCredentials(options)
+}
+
+class StoredCredentials implements Credentials {
+  readonly #table: Table<CredentialRecord>
+  readonly #secret: Buffer
+  readonly #iterations: number
+  readonly #hashes: readonly ScramHash[]
+  readonly #derive: Derive
+  readonly #now: () => number
+  readonly #known: Lru<string, CredentialRecord>
+  /** Apart from the known, so that names made up by strangers do not displace accounts. */
+  readonly #unknown: Lru<string, true>
+  /** Changes in progress, one after the other for each account. */
+  readonly #changes = new Map<string, Promise<unknown>>()
+  /** Counts changes: what was read before a change must not be remembered after it. */
+  #epoch = 0
+
+  constructor(options: CredentialsOptions) {
+    if (options.secret.length < SALT_BYTES) throw new RangeError(`the secret must have ${SALT_BYTES} bytes or more`)
+    this.#table = options.table
+    this.#secret = options.secret
+    this.#iterations = options.iterations ?? 10_000
+    this.#hashes = options.hashes ?? ['SHA-512', 'SHA-256', 'SHA-1']
+    if (this.#hashes.length === 0) throw new RangeError('at least one hash is needed')
+    this.#derive = options.derive ?? createDerive()
+    this.#now = options.now ?? Date.now
+    this.#known = new Lru(options.cache ?? 10_000)
+    this.#unknown = new Lru(options.cache ?? 10_000)
+  }
+
+  get(user: string): CredentialRecord | undefined | Promise<CredentialRecord | undefined> {
+    const record = this.#known.get(user)
+    if (record !== undefined) return record
+    return this.#unknown.get(user) === undefined ? this.#read(user) : undefined
+  }
+
+  exists(user: string): boolean | Promise<boolean> {
+    return then(this.get(user), record => record !== undefined)
+  }
+
+  isDisabled(user: string): boolean | Promise<boolean> {
+    return then(this.get(user), record => record?.disabled !== undefined)
+  }
+
+  async create(user: string, password: string): Promise<boolean> {
+    checkName(user)
+    const prepared = checkPassword(password)
+    if (await this.exists(user)) return false
+    const record = { scram: await this.#keys(prepared), createdAt: this.#now() }
+    return this.#change(user, () => this.#table.putIfAbsent([user], [], record))
+  }
+
+  async setPassword(user: string, password: string): Promise<boolean> {
+    const prepared = checkPassword(password)
+    if (!(await this.exists(user))) return false
+    const scram = await this.#keys(prepared)
+    return this.#update(user, record => ({ ...record, scram }))
+  }
+
+  remove(user: string): Promise<boolean> {
+    return this.#change(user, async () => {
+      if ((await this.#table.get([user], [])) === undefined) return false
+      await this.#table.del([user], [])
+      return true
+    })
+  }
+
+  async verify(user: string, password: string): Promise<boolean> {
+    return (await this.check(user, password)) === 'right'
+  }
+
+  async check(user: string, password: string): Promise<PasswordCheck> {
+    const prepared = preparePassword(password)
+    if (prepared === undefined) return 'wrong'
+    const record = await this.get(user)
+    const hash = this.#hashes.find(name => record?.scram[name] !== undefined) ?? firstHash(record) ?? this.#hashes[0]!
+    const keys = await this.scram(user, hash)
+    const derived = await this.#derive(hash, prepared, keys.salt, keys.iterations)
+    if (!sameSecret(derived.storedKey, keys.storedKey) || !keys.real) return 'wrong'
+    return (await this.isDisabled(user)) ? 'disabled' : 'right'
+  }
+
+  scram(user: string, hash: ScramHash): (ScramKeys & { real: boolean }) | Promise<ScramKeys & { real: boolean }> {
+    return then(this.get(user), record => {
+      const stored = record?.scram[hash]
+      if (stored === undefined) return this.#decoy(user, hash)
+      return {
+        salt: Buffer.from(stored.salt, 'base64'),
+        iterations: stored.iterations,
+        storedKey: Buffer.from(stored.storedKey, 'base64'),
+        serverKey: Buffer.from(stored.serverKey, 'base64'),
+        real: true,
+      }
+    })
+  }
+
+  disable(user: string, reason?: string): Promise<boolean> {
+    return this.#update(user, record => ({ ...record, disabled: { at: this.#now(), reason } }))
+  }
+
+  enable(user: string): Promise<boolean> {
+    return this.#update(user, ({ disabled: _, ...record }) => record)
+  }
+
+  async list(after?: string, limit = MAX_LIST): Promise<string[]> {
+    const keys = await this.#table.partitions(after === undefined ? undefined : [after], Math.min(limit, MAX_LIST))
+    return keys.map(key => String(key[0]))
+  }
+
+  forget(user: string): void {
+    this.#epoch++
+    this.#known.delete(user)
+    this.#unknown.delete(user)
+  }
+
+  async #read(user: string): Promise<CredentialRecord | undefined> {
+    const epoch = this.#epoch
+    const record = await this.#table.get([user], [])
+    if (epoch === this.#epoch) {
+      if (record === undefined) this.#unknown.set(user, true)
+      else this.#known.set(user, record)
+    }
+    return record
+  }
+
+  #update(user: string, next: (record: CredentialRecord) => CredentialRecord): Promise<boolean> {
+    return this.#change(user, async () => {
+      const record = await this.#table.get([user], [])
+      if (record === undefined) return false
+      await this.#table.put([user], [], next(record))
+      return true
+    })
+  }
+
+  /** Runs a change after those of the same account before it, and forgets the account when it begins and when it ends. */
+  async #change(user: string, run: () => Promise<boolean>): Promise<boolean> {
+    const before = this.#changes.get(user) ?? Promise.resolve()
+    const change = before.then(
+      () => this.#forgetting(user, run),
+      () => this.#forgetting(user, run),
+    )
+    this.#changes.set(user, change)
+    try {
+      return await change
+    } finally {
+      if (this.#changes.get(user) === change) this.#changes.delete(user)
+    }
+  }
+
+  async #forgetting(user: string, run: () => Promise<boolean>): Promise<boolean> {
+    this.forget(user)
+    try {
+      return await run()
+    } finally {
+      this.forget(user)
+    }
+  }
+
+  async #keys(password: string): Promise<CredentialRecord['scram']> {
+    const scram: CredentialRecord['scram'] = {}
+    for (const hash of this.#hashes) {
+      const keys = await this.#derive(hash, password, randomBytes(SALT_BYTES), this.#iterations)
+      scram[hash] = {
+        salt: keys.salt.toString('base64'),
+        iterations: keys.iterations,
+        storedKey: keys.storedKey.toString('base64'),
+        serverKey: keys.serverKey.toString('base64'),
+      }
+    }
+    return scram
+  }
+
+  /** The same for a name each time, so that asking twice does not tell an account from none (RFC 5802 section 9). */
+  #decoy(user: string, hash: ScramHash): ScramKeys & { real: boolean } {
+    const bytes = (purpose: string): Buffer =>
+      createHmac('sha512', this.#secret).update(`${purpose}\0${hash}\0${user}`).digest()
+    return {
+      salt: bytes('salt').subarray(0, SALT_BYTES),
+      iterations: this.#iterations,
+      storedKey: bytes('stored').subarray(0, SCRAM_HASHES[hash].bytes),
+      serverKey: bytes('server').subarray(0, SCRAM_HASHES[hash].bytes),
+      real: false,
+    }
+  }
+}
+
+function then<A, B>(value: A | Promise<A>, next: (value: A) => B): B | Promise<B> {
+  return value instanceof Promise ? value.then(next) : next(value)
+}
+
+function firstHash(record: CredentialRecord | undefined): ScramHash | undefined {
+  return record === undefined ? undefined : (Object.keys(record.scram) as ScramHash[])[0]
+}
+
+function checkName(user: string): void {
+  if (prepLocal(user) !== user) throw new CredentialError('user', 'the name cannot be a localpart as it stands')
+  // Only new accounts are refused: such names may well exist elsewhere.
+  if (foldsElsewhere(user)) throw new CredentialError('user', 'other servers would take the name for another one')
+}
+
+function checkPassword(password: string): string {
+  if (password === '') throw new CredentialError('password', 'the password is empty')
+  const prepared = preparePassword(password)
+  if (prepared === undefined) {
+    throw new CredentialError('password', 'the password is longer than 1023 bytes or has control characters')
+  }
+  return prepared
+}

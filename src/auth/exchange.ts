@@ -1,0 +1,76 @@
+import { Jid } from '../xmpp/jid.ts'
+import type { BindingType } from './channelbinding.ts'
+
+/** RFC 6120 6.5. */
+export type SaslCondition =
+  | 'aborted'
+  | 'account-disabled'
+  | 'credentials-expired'
+  | 'encryption-required'
+  | 'incorrect-encoding'
+  | 'invalid-authzid'
+  | 'invalid-mechanism'
+  | 'malformed-request'
+  | 'mechanism-too-weak'
+  | 'not-authorized'
+  | 'temporary-auth-failure'
+
+/** What a mechanism needs to know of the stream. */
+export interface SaslContext {
+  /** Encrypted, by TLS of ours or in front of us. */
+  secure: boolean
+  /** Channel bindings of this connection with their data, preferred first; empty without TLS of ours. */
+  bindings: ReadonlyMap<BindingType, Buffer>
+  allowPlainInsecure?: boolean
+}
+
+export interface SaslFailure {
+  failure: SaslCondition
+  text?: string
+  /** The prepared localpart that was tried, where it came so far: for counting failures. */
+  user?: string
+}
+
+export type SaslResult =
+  | { challenge: Buffer }
+  /** `user` is a prepared localpart; `data` goes to the client with the success. */
+  | { success: { user: string; data?: Buffer } }
+  | SaslFailure
+
+/** One attempt to log in; ends with the first result that is no challenge. Dropping it is all that aborting needs. */
+export interface SaslExchange {
+  /** `undefined` where the client sent no initial response (RFC 6120 6.4.2). One step at a time. */
+  step(input: Buffer | undefined): SaslResult | Promise<SaslResult>
+}
+
+/** Bytes of the longest message of a client that is looked at: escaped name, authzid and a nonce fit well. */
+export const MAX_MESSAGE = 10_000
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** The message as text; undefined if it is too long or no UTF-8. */
+export function messageText(input: Buffer): string | undefined {
+  if (input.length > MAX_MESSAGE) return undefined
+  try {
+    return utf8.decode(input)
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether the authorization identity is none or the user's own bare address (RFC 6120 6.3.8): nobody acts for others. */
+export function mayActAs(authzid: string, user: string, domain: string): boolean {
+  if (authzid === '') return true
+  const jid = Jid.parse(authzid)
+  return jid !== undefined && jid.isBare && jid.local === user && jid.domain === domain
+}
+
+/**
+ * Base64 as RFC 6120 6.4.2 and RFC 4648 section 4 want it: padded, canonical, without white space; `=` means empty.
+ * @returns undefined if it is anything else (`incorrect-encoding`)
+ */
+export function decodeBase64Strict(text: string): Buffer | undefined {
+  if (text === '=') return Buffer.alloc(0)
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : undefined
+}

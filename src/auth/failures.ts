@@ -1,0 +1,138 @@
+import { isIPv6 } from 'node:net'
+import { Lru } from '../util/lru.ts'
+
+export interface FailuresOptions {
+  /** Failures from one address within the window; then it has to wait. `Infinity`: never. */
+  perAddress?: number
+  /** Failures to one account from one address. */
+  perAccount?: number
+  /** Ms that a failure counts. */
+  window?: number
+  /** Addresses, and pairs of address and account, that are remembered; beyond, those that were quiet longest go first. */
+  max?: number
+  now?: () => number
+}
+
+/** `delay`: ms to wait before the answer. `retryAfter`: ms until the next attempt is heard. */
+export type Verdict = { allowed: true; delay: number } | { allowed: false; retryAfter: number }
+
+/** A sliding window in two counters: the window before fades out as the current one goes on. */
+interface Count {
+  start: number
+  current: number
+  previous: number
+}
+
+/** Wrong passwords that cost nothing; then each costs twice the time of the one before. */
+const FREE = 3
+const FIRST_DELAY = 250
+const LAST_DELAY = 4000
+
+/**
+ * Counts failed logins (XEP-0205 section 4; RFC 6120 6.4.5). Accounts are counted together with the address that tried
+ * them and never alone, so that nobody can lock an owner out from elsewhere. IPv6 addresses count by their /64, since a
+ * host has one to choose from freely.
+ */
+export class Failures {
+  readonly #perAddress: number
+  readonly #perAccount: number
+  readonly #window: number
+  readonly #now: () => number
+  readonly #addresses: Lru<string, Count>
+  readonly #pairs: Lru<string, Count>
+
+  constructor(options: FailuresOptions = {}) {
+    this.#perAddress = options.perAddress ?? 50
+    this.#perAccount = options.perAccount ?? 20
+    this.#window = options.window ?? 600_000
+    this.#now = options.now ?? Date.now
+    this.#addresses = new Lru(options.max ?? 20_000)
+    this.#pairs = new Lru(options.max ?? 20_000)
+  }
+
+  /** What to do with an attempt. Without an account only the address counts. */
+  check(address: string, account?: string): Verdict {
+    const prefix = addressPrefix(address)
+    const now = this.#now()
+    const byAddress = this.#roll(this.#addresses.get(prefix), now)
+    const byAccount = account === undefined ? undefined : this.#roll(this.#pairs.get(pair(prefix, account)), now)
+    const wait = Math.max(this.#wait(byAddress, this.#perAddress, now), this.#wait(byAccount, this.#perAccount, now))
+    if (wait > 0) return { allowed: false, retryAfter: wait }
+    const excess = Math.floor(this.#estimate(account === undefined ? byAddress : byAccount, now)) - FREE
+    return { allowed: true, delay: excess < 0 ? 0 : Math.min(FIRST_DELAY * 2 ** excess, LAST_DELAY) }
+  }
+
+  failed(address: string, account?: string): void {
+    const prefix = addressPrefix(address)
+    this.#count(this.#addresses, prefix)
+    if (account !== undefined) this.#count(this.#pairs, pair(prefix, account))
+  }
+
+  /** Forgives the pair, not the address: who guesses must not wash it clean with an account of his own. */
+  succeeded(address: string, account: string): void {
+    this.#pairs.delete(pair(addressPrefix(address), account))
+  }
+
+  /** Addresses and pairs held now. */
+  get size(): number {
+    return this.#addresses.size + this.#pairs.size
+  }
+
+  #count(counts: Lru<string, Count>, key: string): void {
+    const now = this.#now()
+    const count = this.#roll(counts.get(key), now)
+    if (count === undefined) counts.set(key, { start: now, current: 1, previous: 0 })
+    else count.current++
+  }
+
+  /** Moves the window to where `now` lies in it. */
+  #roll(count: Count | undefined, now: number): Count | undefined {
+    if (count === undefined) return undefined
+    const passed = Math.floor((now - count.start) / this.#window)
+    if (passed > 0) {
+      count.previous = passed === 1 ? count.current : 0
+      count.current = 0
+      count.start += passed * this.#window
+    }
+    return count
+  }
+
+  #estimate(count: Count | undefined, now: number): number {
+    if (count === undefined) return 0
+    return count.current + count.previous * (1 - (now - count.start) / this.#window)
+  }
+
+  /** Ms until the estimate falls below the limit. */
+  #wait(count: Count | undefined, limit: number, now: number): number {
+    if (count === undefined || this.#estimate(count, now) < limit) return 0
+    const { current, previous, start } = count
+    // Either the window before fades enough within this one, or this one has to fade in the next.
+    const windows = current < limit ? 1 - (limit - current) / previous : 2 - limit / current
+    return Math.floor(start + windows * this.#window - now) + 1
+  }
+}
+
+function pair(prefix: string, account: string): string {
+  return `${prefix} ${account}`
+}
+
+/** The part of an address that belongs to one host or site: all of IPv4, the /64 of IPv6. */
+export function addressPrefix(address: string): string {
+  if (!isIPv6(address)) return address
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
+  if (mapped !== null) return mapped[1]!
+  const [plain = ''] = address.split('%')
+  // Groups that end in IPv4 form take two places; what they hold lies beyond the /64.
+  const [head = '', tail] = plain
+    .toLowerCase()
+    .replace(/\d+\.\d+\.\d+\.\d+$/, '0:0')
+    .split('::')
+  const front = head === '' ? [] : head.split(':')
+  const back = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? 0 : 8 - front.length - back.length
+  const groups = [...front, ...new Array<string>(zeros).fill('0'), ...back]
+  return `${groups
+    .slice(0, 4)
+    .map(group => Number.parseInt(group, 16).toString(16))
+    .join(':')}::/64`
+}

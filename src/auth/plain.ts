@@ -1,0 +1,44 @@
+import { prepLocal } from '../xmpp/jid.ts'
+import type { Credentials } from './credentials.ts'
+import { BusyError } from './derive.ts'
+import { mayActAs, messageText, type SaslExchange, type SaslResult } from './exchange.ts'
+
+/** SASL PLAIN (RFC 4616): `authzid NUL authcid NUL password` in one message. */
+export class PlainExchange implements SaslExchange {
+  readonly #credentials: Credentials
+  readonly #domain: string
+  #state: 'new' | 'asked' | 'done' = 'new'
+
+  constructor(credentials: Credentials, domain: string) {
+    this.#credentials = credentials
+    this.#domain = domain
+  }
+
+  step(input: Buffer | undefined): SaslResult | Promise<SaslResult> {
+    if (input === undefined && this.#state === 'new') {
+      this.#state = 'asked'
+      return { challenge: Buffer.alloc(0) }
+    }
+    if (input === undefined || this.#state === 'done') return { failure: 'malformed-request' }
+    this.#state = 'done'
+    return this.#login(input)
+  }
+
+  async #login(input: Buffer): Promise<SaslResult> {
+    const parts = messageText(input)?.split('\0')
+    if (parts?.length !== 3) return { failure: 'malformed-request' }
+    const [authzid, authcid, password] = parts as [string, string, string]
+    if (authcid === '' || password === '') return { failure: 'malformed-request' }
+    const user = prepLocal(authcid)
+    if (user === undefined) return { failure: 'not-authorized' }
+    if (!mayActAs(authzid, user, this.#domain)) return { failure: 'invalid-authzid', user }
+    try {
+      const answer = await this.#credentials.check(user, password)
+      if (answer === 'right') return { success: { user } }
+      return { failure: answer === 'disabled' ? 'account-disabled' : 'not-authorized', user }
+    } catch (error) {
+      if (error instanceof BusyError) return { failure: 'temporary-auth-failure', text: error.message }
+      throw error
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import type { Account } from '../core/account.ts'
+import { NS, type Element, childText, serialize, xml } from '../xml/index.ts'
+import { StanzaError, StreamError } from '../xmpp/errors.ts'
+import { prepResource } from '../xmpp/jid.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import { C2SSession } from './session.ts'
+import type { C2SStream } from './stream.ts'
+
+/** RFC 6120 7.6, 7.7: gives the stream a session with the resource that the client wants, or one of our making. */
+export async function bindResource(stream: C2SStream, iq: Stanza, payload: Element): Promise<void> {
+  const { host } = stream.target!
+  const account = await host.account(stream.user!)
+  if (account === undefined) throw new StreamError('not-authorized', 'the account is gone')
+  if (stream.state !== 'authenticated') return
+  let resource: string
+  try {
+    resource = chooseResource(stream, account, childText(payload, 'resource') ?? '')
+  } catch (error) {
+    if (!(error instanceof StanzaError)) throw error
+    const answer = iq.error(error)!
+    delete answer.el.attrs['to']
+    return stream.sendElement(answer.el)
+  }
+  makeRoom(stream, account)
+  const jid = account.jid.withResource(resource)
+  const { server } = stream
+  const session = new C2SSession(account, jid, stream, stream.info, stream.target!.settings, ended => server.sessions.ended(ended))
+  account.sessions.set(resource, session)
+  stream.bound(session)
+  const el = xml('iq', { type: 'result', id: iq.id }, xml('bind', { xmlns: NS.BIND }, xml('jid', {}, jid.toString())))
+  stream.send(serialize(el))
+  host.hooks.runSync('session_opened', { session })
+}
+
+/** RFC 6120 7.7.2: what happens to a resource in use is the operator's choice. */
+function chooseResource(stream: C2SStream, account: Account, wanted: string): string {
+  const random = () => stream.server.ids.random()
+  if (wanted === '') return random()
+  const resource = prepResource(wanted)
+  if (resource === undefined) throw new StanzaError('bad-request', 'that is no resourcepart')
+  const there = account.sessions.get(resource)
+  if (there === undefined) return resource
+  const policy = stream.target!.settings.resourceConflict
+  if (policy === 'setresource') return random()
+  if (policy === 'closenew') throw new StanzaError('conflict', 'the resource is in use')
+  there.end(new StreamError('conflict', 'replaced by a new connection'))
+  return resource
+}
+
+/** One session more than an account may have ends the oldest. */
+function makeRoom(stream: C2SStream, account: Account): void {
+  const { maxUserSessions } = stream.target!.settings
+  while (account.sessions.size >= maxUserSessions) {
+    const oldest = account.sessions.values().next().value!
+    oldest.end(new StreamError('conflict', 'too many sessions of this account'))
+  }
+}

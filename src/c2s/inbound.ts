@@ -1,0 +1,154 @@
+import type { Entry, Origin } from '../core/queue.ts'
+import { type Ring, fingerprint } from '../core/window.ts'
+import { NS } from '../xml/index.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import type { C2SSession } from './session.ts'
+
+/** XEP-0198 counters are 32 bits wide and wrap. */
+const WRAP = 2 ** 32
+/** Stanzas after which a client is told how far we are though it did not ask. Below the sender window's size. */
+export const SM_ACK_EVERY = 100
+/** A client that asked is answered after this time at the latest, with what is safe by then (ms). */
+const ANSWER_AFTER = 3000
+
+/** A message of a client that waits to be safe. */
+class Sent implements Origin {
+  readonly inbound: Inbound
+  readonly n: number
+  readonly print: string | undefined
+  safeNow = false
+
+  constructor(inbound: Inbound, n: number, print: string | undefined) {
+    this.inbound = inbound
+    this.n = n
+    this.print = print
+  }
+
+  accepted(entry: Entry): void {
+    this.inbound.accepted(this, entry)
+  }
+
+  safe(entry: Entry): void {
+    this.inbound.settled(this, entry)
+  }
+}
+
+/**
+ * What came from a client that uses stream management: how many stanzas were handled, and up to which one everything is
+ * safe, which is what it is told (promise 1).
+ */
+export class Inbound {
+  readonly #session: C2SSession
+  /** Stanzas handled since stream management was enabled, not wrapped. */
+  #handled = 0
+  #lastAck = 0
+  /** Messages that are queued and not yet safe, in order. */
+  #unsafe: Sent[] = []
+  /** The client asked, and waits for everything up to this. */
+  #due: number | undefined
+  #timer: NodeJS.Timeout | undefined
+  #ring: Ring | undefined
+  #whenSafe: (() => void)[] = []
+
+  constructor(session: C2SSession) {
+    this.#session = session
+  }
+
+  /** Stream management begins, or goes on after a restart at a count. */
+  async start(handled = 0): Promise<void> {
+    this.#handled = handled
+    this.#lastAck = handled
+    const { account } = this.#session
+    this.#ring = await account.host.window.of(account)
+  }
+
+  /** The `h` that may be told: everything up to it is durable, delivered or answered with an error. */
+  get safe(): number {
+    return this.#safe() % WRAP
+  }
+
+  #safe(): number {
+    return this.#unsafe.length === 0 ? this.#handled : this.#unsafe[0]!.n - 1
+  }
+
+  /** A stanza has been handled. */
+  count(): void {
+    this.#handled++
+    if (this.#ring !== undefined && this.#handled - this.#lastAck >= SM_ACK_EVERY && this.#due === undefined) this.requested()
+  }
+
+  message(stanza: Stanza): void | Promise<void> {
+    const session = this.#session
+    const { host } = session.account
+    const routed = stanza.to === undefined ? stanza.readdressed(stanza.from, session.account.jid) : stanza
+    const ring = this.#ring
+    if (ring === undefined) return host.router.route(routed, { session })
+    const print = fingerprint(routed)
+    const seen = print === undefined ? undefined : ring.find(print)
+    const sent = new Sent(this, this.#handled + 1, print)
+    if (seen === undefined) return host.router.route(routed, { session, origin: sent })
+    // Sent again after a broken connection: it is on its way already. If it is not safe yet, this copy waits for it.
+    if (seen.entry === undefined || seen.entry.done) return
+    seen.entry.origin = sent
+    this.#unsafe.push(sent)
+  }
+
+  accepted(sent: Sent, entry: Entry): void {
+    this.#unsafe.push(sent)
+    if (sent.print !== undefined) this.#ring?.add(sent.print, entry)
+  }
+
+  settled(sent: Sent, entry: Entry): void {
+    sent.safeNow = true
+    if (sent.print !== undefined) {
+      if (entry.done && !entry.committed && entry.failed) this.#ring?.forget(sent.print)
+      else this.#ring?.settle(sent.print)
+    }
+    const unsafe = this.#unsafe
+    let safe = 0
+    while (safe < unsafe.length && unsafe[safe]!.safeNow) safe++
+    if (safe === 0) return
+    unsafe.splice(0, safe)
+    if (this.#due !== undefined && this.#safe() >= this.#due) this.#answer()
+    if (unsafe.length === 0) for (const fn of this.#whenSafe.splice(0)) fn()
+  }
+
+  /** The client asked how far we are. */
+  requested(): void {
+    this.#due = this.#handled
+    if (this.#safe() >= this.#due) this.#answer()
+    else this.#timer ??= setTimeout(() => this.#answer(), ANSWER_AFTER)
+  }
+
+  #answer(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#due = undefined
+    this.#lastAck = this.#handled
+    this.#session.sendRaw(`<a xmlns='${NS.SM}' h='${this.safe}'/>`)
+  }
+
+  /** Resolves when everything handled so far is safe, or after `timeout` ms. */
+  allSafe(timeout: number): Promise<void> {
+    if (this.#unsafe.length === 0) return Promise.resolve()
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, timeout)
+      this.#whenSafe.push(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+  }
+
+  /**
+   * The client was told {@link safe} on resumption and will send the rest again: counting goes on from there. The copies
+   * are recognised by the sender window.
+   */
+  rewind(): void {
+    this.#handled = this.#safe()
+    this.#unsafe = []
+    this.#due = undefined
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+}

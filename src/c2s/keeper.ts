@@ -1,0 +1,141 @@
+import type { Host } from '../core/host.ts'
+import type { ConnectionInfo, Session } from '../core/session.ts'
+import { takesMessages } from '../core/session.ts'
+import type { Table } from '../storage/store.ts'
+import { parseElement } from '../xml/index.ts'
+import { StreamError } from '../xmpp/errors.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import type { Unacked } from './outbox.ts'
+import type { C2SHost, C2SServer } from './server.ts'
+import { C2SSession } from './session.ts'
+
+declare module '../core/hooks.ts' {
+  interface HookMap {
+    /** The server stops: modules put into `state`, under their name, what they keep with the session (JSON). */
+    session_suspend: { session: Session; state: Record<string, unknown> }
+    /** A session is back after a restart, not yet resumed, with what modules had put aside. */
+    session_restored: { session: Session; state: Record<string, unknown> }
+  }
+}
+
+/** A session between two runs of the server. */
+interface Suspended {
+  user: string
+  resource: string
+  info: ConnectionInfo
+  presence: string | undefined
+  priority: number
+  interested: boolean
+  /** Stanzas handled from the client; all of them are safe. */
+  handled: number
+  /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, or the text. */
+  acked: number
+  unacked: ({ id: string } | { text: string })[]
+  state: Record<string, unknown>
+}
+
+/** Keeps sessions over an orderly restart, so that clients resume as if nothing had happened (promise 7). */
+export class SessionKeeper {
+  readonly #c2s: C2SServer
+
+  constructor(c2s: C2SServer) {
+    this.#c2s = c2s
+  }
+
+  #table(host: Host): Table<Suspended> {
+    return host.store.table(host.name, { name: 'suspended_session' })
+  }
+
+  /** Ends all sessions for now: those that can be resumed are written down, the others close. */
+  async suspend(timeout: number): Promise<void> {
+    const sessions = this.#sessions()
+    await Promise.all(sessions.map(session => session.stream?.halt(timeout)))
+    await Promise.all(sessions.map(session => session.inbound.allSafe(timeout)))
+    for (const session of sessions) {
+      if (!session.resumable) session.end(new StreamError('system-shutdown'))
+    }
+    await Promise.all(sessions.filter(s => s.state !== 'ended').map(session => this.#write(session)))
+    for (const session of sessions) session.farewell()
+  }
+
+  #sessions(): C2SSession[] {
+    const found: C2SSession[] = []
+    for (const { host } of this.#c2s.hosts.values()) {
+      for (const session of host.sessions()) if (session instanceof C2SSession) found.push(session)
+    }
+    return found
+  }
+
+  async #write(session: C2SSession): Promise<void> {
+    const { host } = session.account
+    const state: Record<string, unknown> = {}
+    host.hooks.runSync('session_suspend', { session, state })
+    const suspended: Suspended = {
+      user: session.account.user,
+      resource: session.jid.resource,
+      info: session.info,
+      presence: session.presence?.toString(),
+      priority: session.priority,
+      interested: session.interested,
+      handled: session.inbound.safe,
+      acked: session.outbox.acked,
+      unacked: [...session.outbox].map(({ text, entry }) =>
+        entry !== undefined && !entry.done && entry.committed && text === undefined
+          ? { id: entry.id }
+          : { text: text ?? entry!.bytes.toString() },
+      ),
+      state,
+    }
+    await this.#table(host)
+      .put([session.resumption!], [], suspended)
+      .catch((error: unknown) => {
+        // The messages are safe in any case; only the resumption is lost.
+        this.#c2s.log.error({ err: error, jid: session.jid.toString() }, 'a session could not be kept')
+      })
+  }
+
+  /** Brings the sessions back that the last run had put aside. Costs time by their number, not by that of messages. */
+  async restore(): Promise<void> {
+    let count = 0
+    for (const c2s of this.#c2s.hosts.values()) {
+      const table = this.#table(c2s.host)
+      const ids = (await table.partitions()).map(key => String(key[0]))
+      const restored: C2SSession[] = []
+      for (const id of ids) {
+        const suspended = await table.get([id], [])
+        const session = suspended === undefined ? undefined : await this.#revive(c2s, id, suspended)
+        if (session !== undefined) restored.push(session)
+        await table.del([id], [])
+      }
+      // Only now, when it is known what each of them has had: each gets what is new.
+      for (const session of restored) if (takesMessages(session)) void session.account.queue.attach(session)
+      count += restored.length
+    }
+    if (count > 0) this.#c2s.log.info({ sessions: count }, 'sessions wait to be resumed')
+  }
+
+  async #revive(c2s: C2SHost, id: string, suspended: Suspended): Promise<C2SSession | undefined> {
+    const { host } = c2s
+    const account = await host.account(suspended.user)
+    if (account === undefined) return undefined
+    const jid = account.jid.withResource(suspended.resource)
+    const session = new C2SSession(account, jid, undefined, suspended.info, c2s.settings, ended => this.#c2s.sessions.ended(ended))
+    const items: Unacked[] = []
+    for (const item of suspended.unacked) {
+      const entry = 'id' in item ? await account.queue.adopt(item.id, session) : undefined
+      const text = 'text' in item ? item.text : entry === undefined ? GONE : undefined
+      items.push({ text, entry, lost: undefined })
+    }
+    await session.restore(id, suspended.handled, suspended.acked, items)
+    session.presence = suspended.presence === undefined ? undefined : Stanza.of(parseElement(suspended.presence))
+    session.priority = suspended.priority
+    session.interested = suspended.interested
+    account.sessions.set(suspended.resource, session)
+    this.#c2s.sessions.add(session)
+    host.hooks.runSync('session_restored', { session, state: suspended.state })
+    return session
+  }
+}
+
+/** Stands for a stanza that is no longer there, so that the counts of both sides stay the same. */
+const GONE = '<message/>'

@@ -1,0 +1,157 @@
+import { type Server, type Socket, createServer } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { StreamError } from '../xmpp/errors.ts'
+import type { ParserLimits } from '../xml/index.ts'
+import type { ConnectionCounter } from './connections.ts'
+import { ProxyHeader } from './proxy.ts'
+import type { AccessCheck, C2SServer } from './server.ts'
+import { Shaper, type ShaperLimits } from './shaper.ts'
+import { C2SStream, type StreamSettings } from './stream.ts'
+
+export interface ListenerSettings {
+  port: number
+  ip: string
+  tls: 'direct' | 'starttls' | 'required' | 'off'
+  proxyProtocol: boolean
+  limits: ParserLimits
+  preAuthTimeout: number
+  preAuthBytes: number
+  keepalive: number
+  access: AccessCheck
+  /** Undefined: no limit. */
+  shaper: ShaperLimits | undefined
+}
+
+/** How long a proxy may take to say for whom it connects (ms). */
+const PROXY_TIMEOUT = 5000
+const BACKLOG = 4096
+
+/** One port that clients connect to (RFC 6120 3; direct TLS: XEP-0368). */
+export class C2SListener {
+  readonly #c2s: C2SServer
+  readonly #counter: ConnectionCounter
+  readonly #streams = new Set<C2SStream>()
+  readonly #sockets = new Set<Socket>()
+  readonly #server: Server
+  #settings: ListenerSettings
+
+  constructor(c2s: C2SServer, settings: ListenerSettings, counter: ConnectionCounter) {
+    this.#c2s = c2s
+    this.#settings = settings
+    this.#counter = counter
+    this.#server = createServer({ noDelay: true }, socket => this.#connected(socket))
+  }
+
+  /** Opens the port; rejects with what is wrong with it. */
+  listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ port: this.#settings.port, host: this.#settings.ip, backlog: BACKLOG }, () => {
+        this.#server.off('error', reject)
+        this.#server.on('error', error => this.#c2s.log.error({ err: error }, 'a listener failed'))
+        resolve()
+      })
+    })
+  }
+
+  get port(): number {
+    const address = this.#server.address()
+    return typeof address === 'object' && address !== null ? address.port : this.#settings.port
+  }
+
+  get settings(): ListenerSettings {
+    return this.#settings
+  }
+
+  get streams(): ReadonlySet<C2SStream> {
+    return this.#streams
+  }
+
+  /** New limits for connections from now on. */
+  update(settings: ListenerSettings): void {
+    this.#settings = settings
+  }
+
+  /** Takes no more connections; those there are stay. */
+  close(): void {
+    this.#server.close()
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #connected(socket: Socket): void {
+    if (!this.#settings.proxyProtocol) {
+      return this.#begin(socket, { ip: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 })
+    }
+    this.#sockets.add(socket)
+    const header = new ProxyHeader()
+    const timer = setTimeout(() => socket.destroy(), PROXY_TIMEOUT)
+    const done = (): void => {
+      clearTimeout(timer)
+      this.#sockets.delete(socket)
+    }
+    socket.on('error', () => {})
+    socket.once('close', done)
+    const onData = (chunk: Buffer): void => {
+      try {
+        const found = header.write(chunk)
+        if (found === undefined) return
+        done()
+        socket.off('data', onData)
+        socket.off('close', done)
+        socket.pause()
+        if (found.rest.length > 0) socket.unshift(found.rest)
+        const peer = found.source ?? { ip: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 }
+        this.#begin(socket, peer)
+      } catch (error) {
+        this.#c2s.log.warn({ err: error, ip: socket.remoteAddress }, 'not a PROXY header; connection closed')
+        socket.destroy()
+      }
+    }
+    socket.on('data', onData)
+  }
+
+  #begin(socket: Socket, peer: { ip: string; port: number }): void {
+    if (this.#settings.tls !== 'direct') return this.#open(socket, peer, false)
+    const secure = new TLSSocket(socket, this.#c2s.tls.options(true))
+    this.#sockets.add(secure)
+    const timer = setTimeout(() => secure.destroy(), this.#settings.preAuthTimeout)
+    const done = (): void => {
+      clearTimeout(timer)
+      this.#sockets.delete(secure)
+    }
+    const failed = (error: Error): void => {
+      this.#c2s.log.debug({ err: error, ip: peer.ip }, 'a TLS handshake failed')
+      secure.destroy()
+    }
+    secure.on('error', failed)
+    secure.once('close', done)
+    secure.once('secure', () => {
+      done()
+      secure.off('error', failed)
+      secure.off('close', done)
+      this.#open(secure, peer, true)
+    })
+  }
+
+  #open(socket: Socket, peer: { ip: string; port: number }, secured: boolean): void {
+    if (socket.destroyed) return
+    const settings = this.#settings
+    const counted = this.#counter.enter(peer.ip)
+    const streamSettings: StreamSettings = {
+      limits: settings.limits,
+      preAuthTimeout: settings.preAuthTimeout,
+      preAuthBytes: settings.preAuthBytes,
+      keepalive: settings.keepalive,
+      starttls: settings.tls === 'required' ? 'required' : settings.tls === 'starttls' ? 'optional' : 'off',
+      access: settings.access,
+      shaper: settings.shaper === undefined ? undefined : new Shaper(settings.shaper),
+    }
+    const stream = new C2SStream(this.#c2s, socket, { ...peer, secured }, streamSettings, () => {
+      this.#streams.delete(stream)
+      if (counted) this.#counter.leave(peer.ip)
+    })
+    this.#streams.add(stream)
+    if (!counted) stream.fail(new StreamError('policy-violation', 'too many connections from your address'))
+    if (socket.isPaused()) socket.resume()
+  }
+}

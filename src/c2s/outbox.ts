@@ -1,0 +1,81 @@
+import type { Entry } from '../core/queue.ts'
+
+/** XEP-0198 counters are 32 bits wide and wrap. */
+const WRAP = 2 ** 32
+
+/** Something sent that the client has not acknowledged. */
+export interface Unacked {
+  /** As sent; undefined where it can be had from the entry. */
+  readonly text: string | undefined
+  readonly entry: Entry | undefined
+  /** How to tell the sender that it was not delivered, for what is not queued (an iq). */
+  readonly lost: (() => void) | undefined
+}
+
+/**
+ * What a session has sent and the client has not confirmed, oldest first. With stream management it holds every stanza,
+ * counted as XEP-0198 4 says; without, only queued messages, confirmed by the answer to a ping sent after them.
+ */
+export class Outbox {
+  #items: (Unacked | undefined)[] = []
+  #head = 0
+  /** Stanzas acknowledged, modulo 2^32. */
+  #acked = 0
+
+  get size(): number {
+    return this.#items.length - this.#head
+  }
+
+  /** Stanzas sent since stream management was enabled, modulo 2^32. */
+  get sent(): number {
+    return (this.#acked + this.size) % WRAP
+  }
+
+  get acked(): number {
+    return this.#acked
+  }
+
+  push(item: Unacked): void {
+    this.#items.push(item)
+  }
+
+  /**
+   * The client has handled everything up to `h` (modulo 2^32). The items that this covers, or undefined where `h` counts
+   * more than was sent (XEP-0198 4: handled-count-too-high).
+   */
+  acknowledge(h: number): Unacked[] | undefined {
+    const count = (h - this.#acked + WRAP) % WRAP
+    if (count > this.size) return undefined
+    this.#acked = h % WRAP
+    return this.take(count)
+  }
+
+  /** Removes the oldest `count` items. */
+  take(count: number): Unacked[] {
+    const taken: Unacked[] = []
+    for (let i = 0; i < count; i++) {
+      const item = this.#items[this.#head]!
+      this.#items[this.#head++] = undefined
+      taken.push(item)
+    }
+    if (this.#head === this.#items.length) {
+      this.#items = []
+      this.#head = 0
+    } else if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head)
+      this.#head = 0
+    }
+    return taken
+  }
+
+  /** All items, oldest first. */
+  *[Symbol.iterator](): Generator<Unacked> {
+    for (let i = this.#head; i < this.#items.length; i++) yield this.#items[i]!
+  }
+
+  /** Carries on where a restarted server left off. */
+  restore(acked: number, items: readonly Unacked[]): void {
+    this.#acked = acked
+    for (const item of items) this.push(item)
+  }
+}

@@ -1,0 +1,422 @@
+import type { Account } from '../core/account.ts'
+import { STOP } from '../core/hooks.ts'
+import { asStanzaError } from '../core/iq.ts'
+import type { Entry } from '../core/queue.ts'
+import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
+import { delayElement } from '../core/sessions.ts'
+import { orderedTime } from '../util/ids.ts'
+import { type Element, NS, elementNs, parseElement } from '../xml/index.ts'
+import { StanzaError, StreamError } from '../xmpp/errors.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import { Stanza, type StanzaKind, isStanzaName } from '../xmpp/stanza.ts'
+import { Acknowledger } from './acknowledger.ts'
+import { Inbound } from './inbound.ts'
+import { Outbox, type Unacked } from './outbox.ts'
+import { enableManagement } from './resume.ts'
+import type { C2SStream } from './stream.ts'
+
+declare module '../core/hooks.ts' {
+  interface HookMap {
+    /** A stanza that a client sent, stamped with its address. A handler may put another in its place; STOP drops it. */
+    user_send_packet: { session: Session; stanza: Stanza }
+    /** A stanza on its way to a client. Synchronous. STOP: the handler has taken it. */
+    user_receive_packet: { session: Session; stanza: Stanza; entry: Entry | undefined }
+    /** Presence without an address: to be broadcast (RFC 6121 4.2 to 4.5). */
+    presence_broadcast: { session: Session; stanza: Stanza }
+    /** Presence to an address, before it is routed. STOP: the handler routes it itself. */
+    presence_out: { session: Session; stanza: Stanza }
+    /** A resource was bound. */
+    session_opened: { session: Session }
+    /** A session came back on a new connection (XEP-0198 5). */
+    session_resumed: { session: Session }
+    /** A session's connection is gone; it waits to be resumed. */
+    session_detached: { session: Session }
+    /** A session has ended; it is no longer among those of its account. */
+    session_closed: { session: Session; reason: string }
+  }
+}
+
+/** Bytes that a client may leave unread before it gets no more queued messages for now. */
+const FULL_BACKLOG = 512 * 1024
+/** Bytes at which it is taken for dead. */
+const MAX_BACKLOG = 4 * 1024 * 1024
+
+export interface SessionSettings {
+  maxAckQueue: number
+  resumeTimeout: number
+  ackTimeout: number
+}
+
+export type SessionState = 'connected' | 'detached' | 'ended'
+
+/**
+ * A bound resource as an actor: what its client sends is handled one by one in order, what it is to get is handed over
+ * without waiting. It outlives its stream while it can be resumed (XEP-0198).
+ */
+export class C2SSession implements Session {
+  readonly jid: Jid
+  readonly account: Account
+  readonly slots = new Slots()
+  readonly info: ConnectionInfo
+  readonly settings: SessionSettings
+  readonly outbox = new Outbox()
+  readonly inbound: Inbound
+  presence: Stanza | undefined
+  priority = 0
+  interested = false
+  state: SessionState = 'connected'
+  /** Stream management is on. */
+  managed = false
+  /** The id to resume it by, where it may be. */
+  resumption: string | undefined
+  readonly #ack: Acknowledger
+  readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #onEnd: (session: C2SSession) => void
+  #stream: C2SStream | undefined
+  /** Queued messages that were sent before stream management was enabled; the first acknowledgement covers them. */
+  #early: Unacked[] = []
+  #waiting: ((room: boolean) => void)[] = []
+  #expiry: NodeJS.Timeout | undefined
+
+  constructor(
+    account: Account,
+    jid: Jid,
+    stream: C2SStream | undefined,
+    info: ConnectionInfo,
+    settings: SessionSettings,
+    onEnd: (session: C2SSession) => void,
+  ) {
+    this.account = account
+    this.jid = jid
+    this.info = info
+    this.settings = settings
+    this.#stream = stream
+    this.#onEnd = onEnd
+    this.inbound = new Inbound(this)
+    this.#ack = new Acknowledger(this)
+    if (stream === undefined) this.state = 'detached'
+  }
+
+  get stream(): C2SStream | undefined {
+    return this.#stream
+  }
+
+  get connected(): boolean {
+    return this.state === 'connected'
+  }
+
+  get resumable(): boolean {
+    return this.resumption !== undefined
+  }
+
+  // ---- from the client
+
+  /** Handles an element from the stream; a promise where it takes longer than this turn. Throws StreamError. */
+  handle(el: Element): void | Promise<void> {
+    const { name } = el
+    if (el.attrs['xmlns'] !== undefined || !isStanzaName(name)) return this.#nonza(el)
+    const done = this.#stanza(el, name)
+    if (done instanceof Promise) return done.finally(() => this.inbound.count())
+    this.inbound.count()
+  }
+
+  #stanza(el: Element, kind: StanzaKind): void | Promise<void> {
+    let stanza: Stanza
+    try {
+      stanza = Stanza.fromClient(el, kind, this.jid)
+    } catch (error) {
+      if (!(error instanceof StanzaError)) throw error
+      return this.#refuse(el, error)
+    }
+    const { hooks } = this.account.host
+    if (!hooks.has('user_send_packet')) return this.#dispatch(stanza)
+    const event = { session: this, stanza }
+    try {
+      const verdict = hooks.run('user_send_packet', event)
+      if (verdict === STOP) return
+      if (verdict instanceof Promise) {
+        return verdict
+          .then(answer => (answer === STOP ? undefined : this.#dispatch(event.stanza)))
+          .catch((error: unknown) => this.#bounce(stanza, error))
+      }
+    } catch (error) {
+      return this.#bounce(stanza, error)
+    }
+    return this.#dispatch(event.stanza)
+  }
+
+  #dispatch(stanza: Stanza): void | Promise<void> {
+    const { host } = this.account
+    if (stanza.kind === 'message') return this.inbound.message(stanza)
+    if (stanza.kind === 'presence') return this.#presence(stanza)
+    if (stanza.to === undefined && (stanza.type === 'get' || stanza.type === 'set')) {
+      return host.ask('account', stanza, stanza.payload!, { session: this }, this.account)
+    }
+    if (stanza.to === undefined) return void host.requests.answer(stanza)
+    if (stanza.type === 'result' && this.#ack.answered(stanza)) return
+    if (stanza.type === 'error' && this.#ack.answered(stanza)) return
+    return host.router.route(stanza, { session: this })
+  }
+
+  #presence(stanza: Stanza): void | Promise<void> {
+    const { hooks, router } = this.account.host
+    const name = stanza.to === undefined ? 'presence_broadcast' : 'presence_out'
+    const route = (verdict: unknown): void | Promise<void> =>
+      verdict === STOP || stanza.to === undefined ? undefined : router.route(stanza, { session: this })
+    try {
+      const verdict = hooks.run(name, { session: this, stanza })
+      if (!(verdict instanceof Promise)) return route(verdict)
+      return verdict.then(route).catch((error: unknown) => this.#bounce(stanza, error))
+    } catch (error) {
+      return this.#bounce(stanza, error)
+    }
+  }
+
+  /** An error to this client about something it sent. */
+  #bounce(stanza: Stanza, reason: unknown): void {
+    if (reason instanceof StreamError) return this.end(reason)
+    const error = asStanzaError(reason, this.account.host.log, 'c2s')
+    const answer = stanza.error(error, { echo: stanza.kind === 'message' })
+    if (answer !== undefined) this.deliver(answer)
+  }
+
+  /** What cannot even be addressed is answered too (RFC 6120 8.3.3.8), unless it is an answer itself. */
+  #refuse(el: Element, error: StanzaError): void {
+    const type = el.attrs['type']
+    if (type === 'error' || type === 'result') return
+    const answer = parseElement(`<${el.name} type='error'/>`)
+    answer.attrs['to'] = this.jid.toString()
+    answer.attrs['from'] = this.account.jid.toString()
+    if (el.attrs['id']) answer.attrs['id'] = el.attrs['id']
+    answer.append(error.toElement())
+    this.deliver(Stanza.of(answer))
+  }
+
+  #nonza(el: Element): void | Promise<void> {
+    const ns = elementNs(el)
+    if (ns === NS.SM) {
+      if (el.name === 'r' && this.managed) return this.inbound.requested()
+      if (el.name === 'a' && this.managed) return this.#ack.acknowledged(el)
+      if (el.name === 'enable' && !this.managed && this.#stream !== undefined) {
+        return enableManagement(this, this.#stream, el)
+      }
+      if (el.name === 'enable' || el.name === 'resume') return this.#smFailed('unexpected-request')
+    }
+    const handler = this.account.host.nonzas.find(ns, el.name)
+    if (handler === undefined) throw new StreamError('unsupported-stanza-type', `<${el.name.slice(0, 50)}/> is unknown here`)
+    handler(this, el)
+  }
+
+  #smFailed(condition: string): void {
+    this.sendRaw(`<failed xmlns='${NS.SM}'><${condition} xmlns='${NS.STANZAS}'/></failed>`)
+  }
+
+  // ---- to the client
+
+  deliver(stanza: Stanza, entry?: Entry): void {
+    if (this.state === 'ended') return this.#undeliverable(stanza, entry)
+    const { hooks } = this.account.host
+    if (hooks.has('user_receive_packet')) {
+      const event = { session: this, stanza, entry }
+      if (hooks.runSync('user_receive_packet', event) === STOP) return
+      // A handler put another stanza in its place: the queued bytes are no longer what is sent.
+      if (event.stanza !== stanza) return this.#write(event.stanza.toString(), event.stanza, entry)
+    }
+    this.#write(entry?.bytes ?? stanza.toString(), stanza, entry)
+  }
+
+  /** Sends a stanza that needs no telling apart: one of many copies, already serialized, that may be lost. */
+  deliverText(text: string): void {
+    if (this.state === 'ended') return
+    if (this.managed) this.#keep({ text, entry: undefined, lost: undefined })
+    this.#stream?.send(text)
+  }
+
+  take(entry: Entry, late: boolean): void {
+    const stanza = Stanza.of(parseElement(entry.bytes))
+    if (!late) return this.deliver(stanza, entry)
+    const delay = delayElement(stanza, this.account.host.name, orderedTime(entry.id) ?? this.account.host.now())
+    this.deliver(delay === undefined ? stanza : stanza.changed(el => el.append(delay)), entry)
+  }
+
+  committed(_entry: Entry): void {
+    this.#ack.due()
+  }
+
+  sendRaw(xml: string): void {
+    this.#stream?.send(xml)
+  }
+
+  #write(data: string | Buffer, stanza: Stanza, entry: Entry | undefined): void {
+    if (this.managed) {
+      const sameBytes = entry !== undefined && data === entry.bytes
+      const lost = entry === undefined && stanza.kind === 'iq' ? () => this.#undeliverable(stanza, undefined) : undefined
+      this.#keep({ text: sameBytes ? undefined : data.toString(), entry, lost })
+    } else if (entry !== undefined) this.#keep({ text: undefined, entry, lost: undefined })
+    const stream = this.#stream
+    if (stream === undefined) return
+    stream.send(data)
+    if (stream.backlog > MAX_BACKLOG) stream.abandon('the client does not read')
+  }
+
+  #keep(item: Unacked): void {
+    this.outbox.push(item)
+    // A message asks for its acknowledgement when it is durable (see committed); the rest need not wait for that.
+    if (item.entry === undefined || item.entry.committed) this.#ack.due()
+    if (this.outbox.size > 2 * this.settings.maxAckQueue) this.#overflow()
+  }
+
+  /** The bound of what is kept for a client that does not acknowledge: its messages are safe in the store. */
+  #overflow(): void {
+    this.end(new StreamError('policy-violation', 'too many stanzas were not acknowledged'))
+  }
+
+  /** Nobody is there any more to take it: RFC 6121 8.5.3.2. */
+  #undeliverable(stanza: Stanza, entry: Entry | undefined): void {
+    if (entry !== undefined) this.account.queue.release(this, [entry])
+    else if (stanza.kind === 'iq') void this.account.host.router.bounce(stanza, new StanzaError('service-unavailable'))
+  }
+
+  get full(): boolean {
+    return this.outbox.size >= this.settings.maxAckQueue || (this.#stream?.backlog ?? 0) > FULL_BACKLOG
+  }
+
+  room(): Promise<boolean> {
+    if (this.state === 'ended') return Promise.resolve(false)
+    if (!this.full) return Promise.resolve(true)
+    this.#ack.due()
+    return new Promise(resolve => this.#waiting.push(resolve))
+  }
+
+  /** Something was acknowledged or read: who waits for room may go on. */
+  drained(): void {
+    if (this.#waiting.length === 0 || (this.full && this.state !== 'ended')) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve(this.state !== 'ended')
+  }
+
+  /** The client has these: queued messages among them are done with. */
+  confirm(items: readonly Unacked[]): void {
+    for (const { entry } of items) if (entry !== undefined) this.account.queue.confirm(entry, this)
+    this.drained()
+  }
+
+  // ---- life
+
+  /** Stream management begins (XEP-0198 3); `resumption` is the id to resume by, if the client wants to. */
+  async enable(resumption: string | undefined): Promise<void> {
+    await this.inbound.start()
+    this.#early = this.outbox.take(this.outbox.size)
+    this.#ack.stop()
+    this.managed = true
+    this.resumption = resumption
+  }
+
+  /** An acknowledgement came, which covers what was sent before stream management too. */
+  acknowledged(items: readonly Unacked[]): void {
+    if (this.#early.length > 0) this.confirm(this.#early.splice(0))
+    this.confirm(items)
+  }
+
+  /** A client came back for this session on another stream: what it has not seen is sent again. */
+  resume(stream: C2SStream, h: number): void {
+    const seen = this.outbox.acknowledge(h)
+    if (seen === undefined) throw tooHigh(h, this.outbox.sent)
+    clearTimeout(this.#expiry)
+    this.#expiry = undefined
+    this.#stream = stream
+    this.state = 'connected'
+    this.confirm(seen)
+    stream.send(`<resumed xmlns='${NS.SM}' previd='${this.resumption}' h='${this.inbound.safe}'/>`)
+    for (const item of this.outbox) stream.send(item.text ?? item.entry!.bytes)
+    this.#ack.restart()
+    this.account.host.hooks.runSync('session_resumed', { session: this })
+  }
+
+  /** As before a restart: waits for its client, with what it has not acknowledged. */
+  async restore(resumption: string, handled: number, acked: number, items: readonly Unacked[]): Promise<void> {
+    await this.inbound.start(handled)
+    this.managed = true
+    this.resumption = resumption
+    this.outbox.restore(acked, items)
+    this.detach()
+  }
+
+  /** The server stops: the client learns how far we are, and that it may come back. */
+  farewell(): void {
+    const stream = this.#stream
+    if (stream === undefined || this.state === 'ended') return
+    this.inbound.requested()
+    this.detach()
+    stream.fail(new StreamError('system-shutdown'))
+  }
+
+  /** The connection broke: the session waits for its client, or ends. */
+  lost(stream: C2SStream, reason: string): void {
+    if (this.#stream !== stream || this.state === 'ended') return
+    if (!this.resumable || this.settings.resumeTimeout === 0) return this.close(reason)
+    this.detach()
+    this.account.host.hooks.runSync('session_detached', { session: this })
+  }
+
+  detach(): void {
+    this.#stream = undefined
+    this.state = 'detached'
+    this.#ack.stop()
+    this.#expiry = setTimeout(() => this.close('the client did not come back'), this.settings.resumeTimeout)
+  }
+
+  /** The client closed its stream in order (RFC 6120 4.4): what it got without stream management, it has. */
+  closedByClient(): void {
+    if (!this.managed) this.confirm(this.outbox.take(this.outbox.size))
+    this.close('closed by the client')
+  }
+
+  end(error: StreamError): void {
+    const stream = this.#stream
+    this.close(error.message)
+    stream?.fail(error)
+  }
+
+  close(reason: string): void {
+    if (this.state === 'ended') return
+    this.state = 'ended'
+    this.#stream = undefined
+    clearTimeout(this.#expiry)
+    this.#ack.stop()
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
+    const { account } = this
+    if (account.sessions.get(this.jid.resource) === this) account.sessions.delete(this.jid.resource)
+    account.queue.detach(this)
+    this.drained()
+    this.#onEnd(this)
+    account.host.hooks.runSync('session_closed', { session: this, reason })
+    const left = [...this.#early.splice(0), ...this.outbox.take(this.outbox.size)]
+    account.queue.release(
+      this,
+      left.flatMap(item => (item.entry === undefined ? [] : [item.entry])),
+    )
+    for (const item of left) item.lost?.()
+  }
+
+  timer(ms: number, fn: () => void): () => void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      fn()
+    }, ms)
+    this.#timers.add(timer)
+    return () => {
+      clearTimeout(timer)
+      this.#timers.delete(timer)
+    }
+  }
+}
+
+/** XEP-0198 4: the client says that it handled more than it was sent. */
+export function tooHigh(h: number, sent: number): StreamError {
+  return new StreamError('undefined-condition', `You acknowledged ${h} stanzas, but only ${sent} were sent to you`, {
+    application: parseElement(`<handled-count-too-high xmlns='${NS.SM}' h='${h}' send-count='${sent}'/>`),
+  })
+}

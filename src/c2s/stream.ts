@@ -1,0 +1,363 @@
+import type { Socket } from 'node:net'
+import type { SaslExchange } from '../auth/exchange.ts'
+import { type Element, type ParserLimits, NS, StreamParser, type XmlStreamError, serialize, xml } from '../xml/index.ts'
+import { StreamError } from '../xmpp/errors.ts'
+import { Jid } from '../xmpp/jid.ts'
+import type { ConnectionInfo } from '../core/session.ts'
+import { negotiate, sendFeatures } from './negotiation.ts'
+import type { AccessCheck, C2SHost, C2SServer } from './server.ts'
+import type { C2SSession } from './session.ts'
+import type { Shaper } from './shaper.ts'
+import { Transport } from './transport.ts'
+
+/** How long the peer may take to close its side after we closed ours (ms). */
+const CLOSE_GRACE = 2000
+/** Unparsed bytes that may wait while a stanza is being handled; beyond, the socket is not read. */
+const MAX_UNPARSED = 64 * 1024
+
+/** What a stream is allowed, from its listener. */
+export interface StreamSettings {
+  limits: ParserLimits
+  preAuthTimeout: number
+  preAuthBytes: number
+  keepalive: number
+  starttls: 'off' | 'optional' | 'required'
+  access: AccessCheck
+  shaper: Shaper | undefined
+}
+
+/** RFC 6120 4.3: where a stream is on its way to a session; negotiation.ts says what may happen in each. */
+export type StreamState = 'unauthenticated' | 'authenticated' | 'bound' | 'closing'
+
+/** One XMPP stream with a client, from connection to close (RFC 6120 4). */
+export class C2SStream {
+  readonly server: C2SServer
+  readonly settings: StreamSettings
+  readonly ip: string
+  readonly port: number
+  state: StreamState = 'unauthenticated'
+  /** The connection is encrypted. */
+  secured = false
+  /** The host of the stream, from its header; it cannot change once the client is authenticated. */
+  target: C2SHost | undefined
+  user: string | undefined
+  mechanism: string | undefined
+  exchange: SaslExchange | undefined
+  /** Failed logins on this stream. */
+  failures = 0
+  bytesRead = 0
+  session: C2SSession | undefined
+  readonly #transport: Transport
+  #parser: StreamParser
+  #headerSent = false
+  #deadline: NodeJS.Timeout | undefined
+  #keepalive: NodeJS.Timeout | undefined
+  #quiet = true
+  #handling = false
+  #halted = false
+  #whenHandled: () => void = () => {}
+  #closed = false
+  readonly #onClose: () => void
+
+  constructor(
+    server: C2SServer,
+    socket: Socket,
+    peer: { ip: string; port: number; secured: boolean },
+    settings: StreamSettings,
+    onClose: () => void,
+  ) {
+    this.server = server
+    this.settings = settings
+    this.ip = peer.ip
+    this.port = peer.port
+    this.secured = peer.secured
+    this.#onClose = onClose
+    this.#transport = new Transport(socket, server.flusher)
+    this.#parser = this.#newParser()
+    this.#deadline = setTimeout(
+      () => this.fail(new StreamError('connection-timeout', 'you did not log in in time')),
+      settings.preAuthTimeout,
+    )
+    this.#attach(socket)
+  }
+
+  get socket(): Socket {
+    return this.#transport.socket
+  }
+
+  /** Bytes on their way to the client that it has not taken yet. */
+  get backlog(): number {
+    return this.#transport.backlog
+  }
+
+  get info(): ConnectionInfo {
+    const tls = this.secured && 'getProtocol' in this.socket ? (this.socket as { getProtocol(): string | null }).getProtocol() : null
+    return {
+      ip: this.ip,
+      port: this.port,
+      tls: tls ?? undefined,
+      mechanism: this.mechanism,
+      since: Date.now(),
+    }
+  }
+
+  // ---- socket
+
+  #attach(socket: Socket): void {
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, 60_000)
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    socket.on('end', () => this.#onEnd())
+    socket.on('error', () => {}) // 'close' follows
+    socket.on('close', () => this.#onGone('the connection broke'))
+    socket.on('drain', () => this.session?.drained())
+  }
+
+  /** The socket goes over to TLS: what came unencrypted is discarded (plaintext injection), and a new stream begins. */
+  upgrade(wrap: (socket: Socket) => Socket): void {
+    const plain = this.socket
+    for (const event of ['data', 'end', 'close', 'drain']) plain.removeAllListeners(event)
+    this.#transport.flush()
+    const secure = wrap(plain)
+    this.#transport.socket = secure
+    this.#attach(secure)
+    this.secured = true
+    this.restart()
+  }
+
+  #onData(chunk: Buffer): void {
+    this.bytesRead += chunk.length
+    if (this.state !== 'bound') {
+      if (this.state === 'closing') return
+      if (this.user === undefined && this.bytesRead > this.settings.preAuthBytes) {
+        return this.fail(new StreamError('policy-violation', 'too many bytes before logging in'))
+      }
+    }
+    this.#parser.write(chunk)
+    const { shaper } = this.settings
+    if (shaper !== undefined) {
+      const wait = shaper.spend(chunk.length, 0)
+      if (wait > 0) this.#slow(wait)
+    }
+    if (this.#handling && this.#parser.rest().length > MAX_UNPARSED) this.socket.pause()
+  }
+
+  #slow(ms: number): void {
+    this.socket.pause()
+    setTimeout(() => {
+      if (!this.#halted) this.socket.resume()
+    }, ms)
+  }
+
+  #onEnd(): void {
+    // The peer closed its side without closing the stream: half a close is a broken connection.
+    if (this.state !== 'closing') this.#transport.destroy()
+  }
+
+  #onGone(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.state = 'closing'
+    clearTimeout(this.#deadline)
+    clearInterval(this.#keepalive)
+    this.#parser.stop()
+    this.#transport.destroy()
+    const { session } = this
+    this.session = undefined
+    session?.lost(this, reason)
+    this.#onClose()
+  }
+
+  // ---- parser
+
+  #newParser(): StreamParser {
+    return new StreamParser(
+      {
+        onOpen: root => this.#guard(() => this.#onOpen(root)),
+        onElement: el => this.#onElement(el),
+        onClose: () => this.#guard(() => this.#onStreamEnd()),
+        onError: error => this.fail(toStreamError(error)),
+      },
+      this.settings.limits,
+    )
+  }
+
+  /** A new stream on the same connection (RFC 6120 4.3.3). */
+  restart(): void {
+    this.#parser.stop()
+    this.#parser = this.#newParser()
+    this.#headerSent = false
+  }
+
+  #onOpen(root: Element): void {
+    if (root.name !== 'stream' || root.attrs['xmlns'] !== NS.STREAM) {
+      throw new StreamError('invalid-namespace', 'the first element must be a stream header')
+    }
+    if (this.#parser.contentNs !== NS.CLIENT) {
+      throw new StreamError('invalid-namespace', `the content namespace must be ${NS.CLIENT}`)
+    }
+    const to = Jid.parse(root.attrs['to'] ?? '')
+    const target = to === undefined ? undefined : this.server.hosts.get(to.domain)
+    if (target === undefined) throw new StreamError('host-unknown', 'this server does not serve that host')
+    if (this.user !== undefined && target !== this.target) {
+      throw new StreamError('host-unknown', 'the host of a stream cannot change after logging in')
+    }
+    this.target = target
+    const from = root.attrs['from'] === undefined ? undefined : Jid.parse(root.attrs['from'])
+    if (this.user !== undefined && from !== undefined && from.local !== this.user) {
+      throw new StreamError('invalid-from', 'you are logged in as somebody else')
+    }
+    this.#sendHeader()
+    if (!/^1\.\d+$/.test(root.attrs['version'] ?? '')) {
+      throw new StreamError('unsupported-version', 'XMPP 1.0 is spoken here')
+    }
+    sendFeatures(this)
+  }
+
+  #sendHeader(): void {
+    this.#headerSent = true
+    const from = this.target?.host.name ?? this.server.hosts.keys().next().value ?? ''
+    this.send(
+      `<?xml version='1.0'?><stream:stream xmlns='${NS.CLIENT}' xmlns:stream='${NS.STREAM}' id='${this.server.ids.random()}' from='${from}' version='1.0' xml:lang='en'>`,
+    )
+  }
+
+  #onElement(el: Element): void {
+    const { shaper } = this.settings
+    if (shaper !== undefined) {
+      const wait = shaper.spend(0, 1)
+      if (wait > 0) this.#slow(wait)
+    }
+    let done: void | Promise<void>
+    try {
+      done = this.state === 'bound' ? this.session!.handle(el) : negotiate(this, el)
+    } catch (error) {
+      return this.#failWith(error)
+    }
+    if (done instanceof Promise) this.#waitFor(done)
+  }
+
+  /** Reads no more; resolves when what is being handled is done, or after `timeout` ms. */
+  halt(timeout: number): Promise<void> {
+    this.#halted = true
+    this.#parser.pause()
+    this.socket.pause()
+    if (!this.#handling) return Promise.resolve()
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, timeout)
+      this.#whenHandled = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  /** One at a time: what follows waits until this is handled. */
+  #waitFor(done: Promise<void>): void {
+    this.#handling = true
+    const parser = this.#parser
+    parser.pause()
+    done
+      .catch((error: unknown) => this.#failWith(error))
+      .finally(() => {
+        this.#handling = false
+        if (this.#halted) return this.#whenHandled()
+        if (this.#parser === parser) parser.resume()
+        if (!this.#handling && this.socket.isPaused()) this.socket.resume()
+      })
+  }
+
+  #guard(fn: () => void): void {
+    try {
+      fn()
+    } catch (error) {
+      this.#failWith(error)
+    }
+  }
+
+  #failWith(error: unknown): void {
+    if (error instanceof StreamError) return this.fail(error)
+    this.server.log.error({ err: error, ip: this.ip, user: this.user }, 'a stream failed')
+    this.fail(new StreamError('internal-server-error'))
+  }
+
+  /** The client closed its stream (RFC 6120 4.4): we close ours, once it knows how far we are. */
+  #onStreamEnd(): void {
+    const { session } = this
+    if (session === undefined) return this.#finish()
+    const done = async (): Promise<void> => {
+      if (session.managed) {
+        await session.inbound.allSafe(CLOSE_GRACE)
+        session.inbound.requested()
+      }
+      this.session = undefined
+      session.closedByClient()
+      this.#finish()
+    }
+    this.#waitFor(done())
+  }
+
+  #finish(): void {
+    if (this.state === 'closing') return
+    this.send('</stream:stream>')
+    this.#end()
+  }
+
+  #end(): void {
+    this.state = 'closing'
+    this.#parser.stop()
+    clearTimeout(this.#deadline)
+    clearInterval(this.#keepalive)
+    this.#transport.end(CLOSE_GRACE)
+  }
+
+  // ---- for negotiation and session
+
+  send(data: string | Buffer): void {
+    this.#quiet = false
+    this.#transport.send(data)
+  }
+
+  sendElement(el: Element): void {
+    this.send(serialize(el))
+  }
+
+  /** Ends the stream with an error (RFC 6120 4.9); a session on it can still be resumed unless it was ended before. */
+  fail(error: StreamError): void {
+    if (this.state === 'closing') return
+    if (!this.#headerSent) this.#sendHeader()
+    this.send(`${serialize(xml('stream:stream', { 'xmlns:stream': NS.STREAM }, error.toElement())).replace(/^<stream:stream[^>]*>/, '')}`)
+    this.#end()
+    const { session } = this
+    this.session = undefined
+    session?.lost(this, error.message)
+  }
+
+  /** Drops the connection without a word: nobody is listening. */
+  abandon(reason: string): void {
+    this.#onGone(reason)
+  }
+
+  /** A session of another stream has been bound to, or resumed on, this one. */
+  bound(session: C2SSession): void {
+    clearTimeout(this.#deadline)
+    this.session = session
+    this.state = 'bound'
+    if (!Number.isFinite(this.settings.keepalive)) return
+    clearInterval(this.#keepalive)
+    this.#keepalive = setInterval(() => {
+      if (this.#quiet) this.#transport.send(' ')
+      this.#quiet = true
+    }, this.settings.keepalive)
+    this.#keepalive.unref()
+  }
+
+  /** The session left for another stream. */
+  unbound(): void {
+    this.session = undefined
+  }
+}
+
+function toStreamError(error: XmlStreamError): StreamError {
+  return new StreamError(error.condition, error.text)
+}

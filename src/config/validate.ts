@@ -1,0 +1,179 @@
+/** Values against a record of options: leniencies smoothed and defaults filled in, then checked by zod. */
+import type { z } from 'zod'
+import { describe, type OptionPath, type Problem } from './diagnostics.ts'
+import { nearest } from './nearest.ts'
+import { type Opt, type OptionShape, type Options, zodOf } from './schema.ts'
+import { Secret } from './secret.ts'
+
+export type RawMap = { [name: string]: unknown }
+
+export interface ValidateContext {
+  /** Turns what stands for a secret into its text; throws an Error that says why not. */
+  secret(source: RawMap): string
+}
+
+export interface Validated {
+  /** Only of use where there are no problems. */
+  readonly value: RawMap
+  readonly problems: readonly Problem[]
+}
+
+export function isMap(value: unknown): value is RawMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Secret)
+}
+
+/**
+ * Checks `raw` against `shape`. With `partial`, what is left out stays out (an overlay), else it gets its default or, if
+ * required, is a problem. Paths of problems begin with `base`.
+ */
+export function validate(
+  shape: OptionShape,
+  raw: RawMap,
+  context: ValidateContext,
+  { base = [], partial = false }: { base?: OptionPath; partial?: boolean } = {},
+): Validated {
+  const problems: Problem[] = []
+  const normal = normaliseFields(shape, raw, base, { ...context, partial, problems })
+  const result = zodOf(shape).safeParse(normal)
+  if (result.success) return { value: result.data as RawMap, problems }
+  const known = new Set(problems.map(problem => JSON.stringify(problem.path)))
+  for (const issue of result.error.issues) {
+    for (const problem of problemsOf(issue, shape, normal, base, partial)) {
+      const key = JSON.stringify(problem.path)
+      if (!known.has(key)) problems.push(problem)
+      known.add(key)
+    }
+  }
+  return { value: {}, problems }
+}
+
+/** The run-time values of `input` (as it would be written in a file); throws a RangeError naming the first problem. */
+export function parseOptions<S extends OptionShape>(shape: S, input: RawMap = {}): Options<S> {
+  const noSecrets = () => {
+    throw new Error('only a configuration file may refer to secrets')
+  }
+  const { value, problems } = validate(shape, input, { secret: noSecrets })
+  const [first] = problems
+  if (first) throw new RangeError(`${first.path.join('.')}: ${first.message}`)
+  return value as Options<S>
+}
+
+/** The option at a path below a shape; undefined where there is none. */
+export function optionAt(shape: OptionShape, path: OptionPath): Opt<unknown> | undefined {
+  let fields: OptionShape | undefined = shape
+  let option: Opt<unknown> | undefined
+  for (const part of path) {
+    const isName = typeof part === 'string'
+    if (fields) option = isName && Object.hasOwn(fields, part) ? fields[part] : undefined
+    else option = option?.kind === (isName ? 'map' : 'list') ? option.item : undefined
+    if (!option) return undefined
+    fields = option.fields
+  }
+  return option
+}
+
+interface Walk extends ValidateContext {
+  readonly partial: boolean
+  readonly problems: Problem[]
+}
+
+function normaliseFields(shape: OptionShape, raw: RawMap, path: OptionPath, walk: Walk): RawMap {
+  const out: RawMap = {}
+  for (const [name, value] of Object.entries(raw)) {
+    const option = Object.hasOwn(shape, name) ? shape[name] : undefined
+    out[name] = option ? normalise(option, value, [...path, name], walk) : value
+  }
+  if (walk.partial) return out
+  for (const [name, option] of Object.entries(shape)) {
+    if (out[name] !== undefined || option.fallback === undefined) continue
+    out[name] = normalise(option, option.fallback, [...path, name], walk)
+  }
+  return out
+}
+
+/** The same value in the form that zod is told of. What does not fit is left as it is, for zod to refuse. */
+function normalise(option: Opt<unknown>, raw: unknown, path: OptionPath, walk: Walk): unknown {
+  switch (option.kind) {
+    case 'object': {
+      const full = typeof raw === 'string' && option.short ? { [option.short]: raw } : (raw ?? {})
+      return isMap(full) ? normaliseFields(option.fields!, full, path, walk) : full
+    }
+    case 'map': {
+      const full = raw ?? {}
+      if (!isMap(full)) return full
+      const item = (name: string, value: unknown) => normalise(option.item!, value, [...path, name], whole(walk))
+      return Object.fromEntries(Object.entries(full).map(([name, value]) => [name, item(name, value)]))
+    }
+    case 'list': {
+      const items: unknown[] = Array.isArray(raw) ? raw : raw === null ? [] : [raw]
+      return items.map((value, index) => normalise(option.item!, value, [...path, index], whole(walk)))
+    }
+    case 'secret':
+      return normaliseSecret(raw, path, walk)
+    default:
+      return typeof raw === 'string' ? fromText(option, raw) : raw
+  }
+}
+
+/** Overlays end at lists and at the entries of maps: those are replaced whole. */
+function whole(walk: Walk): Walk {
+  return walk.partial ? { ...walk, partial: false } : walk
+}
+
+function normaliseSecret(raw: unknown, path: OptionPath, walk: Walk): unknown {
+  if (typeof raw === 'string') return new Secret(raw)
+  if (!isMap(raw)) return raw
+  try {
+    return new Secret(walk.secret(raw))
+  } catch (error) {
+    walk.problems.push({ path, message: error instanceof Error ? error.message : String(error) })
+    return raw
+  }
+}
+
+/** Values from the environment are texts, whatever they stand for. */
+function fromText(option: Opt<unknown>, text: string): unknown {
+  if (option.kind === 'bool') return text === 'true' ? true : text === 'false' ? false : text
+  if (option.kind === 'int' || option.kind === 'port') return /^-?\d{1,16}$/.test(text) ? Number(text) : text
+  return text
+}
+
+function problemsOf(
+  issue: z.core.$ZodIssue,
+  shape: OptionShape,
+  normal: RawMap,
+  base: OptionPath,
+  partial: boolean,
+): Problem[] {
+  const path = issue.path.map(part => (typeof part === 'symbol' ? String(part) : part))
+  const option = optionAt(shape, path)
+  if (issue.code === 'unrecognized_keys') {
+    const names = Object.keys(option?.fields ?? shape)
+    return issue.keys.map(key => ({
+      path: [...base, ...path, key],
+      atKey: true,
+      message: 'is not an option',
+      nearest: nearest(key, names),
+    }))
+  }
+  const value = path.reduce<unknown>((at, part) => (at as RawMap | undefined)?.[part], normal)
+  const overlay = partial && !path.some(part => typeof part === 'number')
+  if (value === undefined) {
+    return overlay && !insideMap(shape, path)
+      ? []
+      : [{ path: [...base, ...path], message: `is missing: wanted ${option?.words}` }]
+  }
+  const got = option?.kind === 'secret' ? 'something else' : describe(value)
+  const quote = typeof value === 'number' && option?.kind === 'text' ? ' (put it in quotes)' : ''
+  return [
+    {
+      path: [...base, ...path],
+      message: `wanted ${option?.words}, got ${got}${quote}`,
+      ...(option?.values && typeof value === 'string' ? { nearest: nearest(value, option.values) } : {}),
+    },
+  ]
+}
+
+function insideMap(shape: OptionShape, path: OptionPath): boolean {
+  return path.some((_, index) => optionAt(shape, path.slice(0, index))?.kind === 'map')
+}

@@ -1,0 +1,51 @@
+import type { Store } from '../../storage/store.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { CommandError, type Commands } from '../commands.ts'
+import type { Host } from '../host.ts'
+import type { Logger } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Router } from '../router.ts'
+
+/** What commands may do with the server they run in. */
+export interface ServerControl {
+  readonly version: string
+  readonly uptime: number
+  readonly hosts: readonly Host[]
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly router: Router
+  readonly store: Store
+  readonly commands: Commands
+  readonly sessionCount: number
+  readonly state: 'running' | 'draining' | 'stopping'
+  host(name: string): Host | undefined
+  modules(): { host: string; module: string; xep: string }[]
+  ports(): { port: number; ip: string; tls: string; streams: number }[]
+  certificates(): { names: readonly string[]; file: string | undefined; notAfter: Date }[]
+  /** Reads the configuration again; names what only a restart changes. */
+  reloadConfig(): Promise<string[]>
+  drain(): void
+  /** Stops in order, once the answer to whoever asked is out. */
+  stopSoon(): void
+  backup(file: string, progress: (text: string) => void): Promise<number>
+  restore(file: string, progress: (text: string) => void): Promise<number>
+}
+
+/** The host and the localpart of an account argument. */
+export function accountOf(server: ServerControl, text: string): { host: Host; user: string; jid: Jid } {
+  const jid = Jid.from(text)
+  const host = server.host(jid.domain)
+  if (host === undefined) throw new CommandError('not_found', `${jid.domain} is not served here; hosts: ${names(server)}`)
+  return { host, user: jid.local, jid }
+}
+
+/** As {@link accountOf}, for an account that must be there. */
+export async function existing(server: ServerControl, text: string): Promise<{ host: Host; user: string; jid: Jid }> {
+  const found = accountOf(server, text)
+  if (await found.host.users.exists(found.user)) return found
+  throw new CommandError('not_found', `there is no account ${found.jid}; make it with: register ${found.jid}`)
+}
+
+export function names(server: ServerControl): string {
+  return server.hosts.map(h => h.name).join(', ')
+}

@@ -1,0 +1,18 @@
+import type { Command } from '../commands.ts'
+import { accountCommands } from './accounts.ts'
+import type { ServerControl } from './control.ts'
+import { messageCommands } from './messages.ts'
+import { serverCommands } from './server.ts'
+import { sessionCommands } from './sessions.ts'
+
+export type { ServerControl } from './control.ts'
+
+/** The commands of the server itself; modules add theirs. Names are ejabberd's where it has the command. */
+export function adminCommands(server: ServerControl): Command[] {
+  return [
+    ...accountCommands(server),
+    ...sessionCommands(server),
+    ...messageCommands(server),
+    ...serverCommands(server),
+  ]
+}

@@ -1,0 +1,110 @@
+import { type Command, CommandError, arg, defineCommand } from '../commands.ts'
+import { LOG_LEVELS } from '../log.ts'
+import { type ServerControl, names } from './control.ts'
+
+export function serverCommands(server: ServerControl): Command[] {
+  return [
+    defineCommand({
+      name: 'status',
+      summary: 'Says whether the server is well: version, time since the start, ports, hosts, sessions, certificates.',
+      args: {},
+      columns: ['what', 'value'],
+      run() {
+        const ports = server.ports().map(p => ({ what: `port ${p.port}`, value: `${p.ip}, tls ${p.tls}, ${p.streams} streams` }))
+        const certificates = server.certificates().map(c => ({
+          what: `certificate ${c.names.join(' ')}`,
+          value: `until ${c.notAfter.toISOString().slice(0, 10)}${c.file === undefined ? '' : `, ${c.file}`}`,
+        }))
+        return [
+          { what: 'state', value: server.state },
+          { what: 'version', value: server.version },
+          { what: 'node', value: process.version },
+          { what: 'up', value: `${Math.floor(server.uptime / 1000)} s` },
+          { what: 'pid', value: process.pid },
+          { what: 'hosts', value: names(server) },
+          { what: 'sessions', value: server.sessionCount },
+          ...ports,
+          ...certificates,
+        ]
+      },
+    }),
+    defineCommand({
+      name: 'stats',
+      summary: 'Shows the counters and gauges of the server.',
+      args: {},
+      columns: ['name', 'value'],
+      run: () => server.metrics.values(),
+    }),
+    defineCommand({
+      name: 'set_loglevel',
+      summary: 'Changes what is logged, until the next reload.',
+      args: { level: arg.text('The level', { values: LOG_LEVELS }) },
+      run({ level }) {
+        server.log.level = level
+        return level
+      },
+    }),
+    defineCommand({
+      name: 'reload',
+      summary: 'Reads the configuration again; sessions stay.',
+      args: {},
+      async run() {
+        const left = await server.reloadConfig()
+        return left.length === 0 ? 'reloaded' : `reloaded, but a restart is needed for: ${left.join(', ')}`
+      },
+    }),
+    defineCommand({
+      name: 'drain',
+      summary: 'Takes no more connections and sends clients away; sessions can be resumed.',
+      args: {},
+      run() {
+        server.drain()
+        return 'draining; to end: stop'
+      },
+    }),
+    defineCommand({
+      name: 'stop',
+      summary: 'Stops the server in order; sessions can be resumed after the next start.',
+      args: {},
+      run() {
+        server.stopSoon()
+        return 'stopping'
+      },
+    }),
+    defineCommand({
+      name: 'backup',
+      summary: 'Writes everything in the store, as it is at one moment, to a file. The server goes on meanwhile.',
+      args: { file: arg.file('The file to write') },
+      run: ({ file }, io) => failing(() => server.backup(file, text => io.progress(text))),
+    }),
+    defineCommand({
+      name: 'restore',
+      summary: 'Fills the store of a server that has no data yet from a backup.',
+      args: { file: arg.file('The file that backup wrote') },
+      run: ({ file }, io) => failing(() => server.restore(file, text => io.progress(text))),
+    }),
+    defineCommand({
+      name: 'hooks',
+      summary: 'Shows each hook with its handlers in the order in which they run.',
+      args: { host: arg.host('The host; default the first', { optional: true }) },
+      columns: ['hook', 'order', 'owner'],
+      run: ({ host }) => (host === undefined ? server.hosts[0]! : server.host(host)!).hooks.list(),
+    }),
+    defineCommand({
+      name: 'modules',
+      summary: 'Lists the modules that run.',
+      args: {},
+      columns: ['host', 'module', 'xep'],
+      run: () => server.modules(),
+    }),
+  ]
+}
+
+/** Files that are missing, in the way or broken are for the person to mend. */
+async function failing(fn: () => Promise<number>): Promise<string> {
+  try {
+    return `${await fn()} bytes`
+  } catch (error) {
+    throw new CommandError('failed', error instanceof Error ? error.message : String(error))
+  }
+}

@@ -1,0 +1,384 @@
+import { randomBytes } from 'node:crypto'
+import { type Credentials, PASSWD, createCredentials } from './auth/credentials.ts'
+import { Failures } from './auth/failures.ts'
+import { type Mechanism, createSasl } from './auth/sasl.ts'
+import { ConnectionCounter } from './c2s/connections.ts'
+import { C2SListener } from './c2s/listener.ts'
+import { SessionKeeper } from './c2s/keeper.ts'
+import { type C2SHost, type C2SServer, type HostSettings, ResumableSessions } from './c2s/server.ts'
+import { TlsContexts } from './c2s/tls.ts'
+import { Flusher } from './c2s/transport.ts'
+import { type Config, type HostConfig, resolveHost } from './config/core.ts'
+import { type ServerControl, adminCommands } from './core/admin/index.ts'
+import { Commands } from './core/commands.ts'
+import { type RunningModule, startModule } from './core/context.ts'
+import { Host } from './core/host.ts'
+import { type Logger, createLog } from './core/log.ts'
+import { Metrics } from './core/metrics.ts'
+import type { ModuleDefinition } from './core/module.ts'
+import { Router } from './core/router.ts'
+import { certificatesOf, listenerSettings } from './settings.ts'
+import { backupToFile } from './storage/backup.ts'
+import { openStoreFolder, prepareRestore } from './storage/folder.ts'
+import { openMemoryStore } from './storage/memory.ts'
+import { type Store, StoreError } from './storage/store.ts'
+import { IdGenerator } from './util/ids.ts'
+import { VERSION } from './version.ts'
+import { StreamError } from './xmpp/errors.ts'
+
+export interface ServerOptions {
+  config: Config
+  /** The definitions of the modules that the configuration names. */
+  modules: ReadonlyMap<string, ModuleDefinition>
+  log?: Logger
+  /** Reads the configuration again, for `reload`. Rejects with ConfigError. */
+  reread?: () => Promise<{ config: Config; modules: ReadonlyMap<string, ModuleDefinition> }>
+  /** Who runs the server ends it (`stop`), or ends it and starts another (a backup was restored). */
+  leave?: (how: 'stop' | 'restart') => void
+  /** For tests: a store to use instead of the configured one. */
+  store?: Store
+  now?: () => number
+}
+
+interface RunningHost {
+  readonly c2s: C2SHost
+  readonly modules: Map<string, RunningModule>
+}
+
+/**
+ * A whole server. The composition root: everything is built here, in order, and nothing is found by magic.
+ * Several may run in one process.
+ */
+export class Server implements ServerControl {
+  readonly version = VERSION
+  state: 'running' | 'draining' | 'stopping' = 'running'
+  config: Config
+  readonly log: Logger
+  readonly metrics = new Metrics({ process: true })
+  readonly commands = new Commands()
+  readonly ids: IdGenerator
+  readonly router: Router
+  readonly store: Store
+  readonly #options: ServerOptions
+  readonly #started = Date.now()
+  readonly #hosts = new Map<string, RunningHost>()
+  readonly #c2sHosts = new Map<string, C2SHost>()
+  readonly #listeners: C2SListener[] = []
+  readonly #c2s: C2SServer
+  readonly #keeper: SessionKeeper
+  #modules: ReadonlyMap<string, ModuleDefinition>
+  #stopping: Promise<void> | undefined
+  #unwatch: () => void = () => {}
+
+  static async start(options: ServerOptions): Promise<Server> {
+    const { config } = options
+    const log = options.log ?? createLog({ level: config.loglevel, format: config.log_format })
+    const store = options.store ?? (await openStore(config, log))
+    const certificates = await certificatesOf(config)
+    const tls = await TlsContexts.load({
+      certificates,
+      minVersion: config.tls_min_version,
+      ciphers: config.tls_ciphers,
+      log,
+    })
+    const server = new Server(options, log, store, tls)
+    try {
+      await server.#open()
+    } catch (error) {
+      await server.stop()
+      throw error
+    }
+    return server
+  }
+
+  private constructor(options: ServerOptions, log: Logger, store: Store, tls: TlsContexts) {
+    this.#options = options
+    this.config = options.config
+    this.#modules = options.modules
+    this.log = log
+    this.store = store
+    this.ids = new IdGenerator(options.now)
+    this.router = new Router(log)
+    const auth = resolveHost(options.config, options.config.hosts[0]!).auth
+    this.#c2s = {
+      hosts: this.#c2sHosts,
+      router: this.router,
+      ids: this.ids,
+      log,
+      metrics: this.metrics,
+      flusher: new Flusher(),
+      tls,
+      failures: new Failures({
+        perAddress: auth.max_failures_per_ip,
+        perAccount: auth.max_failures_per_account,
+        window: auth.failure_window,
+      }),
+      sessions: new ResumableSessions(),
+      counters: {
+        logins: this.metrics.counter('logins_total', 'Logins that succeeded'),
+        failures: this.metrics.counter('login_failures_total', 'Logins that failed'),
+      },
+    }
+    this.#keeper = new SessionKeeper(this.#c2s)
+    this.metrics.gauge('sessions', 'Sessions, connected or waiting to be resumed', () => this.sessionCount)
+    this.metrics.gauge('streams', 'Client connections', () => this.streams().length)
+  }
+
+  async #open(): Promise<void> {
+    for (const command of adminCommands(this)) this.commands.add('server', command)
+    for (const name of this.config.hosts) await this.#addHost(name)
+    await this.#keeper.restore()
+    const counter = new ConnectionCounter(Math.max(...this.config.listen.map(l => l.max_connections_per_ip)))
+    for (const listen of this.config.listen) {
+      const listener = new C2SListener(this.#c2s, listenerSettings(this.config, listen), counter)
+      await listener.listen()
+      this.#listeners.push(listener)
+      this.log.info({ port: listener.port, ip: listen.ip, tls: listen.tls ? 'direct' : listen.starttls ? 'starttls' : 'off' }, 'listening for clients')
+    }
+    this.#unwatch = this.#c2s.tls.watch()
+  }
+
+  async #addHost(name: string): Promise<void> {
+    const config = resolveHost(this.config, name)
+    const credentials = createCredentials({
+      table: this.store.table(name, PASSWD),
+      secret: await hostSecret(this.store, name),
+      iterations: config.auth.scram_iterations,
+      hashes: hashesOf(config),
+    })
+    const host = new Host({
+      name,
+      store: this.store,
+      users: credentials,
+      router: this.router,
+      ids: this.ids,
+      log: this.log,
+      now: this.#options.now,
+    })
+    const c2s: C2SHost = { host, credentials, sasl: saslOf(credentials, config), settings: settingsOf(config) }
+    const running: RunningHost = { c2s, modules: new Map() }
+    this.#hosts.set(name, running)
+    for (const module of Object.keys(config.modules)) await this.#startModule(running, module, config)
+    this.#c2sHosts.set(name, c2s)
+    this.router.add(host)
+  }
+
+  async #startModule(host: RunningHost, name: string, config: HostConfig): Promise<void> {
+    const definition = this.#modules.get(name)
+    if (definition === undefined) throw new Error(`no definition of the module ${name} was given`)
+    const around = { commands: this.commands, metrics: this.metrics, log: this.log, uptime: () => this.uptime }
+    host.modules.set(name, await startModule(definition, config.modules[name], host.c2s.host, around))
+  }
+
+  // ---- state
+
+  /** Ms since the start. */
+  get uptime(): number {
+    return Date.now() - this.#started
+  }
+
+  get hosts(): readonly Host[] {
+    return [...this.#hosts.values()].map(h => h.c2s.host)
+  }
+
+  host(name: string): Host | undefined {
+    return this.#hosts.get(name)?.c2s.host
+  }
+
+  get listeners(): readonly C2SListener[] {
+    return this.#listeners
+  }
+
+  get tls(): TlsContexts {
+    return this.#c2s.tls
+  }
+
+  get sessionCount(): number {
+    let count = 0
+    for (const host of this.hosts) for (const account of host.accounts.values()) count += account.sessions.size
+    return count
+  }
+
+  streams(): { fail(error: StreamError): void }[] {
+    return this.#listeners.flatMap(l => [...l.streams])
+  }
+
+  /** The modules that run on each host. */
+  modules(): { host: string; module: string; xep: string }[] {
+    return [...this.#hosts].flatMap(([host, { modules }]) =>
+      [...modules.values()].map(({ definition }) => ({ host, module: definition.name, xep: xepNumbers(definition) })),
+    )
+  }
+
+  ports(): { port: number; ip: string; tls: string; streams: number }[] {
+    return this.#listeners.map(l => ({ port: l.port, ip: l.settings.ip, tls: l.settings.tls, streams: l.streams.size }))
+  }
+
+  certificates() {
+    return this.tls.expiry()
+  }
+
+  // ---- changes
+
+  async reloadConfig(): Promise<string[]> {
+    if (this.#options.reread === undefined) throw new Error('this server was started without a configuration file')
+    const { config, modules } = await this.#options.reread()
+    return this.reload(config, modules)
+  }
+
+  /**
+   * Goes over to another configuration without dropping sessions: hosts, modules, limits, certificates, log level.
+   * What cannot change while the server runs (data folder, ports) is named in the answer.
+   */
+  async reload(config: Config, modules: ReadonlyMap<string, ModuleDefinition>): Promise<string[]> {
+    const left = immutable(this.config, config)
+    await this.#c2s.tls.reload(await certificatesOf(config))
+    this.config = config
+    this.#modules = modules
+    this.log.level = config.loglevel
+    for (const name of config.hosts) if (!this.#hosts.has(name)) await this.#addHost(name)
+    for (const [name, host] of this.#hosts) {
+      if (config.hosts.includes(name)) await this.#reloadHost(host, resolveHost(config, name))
+      else await this.#removeHost(name, host)
+    }
+    for (const listener of this.#listeners) {
+      const listen = config.listen.find(l => l.port === listener.settings.port || l.port === listener.port)
+      if (listen !== undefined) listener.update(listenerSettings(config, listen))
+    }
+    this.log.info({ left }, 'configuration reloaded')
+    return left
+  }
+
+  async #reloadHost(host: RunningHost, config: HostConfig): Promise<void> {
+    Object.assign(host.c2s.settings, settingsOf(config))
+    host.c2s.sasl = saslOf(host.c2s.credentials, config)
+    for (const [name, running] of host.modules) {
+      const same = running.definition === this.#modules.get(name) && equal(running.options, config.modules[name])
+      if (same) continue
+      await running.stop()
+      host.modules.delete(name)
+    }
+    for (const name of Object.keys(config.modules)) {
+      if (!host.modules.has(name)) await this.#startModule(host, name, config)
+    }
+  }
+
+  async #removeHost(name: string, host: RunningHost): Promise<void> {
+    this.#c2sHosts.delete(name)
+    this.router.remove(host.c2s.host)
+    for (const session of [...host.c2s.host.sessions()]) session.end(new StreamError('host-gone'))
+    for (const running of [...host.modules.values()].reverse()) await running.stop()
+    this.#hosts.delete(name)
+  }
+
+  /** Sends clients elsewhere: no more connections are taken, those there are told where to go. Sessions can be resumed. */
+  drain(): void {
+    this.state = 'draining'
+    const { see_other_host: other } = this.config.drain
+    for (const listener of this.#listeners) listener.close()
+    const error = () =>
+      other === undefined
+        ? new StreamError('system-shutdown')
+        : new StreamError('see-other-host', undefined, { value: other })
+    for (const stream of this.streams()) stream.fail(error())
+  }
+
+  stopSoon(): void {
+    this.#leaveSoon('stop')
+  }
+
+  /** After the answer to the command has been written. */
+  #leaveSoon(how: 'stop' | 'restart'): void {
+    const { leave } = this.#options
+    setTimeout(() => {
+      if (leave !== undefined) leave(how)
+      else void this.stop()
+    }, 100)
+  }
+
+  backup(file: string, progress: (text: string) => void): Promise<number> {
+    return backupToFile(this.store, file, bytes => progress(`${bytes} bytes`))
+  }
+
+  async restore(file: string, progress: (text: string) => void): Promise<number> {
+    if (this.config.storage.driver !== 'level') throw new StoreError('a store in memory cannot be restored into')
+    const bytes = await prepareRestore(this.config.data, file, done => progress(`${done} bytes`))
+    this.#leaveSoon('restart')
+    return bytes
+  }
+
+  /** Stops in order: nothing that was acknowledged is lost, and sessions can be resumed after the next start. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    this.state = 'stopping'
+    this.#unwatch()
+    for (const listener of this.#listeners) listener.close()
+    await this.#keeper.suspend(this.config.drain.timeout)
+    for (const stream of this.streams()) stream.fail(new StreamError('system-shutdown'))
+    this.#c2s.flusher.flush()
+    for (const { modules } of [...this.#hosts.values()].reverse()) {
+      for (const running of [...modules.values()].reverse()) {
+        await running.stop().catch((error: unknown) => this.log.error({ err: error }, 'a module did not stop'))
+      }
+    }
+    await this.store.close()
+    this.log.info('stopped')
+  }
+}
+
+async function openStore(config: Config, log: Logger): Promise<Store> {
+  if (config.storage.driver === 'memory') return openMemoryStore()
+  const { commit_delay: commitDelay, cache_size: cacheSize } = config.storage
+  return openStoreFolder(config.data, { commitDelay, cacheSize, log })
+}
+
+/** A secret that stays with the host: the salts of unknown users follow from it. */
+async function hostSecret(store: Store, host: string): Promise<Buffer> {
+  const table = store.table<string>(host, { name: 'secret' })
+  const made = randomBytes(32).toString('hex')
+  await table.putIfAbsent(['sasl'], [], made)
+  return Buffer.from((await table.get(['sasl'])) ?? made, 'hex')
+}
+
+function hashesOf(config: HostConfig): ('SHA-1' | 'SHA-256' | 'SHA-512')[] {
+  const hashes = (['SHA-512', 'SHA-256', 'SHA-1'] as const).filter(h => config.auth.mechanisms.includes(`SCRAM-${h}`))
+  return hashes.length > 0 ? hashes : ['SHA-256']
+}
+
+function saslOf(credentials: Credentials, config: HostConfig) {
+  return createSasl({ credentials, domain: config.host, mechanisms: config.auth.mechanisms as readonly Mechanism[] })
+}
+
+function settingsOf(config: HostConfig): HostSettings {
+  return {
+    plainWithoutTls: config.auth.plain_without_tls,
+    maxUserSessions: config.max_user_sessions,
+    resourceConflict: config.resource_conflict,
+    maxAckQueue: config.max_ack_queue,
+    resumeTimeout: config.resume_timeout,
+    ackTimeout: config.ack_timeout,
+  }
+}
+
+function xepNumbers(definition: ModuleDefinition): string {
+  const list = definition.xep === undefined ? [] : [definition.xep].flat()
+  return list.map(x => `XEP-${String(x.number).padStart(4, '0')}`).join(', ')
+}
+
+function equal(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+/** Options that only a restart changes, where they differ. */
+function immutable(before: Config, after: Config): string[] {
+  const names: string[] = []
+  if (before.data !== after.data) names.push('data')
+  if (!equal(before.storage, after.storage)) names.push('storage')
+  const ports = (c: Config) => c.listen.map(l => ({ port: l.port, ip: l.ip, tls: l.tls }))
+  if (!equal(ports(before), ports(after))) names.push('listen (ports)')
+  return names
+}

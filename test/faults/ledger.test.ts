@@ -1,0 +1,145 @@
+/** The ledger itself: every kind of fault it is there to see, it sees; and nothing else. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Counts, CRASH_WINDOW, Ledger } from './ledger.ts'
+
+interface Story {
+  ledger: Ledger
+  clock: { ms: number }
+}
+
+function story(): Story {
+  const clock = { ms: 0 }
+  return { ledger: new Ledger(() => clock.ms), clock }
+}
+
+/** Asserts the counts that are not zero (but for messages, acked, delivered). */
+function counted({ ledger }: Story, expected: Partial<Counts>): void {
+  const { messages, acked, delivered, ...rest } = ledger.counts()
+  const seen = Object.fromEntries(Object.entries(rest).filter(([, count]) => count !== 0))
+  assert.deepEqual(seen, expected)
+}
+
+test('a message sent, acknowledged and received is in order', () => {
+  const s = story()
+  const session = s.ledger.session('bob', 'bob#1')
+  s.ledger.open('1', 'amy', 'bob')
+  s.ledger.acked('1', 'a')
+  s.ledger.received('1', session, 1, 'x')
+  counted(s, {})
+  assert.deepEqual(s.ledger.faults(s.ledger.messages.get('1')!), [])
+})
+
+test('acknowledged and never received is lost; unacknowledged is never acked', () => {
+  const s = story()
+  s.ledger.open('1', 'amy', 'bob')
+  s.ledger.open('2', 'amy', 'bob')
+  s.ledger.acked('1', 'failed')
+  counted(s, { lost: 1, neverAcked: 1 })
+  assert.deepEqual(
+    s.ledger.missing().map(m => m.id),
+    ['1'],
+  )
+})
+
+test('an error is a refusal, or a false bounce when the message was received', () => {
+  const s = story()
+  const session = s.ledger.session('bob', 'bob#1')
+  for (const id of ['1', '2']) {
+    s.ledger.open(id, 'amy', 'bob')
+    s.ledger.acked(id, 'a')
+    s.ledger.bounced(id, 'resource-constraint')
+  }
+  s.ledger.received('2', session, 1, undefined)
+  counted(s, { refused: 1, falseBounces: 1 })
+})
+
+test('disorder is counted per pair, on first copies only', () => {
+  const s = story()
+  const first = s.ledger.session('bob', 'bob#1')
+  for (const id of ['1', '2', '3']) {
+    s.ledger.open(id, 'amy', 'bob')
+    s.ledger.acked(id, 'a')
+  }
+  s.ledger.open('other', 'eve', 'bob')
+  s.ledger.acked('other', 'a')
+  s.ledger.received('1', first, 1, undefined)
+  s.ledger.received('3', first, 2, undefined)
+  s.ledger.received('other', first, 3, undefined)
+  s.ledger.received('2', first, 4, undefined)
+  s.ledger.end(first)
+  const second = s.ledger.session('bob', 'bob#2')
+  s.ledger.received('1', second, 1, undefined)
+  counted(s, { disorder: 1, unavoidable: 1 })
+})
+
+/** bob receives '1' as stanza 1 in bob#1; what happens then decides what a copy in bob#2 is. */
+function twice(between: (s: Story, first: ReturnType<Ledger['session']>) => void, same = false): Story {
+  const s = story()
+  const first = s.ledger.session('bob', 'bob#1')
+  s.ledger.open('1', 'amy', 'bob')
+  s.ledger.acked('1', 'a')
+  s.ledger.received('1', first, 1, 'x')
+  between(s, first)
+  s.clock.ms += 1000
+  s.ledger.received('1', same ? first : s.ledger.session('bob', 'bob#2'), 2, 'x')
+  return s
+}
+
+test('a copy is unavoidable after an unacknowledged one in a session given up', () => {
+  counted(
+    twice((s, first) => s.ledger.end(first)),
+    { unavoidable: 1 },
+  )
+})
+
+test('a copy is avoidable when the first was known to be acknowledged', () => {
+  const acknowledged = (s: Story, first: ReturnType<Ledger['session']>): void => {
+    s.ledger.confirm(first, 1)
+    s.ledger.end(first)
+  }
+  counted(twice(acknowledged), { avoidable: 1 })
+})
+
+test('a copy is avoidable in the same session, or beside one still in use', () => {
+  counted(
+    twice(() => undefined, true),
+    { avoidable: 1 },
+  )
+  counted(
+    twice(() => undefined),
+    { avoidable: 1 },
+  )
+})
+
+test('a crash excuses a copy only right after the acknowledgement', () => {
+  const crashAfter = (ms: number): Story =>
+    twice((s, first) => {
+      s.ledger.confirm(first, 1)
+      s.clock.ms += ms
+      s.ledger.crash()
+      s.ledger.end(first)
+    })
+  counted(crashAfter(CRASH_WINDOW - 1), { unavoidable: 1, inCrash: 1 })
+  counted(crashAfter(CRASH_WINDOW), { avoidable: 1 })
+})
+
+test('one unacknowledged copy excuses one copy, not two', () => {
+  const s = twice((t, first) => t.ledger.end(first))
+  s.ledger.received('1', s.ledger.session('bob', 'bob#3'), 1, 'x')
+  counted(s, { unavoidable: 1, avoidable: 1 })
+})
+
+test('a copy with another stanza-id is a fault of its own', () => {
+  const s = twice((t, first) => t.ledger.end(first))
+  s.ledger.messages.get('1')!.copies[1]!.stanzaId = 'y'
+  assert.deepEqual(s.ledger.faults(s.ledger.messages.get('1')!), ['other stanza-id'])
+})
+
+test('a message for another account, or one nobody sent, is a violation', () => {
+  const s = story()
+  s.ledger.open('1', 'amy', 'bob')
+  s.ledger.received('1', s.ledger.session('eve', 'eve#1'), 1, undefined)
+  s.ledger.received('2', s.ledger.session('bob', 'bob#1'), 1, undefined)
+  assert.equal(s.ledger.violations.length, 2)
+})

@@ -1,0 +1,33 @@
+/** Seeded chance: the same seed draws the same numbers (the network and the scheduler stay their own masters). */
+export interface Chance {
+  /** An integer from low to high, both included. */
+  int(low: number, high: number): number
+  /** True with that probability (0 to 1). */
+  one(probability: number): boolean
+  pick<T>(items: readonly T[]): T
+  /** Up to `count` of the items, in drawn order. */
+  some<T>(items: readonly T[], count: number): T[]
+}
+
+/** mulberry32 over a 32-bit seed. */
+export function chance(seed: number): Chance {
+  let state = seed >>> 0
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 0x1_0000_0000
+  }
+  const int = (low: number, high: number): number => low + Math.floor(next() * (high - low + 1))
+  return {
+    int,
+    one: probability => next() < probability,
+    pick: items => items[int(0, items.length - 1)]!,
+    some: (items, count) => {
+      const left = [...items]
+      const drawn = []
+      while (left.length > 0 && drawn.length < count) drawn.push(left.splice(int(0, left.length - 1), 1)[0]!)
+      return drawn
+    },
+  }
+}

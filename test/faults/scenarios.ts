@@ -1,0 +1,256 @@
+/** The faults, each alone and all together. A scenario's `run` makes faults until the world's time is up. */
+import type { Person, Return } from './people.ts'
+import type { World } from './world.ts'
+
+export interface Scenario {
+  name: string
+  about: string
+  /** The server's resumption timeout, in ms. */
+  resumeTimeout: number
+  /** The data folder is a small disk. */
+  smallDisk?: boolean
+  /** Errors to the sender for messages that were not delivered are right here. */
+  mayRefuse?: boolean
+  /** No resumption may be refused. */
+  mustResume?: boolean
+  run(world: World): Promise<void>
+}
+
+/** Never reached, however slow the machine. */
+const LONG = 60_000
+/** Short enough to wait for a forgotten session's end, long enough for a slow machine to resume in time. */
+const SHORT = 1500
+
+type Loss = 'cut' | 'silent'
+
+/** Several people at once (`lanes`), one fault after the other each: lose the network, be away, come back. */
+async function losses(
+  world: World,
+  people: (world: World) => readonly Person[],
+  loss: Loss,
+  returns: readonly Return[],
+  away: [number, number] = [20, 300],
+  lanes = 3,
+): Promise<void> {
+  const lane = async (): Promise<void> => {
+    while (await world.pause(20, 120)) {
+      const person = world.someone(people(world))
+      if (!person) continue
+      person.lose(loss === 'silent' ? 'silent' : world.chance.pick(['fin', 'rst']))
+      await world.away(...away)
+      await person.arrive(world.chance.pick(returns))
+    }
+  }
+  await Promise.all(Array.from({ length: lanes }, lane))
+}
+
+const managed = (world: World): Person[] => world.recipients.filter(r => r.sm)
+const plain = (world: World): Person[] => world.recipients.filter(r => !r.sm)
+const senders = (world: World): Person[] => world.senders
+
+/** Orderly logout, and a later login. */
+async function logouts(world: World, people: (world: World) => readonly Person[], lanes = 2): Promise<void> {
+  const lane = async (): Promise<void> => {
+    while (await world.pause(20, 150)) {
+      const person = world.someone(people(world))
+      if (!person) continue
+      await person.leave()
+      await world.away(50, 400)
+      await person.arrive(world.chance.pick(['fresh', 'elsewhere']))
+    }
+  }
+  await Promise.all(Array.from({ length: lanes }, lane))
+}
+
+/** Half of the recipients unreachable, then the server goes down and comes up again, then everybody returns. */
+async function restarts(world: World, down: () => Promise<void>, returns: readonly Return[]): Promise<void> {
+  while (await world.pause(300, 700)) {
+    const lost = world.chance.some(
+      managed(world).filter(p => p.ready),
+      Math.ceil(world.options.recipients / 2),
+    )
+    for (const person of lost) person.lose(world.chance.pick(['silent', 'fin', 'rst']))
+    await world.away(100, 400)
+    await down()
+    await world.away(0, 200)
+    await world.restart()
+    await Promise.all(lost.map(person => person.arrive(world.chance.pick(returns))))
+    await world.gather()
+  }
+}
+
+const sigterm = (world: World) => async (): Promise<void> => {
+  world.ledger.event('server', 'SIGTERM')
+  await world.server.stop()
+}
+
+/** The server stands still; some cut the connection meanwhile and wait at the door. */
+async function freezes(world: World): Promise<void> {
+  while (await world.pause(150, 400)) {
+    world.ledger.event('server', 'SIGSTOP')
+    world.server.signal('SIGSTOP')
+    await world.away(50, 200)
+    const lost = [...world.chance.some(managed(world), 2), ...world.chance.some(senders(world), 1)].filter(p => p.ready)
+    for (const person of lost) person.lose(world.chance.pick(['fin', 'rst', 'silent']))
+    const back = lost.map(person => person.arrive('resume'))
+    await world.away(100, 600)
+    world.ledger.event('server', 'SIGCONT')
+    world.server.signal('SIGCONT')
+    await Promise.all(back)
+  }
+}
+
+async function fullDisk(world: World): Promise<void> {
+  const lane = async (): Promise<void> => {
+    while (await world.pause(200, 500)) {
+      world.ledger.event('disk', 'full')
+      world.options.disk?.fill()
+      await world.away(300, 800)
+      world.options.disk?.free()
+      world.ledger.event('disk', 'freed')
+    }
+  }
+  await Promise.all([lane(), logouts(world, managed, 2)])
+}
+
+async function everything(world: World): Promise<void> {
+  const kinds: Return[] = ['resume', 'fresh', 'elsewhere']
+  const down = async (): Promise<void> => (world.chance.one(0.5) ? world.crash() : sigterm(world)())
+  await Promise.all([
+    losses(world, managed, 'cut', kinds, [20, 300], 1),
+    losses(world, managed, 'silent', kinds, [20, 300], 1),
+    losses(world, plain, 'cut', ['fresh', 'elsewhere'], [20, 300], 1),
+    losses(world, senders, 'cut', ['resume', 'fresh'], [20, 300], 1),
+    logouts(world, w => w.recipients, 1),
+    restarts(world, down, kinds),
+  ])
+}
+
+export const scenarios: readonly Scenario[] = [
+  {
+    name: 'recipient-resumes',
+    about: 'recipients are cut, and resume',
+    ...{ resumeTimeout: LONG, mustResume: true },
+    run: world => losses(world, managed, 'cut', ['resume']),
+  },
+  {
+    name: 'recipient-fresh',
+    about: 'recipients are cut, and come back fresh with the same resource',
+    resumeTimeout: SHORT,
+    run: world => losses(world, managed, 'cut', ['fresh']),
+  },
+  {
+    name: 'recipient-elsewhere',
+    about: 'recipients are cut, and come back fresh with another resource',
+    resumeTimeout: SHORT,
+    run: world => losses(world, managed, 'cut', ['elsewhere']),
+  },
+  {
+    name: 'silent-resumes',
+    about: 'recipients go half-open, and resume',
+    ...{ resumeTimeout: LONG, mustResume: true },
+    run: world => losses(world, managed, 'silent', ['resume']),
+  },
+  {
+    name: 'silent-fresh',
+    about: 'recipients go half-open, and come back fresh with the same resource',
+    resumeTimeout: SHORT,
+    run: world => losses(world, managed, 'silent', ['fresh']),
+  },
+  {
+    name: 'silent-elsewhere',
+    about: 'recipients go half-open, and come back fresh with another resource',
+    resumeTimeout: SHORT,
+    run: world => losses(world, managed, 'silent', ['elsewhere']),
+  },
+  {
+    name: 'past-timeout',
+    about: 'recipients are cut or go half-open, and try to resume after the timeout',
+    resumeTimeout: 400,
+    run: async world => {
+      const away: [number, number] = [450, 900]
+      await Promise.all([
+        losses(world, managed, 'cut', ['resume', 'fresh', 'elsewhere'], away),
+        losses(world, managed, 'silent', ['resume', 'elsewhere'], away, 1),
+      ])
+    },
+  },
+  {
+    name: 'logout',
+    about: 'recipients log out in order, and in again later',
+    resumeTimeout: SHORT,
+    run: world => logouts(world, w => w.recipients),
+  },
+  {
+    name: 'plain-clients',
+    about: 'recipients without stream management are cut, or log out in order',
+    resumeTimeout: SHORT,
+    run: async world => {
+      await Promise.all([losses(world, plain, 'cut', ['fresh', 'elsewhere'], [20, 300], 2), logouts(world, plain, 1)])
+    },
+  },
+  {
+    name: 'sender-resumes',
+    about: 'senders are cut or go half-open, and resume',
+    ...{ resumeTimeout: LONG, mustResume: true },
+    run: async world => {
+      await Promise.all([
+        losses(world, senders, 'cut', ['resume'], [20, 300], 2),
+        losses(world, senders, 'silent', ['resume'], [20, 300], 1),
+      ])
+    },
+  },
+  {
+    name: 'sender-fresh',
+    about: 'senders are cut or go half-open, come back fresh with the same resource, and send again',
+    resumeTimeout: SHORT,
+    run: async world => {
+      await Promise.all([
+        losses(world, senders, 'cut', ['fresh'], [20, 300], 2),
+        losses(world, senders, 'silent', ['fresh'], [20, 300], 1),
+      ])
+    },
+  },
+  {
+    name: 'sender-elsewhere',
+    about: 'senders are cut, come back fresh with another resource, and send again',
+    resumeTimeout: SHORT,
+    run: world => losses(world, senders, 'cut', ['elsewhere']),
+  },
+  {
+    name: 'restart',
+    about: 'recipients unreachable, then SIGTERM and a start: everybody resumes',
+    ...{ resumeTimeout: LONG, mustResume: true },
+    run: world => restarts(world, sigterm(world), ['resume']),
+  },
+  {
+    name: 'restart-fresh',
+    about: 'recipients unreachable, then SIGTERM and a start: they come back fresh',
+    resumeTimeout: 3000,
+    run: world => restarts(world, sigterm(world), ['fresh', 'elsewhere']),
+  },
+  {
+    name: 'crash',
+    about: 'recipients unreachable, then SIGKILL and a start: they try to resume, or come back fresh',
+    resumeTimeout: 3000,
+    run: world => restarts(world, () => world.crash(), ['resume', 'fresh', 'elsewhere']),
+  },
+  {
+    name: 'freeze',
+    about: 'SIGSTOP, people are cut meanwhile, SIGCONT',
+    ...{ resumeTimeout: LONG, mustResume: true },
+    run: freezes,
+  },
+  {
+    name: 'full-disk',
+    about: 'the disk fills up and is freed again, while recipients log out and in',
+    ...{ resumeTimeout: SHORT, smallDisk: true, mayRefuse: true },
+    run: fullDisk,
+  },
+  {
+    name: 'everything',
+    about: 'cut, half-open, logout, crash and restart, of recipients and senders, all at once',
+    resumeTimeout: 3000,
+    run: everything,
+  },
+]

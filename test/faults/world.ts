@@ -1,0 +1,189 @@
+/** One run: a server, its people, their traffic, a scenario's faults, and at the end the reckoning. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ServerProcess } from '../support/serverprocess.ts'
+import type { SmallDisk } from './disk.ts'
+import { Ledger } from './ledger.ts'
+import { type Person, Recipient, Sender, type Surroundings } from './people.ts'
+import { type Chance, chance } from './random.ts'
+
+export interface WorldOptions {
+  server: ServerProcess
+  seed: number
+  /** How long faults and traffic last, in seconds. */
+  seconds: number
+  senders: number
+  /** Recipients with stream management, and without. */
+  recipients: number
+  plain: number
+  /** Messages a second, of all senders together. */
+  rate: number
+  /** The server's resumption timeout in ms. */
+  resumeTimeout: number
+  disk?: SmallDisk
+}
+
+const TICK = 10
+const PING_EVERY = 150
+/** Longest wait for acknowledgements, and for messages that do not come although they should, in ms. */
+const ACK_PATIENCE = 15_000
+const DELIVERY_PATIENCE = 10_000
+/** A resumption timeout up to this many ms is waited for at the end; of a longer one, the end is not seen. */
+const LATE_PATIENCE = 4000
+
+export class World implements Surroundings {
+  readonly ledger = new Ledger()
+  readonly server: ServerProcess
+  readonly chance: Chance
+  readonly senders: Sender[]
+  readonly recipients: Recipient[]
+  readonly options: WorldOptions
+  readonly patience = 30_000
+  /** False once the time for faults is over. */
+  running = false
+  private deadline = 0
+  private traffic: NodeJS.Timeout | undefined
+  private pings: NodeJS.Timeout | undefined
+  private count = 0
+  private due = 0
+
+  constructor(options: WorldOptions) {
+    this.options = options
+    this.server = options.server
+    this.chance = chance(options.seed)
+    this.senders = Array.from({ length: options.senders }, (_, i) => new Sender(this, `s${i}`, true))
+    const all = options.recipients + options.plain
+    this.recipients = Array.from({ length: all }, (_, i) => {
+      const sm = i < options.recipients
+      return new Recipient(this, sm ? `r${i}` : `p${i}`, sm)
+    })
+  }
+
+  get domain(): string {
+    return this.server.domain
+  }
+
+  get port(): number {
+    return this.server.port
+  }
+
+  get people(): Person[] {
+    return [...this.senders, ...this.recipients]
+  }
+
+  hopeless(): string | undefined {
+    return this.server.died
+  }
+
+  /** Everybody registered, online, and the first messages on their way. */
+  async begin(): Promise<void> {
+    await this.server.start()
+    await Promise.all(this.people.map(async person => person.register()))
+    await Promise.all(this.people.map(async person => person.arrive('fresh')))
+    this.running = true
+    this.deadline = performance.now() + this.options.seconds * 1000
+    this.traffic = setInterval(() => this.talk(), TICK)
+    this.pings = setInterval(() => this.pingAll(), PING_EVERY)
+  }
+
+  /** Waits for a while; false when the time for faults is over. */
+  async pause(low: number, high: number): Promise<boolean> {
+    const left = this.deadline - performance.now()
+    await sleep(Math.max(0, Math.min(left, this.chance.int(low, high))))
+    if (performance.now() >= this.deadline) this.running = false
+    return this.running
+  }
+
+  /** Faults take their time even when the end is near. */
+  async away(low: number, high: number): Promise<void> {
+    await sleep(this.chance.int(low, high))
+  }
+
+  /** Someone of these who is online, if there is one. */
+  someone<P extends Person>(people: readonly P[]): P | undefined {
+    const online = people.filter(p => p.ready)
+    return online.length > 0 ? this.chance.pick(online) : undefined
+  }
+
+  async crash(): Promise<void> {
+    this.ledger.event('server', 'SIGKILL')
+    this.ledger.crash()
+    await this.server.kill()
+  }
+
+  async restart(): Promise<void> {
+    await this.server.start()
+    this.ledger.event('server', 'started again')
+  }
+
+  /** Everybody who is not online comes back. */
+  async gather(): Promise<void> {
+    await Promise.all(this.people.filter(p => !p.ready).map(p => p.arrive('resume')))
+  }
+
+  /** All faults healed: waits until everything is acknowledged and delivered, or has had every chance to be. */
+  async reckon(): Promise<void> {
+    this.running = false
+    clearInterval(this.traffic)
+    await this.gather()
+    this.ledger.event('world', 'traffic and faults have ended')
+    const since = performance.now()
+    await this.until(ACK_PATIENCE, () => {
+      for (const sender of this.senders) if (sender.open > 0) sender.ask()
+      return this.senders.every(s => s.ready && s.open === 0)
+    })
+    await this.until(DELIVERY_PATIENCE, () => this.ledger.missing().length === 0)
+    // A session that was left behind may end only now, and what was in it must not come a second time.
+    const timeout = this.options.resumeTimeout + 300
+    if (timeout < LATE_PATIENCE) await sleep(Math.max(0, since + timeout - performance.now()))
+    await this.settle()
+    clearInterval(this.pings)
+    // Whoever logs out in order and comes back finds nothing: what was acknowledged is gone from the store.
+    this.ledger.event('world', 'recipients log out and in again')
+    for (const person of this.people) person.bury()
+    await Promise.all(this.recipients.map(async r => r.leave()))
+    await Promise.all(this.recipients.map(async r => r.arrive('fresh')))
+    await this.settle()
+    await this.until(1000, () => this.ledger.missing().length === 0)
+  }
+
+  async end(): Promise<void> {
+    clearInterval(this.traffic)
+    clearInterval(this.pings)
+    for (const person of this.people) person.drop()
+    if (this.server.running) {
+      this.server.signal('SIGCONT')
+      await this.server.stop()
+    }
+  }
+
+  /** Two rounds of pings, each behind whatever the server still had to send. */
+  private async settle(): Promise<void> {
+    for (let round = 0; round < 2; round++) {
+      await sleep(50)
+      await Promise.allSettled(this.recipients.map(async r => r.ping()))
+      await this.gather()
+    }
+  }
+
+  /** Asks every 30 ms; gives up after `patience` ms. */
+  private async until(patience: number, done: () => boolean): Promise<void> {
+    const deadline = performance.now() + patience
+    while (!done() && performance.now() < deadline && !this.server.died) {
+      await sleep(30)
+      await this.gather()
+    }
+  }
+
+  private talk(): void {
+    this.due += (this.options.rate * TICK) / 1000
+    for (; this.due >= 1; this.due--) {
+      const sender = this.someone(this.senders)
+      sender?.say(this.chance.pick(this.recipients), `m${++this.count}`)
+    }
+  }
+
+  private pingAll(): void {
+    // A ping that is not answered confirms nothing, and needs no more: the connection's end is seen elsewhere.
+    for (const recipient of this.recipients) void recipient.ping().catch(() => undefined)
+  }
+}
