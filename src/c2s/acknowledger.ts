@@ -7,7 +7,7 @@ import { type C2SSession, tooHigh } from './session.ts'
 const ASK_EVERY = 10
 const ASK_AFTER = 300
 /** Without: a ping asks, and less often, for people may see it in their client's console. */
-const PING_EVERY = 100
+const PING_EVERY = 50
 const PING_AFTER = 3000
 const PING_ID = 'hermod-ack-'
 

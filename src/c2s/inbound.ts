@@ -79,18 +79,24 @@ export class Inbound {
 
   message(stanza: Stanza): void | Promise<void> {
     const session = this.#session
-    const { host } = session.account
     const routed = stanza.to === undefined ? stanza.readdressed(stanza.from, session.account.jid) : stanza
     const ring = this.#ring
-    if (ring === undefined) return host.router.route(routed, { session })
+    if (ring === undefined) return this.#route(routed, undefined)
     const print = fingerprint(routed)
     const seen = print === undefined ? undefined : ring.find(print)
     const sent = new Sent(this, this.#handled + 1, print)
-    if (seen === undefined) return host.router.route(routed, { session, origin: sent })
+    if (seen === undefined) return this.#route(routed, sent)
     // Sent again after a broken connection: it is on its way already. If it is not safe yet, this copy waits for it.
     if (seen.entry === undefined || seen.entry.done) return
     seen.entry.origin = sent
     this.#unsafe.push(sent)
+  }
+
+  #route(stanza: Stanza, origin: Origin | undefined): void | Promise<void> {
+    const session = this.#session
+    const { host } = session.account
+    if (host.hooks.has('message_sent')) host.hooks.runSync('message_sent', { session, stanza })
+    return host.router.route(stanza, { session, origin })
   }
 
   accepted(sent: Sent, entry: Entry): void {

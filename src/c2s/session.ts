@@ -19,6 +19,8 @@ declare module '../core/hooks.ts' {
   interface HookMap {
     /** A stanza that a client sent, stamped with its address. A handler may put another in its place; STOP drops it. */
     user_send_packet: { session: Session; stanza: Stanza }
+    /** A message of a client is about to be routed, for the first time: not one sent again after a broken connection. */
+    message_sent: { session: Session; stanza: Stanza }
     /** A stanza on its way to a client. Synchronous. STOP: the handler has taken it. */
     user_receive_packet: { session: Session; stanza: Stanza; entry: Entry | undefined }
     /** Presence without an address: to be broadcast (RFC 6121 4.2 to 4.5). */
@@ -261,8 +263,10 @@ export class C2SSession implements Session {
 
   #keep(item: Unacked): void {
     this.outbox.push(item)
-    // A message asks for its acknowledgement when it is durable (see committed); the rest need not wait for that.
-    if (item.entry === undefined || item.entry.committed) this.#ack.due()
+    // Where the sender waits for a message to be safe, the client is asked when it is (see committed): what it acknowledged
+    // before a crash, it does not get twice. The rest need not wait.
+    const { entry } = item
+    if (entry === undefined || entry.committed || entry.origin === undefined) this.#ack.due()
     if (this.outbox.size > 2 * this.settings.maxAckQueue) this.#overflow()
   }
 

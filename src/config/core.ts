@@ -2,17 +2,17 @@
  * The server's own options, in ejabberd's skeleton and words. `modules` and `host_config` are not in these records: what
  * may stand there depends on the modules (see load.ts).
  */
+import { isIP } from 'node:net'
+import { isNetwork } from './access.ts'
 import { type Options, opt } from './schema.ts'
 
-const ADDRESS = /^[0-9a-fA-F.:]{2,45}$/
-const NETWORK = /^[0-9a-fA-F.:]{2,45}(\/\d{1,3})?$/
 const USER = /^[^\s@/]{1,1023}@[^\s@/]{1,1023}$/
 
 /** One entry of `listen`. */
 export const listenOptions = {
   port: opt.required(opt.port(undefined, 'TCP port; 0 takes any free one.')),
   ip: opt.text('::', 'Address to listen on. `::` is every address, IPv4 too; `127.0.0.1` is this machine only.', {
-    pattern: ADDRESS,
+    check: text => isIP(text) !== 0,
     words: 'an IP address',
   }),
   module: opt.oneOf(['c2s'], 'c2s', 'What is spoken there: `c2s` is XMPP with clients over TCP.'),
@@ -55,7 +55,7 @@ export const aclOptions = {
   user: opt.list(opt.text(undefined, '', { pattern: USER, words: 'user@host' }), [], 'Accounts, as user@host.'),
   server: opt.list(opt.domain(), [], 'Every account of these domains.'),
   ip: opt.list(
-    opt.text(undefined, '', { pattern: NETWORK, words: 'an address or network such as 10.0.0.0/8' }),
+    opt.text(undefined, '', { check: isNetwork, words: 'an address or network such as 10.0.0.0/8' }),
     [],
     'Addresses or networks that the client connects from.',
   ),
@@ -95,9 +95,6 @@ const AUTH = {
   failure_window: opt.duration('10m', 'How long a failed login counts.', { min: 1000, max: 86_400_000 }),
 }
 
-const addresses = (role: string) =>
-  opt.list(opt.text(undefined, '', { maxLength: 1024, words: 'an address as a URI' }), [], `For ${role}.`)
-
 /** Options that may differ from host to host: at the top level for all, in `host_config` for one. */
 export const hostOptions = {
   certfiles: opt.list(
@@ -135,19 +132,6 @@ export const hostOptions = {
     min: 1000,
     infinity: true,
   }),
-  contact_addresses: opt.object(
-    {
-      admin: addresses('administrative matters'),
-      abuse: addresses('reports of abuse'),
-      feedback: addresses('customer feedback'),
-      sales: addresses('sales'),
-      security: addresses('security issues'),
-      status: addresses('news of the state of the service'),
-      support: addresses('customer support'),
-    },
-    'Where to reach the people behind the service, as URIs, told to clients (XEP-0157).',
-    { example: { abuse: ['mailto:abuse@example.org', 'xmpp:abuse@example.org'] } },
-  ),
   acl: opt.map(
     opt.object(aclOptions),
     'Names for groups of users, for `access_rules`. Who matches any line of one, is in it. Built in: `all`, `none`, `local` (accounts of this server), `loopback` (clients on this machine).',
@@ -164,7 +148,9 @@ export const hostOptions = {
 export const serverOptions = {
   hosts: opt.list(opt.domain(), ['localhost'], 'The domains served here.', { minItems: 1 }),
   data: opt.path('./data', 'Folder of the store and of the hermodctl socket. Created if absent.'),
-  ctl_socket: opt.path(undefined, 'Unix socket of hermodctl; left out, `hermodctl.sock` in the data folder.'),
+  ctl_socket: opt.path(undefined, 'Unix socket of hermodctl; left out, `hermodctl.sock` in the data folder.', {
+    example: '/run/hermod/hermodctl.sock',
+  }),
   loglevel: opt.oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', 'What is logged.'),
   log_format: opt.oneOf(
     ['auto', 'pretty', 'json'],
@@ -194,7 +180,6 @@ export const serverOptions = {
         { max: 1000 },
       ),
       cache_size: opt.size('16 MiB', 'Memory for blocks read from the store.', { min: 65_536 }),
-      write_buffer_size: opt.size('16 MiB', 'Memory for writes before they are sorted into tables.', { min: 65_536 }),
     },
     'The store.',
   ),

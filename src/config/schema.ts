@@ -55,8 +55,10 @@ export interface Opt<T> {
   readonly values?: readonly string[]
   /** Whether the text `infinity` stands for a number. */
   readonly infinity?: boolean
-  /** Makes the validator of a normalised value (see validate.ts); its output is the run-time value. */
+  /** Makes the check of a written value, once it is normalised (see validate.ts). */
   readonly build: () => z.ZodType
+  /** From a written value that passed the check to the run-time value; left out, they are the same. */
+  readonly convert?: (written: unknown) => unknown
   /** Never there at run time: carries the type. */
   readonly typed?: T
 }
@@ -123,7 +125,11 @@ function int<D extends number | 'infinity' | undefined = undefined>(fallback?: D
     example,
     infinity,
     words: orInfinity(`a whole number${within(min, max, String)}`, infinity),
-    build: () => withInfinity(z.int().min(min).max(max), infinity),
+    build: () => {
+      const type = z.int().min(min).max(max)
+      return infinity ? z.union([type, z.literal(INFINITY)]) : type
+    },
+    convert: written => (written === INFINITY ? Number.POSITIVE_INFINITY : written),
   })
 }
 
@@ -145,6 +151,12 @@ function measure<D extends string | undefined>(
   bounds: TextBounds,
 ) {
   const { min = 0, max = Number.MAX_SAFE_INTEGER, infinity = false, example } = bounds
+  const convert = (written: unknown) =>
+    written === INFINITY ? Number.POSITIVE_INFINITY : (parse(String(written)) ?? Number.NaN)
+  const fits = (written: string) => {
+    const value = convert(written)
+    return value === Number.POSITIVE_INFINITY ? infinity : value >= min && value <= max
+  }
   return make<Defaulted<D, number>>({
     kind,
     doc,
@@ -152,24 +164,18 @@ function measure<D extends string | undefined>(
     example,
     infinity,
     words: orInfinity(`${what}${within(min, max, n => `${n} ${unit}`)}`, infinity),
-    build: () =>
-      withInfinity(
-        z
-          .string()
-          .transform(text => parse(text) ?? Number.NaN)
-          .pipe(z.number().min(min).max(max)),
-        infinity,
-      ),
+    build: () => z.string().max(64).refine(fits),
+    convert,
   })
 }
 
-/** Text of one line or more. `pattern` must match the whole; `words` says what it allows. */
+/** Text of one line or more. `pattern` and `check` say what is allowed, `words` says it to people. */
 function text<D extends string | undefined = undefined>(
   fallback?: D,
   doc = '',
-  extra: Extra & { pattern?: RegExp; words?: string; maxLength?: number } = {},
+  extra: Extra & { pattern?: RegExp; check?: (text: string) => boolean; words?: string; maxLength?: number } = {},
 ) {
-  const { pattern, words = 'text', maxLength = 4096, example } = extra
+  const { pattern, check, words = 'text', maxLength = 4096, example } = extra
   return make<Defaulted<D, string>>({
     kind: 'text',
     doc,
@@ -177,8 +183,9 @@ function text<D extends string | undefined = undefined>(
     example,
     words,
     build: () => {
-      const type = z.string().max(maxLength)
-      return pattern ? type.regex(pattern) : type
+      let type = z.string().max(maxLength)
+      if (pattern) type = type.regex(pattern)
+      return check ? type.refine(check) : type
     },
   })
 }
@@ -266,7 +273,8 @@ function jid<D extends string | undefined = undefined>(fallback?: D, doc = '', e
 function domain<D extends string | undefined = undefined>(fallback?: D, doc = '', extra: Extra = {}) {
   return make<Defaulted<D, string>>({
     ...pattern<D>('domain', 'a domain name such as example.org', DOMAIN, fallback, doc, extra),
-    build: () => z.string().max(253).regex(DOMAIN).toLowerCase(),
+    build: () => z.string().max(253).regex(DOMAIN),
+    convert: written => String(written).toLowerCase(),
   })
 }
 
@@ -302,12 +310,8 @@ function filePath<D extends string | undefined = undefined>(fallback?: D, doc = 
     fallback,
     words: 'a path',
     ...extra,
-    build: () =>
-      z
-        .string()
-        .min(1)
-        .max(4096)
-        .transform(file => path.resolve(file)),
+    build: () => z.string().min(1).max(4096),
+    convert: written => path.resolve(String(written)),
   })
 }
 
@@ -352,17 +356,19 @@ export const opt = {
   required,
 }
 
+/** The text that stands for it where an option allows it. */
+const INFINITY = 'infinity'
 const NAME = /^[\p{L}\p{N}_.-]{1,64}$/u
 /** Labels of letters, digits, hyphens and underscores in any script, or an IP literal. */
 const DOMAIN = /^(?:[\p{L}\p{N}\p{M}_-]{1,63}(?:\.[\p{L}\p{N}\p{M}_-]{1,63})*|\[[0-9a-fA-F:.]+\])$/u
 const JID = /^(?:[^\s@/"&':<>]{1,1023}@)?[^\s@/"&'<>]{1,1023}$/u
 
-/** The validator of a record of options, over normalised values (defaults filled in). */
-export function zodOf(shape: OptionShape): z.ZodType {
+/** The check of a record of options: all of them, or those of these names. What else is there is unknown. */
+export function zodOf(shape: OptionShape, names: readonly string[] = Object.keys(shape)): z.ZodType {
   const fields: Record<string, z.ZodType> = {}
-  for (const [name, option] of Object.entries(shape)) {
-    const type = option.build()
-    fields[name] = option.required || option.fallback !== undefined ? type : type.optional()
+  for (const name of names) {
+    const option = shape[name]!
+    fields[name] = option.required ? option.build() : option.build().optional()
   }
   return z.strictObject(fields)
 }
@@ -374,8 +380,4 @@ function within(min: number, max: number, say: (n: number) => string): string {
 
 function orInfinity(words: string, infinity: boolean): string {
   return infinity ? `${words}, or infinity` : words
-}
-
-function withInfinity(type: z.ZodType, infinity: boolean): z.ZodType {
-  return infinity ? z.union([z.literal('infinity').transform(() => Number.POSITIVE_INFINITY), type]) : type
 }

@@ -1,4 +1,7 @@
-/** Values against a record of options: leniencies smoothed and defaults filled in, then checked by zod. */
+/**
+ * Values against a record of options, in three steps: what may be written in several ways is brought to one
+ * (`normalise`), zod checks it, and what passed is turned into run-time values and completed with defaults (`complete`).
+ */
 import type { z } from 'zod'
 import { describe, type OptionPath, type Problem } from './diagnostics.ts'
 import { nearest } from './nearest.ts'
@@ -13,9 +16,16 @@ export interface ValidateContext {
 }
 
 export interface Validated {
-  /** Only of use where there are no problems. */
+  /** The run-time values; where there are problems, what was written. */
   readonly value: RawMap
   readonly problems: readonly Problem[]
+}
+
+export interface Frame {
+  readonly base?: OptionPath
+  readonly partial?: boolean
+  /** Names that may be meant by an unknown one at the top, beside those of the shape. */
+  readonly alsoKnown?: readonly string[]
 }
 
 export function isMap(value: unknown): value is RawMap {
@@ -23,28 +33,32 @@ export function isMap(value: unknown): value is RawMap {
 }
 
 /**
- * Checks `raw` against `shape`. With `partial`, what is left out stays out (an overlay), else it gets its default or, if
- * required, is a problem. Paths of problems begin with `base`.
+ * Checks `raw` against `shape`. With `partial`, what is left out stays out (an overlay), else it gets its default or,
+ * if required, is a problem. Paths of problems begin with `base`.
  */
 export function validate(
   shape: OptionShape,
   raw: RawMap,
   context: ValidateContext,
-  { base = [], partial = false }: { base?: OptionPath; partial?: boolean } = {},
+  { base = [], partial = false, alsoKnown = [] }: Frame = {},
 ): Validated {
   const problems: Problem[] = []
-  const normal = normaliseFields(shape, raw, base, { ...context, partial, problems })
-  const result = zodOf(shape).safeParse(normal)
-  if (result.success) return { value: result.data as RawMap, problems }
+  const normal = normaliseFields(shape, raw, base, { ...context, problems })
+  const used = Object.keys(shape).filter(name => normal[name] !== undefined || shape[name]!.required)
+  // Most modules go by their defaults: building checks for those would be most of the time it takes to load.
+  const idle = used.length === 0 && Object.keys(normal).length === 0
+  const result = idle ? undefined : zodOf(shape, used).safeParse(normal)
+  if (!result || result.success)
+    return { value: problems.length > 0 ? normal : completeFields(shape, normal, partial), problems }
   const known = new Set(problems.map(problem => JSON.stringify(problem.path)))
   for (const issue of result.error.issues) {
-    for (const problem of problemsOf(issue, shape, normal, base, partial)) {
+    for (const problem of problemsOf(issue, shape, normal, { base, partial, alsoKnown })) {
       const key = JSON.stringify(problem.path)
       if (!known.has(key)) problems.push(problem)
       known.add(key)
     }
   }
-  return { value: {}, problems }
+  return { value: normal, problems }
 }
 
 /** The run-time values of `input` (as it would be written in a file); throws a RangeError naming the first problem. */
@@ -73,7 +87,6 @@ export function optionAt(shape: OptionShape, path: OptionPath): Opt<unknown> | u
 }
 
 interface Walk extends ValidateContext {
-  readonly partial: boolean
   readonly problems: Problem[]
 }
 
@@ -82,11 +95,6 @@ function normaliseFields(shape: OptionShape, raw: RawMap, path: OptionPath, walk
   for (const [name, value] of Object.entries(raw)) {
     const option = Object.hasOwn(shape, name) ? shape[name] : undefined
     out[name] = option ? normalise(option, value, [...path, name], walk) : value
-  }
-  if (walk.partial) return out
-  for (const [name, option] of Object.entries(shape)) {
-    if (out[name] !== undefined || option.fallback === undefined) continue
-    out[name] = normalise(option, option.fallback, [...path, name], walk)
   }
   return out
 }
@@ -101,23 +109,18 @@ function normalise(option: Opt<unknown>, raw: unknown, path: OptionPath, walk: W
     case 'map': {
       const full = raw ?? {}
       if (!isMap(full)) return full
-      const item = (name: string, value: unknown) => normalise(option.item!, value, [...path, name], whole(walk))
+      const item = (name: string, value: unknown) => normalise(option.item!, value, [...path, name], walk)
       return Object.fromEntries(Object.entries(full).map(([name, value]) => [name, item(name, value)]))
     }
     case 'list': {
       const items: unknown[] = Array.isArray(raw) ? raw : raw === null ? [] : [raw]
-      return items.map((value, index) => normalise(option.item!, value, [...path, index], whole(walk)))
+      return items.map((value, index) => normalise(option.item!, value, [...path, index], walk))
     }
     case 'secret':
       return normaliseSecret(raw, path, walk)
     default:
       return typeof raw === 'string' ? fromText(option, raw) : raw
   }
-}
-
-/** Overlays end at lists and at the entries of maps: those are replaced whole. */
-function whole(walk: Walk): Walk {
-  return walk.partial ? { ...walk, partial: false } : walk
 }
 
 function normaliseSecret(raw: unknown, path: OptionPath, walk: Walk): unknown {
@@ -128,6 +131,32 @@ function normaliseSecret(raw: unknown, path: OptionPath, walk: Walk): unknown {
   } catch (error) {
     walk.problems.push({ path, message: error instanceof Error ? error.message : String(error) })
     return raw
+  }
+}
+
+/** With `partial`, options that were not written stay out; overlays end at lists and maps, whose items are complete. */
+function completeFields(shape: OptionShape, normal: RawMap, partial: boolean): RawMap {
+  const out: RawMap = {}
+  for (const [name, option] of Object.entries(shape)) {
+    const written = normal[name] === undefined && !partial ? option.fallback : normal[name]
+    if (written !== undefined) out[name] = complete(option, written, partial)
+    else if (!partial) out[name] = undefined
+  }
+  return out
+}
+
+function complete(option: Opt<unknown>, written: unknown, partial: boolean): unknown {
+  switch (option.kind) {
+    case 'object':
+      return completeFields(option.fields!, written as RawMap, partial)
+    case 'map': {
+      const items = Object.entries(written as RawMap)
+      return Object.fromEntries(items.map(([name, value]) => [name, complete(option.item!, value, false)]))
+    }
+    case 'list':
+      return (written as unknown[]).map(value => complete(option.item!, value, false))
+    default:
+      return option.convert ? option.convert(written) : written
   }
 }
 
@@ -142,13 +171,12 @@ function problemsOf(
   issue: z.core.$ZodIssue,
   shape: OptionShape,
   normal: RawMap,
-  base: OptionPath,
-  partial: boolean,
+  { base, partial, alsoKnown }: Required<Frame>,
 ): Problem[] {
   const path = issue.path.map(part => (typeof part === 'symbol' ? String(part) : part))
   const option = optionAt(shape, path)
   if (issue.code === 'unrecognized_keys') {
-    const names = Object.keys(option?.fields ?? shape)
+    const names = option?.fields ? Object.keys(option.fields) : [...Object.keys(shape), ...alsoKnown]
     return issue.keys.map(key => ({
       path: [...base, ...path, key],
       atKey: true,

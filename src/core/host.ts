@@ -115,6 +115,11 @@ export class Host {
     return this.#window
   }
 
+  /** Has everything written that is queued. */
+  flushQueues(): void {
+    this.#queues.flush()
+  }
+
   /** All sessions of this host. */
   *sessions(): Generator<Session> {
     for (const account of this.#accounts.values()) yield* account.sessions.values()

@@ -3,6 +3,9 @@ import type { Row, Table } from '../storage/store.ts'
 /** Rows read from the store at a time while a session catches up. */
 const PAGE = 64
 
+/** How long (ms) a message may be in flight before it is written, if nobody waits for it to be safe. */
+const LAZY = 1000
+
 /** Who sent a message and waits for it to be safe before acknowledging it (XEP-0198 `<a h/>`). */
 export interface Origin {
   /** The message was queued; it is not safe yet. */
@@ -33,6 +36,8 @@ export class Entry {
   origin: Origin | undefined
   committed = false
   done = false
+  /** Nobody waits for it to be safe and it is in flight: it is written if it is still here in a while. */
+  lazy = false
   /** Its write failed while it was in flight: written again, or bounced when its last session ends. */
   failed = false
 
@@ -54,6 +59,8 @@ export class Entry {
 export class QueueStore {
   readonly table: Table<Buffer>
   readonly #onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void
+  #later: { queue: MessageQueue; entry: Entry }[] = []
+  #timer: NodeJS.Timeout | undefined
   #open: { promise: Promise<void>; items: { queue: MessageQueue; entry: Entry }[] } | undefined
 
   constructor(table: Table<Buffer>, onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void) {
@@ -61,7 +68,26 @@ export class QueueStore {
     this.#onFailed = onFailed
   }
 
+  writeLater(queue: MessageQueue, entry: Entry): void {
+    entry.lazy = true
+    this.#later.push({ queue, entry })
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.flush()
+    }, LAZY).unref()
+  }
+
+  /** Writes what waits for its time. */
+  flush(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    for (const { queue, entry } of this.#later.splice(0)) {
+      if (entry.lazy && !entry.done) this.write(queue, entry)
+    }
+  }
+
   write(queue: MessageQueue, entry: Entry): void {
+    entry.lazy = false
     const promise = this.table.put(queue.key, [entry.id], entry.bytes)
     let batch = this.#open
     if (batch === undefined || batch.promise !== promise) {
@@ -128,14 +154,22 @@ export class MessageQueue {
     return this.#live
   }
 
-  /** Accepts a message: from now on it is delivered or its sender gets an error. */
+  /** Accepts a message, which the caller then offers to sessions and {@link keep}s. */
   push(id: string, bytes: Buffer, origin: Origin | undefined): Entry {
     const entry = new Entry(id, bytes, origin)
     this.#entries.set(id, entry)
     this.#previous = this.#newest
     this.#newest = id
-    this.#store.write(this, entry)
     return entry
+  }
+
+  /**
+   * Has an entry written: from now on it is delivered or its sender gets an error. At once where it is the only copy or
+   * somebody waits for it to be safe; else a session has it already, and if that acknowledges soon it never is written.
+   */
+  keep(entry: Entry): void {
+    if (entry.origin === undefined && entry.holders.length > 0) this.#store.writeLater(this, entry)
+    else this.#store.write(this, entry)
   }
 
   /**
@@ -279,6 +313,7 @@ export class MessageQueue {
 
   /** Out of memory, once it is durable: it waits in the store. */
   #park(entry: Entry): void {
+    if (entry.lazy) this.#store.write(this, entry)
     if (!entry.committed) return
     this.#entries.delete(entry.id)
     if (entry.id > this.#floor) this.#floor = entry.id
@@ -287,7 +322,7 @@ export class MessageQueue {
   #finish(entry: Entry): void {
     entry.done = true
     this.#entries.delete(entry.id)
-    this.#store.erase(this, entry)
+    if (!entry.lazy) this.#store.erase(this, entry)
   }
 }
 

@@ -8,7 +8,10 @@ import { type Session, takesMessages } from './session.ts'
 
 declare module './hooks.ts' {
   interface HookMap {
-    /** A message for an account, before it is queued or given to a session. STOP takes it (blocked, filtered). */
+    /**
+     * A message for an account, before it is queued or given to a session. STOP takes it (blocked, filtered); a handler may
+     * put another in its place.
+     */
     deliver_message: { account: Account; stanza: Stanza }
     /** Nobody is there to take a message that will be kept. A handler throws StanzaError to refuse it (quota). */
     offline_message: { account: Account; stanza: Stanza }
@@ -52,8 +55,10 @@ export const DELIVERY: Readonly<Record<'bare' | 'full', Readonly<Partial<Record<
 }
 
 /** Delivers a message to a local account: which sessions, or the queue, or an error (thrown). */
-export function deliverMessage(account: Account, stanza: Stanza, origin: Origin | undefined): void {
-  if (account.host.hooks.runSync('deliver_message', { account, stanza }) === STOP) return
+export function deliverMessage(account: Account, sent: Stanza, origin: Origin | undefined): void {
+  const event = { account, stanza: sent }
+  if (account.host.hooks.runSync('deliver_message', event) === STOP) return
+  const { stanza } = event
   const resource = stanza.to!.resource
   const match = resource === '' ? undefined : account.sessions.get(resource)
   const takers: Session[] = []
@@ -84,6 +89,7 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
   for (const session of targets) {
     if (queue.offer(entry, session)) session.deliver(stored, entry)
   }
+  queue.keep(entry)
   host.hooks.runSync('message_delivered', { account, stanza: stored, sessions: targets })
 }
 

@@ -1,0 +1,113 @@
+import { FILTER } from '../core/hooks.ts'
+import { defineModule } from '../core/module.ts'
+import { type Session, Slot } from '../core/session.ts'
+import { clone, type Element, findChild, hasChild, NS, xml } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+
+/** On the sessions that want copies. */
+const ENABLED = new Slot<true>('mod_carbons')
+
+export const mod_carbons = defineModule({
+  name: 'mod_carbons',
+  xep: { number: 280, version: '1.0.1' },
+  summary: 'Shows each of a user’s clients what the others send and receive.',
+  options: {},
+  start(ctx) {
+    ctx.feature(NS.CARBONS, 'server', 'account')
+    ctx.feature(NS.CARBONS_RULES, 'server', 'account')
+
+    ctx.iq('account', 'set', NS.CARBONS, 'enable', ({ own, session }) => {
+      if (!own || session === undefined) throw new StanzaError('not-allowed')
+      session.slots.set(ENABLED, true)
+    })
+    ctx.iq('account', 'set', NS.CARBONS, 'disable', ({ own, session }) => {
+      if (!own || session === undefined) throw new StanzaError('not-allowed')
+      session.slots.delete(ENABLED)
+    })
+    ctx.hook('session_suspend', ({ session, state }) => {
+      if (session.slots.get(ENABLED) === true) state['mod_carbons'] = true
+    })
+    ctx.hook('session_restored', ({ session, state }) => {
+      if (state['mod_carbons'] === true) session.slots.set(ENABLED, true)
+    })
+
+    // XEP-0280 11: the copies made here never come this way, so what does is forged.
+    ctx.hook(
+      'deliver_message',
+      event => {
+        if (!event.stanza.el.children.some(isCopy)) return
+        event.stanza = event.stanza.changed(el => {
+          el.children = el.children.filter(child => !isCopy(child))
+        })
+      },
+      { order: FILTER },
+    )
+
+    ctx.hook('message_sent', ({ session, stanza }) => {
+      const { account } = session
+      // To oneself: the other clients get the message as such.
+      if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid)) return
+      copy('sent', account.sessions.values(), stanza, other => other !== session)
+    })
+    ctx.hook('message_delivered', ({ account, stanza, sessions }) => {
+      if (account.sessions.size <= sessions.length) return
+      copy(
+        'received',
+        account.sessions.values(),
+        stanza,
+        other => !sessions.includes(other) && !other.jid.equals(stanza.from),
+      )
+    })
+  },
+})
+
+function isCopy(child: Element | string): boolean {
+  return (
+    typeof child !== 'string' &&
+    child.attrs['xmlns'] === NS.CARBONS &&
+    (child.name === 'sent' || child.name === 'received')
+  )
+}
+
+function copy(
+  direction: 'sent' | 'received',
+  sessions: Iterable<Session>,
+  stanza: Stanza,
+  wanted: (session: Session) => boolean,
+): void {
+  let made: Stanza | undefined
+  for (const session of sessions) {
+    if (session.slots.get(ENABLED) !== true || !wanted(session)) continue
+    if (made === undefined) {
+      if (!isEligible(stanza, direction)) return
+      made = wrap(direction, stanza, session)
+    }
+    session.deliver(made.readdressed(session.account.jid, session.jid))
+  }
+}
+
+/** XEP-0280 7 and 8: the message as it is, in its own namespace. */
+function wrap(direction: 'sent' | 'received', stanza: Stanza, { account, jid }: Session): Stanza {
+  const message = clone(stanza.el)
+  message.attrs['xmlns'] = NS.CLIENT
+  const type = stanza.type === 'normal' ? undefined : stanza.type
+  const forwarded = xml('forwarded', { xmlns: NS.FORWARD }, message)
+  return Stanza.make(xml('message', { type }, xml(direction, { xmlns: NS.CARBONS }, forwarded)), account.jid, jid)
+}
+
+/** XEP-0280 6.1, all of it: `urn:xmpp:carbons:rules:0` promises that. And XEP-0334 4.3. */
+export function isEligible(stanza: Stanza, direction: 'sent' | 'received'): boolean {
+  const { el, type, from } = stanza
+  if (type === 'groupchat') return false
+  if (findChild(el, 'private', NS.CARBONS) !== undefined) return false
+  if (type !== 'error' && findChild(el, 'no-copy', NS.HINTS) !== undefined) return false
+  const room = findChild(el, 'x', NS.MUC_USER)
+  if (room !== undefined && findChild(room, 'invite', NS.MUC_USER) !== undefined) return true
+  // What an occupant says in private comes from the room to each client that is in it.
+  if (room !== undefined && direction === 'received' && from.resource !== '') return false
+  if (type === 'chat' || hasChild(el, NS.CONFERENCE)) return true
+  // An error is a copy's business where the message was: it comes with what that carried, if anybody can tell.
+  if ((type === 'normal' || type === 'error') && findChild(el, 'body') !== undefined) return true
+  return hasChild(el, NS.RECEIPTS) || hasChild(el, NS.CHATSTATES) || hasChild(el, NS.MARKERS)
+}

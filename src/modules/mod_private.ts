@@ -1,0 +1,67 @@
+import { opt } from '../config/schema.ts'
+import { defineModule } from '../core/module.ts'
+import type { Op } from '../storage/store.ts'
+import { childElements, type Element, NS, parseElement, serialize, xml } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+
+/** Characters of a namespace and name that data is kept under. */
+const MAX_KEY = 1024
+
+export const mod_private = defineModule({
+  name: 'mod_private',
+  xep: { number: 49, version: '1.2' },
+  summary: 'Keeps data for clients, such as bookmarks and preferences, that only their user can read.',
+  options: {
+    max_size: opt.size('64 KiB', 'Largest piece of data.', { min: 1024 }),
+    max_items: opt.int(100, 'Most pieces that a user may keep.', { min: 1, max: 10_000 }),
+  },
+  start(ctx) {
+    const { max_size: maxSize, max_items: maxItems } = ctx.options
+    /** `[user]` x `[namespace, name]` */
+    const table = ctx.table<string>({ name: 'private', version: 1 })
+    ctx.feature(NS.PRIVATE, 'server', 'account')
+
+    ctx.iq('account', 'set', NS.PRIVATE, 'query', async ({ own, account, payload }) => {
+      if (!own) throw new StanzaError('forbidden')
+      const items = childElements(payload)
+      if (items.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep')
+      const pieces = new Map<string, Op<string>>()
+      for (const item of items) {
+        const ck = keyOf(item)
+        const value = serialize(item)
+        if (Buffer.byteLength(value) > maxSize) {
+          throw new StanzaError('policy-violation', `a piece of data may have ${maxSize} bytes, this one is larger`)
+        }
+        pieces.set(ck.join(' '), { type: 'put', ck, value })
+      }
+      const key = [account!.user]
+      const there = await table.scan(key, { limit: maxItems + 1 })
+      const kept = new Set(there.map(row => row.ck.join(' ')))
+      const fresh = [...pieces.keys()].filter(name => !kept.has(name)).length
+      if (fresh > 0 && kept.size + fresh > maxItems) {
+        throw new StanzaError('resource-constraint', `no more than ${maxItems} pieces of data are kept`)
+      }
+      await table.batch(key, [...pieces.values()])
+    })
+
+    ctx.iq('account', 'get', NS.PRIVATE, 'query', async ({ own, account, payload }) => {
+      if (!own) throw new StanzaError('forbidden')
+      const [item, ...more] = childElements(payload)
+      if (item === undefined || more.length > 0) throw new StanzaError('bad-request', 'ask for one piece of data')
+      const [ns, name] = keyOf(item)
+      const text = await table.get([account!.user], [ns, name])
+      return xml('query', { xmlns: NS.PRIVATE }, text === undefined ? xml(name, { xmlns: ns }) : parseElement(text))
+    })
+
+    ctx.hook('remove_user', ({ user }) => table.clear([user.local]))
+  },
+})
+
+/** XEP-0049 2.3: each piece has a namespace of its own. */
+function keyOf(item: Element): [ns: string, name: string] {
+  const ns = item.attrs['xmlns']
+  if (ns === undefined || ns === NS.PRIVATE || ns.length + item.name.length > MAX_KEY) {
+    throw new StanzaError('not-acceptable', 'a piece of data needs a namespace of its own')
+  }
+  return [ns, item.name]
+}

@@ -1,0 +1,233 @@
+import { inNetworks } from '../config/access.ts'
+import { opt } from '../config/schema.ts'
+import type { IqRequest } from '../core/iq.ts'
+import { defineModule } from '../core/module.ts'
+import type { Session } from '../core/session.ts'
+import { networkOf } from '../util/address.ts'
+import { Lru } from '../util/lru.ts'
+import { childElements, childText, type Element, findChild, NS, xml } from '../xml/index.ts'
+import { StanzaError, StreamError } from '../xmpp/errors.ts'
+import { Jid, prepLocal } from '../xmpp/jid.ts'
+
+const RESERVED = [
+  'abuse',
+  'admin',
+  'administrator',
+  'hostmaster',
+  'info',
+  'moderator',
+  'noreply',
+  'postmaster',
+  'root',
+  'security',
+  'server',
+  'support',
+  'system',
+  'webmaster',
+  'xmpp',
+]
+
+export const mod_register = defineModule({
+  name: 'mod_register',
+  xep: { number: 77, version: '2.4' },
+  summary:
+    'Lets users change their passwords and remove their accounts, and, where it is open, strangers make accounts.',
+  optional: true,
+  options: {
+    registration: opt.oneOf(
+      ['open', 'closed'],
+      'closed',
+      'Whether strangers may make accounts. Open servers are found and misused by spammers.',
+    ),
+    allow_from: opt.list(
+      opt.text(undefined, '', {
+        pattern: /^[0-9a-fA-F.:]{2,45}(\/\d{1,3})?$/,
+        words: 'an address or network such as 10.0.0.0/8',
+      }),
+      [],
+      'Where strangers must come from to make accounts; none given: from anywhere.',
+      { example: ['10.0.0.0/8'] },
+    ),
+    max_per_ip: opt.int(5, 'Accounts that one address (of IPv6, one /64) may try to make within `window`.', {
+      min: 1,
+      infinity: true,
+    }),
+    max_changes: opt.int(10, 'Times that a user may try to change the password within `window`.', { min: 1 }),
+    window: opt.duration('1h', 'How long an attempt counts.', { min: 1000 }),
+    require_tls: opt.bool(true, 'Take passwords over encrypted connections only.'),
+    min_username_length: opt.int(2, 'Shortest name of a new account.', { min: 1, max: 100 }),
+    max_username_length: opt.int(64, 'Longest name of a new account.', { min: 1, max: 1023 }),
+    min_password_length: opt.int(8, 'Shortest password.', { min: 1, max: 1000 }),
+    reserved: opt.list(opt.text(undefined, '', { maxLength: 1023 }), RESERVED, 'Names that nobody can take.'),
+    instructions: opt.text(
+      'Choose a name and a password for the new account.',
+      'What people are told who want an account.',
+    ),
+  },
+  start(ctx) {
+    const { host, options } = ctx
+    const { require_tls: requireTls } = options
+    const open = options.registration === 'open'
+    const reserved = new Set(options.reserved.map(name => prepLocal(name) ?? name))
+    const strangers = new Attempts(options.max_per_ip, options.window, ctx.now)
+    const changes = new Attempts(options.max_changes, options.window, ctx.now)
+    ctx.feature(NS.REGISTER)
+
+    // ---- strangers, before they log in
+
+    const welcome = (ip: string, secured: boolean): boolean =>
+      open && (secured || !requireTls) && (options.allow_from.length === 0 || inNetworks(options.allow_from, ip))
+
+    ctx.hook('stream_features', ({ features, authenticated, secured, ip }) => {
+      if (!authenticated && welcome(ip, secured)) features.push(xml('register', { xmlns: NS.REGISTER_FEATURE }))
+    })
+
+    const register = async (query: Element, ip: string): Promise<void> => {
+      const name = childText(query, 'username') ?? ''
+      const password = childText(query, 'password') ?? ''
+      if (name === '' || password === '')
+        throw new StanzaError('not-acceptable', 'both a name and a password are needed')
+      if (!strangers.allow(networkOf(ip))) throw tooMany()
+      const user = prepLocal(name)
+      if (user === undefined) throw new StanzaError('not-acceptable', 'that cannot be the name of an account')
+      const { min_username_length: min, max_username_length: max } = options
+      if (user.length < min || user.length > max) {
+        throw new StanzaError('not-acceptable', `a name has ${min} to ${max} characters`)
+      }
+      if (reserved.has(user)) throw new StanzaError('conflict', 'that name is taken')
+      checkPassword(password)
+      if (!(await tried(() => host.users.create(user, password))))
+        throw new StanzaError('conflict', 'that name is taken')
+      ctx.log.info({ user, ip }, 'a stranger made an account')
+      await host.hooks.run('register_user', { user: Jid.of(user, host.name) })
+    }
+
+    ctx.hook('unauthenticated_iq', async event => {
+      const { stanza, ip, secured } = event
+      const query = stanza.payload
+      if (event.answer !== undefined || query === undefined || !query.is('query', NS.REGISTER)) return
+      if (stanza.type !== 'get' && stanza.type !== 'set') return
+      try {
+        if (!open) throw new StanzaError('service-unavailable')
+        if (!welcome(ip, secured))
+          throw new StanzaError('not-allowed', 'accounts cannot be made from here, or not without TLS')
+        if (stanza.type === 'set') await register(query, ip)
+        event.answer = stanza.result(stanza.type === 'get' ? form(options.instructions) : undefined)
+      } catch (error) {
+        if (!(error instanceof StanzaError)) throw error
+        event.answer = stanza.error(error)
+      }
+    })
+
+    // ---- users, about their own accounts
+
+    const checkPassword = (password: string): void => {
+      if (password.length < options.min_password_length) {
+        throw new StanzaError('not-acceptable', `a password has ${options.min_password_length} characters or more`)
+      }
+    }
+
+    const changePassword = async (session: Session, query: Element): Promise<void> => {
+      const { account } = session
+      const password = childText(query, 'password') ?? ''
+      if (prepLocal(childText(query, 'username') ?? '') !== account.user) {
+        throw new StanzaError('bad-request', 'that is not your name') // XEP-0077 3.3
+      }
+      checkPassword(password)
+      if (!changes.allow(account.user)) throw tooMany()
+      await tried(() => host.users.setPassword(account.user, password))
+      // Who got in with the old password is out.
+      for (const other of [...account.sessions.values()]) {
+        if (other !== session) other.end(new StreamError('not-authorized', 'the password was changed'))
+      }
+    }
+
+    /** The result goes out before the sessions end, which have to end before the account can go (XEP-0077 3.2). */
+    const removeAccount = async ({ session, stanza }: IqRequest): Promise<void> => {
+      const { account } = session!
+      // Nobody logs in while it goes; and if the store is in trouble, it is known before the user is told that all went well.
+      await host.users.disable(account.user, 'is being removed')
+      session!.deliver(stanza.result())
+      for (const one of [...account.sessions.values()])
+        one.end(new StreamError('not-authorized', 'the account was removed'))
+      await host.removeAccount(account.user)
+    }
+
+    const asked = (request: IqRequest): Element => {
+      const { session, stanza } = request
+      if (session === undefined || !stanza.from.bare.equals(session.account.jid)) throw new StanzaError('forbidden')
+      return xml(
+        'query',
+        { xmlns: NS.REGISTER },
+        xml('registered'),
+        xml('username', {}, session.account.user),
+        xml('password'),
+      )
+    }
+
+    const told = (request: IqRequest): Promise<void> => {
+      const { session, payload } = request
+      if (session === undefined) throw new StanzaError('forbidden')
+      if (requireTls && session.info.tls === undefined) throw new StanzaError('not-allowed', 'only over TLS')
+      if (findChild(payload, 'remove') === undefined) return changePassword(session, payload)
+      if (childElements(payload).length > 1) throw new StanzaError('bad-request')
+      return removeAccount(request)
+    }
+
+    ctx.iq('server', 'get', NS.REGISTER, 'query', asked)
+    ctx.iq('server', 'set', NS.REGISTER, 'query', told)
+    ctx.iq('account', 'get', NS.REGISTER, 'query', request => {
+      if (!request.own) throw new StanzaError('service-unavailable')
+      return asked(request)
+    })
+    ctx.iq('account', 'set', NS.REGISTER, 'query', request => {
+      if (!request.own) throw new StanzaError('service-unavailable')
+      return told(request)
+    })
+  },
+})
+
+function form(instructions: string): Element {
+  return xml('query', { xmlns: NS.REGISTER }, xml('instructions', {}, instructions), xml('username'), xml('password'))
+}
+
+function tooMany(): StanzaError {
+  return new StanzaError('resource-constraint', 'too many attempts; try again later')
+}
+
+/** What is wrong with a name or password is for whoever sent it; too much work at once is a matter of time. */
+async function tried<T>(change: () => Promise<T>): Promise<T> {
+  try {
+    return await change()
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    if (error.name === 'CredentialError') throw new StanzaError('not-acceptable', error.message)
+    if (error.name === 'BusyError') throw tooMany()
+    throw error
+  }
+}
+
+/** Counts attempts by whoever makes them; those that were quiet longest are forgotten first. */
+class Attempts {
+  readonly #max: number
+  readonly #window: number
+  readonly #now: () => number
+  readonly #counts = new Lru<string, { since: number; count: number }>(20_000)
+
+  constructor(max: number, window: number, now: () => number) {
+    this.#max = max
+    this.#window = window
+    this.#now = now
+  }
+
+  /** Whether one more may be made; it is counted. */
+  allow(who: string): boolean {
+    const now = this.#now()
+    let entry = this.#counts.get(who)
+    if (entry === undefined || now - entry.since >= this.#window) {
+      entry = { since: now, count: 0 }
+      this.#counts.set(who, entry)
+    }
+    return entry.count++ < this.#max
+  }
+}

@@ -1,0 +1,73 @@
+import { FILTER, FIRST } from '../core/hooks.ts'
+import { defineModule } from '../core/module.ts'
+import { type Element, NS } from '../xml/index.ts'
+import { Jid } from '../xmpp/jid.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+
+/**
+ * The server itself gives messages their ids (core/sessions.ts); this keeps others from claiming that it did, or that it
+ * delayed a message or numbered its sender.
+ */
+export const mod_stanza_id = defineModule({
+  name: 'mod_stanza_id',
+  xep: { number: 359, version: '0.7.0' },
+  summary: 'Makes sure that the ids, delays and occupant ids of messages come from whom they name.',
+  options: {},
+  start(ctx) {
+    const { name } = ctx.host
+    ctx.feature(NS.SID, 'server', 'account')
+
+    // What leaves for other servers must not claim us either.
+    ctx.hook(
+      'user_send_packet',
+      event => {
+        const { stanza, session } = event
+        if (stanza.kind !== 'message') return
+        const account = session.account.jid.toString()
+        event.stanza = without(
+          stanza,
+          el => isForged(el, account, name) || (el.name === 'occupant-id' && el.attrs['xmlns'] === NS.OCCUPANT_ID),
+        )
+      },
+      { order: FIRST },
+    )
+    ctx.hook(
+      'deliver_message',
+      event => {
+        const { stanza, account } = event
+        // The host itself may say what it likes.
+        if (stanza.from.local === '' && stanza.from.domain === name) return
+        const own = account.jid.toString()
+        event.stanza = without(stanza, el => isForged(el, own, name))
+      },
+      { order: FILTER },
+    )
+  },
+})
+
+/** XEP-0359 4 rule 2, XEP-0203: says that the account or its host did something. */
+function isForged(el: Element, account: string, host: string): boolean {
+  const by =
+    el.name === 'stanza-id' && el.attrs['xmlns'] === NS.SID
+      ? el.attrs['by']
+      : el.name === 'delay' && el.attrs['xmlns'] === NS.DELAY
+        ? el.attrs['from']
+        : undefined
+  if (by === undefined) return false
+  if (by === account || by === host) return true
+  // Written in another way it is still the same address (RFC 7622).
+  const jid = Jid.parse(by)?.bare.toString()
+  return jid === account || jid === host
+}
+
+/** The stanza itself where no child is forged, which is nearly always. */
+function without(stanza: Stanza, forged: (el: Element) => boolean): Stanza {
+  const { children } = stanza.el
+  for (const child of children) {
+    if (typeof child === 'string' || !forged(child)) continue
+    return stanza.changed(el => {
+      el.children = el.children.filter(c => typeof c === 'string' || !forged(c))
+    })
+  }
+  return stanza
+}

@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto'
+import { type Element, findChildren, NS } from '../xml/index.ts'
+import { formTypeOf, formValues } from './forms.ts'
+
+/**
+ * The verification string of an answer to disco#info (XEP-0115 5.1), from its `<query/>`: SHA-1, in base64.
+ * Forms without a hidden FORM_TYPE do not count (5.4).
+ */
+export function verificationString(query: Element): string {
+  const identities = findChildren(query, 'identity', NS.DISCO_INFO).map(
+    ({ attrs }) =>
+      `${attrs['category'] ?? ''}/${attrs['type'] ?? ''}/${attrs['xml:lang'] ?? ''}/${attrs['name'] ?? ''}`,
+  )
+  const features = findChildren(query, 'feature', NS.DISCO_INFO).map(el => el.attrs['var'] ?? '')
+  const parts = [...octets(identities), ...octets(features)]
+  const forms = new Map<string, Element>()
+  for (const form of findChildren(query, 'x', NS.DATA)) {
+    const type = formTypeOf(form)
+    if (type !== undefined) forms.set(type, form)
+  }
+  for (const type of octets([...forms.keys()])) {
+    const values = formValues(forms.get(type)!)
+    values.delete('FORM_TYPE')
+    parts.push(type)
+    for (const name of octets([...values.keys()])) parts.push(name, ...octets(values.get(name)!))
+  }
+  return createHash('sha1')
+    .update(parts.map(part => `${part}<`).join(''))
+    .digest('base64')
+}
+
+/** In the order of their bytes (i;octet, RFC 4790 9.3), which is not that of UTF-16 units. */
+function octets(texts: readonly string[]): string[] {
+  return [...texts].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+}

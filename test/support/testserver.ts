@@ -1,0 +1,126 @@
+import { readdir } from 'node:fs/promises'
+import { type Config, type HostConfig, hostOptions, listenOptions, serverOptions } from '../../src/config/core.ts'
+import { parseOptions } from '../../src/config/validate.ts'
+import { createLog } from '../../src/core/log.ts'
+import type { ModuleDefinition } from '../../src/core/module.ts'
+import { Server } from '../../src/server.ts'
+import { openMemoryStore } from '../../src/storage/memory.ts'
+import type { Store } from '../../src/storage/store.ts'
+import { RawClient } from './rawclient.ts'
+
+type Raw = Record<string, unknown>
+
+export interface TestOptions {
+  hosts?: string[]
+  /** Options of the server and of its hosts, as in the configuration file. */
+  config?: Raw
+  listen?: Raw
+  /** Options of modules by name; `false` leaves one out. All others run with their defaults. */
+  modules?: Record<string, Raw | false>
+  /** Definitions beyond the built-in ones. */
+  extra?: ModuleDefinition[]
+  store?: Store
+  now?: () => number
+  log?: boolean
+}
+
+const PASSWORD = 'secret'
+
+/** The modules of src/modules, by name. */
+export async function builtins(): Promise<Map<string, ModuleDefinition>> {
+  const folder = new URL('../../src/modules/', import.meta.url)
+  const found = new Map<string, ModuleDefinition>()
+  for (const file of await readdir(folder, { recursive: true })) {
+    const name = /(?:^|\/)(mod_\w+)\.ts$/.exec(file)?.[1]
+    if (name === undefined) continue
+    const module = (await import(new URL(file, folder).href)) as Record<string, ModuleDefinition>
+    if (module[name] !== undefined) found.set(name, module[name])
+  }
+  return found
+}
+
+/** A whole server in this process, on a free port of loopback, with a store in memory. Several may run at once. */
+export class TestServer {
+  readonly server: Server
+  readonly host: string
+  readonly #clients = new Set<RawClient>()
+
+  private constructor(server: Server) {
+    this.server = server
+    this.host = server.config.hosts[0]!
+  }
+
+  static async start(options: TestOptions = {}): Promise<TestServer> {
+    const definitions = await builtins()
+    for (const definition of options.extra ?? []) definitions.set(definition.name, definition)
+    const config = testConfig(options, definitions)
+    const server = await Server.start({
+      config,
+      modules: definitions,
+      log: createLog({ level: options.log === true ? 'debug' : 'silent', format: 'json' }),
+      store: options.store ?? openMemoryStore(),
+      ...(options.now === undefined ? {} : { now: options.now }),
+    })
+    return new TestServer(server)
+  }
+
+  get port(): number {
+    return this.server.listeners[0]!.port
+  }
+
+  jid(user: string): string {
+    return `${user}@${this.host}`
+  }
+
+  async register(...users: string[]): Promise<void> {
+    for (const user of users) await this.server.host(this.host)!.users.create(user, PASSWORD)
+  }
+
+  /** A connection of which nothing is known yet. */
+  async connect(options: { host?: string } = {}): Promise<RawClient> {
+    const client = await RawClient.connect({ host: '127.0.0.1', port: this.port, domain: options.host ?? this.host })
+    this.#clients.add(client)
+    return client
+  }
+
+  /** A client of this user, logged in and bound; the account is made if it is not there. No presence is sent. */
+  async client(user: string, options: { resource?: string; host?: string } = {}): Promise<RawClient> {
+    const host = options.host ?? this.host
+    await this.server.host(host)!.users.create(user, PASSWORD)
+    const client = await this.connect({ host })
+    await client.login({ user, password: PASSWORD })
+    await client.bind(options.resource)
+    return client
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) if (!client.closed) client.cut()
+    await this.server.stop()
+  }
+}
+
+function testConfig(options: TestOptions, definitions: ReadonlyMap<string, ModuleDefinition>): Config {
+  const hosts = options.hosts ?? ['localhost']
+  const raw = options.config ?? {}
+  const pick = (shape: object) => Object.fromEntries(Object.entries(raw).filter(([key]) => key in shape))
+  const listen = parseOptions(listenOptions, {
+    port: 0,
+    ip: '127.0.0.1',
+    starttls_required: false,
+    shaper: 'none',
+    ...options.listen,
+  })
+  const server = parseOptions(serverOptions, { hosts, storage: { driver: 'memory' }, ...pick(serverOptions) })
+  const modules: Record<string, Raw> = {}
+  for (const [name, definition] of definitions) {
+    const wanted = options.modules?.[name]
+    if (wanted === false || (wanted === undefined && definition.optional === true)) continue
+    modules[name] = parseOptions(definition.options, wanted ?? {})
+  }
+  const perHost = new Map<string, HostConfig>()
+  for (const host of hosts) {
+    const given = { auth: { plain_without_tls: true, scram_iterations: 4096 }, ...pick(hostOptions) }
+    perHost.set(host, { ...parseOptions(hostOptions, given), host, modules })
+  }
+  return { ...server, listen: [listen], perHost }
+}
