@@ -60,9 +60,7 @@ export function messageText(input: Buffer): string | undefined {
 
 /** Whether the authorization identity is none or the user's own bare address (RFC 6120 6.3.8): nobody acts for others. */
 export function mayActAs(authzid: string, user: string, domain: string): boolean {
-  if (authzid === '') return true
-  const jid = Jid.parse(authzid)
-  return jid !== undefined && jid.isBare && jid.local === user && jid.domain === domain
+  return authzid === '' || Jid.parse(authzid)?.equals(Jid.of(user, domain)) === true
 }
 
 /**

@@ -154,9 +154,8 @@ export class C2SSession implements Session {
     if (stanza.to === undefined && (stanza.type === 'get' || stanza.type === 'set')) {
       return host.ask('account', stanza, stanza.payload!, { session: this }, this.account)
     }
+    if ((stanza.type === 'result' || stanza.type === 'error') && this.#ack.answered(stanza)) return
     if (stanza.to === undefined) return void host.requests.answer(stanza)
-    if (stanza.type === 'result' && this.#ack.answered(stanza)) return
-    if (stanza.type === 'error' && this.#ack.answered(stanza)) return
     return host.router.route(stanza, { session: this })
   }
 

@@ -115,9 +115,9 @@ export class Host {
     return this.#window
   }
 
-  /** Has everything written that is queued. */
-  flushQueues(): void {
-    this.#queues.flush()
+  /** Has everything written that is queued; resolves when it is durable. */
+  flushQueues(): Promise<void> {
+    return this.#queues.flush()
   }
 
   /** All sessions of this host. */

@@ -73,17 +73,18 @@ export class QueueStore {
     this.#later.push({ queue, entry })
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      this.flush()
+      void this.flush()
     }, LAZY).unref()
   }
 
-  /** Writes what waits for its time. */
-  flush(): void {
+  /** Writes what waits for its time; resolves when all that was called for is written, or could not be. */
+  async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
     for (const { queue, entry } of this.#later.splice(0)) {
       if (entry.lazy && !entry.done) this.write(queue, entry)
     }
+    await this.#open?.promise.catch(() => {})
   }
 
   write(queue: MessageQueue, entry: Entry): void {

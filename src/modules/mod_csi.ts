@@ -58,11 +58,14 @@ export const mod_csi = defineModule({
       if (inactive.has(session)) session.slots.set(HELD, held)
     }
 
-    const receive = ({ session, stanza, entry }: HookMap['user_receive_packet']): void | typeof STOP => {
+    const receive = ({ session, stanza, entry }: HookMap['user_receive_packet']): undefined | typeof STOP => {
       const held = session.slots.get(HELD)
       if (held === undefined) return
       const key = entry === undefined ? replaceKey(stanza) : undefined
-      if (key === undefined) return flush(session, held)
+      if (key === undefined) {
+        flush(session, held)
+        return
+      }
       held.put(key, stanza)
       if (held.stanzas.size > ctx.options.queue_size || held.size > MAX_HELD) flush(session, held)
       return STOP

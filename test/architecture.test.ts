@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { readFileSync, readdirSync } from 'node:fs'
+import path from 'node:path'
+import { describe, test } from 'node:test'
+
+const SRC = path.resolve(import.meta.dirname, '../src')
+
+/** Who may enter which room: the folders that each folder may import (docs/architecture.md). */
+const ROOMS: Record<string, readonly string[]> = {
+  util: [],
+  xml: ['util'],
+  xmpp: ['xml', 'util'],
+  config: ['util'],
+  storage: ['util', 'config'],
+  core: ['xmpp', 'xml', 'util', 'config', 'storage/store'],
+  auth: ['core', 'xmpp', 'xml', 'util', 'storage/store'],
+  c2s: ['core', 'auth', 'xmpp', 'xml', 'util', 'storage/store'],
+  modules: ['core', 'config/schema', 'config/access', 'storage/store', 'xmpp', 'xml', 'util', 'version'],
+  cli: ['.', 'config', 'core', 'storage/folder', 'util'],
+}
+
+/** Packages that one room, or one file, alone may name. */
+const PACKAGES: Record<string, RegExp> = {
+  ltx: /^xml\//,
+  '@xmpp/xml': /^xml\//,
+  level: /^storage\/level\.ts$/,
+  zod: /^config\//,
+  yaml: /^config\//,
+  tr46: /^xmpp\/jid\.ts$/,
+  pino: /^core\/log\.ts$/,
+  'pino-pretty': /^core\/log\.ts$/,
+  'prom-client': /^core\/metrics\.ts$/,
+}
+
+const MAX_LINES = 800
+const ASK_LINES = 600
+
+interface File {
+  /** Below src, with slashes. */
+  name: string
+  text: string
+  imports: { from: string; typeOnly: boolean }[]
+}
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .filter(name => name.endsWith('.ts') && !name.endsWith('.d.ts'))
+  .map(name => name.split(path.sep).join('/'))
+  .map(name => read(name))
+
+function read(name: string): File {
+  const text = readFileSync(path.join(SRC, name), 'utf8')
+  const imports = [...text.matchAll(/^(?:import|export)\s+(type\s+)?(?:[^'"\n;]*?|\{[^}]*\})\s*from\s+'([^']+)'/gm)].map(m => ({
+    from: m[2]!,
+    typeOnly: m[1] !== undefined,
+  }))
+  for (const m of text.matchAll(/^import\s+'([^']+)'|\bimport\('([^']+)'\)/gm)) {
+    imports.push({ from: (m[1] ?? m[2])!, typeOnly: false })
+  }
+  return { name, text, imports }
+}
+
+/** Where an import leads, below src; undefined for a package. */
+function target(file: File, from: string): string | undefined {
+  return from.startsWith('.') ? path.posix.join(path.posix.dirname(file.name), from) : undefined
+}
+
+const room = (name: string): string => (name.includes('/') ? name.slice(0, name.indexOf('/')) : '.')
+
+describe('the house', () => {
+  test('arrows go one way: a folder imports only the folders below it', () => {
+    const wrong: string[] = []
+    for (const file of files) {
+      const allowed = ROOMS[room(file.name)]
+      if (allowed === undefined) continue // server.ts and its like, which compose
+      for (const { from } of file.imports) {
+        const to = target(file, from)
+        if (to === undefined || room(to) === room(file.name)) continue
+        const fits = allowed.some(a => (a === '.' ? room(to) === '.' : to === `${a}.ts` || to.startsWith(`${a}/`)))
+        if (!fits) wrong.push(`${file.name} imports ${to}`)
+      }
+    }
+    assert.deepEqual(wrong, [])
+  })
+
+  test('a module imports no other module', () => {
+    const wrong: string[] = []
+    for (const file of files.filter(f => f.name.startsWith('modules/'))) {
+      const folder = path.posix.dirname(file.name)
+      for (const { from } of file.imports) {
+        const to = target(file, from)
+        if (to === undefined || room(to) !== 'modules') continue
+        // Files of one module's own folder may use one another.
+        if (folder === 'modules' || !to.startsWith(`${folder}/`)) wrong.push(`${file.name} imports ${to}`)
+      }
+    }
+    assert.deepEqual(wrong, [])
+  })
+
+  test('core names no module', () => {
+    for (const file of files.filter(f => f.name.startsWith('core/'))) {
+      for (const { from } of file.imports) assert.ok(!target(file, from)?.startsWith('modules/'), file.name)
+    }
+  })
+
+  test('each package is named in one place', () => {
+    const wrong: string[] = []
+    for (const file of files) {
+      for (const { from } of file.imports) {
+        const where = PACKAGES[from]
+        if (where !== undefined && !where.test(file.name)) wrong.push(`${file.name} imports ${from}`)
+      }
+    }
+    assert.deepEqual(wrong, [])
+  })
+
+  test('barrels stand only where they may', () => {
+    const barrels = files.filter(f => f.name.endsWith('/index.ts')).map(f => f.name)
+    assert.deepEqual(
+      barrels.filter(name => !['xml/index.ts', 'xmpp/index.ts', 'core/admin/index.ts'].includes(name)),
+      [],
+    )
+  })
+
+  test('no default exports, no mutable module state', () => {
+    const wrong: string[] = []
+    for (const file of files) {
+      if (/^export default/m.test(file.text)) wrong.push(`${file.name}: default export`)
+      if (/^(?:export )?(?:let|var) /m.test(file.text)) wrong.push(`${file.name}: module-level variable`)
+      if (/Math\.random/.test(file.text)) wrong.push(`${file.name}: Math.random`)
+    }
+    assert.deepEqual(wrong, [])
+  })
+
+  test('files are of a size to be read', t => {
+    for (const file of files) {
+      const lines = file.text.split('\n').length
+      assert.ok(lines <= MAX_LINES, `${file.name} has ${lines} lines; split it`)
+      if (lines > ASK_LINES) t.diagnostic(`${file.name} has ${lines} lines: can it be split?`)
+    }
+  })
+})
