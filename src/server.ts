@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto'
-import { type Credentials, PASSWD, createCredentials } from './auth/credentials.ts'
+import { type Credentials, createCredentials, PASSWD } from './auth/credentials.ts'
 import { Failures } from './auth/failures.ts'
-import { type Mechanism, createSasl } from './auth/sasl.ts'
+import { createSasl, type Mechanism } from './auth/sasl.ts'
 import { ConnectionCounter } from './c2s/connections.ts'
-import { C2SListener } from './c2s/listener.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
+import { C2SListener } from './c2s/listener.ts'
 import { type C2SHost, type C2SServer, type HostSettings, ResumableSessions } from './c2s/server.ts'
 import { TlsContexts } from './c2s/tls.ts'
 import { Flusher } from './c2s/transport.ts'
 import { type Config, type HostConfig, resolveHost } from './config/core.ts'
-import { type ServerControl, adminCommands } from './core/admin/index.ts'
+import { adminCommands, type ServerControl } from './core/admin/index.ts'
 import { Commands } from './core/commands.ts'
 import { type RunningModule, startModule } from './core/context.ts'
 import { Host } from './core/host.ts'
-import { type Logger, createLog } from './core/log.ts'
+import { createLog, type Logger } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import type { ModuleDefinition } from './core/module.ts'
 import { Router } from './core/router.ts'
@@ -133,7 +133,10 @@ export class Server implements ServerControl {
       const listener = new C2SListener(this.#c2s, listenerSettings(this.config, listen), counter)
       await listener.listen()
       this.#listeners.push(listener)
-      this.log.info({ port: listener.port, ip: listen.ip, tls: listen.tls ? 'direct' : listen.starttls ? 'starttls' : 'off' }, 'listening for clients')
+      this.log.info(
+        { port: listener.port, ip: listen.ip, tls: listen.tls ? 'direct' : listen.starttls ? 'starttls' : 'off' },
+        'listening for clients',
+      )
     }
     this.#unwatch = this.#c2s.tls.watch()
   }

@@ -15,7 +15,12 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
     ip: listen.ip,
     tls: listen.tls ? 'direct' : !listen.starttls ? 'off' : listen.starttls_required ? 'required' : 'starttls',
     proxyProtocol: listen.use_proxy_protocol,
-    limits: { stanzaBytes: listen.max_stanza_size, depth: listen.max_depth, attributes: listen.max_attributes, headerBytes: 10_000 },
+    limits: {
+      stanzaBytes: listen.max_stanza_size,
+      depth: listen.max_depth,
+      attributes: listen.max_attributes,
+      headerBytes: 10_000,
+    },
     preAuthTimeout: listen.pre_auth_timeout,
     preAuthBytes: listen.pre_auth_bytes,
     keepalive: listen.keepalive_interval,

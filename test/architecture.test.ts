@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 
@@ -49,7 +49,9 @@ const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
 
 function read(name: string): File {
   const text = readFileSync(path.join(SRC, name), 'utf8')
-  const imports = [...text.matchAll(/^(?:import|export)\s+(type\s+)?(?:[^'"\n;]*?|\{[^}]*\})\s*from\s+'([^']+)'/gm)].map(m => ({
+  const imports = [
+    ...text.matchAll(/^(?:import|export)\s+(type\s+)?(?:[^'"\n;]*?|\{[^}]*\})\s*from\s+'([^']+)'/gm),
+  ].map(m => ({
     from: m[2]!,
     typeOnly: m[1] !== undefined,
   }))

@@ -22,7 +22,7 @@ export interface ScramOptions {
   /** Tell the client a hash of what was offered (XEP-0474). */
   seal: boolean
   context: SaslContext
-  credentials: Credentials
+  credentials: Pick<Credentials, 'scram' | 'isDisabled'>
   domain: string
   /** Our part of the nonce: printable ASCII without comma. */
   nonce?: () => string

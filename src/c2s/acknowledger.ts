@@ -87,7 +87,8 @@ export class Acknowledger {
   acknowledged(el: Element): void {
     const text = el.attrs['h'] ?? ''
     const h = Number(text)
-    if (!/^\d{1,10}$/.test(text) || h >= 2 ** 32) throw new StreamError('policy-violation', 'h must be a number below 2^32')
+    if (!/^\d{1,10}$/.test(text) || h >= 2 ** 32)
+      throw new StreamError('policy-violation', 'h must be a number below 2^32')
     const { outbox } = this.#session
     const items = outbox.acknowledge(h)
     if (items === undefined) throw tooHigh(h, outbox.sent)

@@ -1,5 +1,5 @@
 import type { Account } from '../core/account.ts'
-import { NS, type Element, childText, serialize, xml } from '../xml/index.ts'
+import { childText, type Element, NS, serialize, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { prepResource } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
@@ -24,7 +24,9 @@ export async function bindResource(stream: C2SStream, iq: Stanza, payload: Eleme
   makeRoom(stream, account)
   const jid = account.jid.withResource(resource)
   const { server } = stream
-  const session = new C2SSession(account, jid, stream, stream.info, stream.target!.settings, ended => server.sessions.ended(ended))
+  const session = new C2SSession(account, jid, stream, stream.info, stream.target!.settings, ended =>
+    server.sessions.ended(ended),
+  )
   account.sessions.set(resource, session)
   stream.bound(session)
   const el = xml('iq', { type: 'result', id: iq.id }, xml('bind', { xmlns: NS.BIND }, xml('jid', {}, jid.toString())))

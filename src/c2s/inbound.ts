@@ -1,5 +1,5 @@
 import type { Entry, Origin } from '../core/queue.ts'
-import { type Ring, fingerprint } from '../core/window.ts'
+import { fingerprint, type Ring } from '../core/window.ts'
 import { NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { C2SSession } from './session.ts'
@@ -74,7 +74,8 @@ export class Inbound {
   /** A stanza has been handled. */
   count(): void {
     this.#handled++
-    if (this.#ring !== undefined && this.#handled - this.#lastAck >= SM_ACK_EVERY && this.#due === undefined) this.requested()
+    if (this.#ring !== undefined && this.#handled - this.#lastAck >= SM_ACK_EVERY && this.#due === undefined)
+      this.requested()
   }
 
   message(stanza: Stanza): void | Promise<void> {

@@ -1,7 +1,7 @@
 import { TLSSocket } from 'node:tls'
 import { tlsBindings } from '../auth/channelbinding.ts'
-import { type SaslCondition, type SaslContext, type SaslResult, decodeBase64Strict } from '../auth/exchange.ts'
-import { type Element, NS, clone, elementNs, textOf, xml } from '../xml/index.ts'
+import { decodeBase64Strict, type SaslCondition, type SaslContext, type SaslResult } from '../auth/exchange.ts'
+import { clone, type Element, elementNs, NS, textOf, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -123,7 +123,11 @@ function saslAuth(stream: C2SStream, el: Element): void | Promise<void> {
   if (!mayLogIn(stream)) return saslFail(stream, 'encryption-required')
   const verdict = stream.server.failures.check(stream.ip)
   if (!verdict.allowed) {
-    return saslFail(stream, 'temporary-auth-failure', `too many failed logins; wait ${Math.ceil(verdict.retryAfter / 1000)} s`)
+    return saslFail(
+      stream,
+      'temporary-auth-failure',
+      `too many failed logins; wait ${Math.ceil(verdict.retryAfter / 1000)} s`,
+    )
   }
   const mechanism = el.attrs['mechanism'] ?? ''
   stream.exchange = target.sasl.start(mechanism, saslContext(stream, target))
@@ -150,8 +154,15 @@ function saslStep(stream: C2SStream, text: string | undefined): void | Promise<v
     if (input === undefined) return saslFail(stream, 'incorrect-encoding')
   }
   const result = stream.exchange!.step(input)
-  if (result instanceof Promise) return result.then(later => saslResult(stream, later))
-  return saslResult(stream, result)
+  if (!(result instanceof Promise)) return saslResult(stream, result)
+  return result.then(
+    later => saslResult(stream, later),
+    (error: unknown) => {
+      // The store failed, or too many passwords are being checked: not the client's fault, and it may try again.
+      stream.server.log.warn({ err: error, ip: stream.ip }, 'a login could not be checked')
+      saslFail(stream, 'temporary-auth-failure')
+    },
+  )
 }
 
 function saslResult(stream: C2SStream, result: SaslResult): void | Promise<void> {
@@ -168,7 +179,11 @@ function saslResult(stream: C2SStream, result: SaslResult): void | Promise<void>
   const account = `${user}@${name}`
   const verdict = failures.check(stream.ip, account)
   if (!verdict.allowed) {
-    return saslFail(stream, 'temporary-auth-failure', `too many failed logins; wait ${Math.ceil(verdict.retryAfter / 1000)} s`)
+    return saslFail(
+      stream,
+      'temporary-auth-failure',
+      `too many failed logins; wait ${Math.ceil(verdict.retryAfter / 1000)} s`,
+    )
   }
   if (!stream.settings.access({ user, host: name, ip: stream.ip })) return saslFail(stream, 'not-authorized')
   failures.succeeded(stream.ip, account)
@@ -196,7 +211,12 @@ async function saslFailed(stream: C2SStream, condition: SaslCondition, text?: st
 function saslFail(stream: C2SStream, condition: SaslCondition, text?: string): void {
   stream.exchange = undefined
   stream.sendElement(
-    xml('failure', { xmlns: NS.SASL }, xml(condition), text === undefined ? undefined : xml('text', { 'xml:lang': 'en' }, text)),
+    xml(
+      'failure',
+      { xmlns: NS.SASL },
+      xml(condition),
+      text === undefined ? undefined : xml('text', { 'xml:lang': 'en' }, text),
+    ),
   )
 }
 

@@ -5,10 +5,10 @@ import type { Entry } from '../core/queue.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
 import { delayElement } from '../core/sessions.ts'
 import { orderedTime } from '../util/ids.ts'
-import { type Element, NS, elementNs, parseElement } from '../xml/index.ts'
+import { type Element, elementNs, NS, parseElement } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
-import { Stanza, type StanzaKind, isStanzaName } from '../xmpp/stanza.ts'
+import { isStanzaName, Stanza, type StanzaKind } from '../xmpp/stanza.ts'
 import { Acknowledger } from './acknowledger.ts'
 import { Inbound } from './inbound.ts'
 import { Outbox, type Unacked } from './outbox.ts'
@@ -204,7 +204,8 @@ export class C2SSession implements Session {
       if (el.name === 'enable' || el.name === 'resume') return this.#smFailed('unexpected-request')
     }
     const handler = this.account.host.nonzas.find(ns, el.name)
-    if (handler === undefined) throw new StreamError('unsupported-stanza-type', `<${el.name.slice(0, 50)}/> is unknown here`)
+    if (handler === undefined)
+      throw new StreamError('unsupported-stanza-type', `<${el.name.slice(0, 50)}/> is unknown here`)
     handler(this, el)
   }
 
@@ -251,7 +252,8 @@ export class C2SSession implements Session {
   #write(data: string | Buffer, stanza: Stanza, entry: Entry | undefined): void {
     if (this.managed) {
       const sameBytes = entry !== undefined && data === entry.bytes
-      const lost = entry === undefined && stanza.kind === 'iq' ? () => this.#undeliverable(stanza, undefined) : undefined
+      const lost =
+        entry === undefined && stanza.kind === 'iq' ? () => this.#undeliverable(stanza, undefined) : undefined
       this.#keep({ text: sameBytes ? undefined : data.toString(), entry, lost })
     } else if (entry !== undefined) this.#keep({ text: undefined, entry, lost: undefined })
     const stream = this.#stream

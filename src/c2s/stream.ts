@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { SaslExchange } from '../auth/exchange.ts'
-import { type Element, type ParserLimits, NS, StreamParser, type XmlStreamError, serialize, xml } from '../xml/index.ts'
+import type { ConnectionInfo } from '../core/session.ts'
+import { type Element, NS, type ParserLimits, StreamParser, serialize, type XmlStreamError, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
-import type { ConnectionInfo } from '../core/session.ts'
 import { negotiate, sendFeatures } from './negotiation.ts'
 import type { AccessCheck, C2SHost, C2SServer } from './server.ts'
 import type { C2SSession } from './session.ts'
@@ -91,7 +91,10 @@ export class C2SStream {
   }
 
   get info(): ConnectionInfo {
-    const tls = this.secured && 'getProtocol' in this.socket ? (this.socket as { getProtocol(): string | null }).getProtocol() : null
+    const tls =
+      this.secured && 'getProtocol' in this.socket
+        ? (this.socket as { getProtocol(): string | null }).getProtocol()
+        : null
     return {
       ip: this.ip,
       port: this.port,
@@ -326,7 +329,9 @@ export class C2SStream {
   fail(error: StreamError): void {
     if (this.state === 'closing') return
     if (!this.#headerSent) this.#sendHeader()
-    this.send(`${serialize(xml('stream:stream', { 'xmlns:stream': NS.STREAM }, error.toElement())).replace(/^<stream:stream[^>]*>/, '')}`)
+    this.send(
+      `${serialize(xml('stream:stream', { 'xmlns:stream': NS.STREAM }, error.toElement())).replace(/^<stream:stream[^>]*>/, '')}`,
+    )
     this.#end()
     const { session } = this
     this.session = undefined

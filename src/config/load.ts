@@ -243,7 +243,7 @@ class Loader<M extends ModuleSchema> {
     for (const problem of problems) {
       const located = this.#source.locate(problem)
       if (this.#errors.some(error => error.path === located.path)) continue
-      const { source } = setBehind(this.#sets, problem) ?? {}
+      const { source } = setBehind(this.#sets, problem.path, this.#source) ?? {}
       this.#errors.push(source === undefined ? located : { ...located, source, line: undefined, column: undefined })
     }
   }

@@ -1,8 +1,8 @@
 /** `--set path.to.option=value`: options from the command line, laid over those of the file. */
-import { type Diagnostic, describe, formatPath, type OptionPath, type Problem } from './diagnostics.ts'
+import { type Diagnostic, describe, formatPath, type OptionPath } from './diagnostics.ts'
 import type { Environment } from './environment.ts'
 import type { Opt } from './schema.ts'
-import { readSource } from './source.ts'
+import { readSource, type Source } from './source.ts'
 import { isMap, type RawMap } from './validate.ts'
 
 export interface AppliedSet {
@@ -40,10 +40,21 @@ export function applySet(raw: RawMap, text: string, context: SetContext): Applie
   return message === undefined ? { source, path: numbered(raw, parts) } : fail(parts, message)
 }
 
-/** The set that a problem comes from, if one does; the last one wins. */
-export function setBehind(sets: readonly AppliedSet[], problem: Problem): AppliedSet | undefined {
-  const starts = (path: OptionPath, start: OptionPath) => start.every((part, index) => path[index] === part)
-  return sets.findLast(set => starts(problem.path, set.path))
+/**
+ * The set that a problem comes from, if one does: the last that wrote its place, or else one that wrote nearer to it than
+ * the file did.
+ */
+export function setBehind(sets: readonly AppliedSet[], path: OptionPath, source: Source): AppliedSet | undefined {
+  const starts = (whole: OptionPath, start: OptionPath) => start.every((part, index) => whole[index] === part)
+  const above = sets.findLast(set => starts(path, set.path))
+  if (above) return above
+  for (let length = path.length; length > 0; length--) {
+    const prefix = path.slice(0, length)
+    if (source.has(prefix)) return undefined
+    const beside = sets.findLast(set => starts(set.path, prefix))
+    if (beside) return beside
+  }
+  return undefined
 }
 
 function splitPath(written: string, context: SetContext): string[] | undefined {

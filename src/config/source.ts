@@ -4,6 +4,8 @@ import { formatPath } from './diagnostics.ts'
 import { type Environment, substitute } from './environment.ts'
 
 const LARGEST_SOURCE = 1_048_576
+// biome-ignore lint/suspicious/noTemplateCurlyInString: it is about them
+const QUOTE_HINT = ' (between braces and brackets, ${...} has to stand in quotes)'
 const MOST_NODES = 100_000
 const DEEPEST = 32
 
@@ -13,6 +15,8 @@ export interface Source {
   readonly problems: readonly Diagnostic[]
   /** Marks a problem with the place of its path, or of the nearest path above that the text has. */
   locate(problem: Problem, severity?: Diagnostic['severity']): Diagnostic
+  /** Whether something is written at a path. */
+  has(path: OptionPath): boolean
 }
 
 interface Place {
@@ -53,6 +57,7 @@ class Reader {
       value: value === UNSET ? undefined : value,
       problems: this.#problems,
       locate: (problem, severity = 'error') => this.#locate(problem, severity),
+      has: path => this.#places.has(JSON.stringify(path)),
     }
   }
 
@@ -63,12 +68,18 @@ class Reader {
       uniqueKeys: false,
       version: '1.2',
     })
-    for (const { message, pos } of [...this.#document.errors, ...this.#document.warnings]) {
-      this.#report(pos[0], [], message)
+    // What follows the first of these is mostly its echo.
+    const [wrong] = [...this.#document.errors, ...this.#document.warnings].sort((a, b) => a.pos[0] - b.pos[0])
+    if (wrong) {
+      this.#report(wrong.pos[0], [], `${wrong.message}${this.#hint(wrong.pos[0])}`)
+      return undefined
     }
-    if (this.#problems.length > 0) return undefined
     const root = this.#document.contents
     return root === null ? undefined : this.#convert(root, [], undefined)
+  }
+
+  #hint(at: number): string {
+    return this.#text.slice(at - 1, at + 1) === '${' ? QUOTE_HINT : ''
   }
 
   #convert(node: unknown, path: OptionPath, key: number | undefined): unknown {

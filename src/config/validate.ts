@@ -47,7 +47,7 @@ export function validate(
   const used = Object.keys(shape).filter(name => normal[name] !== undefined || shape[name]!.required)
   // Most modules go by their defaults: building checks for those would be most of the time it takes to load.
   const idle = used.length === 0 && Object.keys(normal).length === 0
-  const result = idle ? undefined : zodOf(shape, used).safeParse(normal)
+  const result = idle ? undefined : zodOf(shape, used).safeParse(normal, { jitless: true })
   if (!result || result.success)
     return { value: problems.length > 0 ? normal : completeFields(shape, normal, partial), problems }
   const known = new Set(problems.map(problem => JSON.stringify(problem.path)))

@@ -1,4 +1,4 @@
-import type { Options, OptionShape } from '../config/schema.ts'
+import type { OptionShape, Options } from '../config/schema.ts'
 import { type Commands, defineCommand } from './commands.ts'
 import type { Host } from './host.ts'
 import type { Logger } from './log.ts'
@@ -59,7 +59,8 @@ function createContext(
     iq: (scope, type, ns, payload, handler) => undo.push(host.iq.add(name, scope, type, ns, payload, handler)),
     nonza: (ns, element, handler) => undo.push(host.nonzas.add(ns, element, handler)),
     feature: (ns, ...scopes) => {
-      for (const scope of scopes.length === 0 ? (['server'] as const) : scopes) undo.push(host.disco.addFeature(scope, ns))
+      for (const scope of scopes.length === 0 ? (['server'] as const) : scopes)
+        undo.push(host.disco.addFeature(scope, ns))
     },
     identity: (identity, scope = 'server') => undo.push(host.disco.addIdentity(scope, identity)),
     streamFeature: make => undo.push(host.disco.addStreamFeature(make)),

@@ -86,9 +86,9 @@ export class Hooks {
 
   /** Each hook with its handlers in the order in which they run. */
   list(): { hook: string; order: number; owner: string }[] {
-    return [...this.#chains.keys()].sort().flatMap(hook =>
-      this.#chains.get(hook)!.map(({ order, owner }) => ({ hook, order, owner })),
-    )
+    return [...this.#chains.keys()]
+      .sort()
+      .flatMap(hook => this.#chains.get(hook)!.map(({ order, owner }) => ({ hook, order, owner })))
   }
 
   #from(

@@ -1,6 +1,6 @@
 import type { Store } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
-import { type Element, NS, elementNs, parseElement, xml } from '../xml/index.ts'
+import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -182,7 +182,10 @@ export class Host {
     let count = 0
     let after: string | undefined
     for (;;) {
-      const rows = await this.#queues.table.scan([user], { limit: 1000, ...(after === undefined ? {} : { gt: [after] }) })
+      const rows = await this.#queues.table.scan([user], {
+        limit: 1000,
+        ...(after === undefined ? {} : { gt: [after] }),
+      })
       count += rows.length
       if (rows.length < 1000) return count
       after = String(rows.at(-1)!.ck[0])
@@ -278,7 +281,13 @@ export class Host {
   }
 
   /** Asks an entity something in the name of the host, or of one of its accounts. Undefined: no answer in time. */
-  request(to: Jid, type: 'get' | 'set', payload: Element, timeout: number, from: Jid = this.jid): Promise<Stanza | undefined> {
+  request(
+    to: Jid,
+    type: 'get' | 'set',
+    payload: Element,
+    timeout: number,
+    from: Jid = this.jid,
+  ): Promise<Stanza | undefined> {
     const id = this.ids.random()
     return new Promise(resolve => {
       this.requests.add(id, to, timeout, resolve)

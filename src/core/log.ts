@@ -23,5 +23,8 @@ export function createLog(options: LogOptions): Logger {
   const settings = { level: options.level, base: undefined, redact: { paths: SECRETS, censor: '***' } }
   if (options.destination !== undefined) return pino(settings, options.destination)
   if (!readable) return pino(settings)
-  return pino(settings, pretty({ colorize: process.stdout.isTTY, translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true }))
+  return pino(
+    settings,
+    pretty({ colorize: process.stdout.isTTY, translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true }),
+  )
 }

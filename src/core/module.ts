@@ -1,4 +1,4 @@
-import type { Options, OptionShape } from '../config/schema.ts'
+import type { OptionShape, Options } from '../config/schema.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
 import type { Element } from '../xml/index.ts'
 import type { Jid } from '../xmpp/jid.ts'

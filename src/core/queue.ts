@@ -331,4 +331,3 @@ function drop(holders: Holder[], holder: Holder): void {
   const at = holders.indexOf(holder)
   if (at >= 0) holders.splice(at, 1)
 }
-

@@ -1,4 +1,4 @@
-import { NS, findChild, xml } from '../xml/index.ts'
+import { findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'

@@ -1,9 +1,9 @@
 import type { Table } from '../storage/store.ts'
 import { type Element, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+import type { Account } from './account.ts'
 import type { Entry } from './queue.ts'
 import { Slot } from './session.ts'
-import type { Account } from './account.ts'
 
 /** Messages remembered for each sender: more than a client has unacknowledged at any time (see SM_ACK_EVERY in c2s). */
 const SIZE = 256
@@ -44,7 +44,11 @@ export class SenderWindow {
 
   async #load(user: string): Promise<Ring> {
     const rows = await this.#table.scan([user], { limit: SIZE })
-    return new Ring(this.#table, user, rows.map(row => row.value).sort((a, b) => a[0] - b[0]))
+    return new Ring(
+      this.#table,
+      user,
+      rows.map(row => row.value).sort((a, b) => a[0] - b[0]),
+    )
   }
 
   async clear(user: string): Promise<void> {

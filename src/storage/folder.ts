@@ -1,6 +1,6 @@
 import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { restoreFromFile, type Progress } from './backup.ts'
+import { type Progress, restoreFromFile } from './backup.ts'
 import { type LevelOptions, openLevelStore } from './level.ts'
 import { type Store, StoreError } from './store.ts'
 

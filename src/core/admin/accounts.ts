@@ -1,7 +1,7 @@
 import { StreamError } from '../../xmpp/errors.ts'
-import { type Command, CommandError, arg, defineCommand } from '../commands.ts'
+import { arg, type Command, CommandError, defineCommand } from '../commands.ts'
 import type { Host } from '../host.ts'
-import { type ServerControl, accountOf, existing } from './control.ts'
+import { accountOf, existing, type ServerControl } from './control.ts'
 
 const PAGE = 1000
 

@@ -35,7 +35,8 @@ export interface ServerControl {
 export function accountOf(server: ServerControl, text: string): { host: Host; user: string; jid: Jid } {
   const jid = Jid.from(text)
   const host = server.host(jid.domain)
-  if (host === undefined) throw new CommandError('not_found', `${jid.domain} is not served here; hosts: ${names(server)}`)
+  if (host === undefined)
+    throw new CommandError('not_found', `${jid.domain} is not served here; hosts: ${names(server)}`)
   return { host, user: jid.local, jid }
 }
 

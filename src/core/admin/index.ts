@@ -9,10 +9,5 @@ export type { ServerControl } from './control.ts'
 
 /** The commands of the server itself; modules add theirs. Names are ejabberd's where it has the command. */
 export function adminCommands(server: ServerControl): Command[] {
-  return [
-    ...accountCommands(server),
-    ...sessionCommands(server),
-    ...messageCommands(server),
-    ...serverCommands(server),
-  ]
+  return [...accountCommands(server), ...sessionCommands(server), ...messageCommands(server), ...serverCommands(server)]
 }

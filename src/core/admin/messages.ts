@@ -1,8 +1,8 @@
-import { type Element, XmlError, parseElement, xml } from '../../xml/index.ts'
+import { type Element, parseElement, XmlError, xml } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { Stanza, isStanzaName } from '../../xmpp/stanza.ts'
-import { type Command, CommandError, arg, defineCommand } from '../commands.ts'
-import { type ServerControl, existing, names } from './control.ts'
+import { isStanzaName, Stanza } from '../../xmpp/stanza.ts'
+import { arg, type Command, CommandError, defineCommand } from '../commands.ts'
+import { existing, names, type ServerControl } from './control.ts'
 
 export function messageCommands(server: ServerControl): Command[] {
   return [
@@ -32,7 +32,8 @@ export function messageCommands(server: ServerControl): Command[] {
         try {
           el = parseElement(stanza)
         } catch (error) {
-          if (error instanceof XmlError) throw new CommandError('usage', `that is not well-formed XML: ${error.message}`)
+          if (error instanceof XmlError)
+            throw new CommandError('usage', `that is not well-formed XML: ${error.message}`)
           throw error
         }
         if (!isStanzaName(el.name)) throw new CommandError('usage', 'a stanza is <message/>, <presence/> or <iq/>')
@@ -55,7 +56,10 @@ export function messageCommands(server: ServerControl): Command[] {
 async function send(server: ServerControl, el: Element, from: string, to: string): Promise<void> {
   const sender = Jid.from(from)
   if (server.host(sender.domain) === undefined) {
-    throw new CommandError('not_found', `the sender must be of a host served here (${names(server)}), not ${sender.domain}`)
+    throw new CommandError(
+      'not_found',
+      `the sender must be of a host served here (${names(server)}), not ${sender.domain}`,
+    )
   }
   await server.router.route(Stanza.make(el, sender, Jid.from(to)))
 }

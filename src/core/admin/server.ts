@@ -1,6 +1,6 @@
-import { type Command, CommandError, arg, defineCommand } from '../commands.ts'
+import { arg, type Command, CommandError, defineCommand } from '../commands.ts'
 import { LOG_LEVELS } from '../log.ts'
-import { type ServerControl, names } from './control.ts'
+import { names, type ServerControl } from './control.ts'
 
 export function serverCommands(server: ServerControl): Command[] {
   return [
@@ -10,7 +10,9 @@ export function serverCommands(server: ServerControl): Command[] {
       args: {},
       columns: ['what', 'value'],
       run() {
-        const ports = server.ports().map(p => ({ what: `port ${p.port}`, value: `${p.ip}, tls ${p.tls}, ${p.streams} streams` }))
+        const ports = server
+          .ports()
+          .map(p => ({ what: `port ${p.port}`, value: `${p.ip}, tls ${p.tls}, ${p.streams} streams` }))
         const certificates = server.certificates().map(c => ({
           what: `certificate ${c.names.join(' ')}`,
           value: `until ${c.notAfter.toISOString().slice(0, 10)}${c.file === undefined ? '' : `, ${c.file}`}`,

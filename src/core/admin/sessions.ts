@@ -1,8 +1,8 @@
 import { StreamError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { type Command, CommandError, type TableRow, arg, defineCommand } from '../commands.ts'
+import { arg, type Command, CommandError, defineCommand, type TableRow } from '../commands.ts'
 import type { Session } from '../session.ts'
-import { type ServerControl, existing } from './control.ts'
+import { existing, type ServerControl } from './control.ts'
 
 const COLUMNS = ['jid', 'ip', 'tls', 'mechanism', 'since', 'state', 'priority', 'show']
 

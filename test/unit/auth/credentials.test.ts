@@ -11,8 +11,9 @@ function watched(table: Table<CredentialRecord>) {
   const wrapped: Table<CredentialRecord> = {
     async get(pk, ck) {
       seen.reads++
+      const { hold } = seen
       const value = await table.get(pk, ck)
-      await seen.hold
+      await hold
       return value
     },
     put: (pk, ck, value) => (seen.fail ? Promise.reject(new StoreError('disk full')) : table.put(pk, ck, value)),
@@ -223,6 +224,12 @@ test('an account that does not exist costs as many rounds as one that does', asy
     ['SHA-512', 4096],
     ['SHA-512', 4096],
   ])
+})
+
+test('keys that fit by chance open no account that does not exist', async () => {
+  const decoys = accounts().credentials
+  const derive: Derive = async hash => decoys.scram('nobody', hash)
+  assert.equal(await accounts({ derive }).credentials.verify('nobody', 'pw'), false)
 })
 
 test("an older account without today's hashes can still log in", async () => {

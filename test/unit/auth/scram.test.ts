@@ -280,6 +280,32 @@ test('final messages that are none, or not of this exchange', async () => {
   }
 })
 
+test('a right proof of another nonce or another header does not count; one with an extension does', async () => {
+  for (const signed of [
+    (text: string) => text.replace(/r=.*/, 'r=clientnonce'),
+    (text: string) => `${text}x`,
+    (text: string) => text.replace('c=biws', `c=${Buffer.from('y,,').toString('base64')}`),
+  ]) {
+    assert.deepEqual((await attempt({ signed })).result, { failure: 'not-authorized', user: 'juliet' })
+  }
+  assert.ok('success' in (await attempt({ signed: text => `${text},x=y` })).result)
+})
+
+test('a proof that fits the keys of no account does not count', async () => {
+  const keys = { ...(await credentials.scram('juliet', 'SHA-256')), real: false }
+  const exchange = new ScramExchange({
+    hash: 'SHA-256',
+    plus: false,
+    offered: [],
+    seal: false,
+    context: PROXIED,
+    credentials: { scram: () => keys, isDisabled: () => false },
+    domain: DOMAIN,
+  })
+  const { result } = await scramClient(exchange, { mechanism: 'SCRAM-SHA-256', username: 'nobody', password: 'R0m30' })
+  assert.deepEqual(result, { failure: 'not-authorized', user: 'nobody' })
+})
+
 test('without an initial response the server asks, once', async () => {
   const exchange = sasl.start('SCRAM-SHA-256', PROXIED)!
   assert.deepEqual(await exchange.step(undefined), { challenge: Buffer.alloc(0) })

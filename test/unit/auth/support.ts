@@ -52,6 +52,8 @@ export interface ClientOptions {
   /** Changes the messages before they are sent. */
   first?: (text: string) => string
   final?: (text: string) => string
+  /** Changes what is signed and sent alike. */
+  signed?: (withoutProof: string) => string
 }
 
 export interface ClientEnd {
@@ -79,7 +81,8 @@ export async function scramClient(exchange: SaslExchange, options: ClientOptions
   const clientKey = mac(salted, 'Client Key')
   const storedKey = createHash(hash).update(clientKey).digest()
   const channel = Buffer.concat([Buffer.from(gs2), options.binding ?? Buffer.alloc(0)]).toString('base64')
-  const withoutProof = `c=${channel},r=${fields.get('r')}`
+  const plain = `c=${channel},r=${fields.get('r')}`
+  const withoutProof = options.signed?.(plain) ?? plain
   const message = `${bare},${challenge},${withoutProof}`
   const signature = mac(storedKey, message)
   const proof = Buffer.from(clientKey.map((byte, i) => byte ^ signature[i]!)).toString('base64')

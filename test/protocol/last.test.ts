@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openMemoryStore } from '../../src/storage/memory.ts'
+import type { RawClient } from '../support/rawclient.ts'
+import { available, befriend, presenceFrom, refused } from '../support/talk.ts'
+import { TestServer } from '../support/testserver.ts'
+
+const LAST = "<query xmlns='jabber:iq:last'/>"
+
+async function ask(client: RawClient, to?: string): Promise<{ seconds: number; status: string }> {
+  const query = (await client.request('get', LAST, to)).children[0]!
+  return { seconds: Number(query.attrs['seconds']), status: query.text }
+}
+
+/** A client ends its session and the server knows. */
+async function leave(client: RawClient, farewell = ''): Promise<void> {
+  if (farewell !== '') client.send(`<presence type='unavailable'><status>${farewell}</status></presence>`)
+  await client.close()
+}
+
+test('the server says how long it has been up', async () => {
+  const server = await TestServer.start()
+  const alice = await server.client('alice')
+  const { seconds, status } = await ask(alice, 'localhost')
+  assert.ok(seconds >= 0 && seconds < 60)
+  assert.equal(status, '')
+  await server.stop()
+})
+
+test('a contact learns when and with which words somebody left', async () => {
+  let now = Date.UTC(2026, 0, 1)
+  const server = await TestServer.start({ now: () => now })
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  await available(alice)
+  await available(bob)
+  await befriend(alice, bob)
+  assert.deepEqual(await ask(alice, 'bob@localhost'), { seconds: 0, status: '' })
+  await leave(bob, 'Heading home')
+  await alice.receive(presenceFrom(bob.jid, 'unavailable'))
+  now += 903_000
+  assert.deepEqual(await ask(alice, 'bob@localhost'), { seconds: 903, status: 'Heading home' })
+  const command = server.server.commands.get('get_last')!
+  const io = { progress: () => {} }
+  assert.deepEqual(await command.run({ account: 'bob@localhost' }, io), [
+    { state: 'offline', at: '2026-01-01T00:00:00.000Z', status: 'Heading home' },
+  ])
+  assert.deepEqual(await command.run({ account: 'alice@localhost' }, io), [{ state: 'online', at: null, status: null }])
+  await server.stop()
+})
+
+test('a connection that breaks is an end too', async () => {
+  let now = Date.UTC(2026, 0, 1)
+  const server = await TestServer.start({ now: () => now })
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  await available(alice)
+  await available(bob)
+  await befriend(alice, bob)
+  bob.cut()
+  await alice.receive(presenceFrom(bob.jid, 'unavailable'))
+  now += 60_000
+  assert.deepEqual(await ask(alice, 'bob@localhost'), { seconds: 60, status: '' })
+  await server.stop()
+})
+
+test('a stranger learns nothing: neither of an account, nor of none, nor from the client', async () => {
+  const server = await TestServer.start()
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  await available(bob)
+  for (const jid of ['bob@localhost', 'nobody@localhost', bob.jid, 'bob@localhost/gone', 'nobody@localhost/x']) {
+    await refused('forbidden', alice.request('get', LAST, jid))
+  }
+  await server.stop()
+})
+
+test('a contact may ask the client itself', async () => {
+  const server = await TestServer.start()
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  await available(alice)
+  await available(bob)
+  await befriend(alice, bob)
+  const answer = ask(alice, bob.jid)
+  const request = await bob.receive(el => el.name === 'iq' && el.attrs['type'] === 'get')
+  bob.send(`<iq type='result' id='${request.attrs['id']}' to='${alice.jid}'><query xmlns='jabber:iq:last' seconds='7'/></iq>`)
+  assert.deepEqual(await answer, { seconds: 7, status: '' })
+  await server.stop()
+})
+
+test('oneself is always told; an account that was never used has nothing to tell', async () => {
+  const server = await TestServer.start({ modules: { mod_last: { privacy: 'everyone' } } })
+  await server.register('carol')
+  const alice = await server.client('alice')
+  assert.deepEqual(await ask(alice), { seconds: 0, status: '' })
+  await refused('item-not-found', alice.request('get', LAST, 'carol@localhost'))
+  await refused('forbidden', alice.request('get', LAST, 'nobody@localhost'))
+  await server.stop()
+})
+
+test('a farewell is kept up to a bound', async () => {
+  const server = await TestServer.start({ modules: { mod_last: { privacy: 'everyone' } } })
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  await available(bob)
+  await leave(bob, 'x'.repeat(5000))
+  assert.equal((await ask(alice, 'bob@localhost')).status.length, 1024)
+  await server.stop()
+})
+
+test('with nobody it is not kept, and what was kept is deleted', async () => {
+  const store = openMemoryStore()
+  const rows = () => store.table('localhost', { name: 'last' }).partitions()
+  const close = store.close.bind(store)
+  store.close = async () => {} // shared by two servers
+  const first = await TestServer.start({ store })
+  await leave(await first.client('bob'))
+  await first.stop()
+  assert.equal((await rows()).length, 1)
+
+  const second = await TestServer.start({ store, modules: { mod_last: { privacy: 'nobody' } } })
+  assert.equal((await rows()).length, 0)
+  await leave(await second.client('bob'))
+  await second.stop()
+  assert.equal((await rows()).length, 0)
+  await close()
+})
+
+test('an account that is removed leaves nothing behind', async () => {
+  const server = await TestServer.start()
+  await leave(await server.client('bob'))
+  const table = server.server.store.table('localhost', { name: 'last' })
+  assert.equal((await table.partitions()).length, 1)
+  await server.server.host('localhost')!.removeAccount('bob')
+  assert.equal((await table.partitions()).length, 0)
+  await server.stop()
+})

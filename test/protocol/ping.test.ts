@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { child } from '../support/rawxml.ts'
+import { available, befriend, refused } from '../support/talk.ts'
+import { TestServer } from '../support/testserver.ts'
+
+const PING = "<ping xmlns='urn:xmpp:ping'/>"
+const isPing = (el: Parameters<typeof child>[0]) => child(el, 'ping', 'urn:xmpp:ping') !== undefined
+
+test('the server and one’s own account answer; others’ accounts only to contacts', async () => {
+  const server = await TestServer.start()
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  assert.equal((await alice.request('get', PING, 'localhost')).attrs['from'], 'localhost')
+  await alice.request('get', PING)
+  await alice.request('get', PING, 'alice@localhost')
+  await refused('service-unavailable', alice.request('get', PING, 'bob@localhost'))
+  await refused('service-unavailable', alice.request('get', PING, 'nobody@localhost'))
+  await available(alice)
+  await available(bob)
+  await befriend(alice, bob)
+  await alice.request('get', PING, 'bob@localhost')
+  await server.stop()
+})
+
+test('a client that is silent is pinged, and killed where it does not answer', async () => {
+  const mod_ping = { send_pings: true, ping_interval: '1s', timeout: '1s', timeout_action: 'kill' }
+  const server = await TestServer.start({ modules: { mod_ping } })
+  const alive = await server.client('alice')
+  const dead = await server.client('bob')
+  dead.options.autoPong = false
+  const gone = new Promise<string>(resolve => dead.once('closed', resolve))
+  const ping = await alive.receive(isPing)
+  assert.equal(ping.attrs['from'], 'localhost')
+  assert.match(await gone, /connection-timeout/)
+  assert.equal(alive.closed, false)
+  await alive.ping()
+  await server.stop()
+})
+
+test('nobody is pinged unless it is asked for', async () => {
+  const server = await TestServer.start()
+  const host = server.server.host('localhost')!
+  assert.ok(!host.hooks.list().some(({ owner, hook }) => owner === 'mod_ping' && hook === 'user_send_packet'))
+  await server.stop()
+})

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { test } from 'node:test'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { findModules, generate } from '../../../scripts/docs.ts'
+import { hostOptions, serverOptions } from '../../../src/config/core.ts'
+import { exampleConfig } from '../../../src/config/example.ts'
+import { configJsonSchema } from '../../../src/config/jsonschema.ts'
+import { loadConfig } from '../../../src/config/load.ts'
+import { configReference, moduleReference } from '../../../src/config/reference.ts'
+import { sameValue } from '../../../src/config/same.ts'
+import type { OptionShape } from '../../../src/config/schema.ts'
+import { load, MODULES } from './support.ts'
+
+const PRESET = path.resolve(import.meta.dirname, '../../../config/test.yml')
+
+/** Takes the # off every option, as the head of the file tells people to. */
+function uncommented(example: string): string {
+  return example.replaceAll(/^#(?! |$)|^#(?= {2})/gm, '')
+}
+
+function undocumented(shape: OptionShape, base = ''): string[] {
+  return Object.entries(shape).flatMap(([name, option]) => {
+    const below = { ...option.fields, ...option.item?.fields, ...option.item?.item?.fields }
+    return [...(/\.$/.test(option.doc) ? [] : [base + name]), ...undocumented(below, `${base}${name}.`)]
+  })
+}
+
+test('every option is documented, in sentences', async () => {
+  assert.deepEqual(undocumented({ ...serverOptions, ...hostOptions }), [])
+  for (const module of await findModules()) {
+    assert.deepEqual(undocumented(module.options), [], module.name)
+    assert.match(module.summary ?? '', /\.$/, module.name)
+  }
+})
+
+test('the example loads as it is, and is the defaults', async () => {
+  const modules = await findModules()
+  const example = exampleConfig(modules)
+  const { config } = await load(example, { modules })
+  const defaults = await load('', { modules })
+  assert.ok(sameValue(config, defaults.config))
+  assert.ok(sameValue([...config.perHost], [...defaults.config.perHost]))
+})
+
+test('the example loads with every option uncommented', async () => {
+  const modules = await findModules()
+  const text = uncommented(exampleConfig(modules))
+  for (const name of [...Object.keys(serverOptions), ...Object.keys(hostOptions), 'modules', 'host_config']) {
+    assert.match(text, new RegExp(`^${name}:`, 'm'))
+  }
+  const { certfiles, ...written } = parse(text) as Record<string, unknown>
+  assert.ok(certfiles, 'names files that are not on this machine')
+  const { config } = await load(JSON.stringify(written), { modules })
+  const host = config.perHost.get('localhost')
+  assert.equal(host?.max_user_sessions, 5)
+  assert.deepEqual(
+    Object.keys(host?.modules ?? {}).sort(),
+    modules.map(module => module.name),
+  )
+  assert.equal(config.listen[0]?.keepalive_interval, 300_000)
+})
+
+test('the JSON Schema takes the example and the preset, and refuses what loading refuses', async () => {
+  const modules = await findModules()
+  const schema = z.fromJSONSchema(configJsonSchema(modules) as Parameters<typeof z.fromJSONSchema>[0])
+  const takes = (value: unknown) => schema.safeParse(value).success
+  const example = parse(uncommented(exampleConfig(modules))) as Record<string, unknown>
+  assert.deepEqual(schema.safeParse(example).error?.issues ?? [], [])
+  assert.ok(takes(parse(await readFile(PRESET, 'utf8'))))
+  assert.ok(takes({}))
+  assert.ok(takes({ modules: { mod_last: null, './other.js': { x: 1 } }, hosts: 'a.example' }))
+  for (const wrong of [
+    { lisen: [] },
+    { listen: [{ prt: 1 }] },
+    { listen: [{ tls: true }] },
+    { listen: [{ port: 70_000 }] },
+    { loglevel: 5 },
+    { auth: { scram_iterations: 1 } },
+    { modules: { mod_last: { privacy: 5 } } },
+    { host_config: { 'a.example': { hosts: ['x'] } } },
+  ]) {
+    assert.ok(!takes({ ...example, ...wrong }), JSON.stringify(wrong))
+  }
+})
+
+test('the preset for harnesses loads with nothing set', async () => {
+  const { config, diagnostics } = await loadConfig({ file: PRESET, env: {}, modules: await findModules() })
+  const host = config.perHost.get('localhost')!
+  assert.deepEqual(
+    config.listen.map(l => [l.port, l.tls, l.starttls, l.starttls_required, l.shaper]),
+    [
+      [5222, false, true, false, 'none'],
+      [5223, true, true, true, 'none'],
+    ],
+  )
+  assert.equal(config.data, path.resolve('data-test'))
+  assert.deepEqual([host.certfiles, host.resume_timeout, host.auth.plain_without_tls], [[], 300_000, true])
+  assert.equal(host.auth.max_failures_per_ip, Number.POSITIVE_INFINITY)
+  assert.deepEqual(diagnostics, [])
+})
+
+test('the preset takes what differs from the environment', async () => {
+  const env = {
+    HERMOD_DOMAIN: 'a.example',
+    HERMOD_DATA: '/tmp/d',
+    HERMOD_PORT: '1',
+    HERMOD_TLS_PORT: '0',
+    HERMOD_HTTP_PORT: '3',
+    HERMOD_CERT: PRESET,
+    HERMOD_KEY: PRESET,
+    HERMOD_RESUME_TIMEOUT: '3s',
+    HERMOD_MAM: '1',
+  }
+  const { config } = await loadConfig({ file: PRESET, env, modules: await findModules() })
+  const host = config.perHost.get('a.example')
+  assert.deepEqual([config.hosts, config.data, config.listen.map(l => l.port)], [['a.example'], '/tmp/d', [1, 0]])
+  assert.deepEqual([host?.certfiles, host?.resume_timeout], [[{ cert: PRESET, key: PRESET }], 3000])
+})
+
+test('reference pages name every option, module and XEP', () => {
+  const page = configReference(MODULES)
+  for (const name of [
+    'listen[].port',
+    'auth.scram_iterations',
+    'acl.NAME.user',
+    'access_rules.NAME[].allow',
+    'mod_register',
+  ]) {
+    assert.ok(page.includes(name), name)
+  }
+  const last = moduleReference(MODULES[0]!)
+  assert.match(last, /\[XEP-0012\]\(https:\/\/xmpp\.org\/extensions\/xep-0012\.html\): version 2\.0/)
+  assert.match(last, /\| `privacy` \| `everyone`, `contacts`, `nobody` \| `contacts` \| Who is told\. \|/)
+  assert.match(moduleReference(MODULES[1]!), /Optional: it runs only where/)
+  assert.deepEqual([...generate(MODULES).keys()].slice(-2), [
+    'docs/reference/modules/mod_last.md',
+    'docs/reference/modules/mod_register.md',
+  ])
+})
