@@ -9,6 +9,7 @@ import { type C2SHost, type C2SServer, type HostSettings, ResumableSessions } fr
 import { TlsContexts } from './c2s/tls.ts'
 import { Flusher } from './c2s/transport.ts'
 import { type Config, type HostConfig, resolveHost } from './config/core.ts'
+import { sameValue } from './config/same.ts'
 import { adminCommands, type ServerControl } from './core/admin/index.ts'
 import { Commands } from './core/commands.ts'
 import { type RunningModule, startModule } from './core/context.ts'
@@ -99,7 +100,6 @@ export class Server implements ServerControl {
     this.store = store
     this.ids = new IdGenerator(options.now)
     this.router = new Router(log)
-    const auth = resolveHost(options.config, options.config.hosts[0]!).auth
     this.#c2s = {
       hosts: this.#c2sHosts,
       router: this.router,
@@ -109,9 +109,9 @@ export class Server implements ServerControl {
       flusher: new Flusher(),
       tls,
       failures: new Failures({
-        perAddress: auth.max_failures_per_ip,
-        perAccount: auth.max_failures_per_account,
-        window: auth.failure_window,
+        perAddress: this.config.max_failures_per_ip,
+        perAccount: this.config.max_failures_per_account,
+        window: this.config.failure_window,
       }),
       sessions: new ResumableSessions(),
       counters: {
@@ -256,7 +256,7 @@ export class Server implements ServerControl {
     Object.assign(host.c2s.settings, settingsOf(config))
     host.c2s.sasl = saslOf(host.c2s.credentials, config)
     for (const [name, running] of host.modules) {
-      const same = running.definition === this.#modules.get(name) && equal(running.options, config.modules[name])
+      const same = running.definition === this.#modules.get(name) && sameValue(running.options, config.modules[name])
       if (same) continue
       await running.stop()
       host.modules.delete(name)
@@ -372,16 +372,12 @@ function xepNumbers(definition: ModuleDefinition): string {
   return list.map(x => `XEP-${String(x.number).padStart(4, '0')}`).join(', ')
 }
 
-function equal(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b)
-}
-
 /** Options that only a restart changes, where they differ. */
 function immutable(before: Config, after: Config): string[] {
   const names: string[] = []
   if (before.data !== after.data) names.push('data')
-  if (!equal(before.storage, after.storage)) names.push('storage')
+  if (!sameValue(before.storage, after.storage)) names.push('storage')
   const ports = (c: Config) => c.listen.map(l => ({ port: l.port, ip: l.ip, tls: l.tls }))
-  if (!equal(ports(before), ports(after))) names.push('listen (ports)')
+  if (!sameValue(ports(before), ports(after))) names.push('listen (ports)')
   return names
 }

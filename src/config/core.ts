@@ -83,16 +83,6 @@ const AUTH = {
     false,
     'Take passwords in the clear on unencrypted connections. For tests on one machine only.',
   ),
-  max_failures_per_ip: opt.int(50, 'Failed logins from one address within `failure_window`; then it has to wait.', {
-    min: 1,
-    infinity: true,
-  }),
-  max_failures_per_account: opt.int(
-    20,
-    'Failed logins to one account from one address within `failure_window`; then that address has to wait.',
-    { min: 1, infinity: true },
-  ),
-  failure_window: opt.duration('10m', 'How long a failed login counts.', { min: 1000, max: 86_400_000 }),
 }
 
 /** Options that may differ from host to host: at the top level for all, in `host_config` for one. */
@@ -167,6 +157,16 @@ export const serverOptions = {
   tls_ciphers: opt.text(undefined, 'Ciphers of TLS 1.2, in OpenSSL’s notation; left out, those of Node.', {
     example: 'ECDHE+AESGCM:ECDHE+CHACHA20',
   }),
+  max_failures_per_ip: opt.int(50, 'Failed logins from one address within `failure_window`; then it has to wait.', {
+    min: 1,
+    infinity: true,
+  }),
+  max_failures_per_account: opt.int(
+    20,
+    'Failed logins to one account from one address within `failure_window`; then that address has to wait.',
+    { min: 1, infinity: true },
+  ),
+  failure_window: opt.duration('10m', 'How long a failed login counts.', { min: 1000, max: 86_400_000 }),
   storage: opt.object(
     {
       driver: opt.oneOf(

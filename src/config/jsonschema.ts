@@ -80,7 +80,7 @@ function ofValue(option: Opt<unknown>): JsonSchema {
 
 /** Checks that JSON Schema cannot say are left out: loading makes them. */
 function ofLeaf(option: Opt<unknown>): JsonSchema {
-  const { $schema: _, ...schema } = z.toJSONSchema(option.build(), { unrepresentable: 'any' }) as JsonSchema
+  const { $schema: _, ...schema } = z.toJSONSchema(option.build([]), { unrepresentable: 'any' }) as JsonSchema
   // Editors read patterns without the flags they need; loading has the last word.
   delete schema['pattern']
   return schema

@@ -55,8 +55,8 @@ export interface Opt<T> {
   readonly values?: readonly string[]
   /** Whether the text `infinity` stands for a number. */
   readonly infinity?: boolean
-  /** Makes the check of a written value, once it is normalised (see validate.ts). */
-  readonly build: () => z.ZodType
+  /** Makes the check of these written values, once they are normalised (see validate.ts). */
+  readonly build: (values: readonly unknown[]) => z.ZodType
   /** From a written value that passed the check to the run-time value; left out, they are the same. */
   readonly convert?: (written: unknown) => unknown
   /** Never there at run time: carries the type. */
@@ -222,7 +222,7 @@ function list<O extends Opt<unknown>>(
     item,
     example,
     words: `${minItems > 0 ? 'a list of at least one of' : 'a list of'} ${item.words}`,
-    build: () => z.array(item.build()).min(minItems),
+    build: values => z.array(item.build(values.flat())).min(minItems),
   })
 }
 
@@ -235,7 +235,7 @@ function map<O extends Opt<unknown>>(item: O, doc = '', extra: Extra = {}) {
     item,
     words: `names, each with ${item.words}`,
     ...extra,
-    build: () => z.record(z.string(), item.build()),
+    build: values => z.record(z.string(), item.build(values.flatMap(value => Object.values(value ?? {})))),
   })
 }
 
@@ -248,7 +248,7 @@ function object<S extends OptionShape>(fields: S, doc = '', extra: Extra & { sho
     fields,
     words: `options (${Object.keys(fields).join(', ')})`,
     ...extra,
-    build: () => zodOf(fields),
+    build: values => zodOf(fields, values),
   })
 }
 
@@ -363,12 +363,17 @@ const NAME = /^[\p{L}\p{N}_.-]{1,64}$/u
 const DOMAIN = /^(?:[\p{L}\p{N}\p{M}_-]{1,63}(?:\.[\p{L}\p{N}\p{M}_-]{1,63})*|\[[0-9a-fA-F:.]+\])$/u
 const JID = /^(?:[^\s@/"&':<>]{1,1023}@)?[^\s@/"&'<>]{1,1023}$/u
 
-/** The check of a record of options: all of them, or those of these names. What else is there is unknown. */
-export function zodOf(shape: OptionShape, names: readonly string[] = Object.keys(shape)): z.ZodType {
+/**
+ * The check of records of options. Only what is used in one of `values` gets a check, or must be there: building checks is
+ * most of the time that loading takes, and most options are left at their defaults.
+ */
+export function zodOf(shape: OptionShape, values: readonly unknown[]): z.ZodType {
+  const used = new Set(values.flatMap(value => Object.keys(value ?? {})))
   const fields: Record<string, z.ZodType> = {}
-  for (const name of names) {
-    const option = shape[name]!
-    fields[name] = option.required ? option.build() : option.build().optional()
+  for (const [name, option] of Object.entries(shape)) {
+    if (!used.has(name) && !option.required) continue
+    const type = option.build(values.map(value => (value as Record<string, unknown> | null | undefined)?.[name]))
+    fields[name] = option.required ? type : type.optional()
   }
   return z.strictObject(fields)
 }

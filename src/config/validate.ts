@@ -44,10 +44,8 @@ export function validate(
 ): Validated {
   const problems: Problem[] = []
   const normal = normaliseFields(shape, raw, base, { ...context, problems })
-  const used = Object.keys(shape).filter(name => normal[name] !== undefined || shape[name]!.required)
-  // Most modules go by their defaults: building checks for those would be most of the time it takes to load.
-  const idle = used.length === 0 && Object.keys(normal).length === 0
-  const result = idle ? undefined : zodOf(shape, used).safeParse(normal, { jitless: true })
+  const idle = Object.keys(normal).length === 0 && !Object.values(shape).some(option => option.required)
+  const result = idle ? undefined : zodOf(shape, [normal]).safeParse(normal, { jitless: true })
   if (!result || result.success)
     return { value: problems.length > 0 ? normal : completeFields(shape, normal, partial), problems }
   const known = new Set(problems.map(problem => JSON.stringify(problem.path)))

@@ -36,6 +36,11 @@ export function smallDisk(path: string, size = '24m'): SmallDisk | string {
     clearInterval(timer)
     rmSync(ballast, { force: true })
   }
+  const unmount = (): void => {
+    free()
+    execFileSync('umount', ['-l', path])
+  }
+  process.once('exit', unmount)
   return {
     path,
     fill: () => {
@@ -45,8 +50,8 @@ export function smallDisk(path: string, size = '24m'): SmallDisk | string {
     },
     free,
     unmount: () => {
-      free()
-      execFileSync('umount', ['-l', path])
+      process.off('exit', unmount)
+      unmount()
     },
   }
 }

@@ -136,6 +136,23 @@ test('a copy with another stanza-id is a fault of its own', () => {
   assert.deepEqual(s.ledger.faults(s.ledger.messages.get('1')!), ['other stanza-id'])
 })
 
+test('a stanza-id may change only when a crash came before the message was stored', () => {
+  const s = story()
+  s.ledger.open('1', 'amy', 'bob')
+  const first = s.ledger.session('bob', 'bob#1')
+  s.ledger.received('1', first, 1, 'x')
+  s.clock.ms = 10
+  s.ledger.crash()
+  s.ledger.end(first)
+  s.clock.ms = 20
+  s.ledger.received('1', s.ledger.session('bob', 'bob#2'), 1, 'y')
+  s.ledger.acked('1', 'a')
+  const message = s.ledger.messages.get('1')!
+  assert.deepEqual(s.ledger.faults(message), [])
+  message.ackedAt = 5
+  assert.deepEqual(s.ledger.faults(message), ['other stanza-id'])
+})
+
 test('a message for another account, or one nobody sent, is a violation', () => {
   const s = story()
   s.ledger.open('1', 'amy', 'bob')

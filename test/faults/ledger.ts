@@ -40,7 +40,8 @@ export interface Message {
   readonly recipient: string
   /** Running number for the pair, from 1. */
   readonly serial: number
-  acked: boolean
+  /** When the server first told the sender that it took the message over. */
+  ackedAt: number | undefined
   disorder: boolean
   readonly copies: Copy[]
   readonly errors: string[]
@@ -120,7 +121,7 @@ export class Ledger {
     const serial = (this.serials.get(pair) ?? 0) + 1
     this.serials.set(pair, serial)
     const message: Message = {
-      ...{ id, sender, recipient, serial, acked: false, disorder: false },
+      ...{ id, sender, recipient, serial, ackedAt: undefined, disorder: false },
       ...{ copies: [], errors: [], history: [] },
     }
     this.messages.set(id, message)
@@ -134,7 +135,7 @@ export class Ledger {
   acked(id: string, how: string): void {
     const message = this.messages.get(id)
     if (!message) return
-    message.acked = true
+    message.ackedAt ??= this.now()
     this.note(id, `acknowledged to the sender by <${how}>`)
   }
 
@@ -168,7 +169,9 @@ export class Ledger {
 
   /** Messages the sender need not care about any more and the recipient has not got. */
   missing(): Message[] {
-    return [...this.messages.values()].filter(m => m.acked && m.copies.length === 0 && m.errors.length === 0)
+    return [...this.messages.values()].filter(
+      m => m.ackedAt !== undefined && m.copies.length === 0 && m.errors.length === 0,
+    )
   }
 
   counts(): Counts {
@@ -179,7 +182,7 @@ export class Ledger {
     for (const message of this.messages.values()) {
       counts.messages++
       const faults = this.faults(message)
-      if (message.acked) counts.acked++
+      if (message.ackedAt !== undefined) counts.acked++
       else counts.neverAcked++
       if (message.copies.length > 0) counts.delivered++
       else if (message.errors.length > 0) counts.refused++
@@ -196,15 +199,29 @@ export class Ledger {
   }
 
   faults(message: Message): Fault[] {
-    const { acked, copies, errors } = message
+    const { copies, errors } = message
+    const acked = message.ackedAt !== undefined
     const faults: Fault[] = []
     if (acked && copies.length === 0 && errors.length === 0) faults.push('lost')
     if (copies.length > 0 && errors.length > 0) faults.push('false bounce')
     if (message.disorder) faults.push('disorder')
     if (!acked) faults.push('never acked')
     if (this.duplicates(message).includes('avoidable')) faults.push('avoidable duplicate')
-    if (new Set(copies.map(c => c.stanzaId).filter(id => id !== undefined)).size > 1) faults.push('other stanza-id')
+    if (this.changedId(message)) faults.push('other stanza-id')
     return faults
+  }
+
+  /**
+   * Two copies must carry the same stanza-id where the server had stored the message: always, unless it was killed between
+   * them before it had acknowledged the message to the sender (whose re-send is then a new message to it).
+   */
+  private changedId({ copies, ackedAt = Number.POSITIVE_INFINITY }: Message): boolean {
+    const named = copies.filter(c => c.stanzaId !== undefined)
+    return named.some((copy, i) => {
+      const earlier = named[i - 1]
+      if (!earlier || earlier.stanzaId === copy.stanzaId) return false
+      return !this.crashes.some(at => at >= earlier.at && at <= copy.at && at < ackedAt)
+    })
   }
 
   /** What each copy after the first is. Each earlier copy excuses one later copy at most. */

@@ -197,6 +197,11 @@ export class Sender extends Person {
     if (++this.sinceAsked >= 5) this.ask()
   }
 
+  /** Asks for an acknowledgement of what was not asked for yet. */
+  askForRest(): void {
+    if (this.sinceAsked > 0) this.ask()
+  }
+
   ask(): void {
     this.sinceAsked = 0
     if (this.ready) this.client?.askAck()

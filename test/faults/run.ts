@@ -45,6 +45,9 @@ const options = {
   ...(values.server ? { script: values.server } : {}),
 }
 
+// An interrupted run ends through 'exit', where the server is killed and the small disk unmounted.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+
 console.log(`seed ${options.seed}, ${options.seconds} s of faults each`)
 console.log(header())
 let failed = 0

@@ -50,8 +50,19 @@ export async function trial(scenario: Scenario, options: TrialOptions): Promise<
   }
   const server = await serverFor(scenario, options, folder, data)
   const { seed, seconds, senders, recipients, plain, rate } = options
-  const { resumeTimeout } = scenario
-  const world = new World({ server, seed, seconds, senders, recipients, plain, rate, resumeTimeout, disk })
+  const { resumeTimeout, restartAtEnd = false } = scenario
+  const world = new World({
+    server,
+    seed,
+    seconds,
+    senders,
+    recipients,
+    plain,
+    rate,
+    resumeTimeout,
+    disk,
+    restartAtEnd,
+  })
   const failures: string[] = []
   try {
     await world.begin()

@@ -20,6 +20,8 @@ export interface WorldOptions {
   /** The server's resumption timeout in ms. */
   resumeTimeout: number
   disk?: SmallDisk
+  /** Restart the server before the last login: nothing that was delivered may be left in the store either. */
+  restartAtEnd: boolean
 }
 
 const TICK = 10
@@ -98,6 +100,19 @@ export class World implements Surroundings {
     await sleep(this.chance.int(low, high))
   }
 
+  /** Runs lanes of faults side by side; when one fails, ends the others, and rejects when all have ended. */
+  async together(lanes: readonly Promise<void>[]): Promise<void> {
+    const watched = lanes.map(lane =>
+      lane.catch((error: unknown) => {
+        this.deadline = 0
+        throw error
+      }),
+    )
+    for (const outcome of await Promise.allSettled(watched)) {
+      if (outcome.status === 'rejected') throw outcome.reason
+    }
+  }
+
   /** Someone of these who is online, if there is one. */
   someone<P extends Person>(people: readonly P[]): P | undefined {
     const online = people.filter(p => p.ready)
@@ -126,21 +141,25 @@ export class World implements Surroundings {
     clearInterval(this.traffic)
     await this.gather()
     this.ledger.event('world', 'traffic and faults have ended')
-    const since = performance.now()
     await this.until(ACK_PATIENCE, () => {
       for (const sender of this.senders) if (sender.open > 0) sender.ask()
       return this.senders.every(s => s.ready && s.open === 0)
     })
     await this.until(DELIVERY_PATIENCE, () => this.ledger.missing().length === 0)
-    // A session that was left behind may end only now, and what was in it must not come a second time.
+    // A session that was left behind ends only now, and what was in it must not come a second time.
+    for (const person of this.people) person.bury()
     const timeout = this.options.resumeTimeout + 300
-    if (timeout < LATE_PATIENCE) await sleep(Math.max(0, since + timeout - performance.now()))
+    if (timeout < LATE_PATIENCE) await sleep(timeout)
     await this.settle()
     clearInterval(this.pings)
     // Whoever logs out in order and comes back finds nothing: what was acknowledged is gone from the store.
     this.ledger.event('world', 'recipients log out and in again')
-    for (const person of this.people) person.bury()
     await Promise.all(this.recipients.map(async r => r.leave()))
+    if (this.options.restartAtEnd) {
+      this.ledger.event('server', 'SIGTERM')
+      await this.server.stop()
+      await this.restart()
+    }
     await Promise.all(this.recipients.map(async r => r.arrive('fresh')))
     await this.settle()
     await this.until(1000, () => this.ledger.missing().length === 0)
@@ -184,6 +203,7 @@ export class World implements Surroundings {
 
   private pingAll(): void {
     // A ping that is not answered confirms nothing, and needs no more: the connection's end is seen elsewhere.
+    for (const sender of this.senders) sender.askForRest()
     for (const recipient of this.recipients) void recipient.ping().catch(() => undefined)
   }
 }

@@ -90,9 +90,12 @@ class Hermod implements ServerProcess {
     closeSync(out)
     this.process = child
     this.told = false
+    const orphan = (): boolean => child.kill('SIGKILL')
+    process.once('exit', orphan)
     this.gone = new Promise(resolve => {
       child.once('error', () => resolve())
       child.once('exit', (code, signal) => {
+        process.off('exit', orphan)
         if (!this.told) this.died = `the server ended by itself (${signal ?? code})`
         this.process = undefined
         resolve()
@@ -151,6 +154,9 @@ class Scripted implements ServerProcess {
   private readonly script: string
   private readonly env: NodeJS.ProcessEnv
   private pid = 0
+  private readonly orphan = (): void => {
+    if (this.running) process.kill(this.pid, 'SIGKILL')
+  }
 
   constructor(script: string, env: NodeJS.ProcessEnv, name: string, domain: string, port: number, tlsPort: number) {
     this.script = script
@@ -168,11 +174,14 @@ class Scripted implements ServerProcess {
     await new Promise(resolve => child.once('exit', resolve))
     this.pid = Number((await run(this.script, ['pid'], { env: this.env })).stdout)
     this.running = true
+    process.off('exit', this.orphan)
+    process.once('exit', this.orphan)
     await answering(this.port, () => this.running, this.log)
   }
 
   async stop(): Promise<void> {
     this.running = false
+    process.off('exit', this.orphan)
     await run(this.script, ['stop'], { env: this.env })
   }
 

@@ -98,7 +98,9 @@ test('the preset for harnesses loads with nothing set', async () => {
   )
   assert.equal(config.data, path.resolve('data-test'))
   assert.deepEqual([host.certfiles, host.resume_timeout, host.auth.plain_without_tls], [[], 300_000, true])
-  assert.equal(host.auth.max_failures_per_ip, Number.POSITIVE_INFINITY)
+  assert.equal(config.max_failures_per_ip, Number.POSITIVE_INFINITY)
+  const { registration, max_per_ip } = host.modules['mod_register'] ?? {}
+  assert.deepEqual([registration, max_per_ip], ['open', Number.POSITIVE_INFINITY])
   assert.deepEqual(diagnostics, [])
 })
 

@@ -1,0 +1,99 @@
+import { nearest } from '../../config/nearest.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { type Arg, type Command, CommandError, type CommandIo, type CommandResult, type Commands } from '../commands.ts'
+import type { CommandInfo } from './protocol.ts'
+
+/** Runs a command with its arguments as words, checked by its declaration. Throws CommandError. */
+export async function callCommand(
+  commands: Commands,
+  hosts: readonly string[],
+  name: string,
+  words: readonly string[],
+  io: CommandIo,
+): Promise<{ result: CommandResult; columns?: readonly string[] }> {
+  const command = commands.get(name)
+  if (command === undefined) {
+    const guess = nearest(
+      name,
+      commands.list().map(c => c.name),
+    )
+    throw new CommandError(
+      'usage',
+      `there is no command "${name}"${guess === undefined ? '' : `; did you mean ${guess}?`} See: help`,
+    )
+  }
+  const result = await command.run(readArgs(command, hosts, words), io)
+  return command.columns === undefined ? { result } : { result, columns: command.columns }
+}
+
+/** Words to arguments by name. */
+export function readArgs(
+  command: Command,
+  hosts: readonly string[],
+  given: readonly string[],
+): Record<string, unknown> {
+  const words = [...given]
+  const args: Record<string, unknown> = {}
+  for (const [name, arg] of Object.entries(command.args)) {
+    if (words.length === 0) {
+      if (arg.optional) continue
+      throw new CommandError('usage', `${name} is missing (${arg.doc.toLowerCase()}). ${usage(command)}`)
+    }
+    // As in ejabberdctl: an account may be two words, user and host.
+    if (arg.kind === 'account' && !words[0]!.includes('@') && hosts.includes(words[1] ?? '')) {
+      words.splice(0, 2, `${words[0]}@${words[1]}`)
+    }
+    args[name] = readArg(name, arg, words.shift()!, hosts)
+  }
+  if (words.length > 0) {
+    throw new CommandError('usage', `${words.length} word(s) too many: ${words.join(' ')}. ${usage(command)}`)
+  }
+  return args
+}
+
+function readArg(name: string, arg: Arg<unknown>, word: string, hosts: readonly string[]): unknown {
+  const wrong = (wanted: string) => new CommandError('usage', `${name}: ${wanted}, not "${word}"`)
+  if (arg.values !== undefined && !arg.values.includes(word)) throw wrong(`one of ${arg.values.join(', ')}`)
+  switch (arg.kind) {
+    case 'account': {
+      const jid = Jid.parse(word)
+      if (jid === undefined || jid.local === '' || !jid.isBare) throw wrong('an account is written user@host')
+      return jid.toString()
+    }
+    case 'jid': {
+      const jid = Jid.parse(word)
+      if (jid === undefined) throw wrong('an address is written user@host or user@host/resource')
+      return jid.toString()
+    }
+    case 'host':
+      if (!hosts.includes(word)) throw wrong(`a host served here (${hosts.join(', ')})`)
+      return word
+    case 'int': {
+      const value = Number(word)
+      if (!Number.isSafeInteger(value)) throw wrong('a whole number')
+      return value
+    }
+    default:
+      return word
+  }
+}
+
+/** `usage: register ACCOUNT PASSWORD` */
+export function usage(command: Command): string {
+  const words = Object.entries(command.args).map(([name, arg]) =>
+    arg.optional ? `[${name.toUpperCase()}]` : name.toUpperCase(),
+  )
+  return `usage: ${[command.name, ...words].join(' ')}`
+}
+
+export function describeCommand(command: Command): CommandInfo {
+  const args = Object.entries(command.args).map(([name, { kind, doc, optional, values }]) => ({
+    name,
+    kind,
+    doc,
+    optional,
+    ...(values === undefined ? {} : { values }),
+  }))
+  const { name, summary, example } = command
+  return { name, summary, args, ...(example === undefined ? {} : { example }) }
+}

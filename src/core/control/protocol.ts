@@ -1,0 +1,25 @@
+import type { CommandError, CommandResult } from '../commands.ts'
+
+/** hermodctl and the server speak lines of JSON: a request, then any number of progress lines, then one answer. */
+export interface ControlRequest {
+  command: string
+  args: string[]
+}
+
+export type ControlAnswer =
+  | { progress: string }
+  | { result: CommandResult; columns?: readonly string[] }
+  | { error: { code: CommandError['code']; message: string } }
+
+/** A declared command as the other side needs it for help and completion. */
+export interface CommandInfo {
+  name: string
+  summary: string
+  args: { name: string; kind: string; doc: string; optional: boolean; values?: readonly string[] }[]
+  example?: string
+}
+
+/** Longest request (bytes). */
+export const MAX_LINE = 1024 * 1024
+
+export const SOCKET_NAME = 'hermodctl.sock'
