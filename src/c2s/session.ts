@@ -351,10 +351,14 @@ export class C2SSession implements Session {
   /** The server stops: the client learns how far we are, and that it may come back. */
   farewell(): void {
     const stream = this.#stream
-    if (stream === undefined || this.state === 'ended') return
-    this.inbound.requested()
-    this.detach()
-    stream.fail(new StreamError('system-shutdown'))
+    if (this.state === 'ended') return
+    if (stream !== undefined) {
+      this.inbound.requested()
+      this.detach()
+      stream.fail(new StreamError('system-shutdown'))
+    }
+    clearTimeout(this.#expiry)
+    for (const timer of this.#timers) clearTimeout(timer)
   }
 
   /** The connection broke: the session waits for its client, or ends. */

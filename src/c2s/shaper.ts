@@ -29,8 +29,8 @@ export class Shaper {
   /** ms that an empty bucket takes to fill. */
   readonly #byteSpan: number
   readonly #stanzaSpan: number
-  #bytesFull: number
-  #stanzasFull: number
+  /** When the bucket of bytes, and that of stanzas, would be full. An array of doubles is written without allocating. */
+  readonly #full: Float64Array
 
   /** @param now a clock in ms that never goes back */
   constructor(limits: ShaperLimits, now: () => number = () => performance.now()) {
@@ -40,19 +40,18 @@ export class Shaper {
     this.#byteSpan = this.#byteCost === 0 ? 0 : limits.burst_size * this.#byteCost
     this.#stanzaSpan = this.#stanzaCost === 0 ? 0 : limits.stanza_burst * this.#stanzaCost
     this.#unlimited = this.#byteCost === 0 && this.#stanzaCost === 0
-    const start = this.#unlimited ? 0 : now()
-    this.#bytesFull = start
-    this.#stanzasFull = start
+    this.#full = new Float64Array(2).fill(this.#unlimited ? 0 : now())
   }
 
   /** Pays for what was read. The answer is for how many whole ms to read nothing more; 0 is go on. */
   spend(bytes: number, stanzas: number): number {
     if (this.#unlimited) return 0
     const now = this.#now()
-    const bytesFull = Math.max(this.#bytesFull, now) + bytes * this.#byteCost
-    const stanzasFull = Math.max(this.#stanzasFull, now) + stanzas * this.#stanzaCost
-    this.#bytesFull = bytesFull
-    this.#stanzasFull = stanzasFull
+    const full = this.#full
+    const bytesFull = Math.max(full[0]!, now) + bytes * this.#byteCost
+    const stanzasFull = Math.max(full[1]!, now) + stanzas * this.#stanzaCost
+    full[0] = bytesFull
+    full[1] = stanzasFull
     const forBytes = bytesFull - now - this.#byteSpan
     const forStanzas = stanzasFull - now - this.#stanzaSpan
     const pause = Math.max(forBytes, forStanzas)

@@ -127,9 +127,14 @@ export class Stanza {
     return this.#text
   }
 
-  /** Writes the stanza for one address after another, serialized once. RFC 6121 4.2.2 wants each copy addressed. */
-  forEach(): (to: string) => string {
-    return serializeFor(this.el, 'to')
+  /** Makes copies for one address after another, serialized once. RFC 6121 4.2.2 wants each copy addressed. */
+  copies(): (to: Jid) => Stanza {
+    const write = serializeFor(this.el, 'to')
+    return to => {
+      const copy = this.readdressed(this.from, to)
+      copy.#text = write(to.toString())
+      return copy
+    }
   }
 
   /** RFC 6120 8.2.3: the answer to an iq, back to where it came from. */

@@ -150,12 +150,11 @@ class Scripted implements ServerProcess {
   readonly tlsPort: number
   readonly log: string
   readonly died = undefined
-  running = false
   private readonly script: string
   private readonly env: NodeJS.ProcessEnv
   private pid = 0
   private readonly orphan = (): void => {
-    if (this.running) process.kill(this.pid, 'SIGKILL')
+    this.send('SIGKILL')
   }
 
   constructor(script: string, env: NodeJS.ProcessEnv, name: string, domain: string, port: number, tlsPort: number) {
@@ -171,28 +170,42 @@ class Scripted implements ServerProcess {
   async start(): Promise<void> {
     // The script's own standard output stays open in the server it leaves behind: inheriting nothing lets it end.
     const child = spawn(this.script, ['start'], { env: this.env, stdio: 'ignore' })
-    await new Promise(resolve => child.once('exit', resolve))
+    const code = await new Promise(resolve => child.once('exit', resolve))
+    if (code !== 0) throw new Error(`${this.script} start ended with ${code}`)
     this.pid = Number((await run(this.script, ['pid'], { env: this.env })).stdout)
-    this.running = true
     process.off('exit', this.orphan)
     process.once('exit', this.orphan)
     await answering(this.port, () => this.running, this.log)
   }
 
   async stop(): Promise<void> {
-    this.running = false
     process.off('exit', this.orphan)
     await run(this.script, ['stop'], { env: this.env })
+    this.pid = 0
   }
 
   async kill(): Promise<void> {
-    this.running = false
-    if (this.pid) process.kill(this.pid, 'SIGKILL')
+    this.send('SIGKILL')
     await run(this.script, ['stop'], { env: this.env })
+    this.pid = 0
+  }
+
+  get running(): boolean {
+    return this.send(0)
   }
 
   signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGHUP'): void {
-    process.kill(this.pid, name)
+    this.send(name)
+  }
+
+  /** False when there is no such process (any more). */
+  private send(signal: NodeJS.Signals | 0): boolean {
+    if (this.pid === 0) return false
+    try {
+      return process.kill(this.pid, signal)
+    } catch {
+      return false
+    }
   }
 }
 

@@ -88,6 +88,7 @@ const bad: [string, Buffer][] = [
   ['NUL', line('PROXY UNKNOWN \0')],
   ['not ASCII', line('PROXY UNKNOWN \xe9')],
   ['line too long by one', line(`PROXY UNKNOWN ${'x'.repeat(107 - 15)}`)],
+  ['107 bytes and no end of line', Buffer.from(`PROXY UNKNOWN ${'x'.repeat(107 - 14)}`)],
   ['endless line', Buffer.from(`PROXY UNKNOWN ${'x'.repeat(5000)}`)],
   ['signature broken', Buffer.from('0d0a0d0a000d0a515549540b', 'hex')],
   ['version 1 in binary', v2(0x11, 0x11, IPV4)],

@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unl
 import { type AddressInfo, connect as connectPlain, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, afterEach, before, test } from 'node:test'
 import { type ConnectionOptions, connect, TLSSocket } from 'node:tls'
 import { TlsError } from '../../../src/c2s/certificates.ts'
 import { selfSigned } from '../../../src/c2s/selfsigned.ts'
@@ -24,6 +24,12 @@ before(async () => {
   b = await selfSigned(['b.example'])
 })
 after(() => rmSync(folder, { recursive: true }))
+
+/** What a test that fails half-way leaves open would keep the process alive. */
+const closers: (() => void)[] = []
+afterEach(() => {
+  for (const close of closers.splice(0)) close()
+})
 
 class Log implements TlsLog {
   readonly lines: string[] = []
@@ -61,7 +67,6 @@ async function serve(wrap: (socket: Socket) => TLSSocket): Promise<{
   port: number
   secured: TLSSocket[]
   errors: Error[]
-  close(): Promise<void>
 }> {
   const sockets = new Set<Socket>()
   const secured: TLSSocket[] = []
@@ -76,16 +81,16 @@ async function serve(wrap: (socket: Socket) => TLSSocket): Promise<{
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const close = async (): Promise<void> => {
+  closers.push(() => {
     for (const socket of sockets) socket.destroy()
     server.close()
-    await once(server, 'close')
-  }
-  return { port: (server.address() as AddressInfo).port, secured, errors, close }
+  })
+  return { port: (server.address() as AddressInfo).port, secured, errors }
 }
 
 async function dial(port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
   const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
+  closers.push(() => socket.destroy())
   await once(socket, 'secureConnect')
   return socket
 }
@@ -118,7 +123,6 @@ test('the certificate follows the name asked for: exact, wildcard, else the firs
   assert.equal(await shown(server.port, 'z.y.x.wild.example'), 'CN=a.example')
   assert.equal(await shown(server.port, 'unknown.example'), 'CN=a.example')
   assert.equal(await shown(server.port), 'CN=a.example')
-  await server.close()
   assert.equal(contexts.certificateFor('b.example').subject, 'CN=b.example')
   assert.equal(contexts.certificateFor('unknown.example').subject, 'CN=a.example')
   assert.equal(contexts.covers('b.example.'), true)
@@ -138,7 +142,6 @@ test('after STARTTLS the stream decides where there is no SNI, and SNI where the
   assert.equal(await shown(server.port), 'CN=b.example')
   assert.equal(await shown(server.port, 'chat.example'), 'CN=a.example')
   assert.equal(await shown(server.port, 'unknown.example'), 'CN=b.example')
-  await server.close()
 })
 
 test('direct TLS answers xmpp-client and refuses other protocols; STARTTLS ignores ALPN', async () => {
@@ -147,6 +150,7 @@ test('direct TLS answers xmpp-client and refuses other protocols; STARTTLS ignor
   for (const ALPNProtocols of [['xmpp-client'], ['http/1.1', 'xmpp-client']]) {
     const socket = await dial(direct.port, { ALPNProtocols })
     assert.equal(socket.alpnProtocol, 'xmpp-client')
+    assert.equal(await echo(socket, 'hi'), 'hi')
     socket.destroy()
   }
   const without = await dial(direct.port)
@@ -157,13 +161,11 @@ test('direct TLS answers xmpp-client and refuses other protocols; STARTTLS ignor
   }
   assert.equal(direct.secured.length, 3)
   assert.equal(direct.errors.length, 2)
-  await direct.close()
 
   const starttls = await serve(socket => new TLSSocket(socket, contexts.options(false, 'a.example')))
   const socket = await dial(starttls.port, { ALPNProtocols: ['http/1.1'] })
   assert.equal(socket.alpnProtocol, false)
   socket.destroy()
-  await starttls.close()
 })
 
 test('TLS below 1.2 is refused, and 1.2 too where 1.3 is the least', async () => {
@@ -172,10 +174,8 @@ test('TLS below 1.2 is refused, and 1.2 too where 1.3 is the least', async () =>
   assert.equal((await dial(usual.port, { maxVersion: 'TLSv1.2' })).getProtocol(), 'TLSv1.2')
   assert.equal((await dial(usual.port)).getProtocol(), 'TLSv1.3')
   await assert.rejects(dial(usual.port, { ...old, maxVersion: 'TLSv1.1' }), /protocol version|unsupported/)
-  await usual.close()
   const strict = await serve(await wrapper({ certificates: [a], minVersion: 'TLSv1.3' }))
   await assert.rejects(dial(strict.port, { maxVersion: 'TLSv1.2' }), /protocol version/)
-  await strict.close()
 })
 
 async function wrapper(settings: Parameters<typeof load>[0]): Promise<(socket: Socket) => TLSSocket> {
@@ -189,7 +189,6 @@ test('chosen ciphers are those of TLS 1.2 and leave TLS 1.3 on', async () => {
   assert.match(old.getCipher().name, /^ECDHE-ECDSA-AES.*GCM/)
   await assert.rejects(dial(server.port, { maxVersion: 'TLSv1.2', ciphers: 'ECDHE+CHACHA20' }), /handshake failure/)
   assert.equal((await dial(server.port)).getProtocol(), 'TLSv1.3')
-  await server.close()
   await assert.rejects(load({ certificates: [a], ciphers: 'NONSENSE' }), /^TlsError: tls_ciphers: .*'NONSENSE'/)
 })
 
@@ -202,7 +201,6 @@ test('renegotiation is refused', async () => {
     socket.renegotiate({}, resolve)
   })
   assert.match(String(error?.message), /no renegotiation/)
-  await server.close()
 })
 
 test('sessions are resumed by ticket, whatever certificate they began with, also after a reload', async () => {
@@ -210,6 +208,7 @@ test('sessions are resumed by ticket, whatever certificate they began with, also
   const server = await serve(socket => new TLSSocket(socket, contexts.options(true)))
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
     const first = connect({ port: server.port, host: '127.0.0.1', servername: 'b.example', ca: b.cert, maxVersion })
+    closers.push(() => first.destroy())
     const [session] = await once(first, 'session')
     if (!first.authorized) await once(first, 'secureConnect')
     first.destroy()
@@ -218,7 +217,6 @@ test('sessions are resumed by ticket, whatever certificate they began with, also
     assert.equal(again.isSessionReused(), true, maxVersion)
     again.destroy()
   }
-  await server.close()
 })
 
 test('both sides export the same keying material, and see the same certificate, for channel binding', async () => {
@@ -241,23 +239,22 @@ test('both sides export the same keying material, and see the same certificate, 
   await contexts.reload([a])
   assert.equal(ours?.getX509Certificate()?.fingerprint256, client.getPeerX509Certificate()?.fingerprint256)
   assert.equal(ours?.getX509Certificate()?.subject, 'CN=b.example')
-  await server.close()
 })
 
 test('bytes read before the handshake are part of it once they are put back', async () => {
   const contexts = await load({ certificates: [a] })
-  const secured: TLSSocket[] = []
   const server = createServer(socket => {
+    closers.push(() => socket.destroy())
     socket.once('data', chunk => {
       socket.pause()
       socket.unshift(chunk.subarray(3))
       const secure = new TLSSocket(socket, contexts.options(true))
-      secured.push(secure)
       secure.on('data', data => secure.write(data))
     })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
+  closers.push(() => server.close())
   const plain = connectPlain((server.address() as AddressInfo).port, '127.0.0.1')
   await once(plain, 'connect')
   plain.cork()
@@ -266,10 +263,6 @@ test('bytes read before the handshake are part of it once they are put back', as
   process.nextTick(() => plain.uncork())
   await once(client, 'secureConnect')
   assert.equal(await echo(client, 'hello'), 'hello')
-  client.destroy()
-  for (const secure of secured) secure.destroy()
-  server.close()
-  await once(server, 'close')
 })
 
 test('what is no TLS ends in an error of that socket and harms nobody else', async () => {
@@ -284,7 +277,6 @@ test('what is no TLS ends in an error of that socket and harms nobody else', asy
   }
   assert.equal(server.errors.length, 3)
   assert.equal(await echo(other, 'still here'), 'still here')
-  await server.close()
 })
 
 test('a reload is for new connections; the old ones stay', async () => {
@@ -295,7 +287,6 @@ test('a reload is for new connections; the old ones stay', async () => {
   assert.equal(await shown(server.port), 'CN=b.example')
   assert.equal(await echo(old, 'still here'), 'still here')
   assert.equal(old.getPeerX509Certificate()?.subject, 'CN=a.example')
-  await server.close()
 })
 
 test('a reload with anything wrong changes nothing and names all of it', async () => {
@@ -398,6 +389,34 @@ test('expired, soon to expire, not yet valid: warnings; of two for a name the va
   assert.equal(contexts.certificateFor('*.unknown').subject, 'CN=a.example')
 })
 
+/** Of an authority made for this, for the common name old.example and no other name; valid until 2125. */
+const LEAF = `-----BEGIN CERTIFICATE-----
+MIIBHjCBxgIUPmyZI+W0i1S0R6e+7XcLyZZx5VkwCgYIKoZIzj0EAwIwDTELMAkG
+A1UEAwwCY2EwIBcNMjYxMTI0MDU1MDM4WhgPMjEyNTA2MTgwNTUwMzhaMBYxFDAS
+BgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEVK36
+z8L5qa1SY7LWSBNZ0/ze5iUN9zxrH3c9GOu96hkYXFKjGalO/FT3YR04o12z6Iaz
+mJBgn1PKL7Jg4CRAszAKBggqhkjOPQQDAgNHADBEAiB+fo8ZUakaHH8MYC8LcW/N
+mN57YuQQqGt+FanRJfFLUQIgDKsgQHs2ElSpauxGVxmgPhUi5smHz2J9xZ9JEiFi
+BJk=
+-----END CERTIFICATE-----
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/Yz3mLF8QXGksDaP
+NKBlYY6Gb4D4vRVJuXAlMvy37iehRANCAARUrfrPwvmprVJjstZIE1nT/N7mJQ33
+PGsfdz0Y673qGRhcUqMZqU78VPdhHTijXbPohrOYkGCfU8ovsmDgJECz
+-----END PRIVATE KEY-----
+`
+
+test('a certificate without names or without its chain: warnings', async () => {
+  const log = new Log()
+  const contexts = await load({ certificates: [{ cert: LEAF }, a], log })
+  assert.equal(log.lines.length, 2)
+  assert.match(log.lines[0]!, /^warn certificate has no DNS name/)
+  assert.match(log.lines[1]!, /^warn certificate comes without the chain of its issuer.*fullchain\.pem/)
+  assert.equal(contexts.covers('old.example'), false)
+  assert.equal(contexts.certificateFor('old.example').subject, 'CN=old.example')
+  assert.equal(contexts.expiry()[0]?.file, undefined)
+})
+
 test('changed files are noticed, through links too, as certbot replaces them', async () => {
   const live = join(folder, 'live')
   const archive = join(folder, 'archive')
@@ -463,10 +482,10 @@ test('a file rewritten in place is noticed by the watch', async () => {
   const log = new Log()
   const contexts = await load({ certificates: [{ cert: path }], log })
   const stop = contexts.watch(5)
+  closers.push(stop)
   const said = log.next()
   renameSync(write('watched.new', b.cert + b.key), path)
   await said
-  stop()
   assert.equal(log.lines[0], 'info certificate read again: its file has changed')
   assert.equal(contexts.covers('b.example'), true)
 })
@@ -476,11 +495,13 @@ test('the keys of tickets live a day', async () => {
   const contexts = await load({ certificates: [a, b], now: () => now })
   const server = await serve(socket => new TLSSocket(socket, contexts.options(true)))
   const first = connect({ port: server.port, host: '127.0.0.1', rejectUnauthorized: false })
+  closers.push(() => first.destroy())
   const [session] = await once(first, 'session')
   const resumed = async (): Promise<boolean> => {
     const socket = await dial(server.port, { session: session as Buffer })
+    const reused = socket.isSessionReused()
     socket.destroy()
-    return socket.isSessionReused()
+    return reused
   }
   now += DAY - 1
   assert.equal(await contexts.check(), 0)
@@ -489,5 +510,4 @@ test('the keys of tickets live a day', async () => {
   assert.equal(await contexts.check(), 0)
   assert.equal(await resumed(), false)
   assert.equal(contexts.covers('b.example'), true)
-  await server.close()
 })

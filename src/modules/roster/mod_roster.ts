@@ -1,0 +1,84 @@
+import { opt } from '../../config/schema.ts'
+import type { Account } from '../../core/account.ts'
+import { STOP } from '../../core/hooks.ts'
+import { defineModule } from '../../core/module.ts'
+import { NS, parseElement, xml } from '../../xml/index.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
+import { isSubscriptionType } from '../../xmpp/subscription.ts'
+import { rosterCommands } from './commands.ts'
+import { Rosters, tablesOf } from './rosters.ts'
+
+/** Other modules' view of rosters; of accounts that are loaded. */
+export interface RosterService {
+  /** `jid` may see this account's presence: it is subscribed, or it is the account itself. */
+  isSubscribedFrom(account: Account, jid: Jid): boolean
+  /** This account sees the presence of `jid`. */
+  isSubscribedTo(account: Account, jid: Jid): boolean
+  /** Bare addresses of who sees this account's presence. */
+  subscribers(account: Account): readonly Jid[]
+  /** Bare addresses of those whose presence this account sees. */
+  subscriptions(account: Account): readonly Jid[]
+  /** Subscription requests that wait for an answer (RFC 6121 3.1.3). */
+  requests(account: Account): Iterable<Stanza>
+}
+
+declare module '../../core/services.ts' {
+  interface ServiceMap {
+    roster: RosterService
+  }
+}
+
+declare module '../../core/hooks.ts' {
+  interface HookMap {
+    /** A contact may see an account's presence from now on: it gets what there is (RFC 6121 3.1.5). */
+    subscription_granted: { account: Account; contact: Jid }
+    /** A contact may no longer see it (RFC 6121 3.2.1, 3.3.3). */
+    subscription_revoked: { account: Account; contact: Jid }
+  }
+}
+
+export const mod_roster = defineModule({
+  name: 'mod_roster',
+  summary: 'Keeps contact lists and who may see whose presence (RFC 6121 sections 2 and 3).',
+  xep: { number: 237, version: '1.3', name: 'Roster Versioning' },
+  options: {
+    max_items: opt.int(5000, 'Contacts that one account may have, requests that it has not answered included.', {
+      min: 10,
+      infinity: true,
+    }),
+  },
+  async start(ctx) {
+    const rosters = new Rosters(ctx.options.max_items)
+    for (const account of ctx.host.accounts.values()) await rosters.load(account)
+    ctx.hook('account_load', async ({ account }) => void (await rosters.load(account)))
+    ctx.streamFeature(() => xml('ver', { xmlns: NS.ROSTERVER }))
+    ctx.streamFeature(() => xml('sub', { xmlns: NS.PRE_APPROVAL }))
+    ctx.feature(NS.ROSTER)
+    ctx.iq('account', 'get', NS.ROSTER, 'query', request => rosters.read(request))
+    ctx.iq('account', 'set', NS.ROSTER, 'query', request => rosters.write(request))
+    ctx.hook('presence_out', ({ session, stanza }) => {
+      if (!isSubscriptionType(stanza.type)) return
+      return rosters.outgoing(session.account, stanza).then(() => STOP)
+    })
+    ctx.hook('presence_in', ({ account, stanza }) => {
+      if (isSubscriptionType(stanza.type)) return rosters.incoming(account, stanza)
+    })
+    ctx.hook('remove_user', async ({ user }) => {
+      await rosters.farewell(ctx.host, user)
+      const tables = tablesOf(ctx.host)
+      await tables.items.clear([user.local])
+      await tables.versions.del([user.local], [])
+    })
+    ctx.provide('roster', {
+      isSubscribedFrom: (account, jid) => account.jid.equals(jid.bare) || rosters.of(account).subscription(jid).from,
+      isSubscribedTo: (account, jid) => account.jid.equals(jid.bare) || rosters.of(account).subscription(jid).to,
+      subscribers: account => rosters.of(account).subscribers,
+      subscriptions: account => rosters.of(account).subscriptions,
+      *requests(account) {
+        for (const text of rosters.of(account).requests()) yield Stanza.of(parseElement(text))
+      },
+    })
+    for (const command of rosterCommands(ctx.host.router, rosters)) ctx.command(command)
+  },
+})

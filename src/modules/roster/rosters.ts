@@ -1,0 +1,215 @@
+import type { Account } from '../../core/account.ts'
+import type { Host } from '../../core/host.ts'
+import type { IqRequest } from '../../core/iq.ts'
+import { childElements, type Element, elementNs, NS, textOf, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
+import { attribute, inbound, isSubscriptionType, NONE, outbound, type Subscription } from '../../xmpp/subscription.ts'
+import { isEmpty, itemElement, ROSTER, Roster, type RosterItem, type RosterTables, shown } from './roster.ts'
+
+const MAX_NAME = 1023
+const MAX_GROUPS = 50
+/** Longest subscription request that is kept (characters). */
+const MAX_REQUEST = 4096
+
+export function tablesOf(host: Host): RosterTables {
+  return {
+    items: host.store.table(host.name, { name: 'roster' }),
+    versions: host.store.table(host.name, { name: 'roster_version' }),
+  }
+}
+
+/** What users and contacts do to rosters. */
+export class Rosters {
+  readonly #maxItems: number
+
+  constructor(maxItems: number) {
+    this.#maxItems = maxItems
+  }
+
+  /** Of an account that is loaded. */
+  of(account: Account): Roster {
+    const roster = account.slots.get(ROSTER)
+    if (roster === undefined)
+      throw new StanzaError('internal-server-error', 'the roster is not loaded', { type: 'wait' })
+    return roster
+  }
+
+  async load(account: Account): Promise<Roster> {
+    const there = account.slots.get(ROSTER)
+    if (there !== undefined) return there
+    const roster = await Roster.load(account, tablesOf(account.host))
+    account.slots.set(ROSTER, roster)
+    return roster
+  }
+
+  /** RFC 6121 2.2, and 2.6 with a version. */
+  read({ own, account, session, payload }: IqRequest): Element | undefined {
+    if (!own || account === undefined) throw new StanzaError('forbidden', 'a roster is only for its owner')
+    const roster = this.of(account)
+    if (session !== undefined) session.interested = true
+    const { ver } = payload.attrs
+    if (ver !== undefined && ver !== '' && ver === roster.version) return undefined
+    const query = xml('query', { xmlns: NS.ROSTER, ver: ver === undefined ? undefined : roster.version })
+    for (const item of roster.listed()) query.append(itemElement(item))
+    return query
+  }
+
+  /** RFC 6121 2.3 to 2.5. */
+  async write({ own, account, payload }: IqRequest): Promise<undefined> {
+    if (!own || account === undefined) throw new StanzaError('forbidden', 'a roster is only for its owner')
+    const roster = this.of(account)
+    const { jid, name, groups, remove } = readItem(payload)
+    if (remove) return this.remove(roster, jid)
+    if (jid.equals(account.jid)) throw new StanzaError('not-allowed', 'nobody is in their own roster')
+    await this.set(roster, jid, name, groups)
+    return undefined
+  }
+
+  async set(
+    roster: Roster,
+    jid: Jid,
+    name: string | undefined,
+    groups: string[],
+    subscription?: Subscription,
+  ): Promise<void> {
+    const there = roster.get(jid)
+    if (there === undefined) this.#makeRoom(roster)
+    const item: RosterItem = { jid, groups, listed: true, subscription: subscription ?? there?.subscription ?? NONE }
+    if (name !== undefined && name !== '') item.name = name
+    if (there?.request !== undefined) item.request = there.request
+    const saved = roster.put(item)
+    push(roster, itemElement(item))
+    await saved
+  }
+
+  #makeRoom(roster: Roster): void {
+    if (roster.size < this.#maxItems) return
+    throw new StanzaError('not-allowed', `a roster has at most ${this.#maxItems} contacts`)
+  }
+
+  /** RFC 6121 2.5: the contact learns that both subscriptions are over. */
+  async remove(roster: Roster, jid: Jid): Promise<undefined> {
+    const item = roster.get(jid)
+    if (item === undefined || !shown(item)) throw new StanzaError('item-not-found', 'there is no such contact')
+    const { account } = roster
+    const saved = roster.remove(jid)
+    push(roster, xml('item', { jid: jid.toString(), subscription: 'remove' }))
+    endSubscriptions(account.host, account.jid, jid, item.subscription)
+    if (item.subscription.from) account.host.hooks.runSync('subscription_revoked', { account, contact: jid })
+    await saved
+    return undefined
+  }
+
+  /** An account is removed: its contacts need not wait for it. */
+  async farewell(host: Host, user: Jid): Promise<void> {
+    for (const { ck, value } of await tablesOf(host).items.scan([user.local])) {
+      const contact = Jid.parse(String(ck[0]))
+      if (contact !== undefined) endSubscriptions(host, user, contact, value.subscription)
+    }
+  }
+
+  /** The user's side of a subscription (RFC 6121 3, A.2). */
+  async outgoing(account: Account, stanza: Stanza): Promise<void> {
+    const { type } = stanza
+    const contact = stanza.to!.bare
+    if (!isSubscriptionType(type) || contact.equals(account.jid)) return // everybody sees themselves anyway
+    const roster = this.of(account)
+    const before = roster.subscription(contact)
+    const { next, pass } = outbound(type, before)
+    await this.#change(roster, contact, next, type === 'subscribe' || type === 'subscribed')
+    if (!pass) return
+    // RFC 6121 3.1.2: stamped with the bare address.
+    await account.host.router.route(stanza.readdressed(account.jid, contact))
+    const { hooks } = account.host
+    if (next.from && !before.from) hooks.runSync('subscription_granted', { account, contact })
+    if (before.from && !next.from) hooks.runSync('subscription_revoked', { account, contact })
+  }
+
+  /** The contact's side, as it reaches the user (RFC 6121 3, A.3). */
+  async incoming(account: Account, stanza: Stanza): Promise<void> {
+    const { type } = stanza
+    const contact = stanza.from.bare
+    if (!isSubscriptionType(type) || contact.equals(account.jid)) return
+    const roster = this.of(account)
+    const before = roster.subscription(contact)
+    const { next, pass, reply } = inbound(type, before)
+    const delivered = stanza.readdressed(contact, account.jid)
+    if (next !== before) {
+      if (roster.get(contact) === undefined && roster.size >= this.#maxItems) return
+      await this.#change(roster, contact, next, false, type === 'subscribe' ? delivered.toString() : undefined)
+    }
+    const { hooks } = account.host
+    if (reply !== undefined) {
+      send(account.host, account.jid, contact, reply)
+      if (!before.from) hooks.runSync('subscription_granted', { account, contact })
+    }
+    if (before.from && !next.from) hooks.runSync('subscription_revoked', { account, contact })
+    if (!pass) return
+    for (const session of account.available()) session.deliver(delivered)
+  }
+
+  async #change(roster: Roster, jid: Jid, next: Subscription, creates: boolean, request?: string): Promise<void> {
+    const there = roster.get(jid)
+    const before = there?.subscription ?? NONE
+    if (same(before, next)) return
+    if (there === undefined && creates) this.#makeRoom(roster)
+    const item: RosterItem = { jid, groups: there?.groups ?? [], listed: there?.listed ?? false, subscription: next }
+    if (there?.name !== undefined) item.name = there.name
+    const kept = request ?? there?.request
+    if (next.in && kept !== undefined && kept.length <= MAX_REQUEST) item.request = kept
+    const wasShown = there !== undefined && shown(there)
+    // RFC 6121 3.1.2, 3.1.4: asking, or agreeing, makes an item of the user's own.
+    if (creates || wasShown) item.listed = true
+    if (!item.listed && isEmpty(next)) return roster.remove(jid)
+    const saved = roster.put(item)
+    const visible =
+      attribute(before) !== attribute(next) || before.out !== next.out || before.approved !== next.approved
+    if (shown(item) && (visible || !wasShown)) push(roster, itemElement(item))
+    await saved
+  }
+}
+
+function endSubscriptions(host: Host, user: Jid, contact: Jid, subscription: Subscription): void {
+  if (subscription.to || subscription.out) send(host, user, contact, 'unsubscribe')
+  if (subscription.from || subscription.in) send(host, user, contact, 'unsubscribed')
+}
+
+function send(host: Host, from: Jid, to: Jid, type: string): void {
+  void host.router.route(Stanza.make(xml('presence', { type }), from, to))
+}
+
+/** RFC 6121 2.1.6: to every session that asked for the roster, whether available or not. */
+function push(roster: Roster, item: Element): void {
+  const { account } = roster
+  for (const session of account.sessions.values()) {
+    if (!session.interested) continue
+    const query = xml('query', { xmlns: NS.ROSTER, ver: roster.version }, item)
+    const iq = xml('iq', { type: 'set', id: account.host.ids.random() }, query)
+    session.deliver(Stanza.make(iq, account.jid, session.jid))
+  }
+}
+
+function same(a: Subscription, b: Subscription): boolean {
+  return a.to === b.to && a.from === b.from && a.out === b.out && a.in === b.in && a.approved === b.approved
+}
+
+/** RFC 6121 2.1.5, 2.3.3: one item, whose `subscription` counts only where it is `remove`. */
+function readItem(query: Element): { jid: Jid; name: string | undefined; groups: string[]; remove: boolean } {
+  const items = childElements(query).filter(el => el.name === 'item' && elementNs(el) === NS.ROSTER)
+  const [item] = items
+  if (item === undefined || items.length > 1) throw new StanzaError('bad-request', 'one item at a time')
+  const jid = Jid.parse(item.attrs['jid'] ?? '')
+  if (jid === undefined) throw new StanzaError('bad-request', 'an item needs the address of the contact')
+  const { name } = item.attrs
+  if (name !== undefined && name.length > MAX_NAME) throw new StanzaError('not-acceptable', 'the name is too long')
+  const groups = childElements(item)
+    .filter(el => el.name === 'group')
+    .map(textOf)
+  if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group is named twice')
+  if (groups.some(g => g === '' || g.length > MAX_NAME) || groups.length > MAX_GROUPS) {
+    throw new StanzaError('not-acceptable', 'a group has no name, too long a name, or there are too many')
+  }
+  return { jid: jid.bare, name, groups, remove: item.attrs['subscription'] === 'remove' }
+}
