@@ -164,7 +164,7 @@ function measure<D extends string | undefined>(
     example,
     infinity,
     words: orInfinity(`${what}${within(min, max, n => `${n} ${unit}`)}`, infinity),
-    build: () => z.string().max(64).refine(fits),
+    build: () => z.union([z.string().max(64), z.number()]).refine(written => fits(String(written))),
     convert,
   })
 }

@@ -6,6 +6,10 @@ const PAGE = 64
 /** How long (ms) a message may be in flight before it is written, if nobody waits for it to be safe. */
 const LAZY = 1000
 
+/** How long (ms) until rows are removed again that could not be, and how many of them are remembered. */
+const ERASE_AGAIN = 500
+const MAX_GONE = 100_000
+
 /** Who sent a message and waits for it to be safe before acknowledging it (XEP-0198 `<a h/>`). */
 export interface Origin {
   /** The message was queued; it is not safe yet. */
@@ -59,6 +63,9 @@ export class Entry {
 export class QueueStore {
   readonly table: Table<Buffer>
   readonly #onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void
+  /** Rows that are to be removed, by id; see {@link erase}. */
+  readonly #gone = new Map<string, readonly [string]>()
+  #eraseTimer: NodeJS.Timeout | undefined
   #later: { queue: MessageQueue; entry: Entry }[] = []
   #timer: NodeJS.Timeout | undefined
   #open: { promise: Promise<void>; items: { queue: MessageQueue; entry: Entry }[] } | undefined
@@ -107,9 +114,28 @@ export class QueueStore {
     batch.items.push({ queue, entry })
   }
 
+  /** Removes a row; where that fails, it counts as gone and is removed as soon as the store writes again. */
   erase(queue: MessageQueue, entry: Entry): void {
-    // A deletion that fails leaves a row that is delivered once more under the same stanza-id: allowed, not lost.
-    this.table.del(queue.key, [entry.id]).catch(() => {})
+    this.#erase(queue.key, entry.id)
+  }
+
+  #erase(key: readonly [string], id: string): void {
+    this.table.del(key, [id]).then(
+      () => this.#gone.delete(id),
+      () => {
+        // At the bound a row stays, and is delivered once more under the same stanza-id: allowed, not lost.
+        if (this.#gone.size < MAX_GONE) this.#gone.set(id, key)
+        this.#eraseTimer ??= setTimeout(() => {
+          this.#eraseTimer = undefined
+          for (const [late, owner] of this.#gone) this.#erase(owner, late)
+        }, ERASE_AGAIN).unref()
+      },
+    )
+  }
+
+  /** Delivered, though its row could not be removed yet. */
+  isGone(id: string): boolean {
+    return this.#gone.has(id)
   }
 }
 
@@ -301,6 +327,7 @@ export class MessageQueue {
     let last = ''
     for (const { ck, value } of rows) {
       last = String(ck[0])
+      if (this.#store.isGone(last)) continue
       let entry = this.#entries.get(last)
       if (entry === undefined) {
         entry = new Entry(last, value, undefined)
