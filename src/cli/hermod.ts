@@ -40,7 +40,10 @@ async function main(): Promise<number> {
     return values.help === true ? 0 : USAGE
   }
   const source = { file: values.config, sets: values.set ?? [] }
-  if (verb === 'start') return runServer(source)
+  if (verb === 'start') {
+    const code = await runServer(source)
+    process.exit(code) // whatever a module left open must not keep a stopped server around
+  }
   const { config, diagnostics, formatted } = await readConfig(source)
   for (const line of formatted) console.error(line)
   console.log(`fine: ${config.hosts.join(', ')}${diagnostics.length > 0 ? ` (${diagnostics.length} warnings)` : ''}`)

@@ -1,0 +1,40 @@
+/** Runs all tests, quick ones first: `npm test`, or `npm test -- unit protocol` for some of them. */
+import { spawnSync } from 'node:child_process'
+import { globSync } from 'node:fs'
+import path from 'node:path'
+
+const ROOT = path.resolve(import.meta.dirname, '..')
+
+/** In the order in which they run. */
+const SUITES: Record<string, string[]> = {
+  architecture: ['test/architecture.test.ts'],
+  unit: ['test/unit/**/*.test.ts'],
+  storage: ['test/storage/**/*.test.ts'],
+  protocol: ['test/protocol/**/*.test.ts'],
+  e2e: ['test/e2e/**/*.test.ts'],
+  faults: ['test/faults/**/*.test.ts'],
+}
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter(name => !(name in SUITES))
+if (unknown.length > 0) {
+  console.error(`there is no suite ${unknown.join(', ')}; there are: ${Object.keys(SUITES).join(', ')}`)
+  process.exit(2)
+}
+
+let failed = 0
+for (const [name, patterns] of Object.entries(SUITES)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue
+  const files = globSync(patterns, { cwd: ROOT }).sort()
+  if (files.length === 0) continue
+  console.log(`\n== ${name}: ${files.length} files`)
+  const reporter = 'spec'
+  const run = spawnSync(
+    process.execPath,
+    ['--test', '--test-concurrency=2', '--test-timeout=300000', `--test-reporter=${reporter}`, ...files],
+    { cwd: ROOT, stdio: 'inherit' },
+  )
+  if (run.status !== 0) failed++
+}
+console.log(failed === 0 ? '\nall suites passed' : `\n${failed} suite(s) failed`)
+process.exitCode = failed === 0 ? 0 : 1
