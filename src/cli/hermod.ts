@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { ConfigError } from '../config/diagnostics.ts'
+import { nearest } from '../config/nearest.ts'
 import { VERSION } from '../version.ts'
 import { readConfig } from './config.ts'
 import { runServer } from './run.ts'
@@ -14,6 +15,8 @@ const HELP = `hermod ${VERSION}: an XMPP server
 Without --config it reads ./hermod.yml if there is one; else the defaults serve localhost from ./data.
 SIGTERM stops in order, SIGHUP reads the configuration again. To administer a running server: hermodctl help
 `
+
+const VERBS = ['start', 'check', 'version', 'help']
 
 /** Exit codes of sysexits.h. */
 const USAGE = 64
@@ -31,37 +34,40 @@ async function main(): Promise<number> {
     },
   })
   const [verb, ...more] = positionals
-  if (values.version === true || verb === 'version') {
-    console.log(VERSION)
-    return 0
+  if (values.version === true || verb === 'version') return say(VERSION)
+  if (values.help === true || verb === 'help') return say(HELP)
+  if (verb === undefined) return misused('what to do is missing')
+  if (!VERBS.includes(verb)) {
+    const guess = nearest(verb, VERBS)
+    return misused(`there is no "${verb}"${guess === undefined ? '' : `; did you mean ${guess}?`}`)
   }
-  if (values.help === true || verb === undefined || more.length > 0 || !['start', 'check'].includes(verb)) {
-    console.log(HELP)
-    return values.help === true ? 0 : USAGE
-  }
+  if (more.length > 0) return misused(`too many words: ${more.join(' ')}`)
   const source = { file: values.config, sets: values.set ?? [] }
-  if (verb === 'start') {
-    const code = await runServer(source)
-    process.exit(code) // whatever a module left open must not keep a stopped server around
-  }
+  if (verb === 'start') return runServer(source)
   const { config, diagnostics, formatted } = await readConfig(source)
   for (const line of formatted) console.error(line)
-  console.log(`fine: ${config.hosts.join(', ')}${diagnostics.length > 0 ? ` (${diagnostics.length} warnings)` : ''}`)
+  return say(`fine: ${config.hosts.join(', ')}${diagnostics.length > 0 ? ` (${diagnostics.length} warnings)` : ''}`)
+}
+
+function say(text: string): number {
+  console.log(text)
   return 0
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
-  const text = error instanceof Error ? error.message : String(error)
-  if (error instanceof ConfigError) {
-    console.error(text)
-    process.exitCode = BAD_CONFIG
-  } else if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')) {
-    console.error(`${text}\n\n${HELP}`)
-    process.exitCode = USAGE
-  } else {
-    console.error(text)
-    process.exitCode = FAILED
-  }
+function misused(what: string): number {
+  console.error(`${what}\n\n${HELP}`)
+  return USAGE
 }
+
+/** Says why, and gives the exit code. */
+function failed(error: unknown): number {
+  const text = error instanceof Error ? error.message : String(error)
+  if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')) {
+    return misused(text)
+  }
+  console.error(text)
+  return error instanceof ConfigError ? BAD_CONFIG : FAILED
+}
+
+const code = await main().catch(failed)
+process.exit(code) // whatever a module left open must not keep a stopped server around

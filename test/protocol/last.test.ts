@@ -84,7 +84,9 @@ test('a contact may ask the client itself', async () => {
   await befriend(alice, bob)
   const answer = ask(alice, bob.jid)
   const request = await bob.receive(el => el.name === 'iq' && el.attrs['type'] === 'get')
-  bob.send(`<iq type='result' id='${request.attrs['id']}' to='${alice.jid}'><query xmlns='jabber:iq:last' seconds='7'/></iq>`)
+  bob.send(
+    `<iq type='result' id='${request.attrs['id']}' to='${alice.jid}'><query xmlns='jabber:iq:last' seconds='7'/></iq>`,
+  )
   assert.deepEqual(await answer, { seconds: 7, status: '' })
   await server.stop()
 })

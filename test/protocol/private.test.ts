@@ -26,7 +26,10 @@ test('what a client keeps, another client of the user reads', async () => {
 test('what is not there comes back as it was asked for', async () => {
   const bob = await server.client('bob')
   const answer = (await bob.request('get', query(NOTE))).children[0]!
-  assert.deepEqual(answer.children.map(c => [c.name, c.ns, c.children.length]), [['note', 'urn:note', 0]])
+  assert.deepEqual(
+    answer.children.map(c => [c.name, c.ns, c.children.length]),
+    [['note', 'urn:note', 0]],
+  )
 })
 
 test('it is nobody else’s', async () => {

@@ -8,7 +8,10 @@ const features = [NS.CAPS, NS.DISCO_INFO, NS.DISCO_ITEMS, NS.MUC].reverse().map(
 
 test('the simple example of XEP-0115 5.2', () => {
   const identity = xml('identity', { category: 'client', type: 'pc', name: 'Exodus 0.9.1' })
-  assert.equal(verificationString(xml('query', { xmlns: NS.DISCO_INFO }, identity, features)), 'QgayPKawpkPSDYmwT/WM94uAlu0=')
+  assert.equal(
+    verificationString(xml('query', { xmlns: NS.DISCO_INFO }, identity, features)),
+    'QgayPKawpkPSDYmwT/WM94uAlu0=',
+  )
 })
 
 test('the complex example of XEP-0115 5.3', () => {
@@ -32,7 +35,11 @@ test('the complex example of XEP-0115 5.3', () => {
 
 test('sorts by bytes, not by UTF-16 units', () => {
   const query = (...names: string[]) =>
-    xml('query', { xmlns: NS.DISCO_INFO }, names.map(name => xml('feature', { var: name })))
+    xml(
+      'query',
+      { xmlns: NS.DISCO_INFO },
+      names.map(name => xml('feature', { var: name })),
+    )
   // U+1F600 comes after U+FF5E in UTF-8, before it in UTF-16.
   assert.equal(verificationString(query('\u{1F600}', '\uff5e')), verificationString(query('\uff5e', '\u{1F600}')))
   assert.equal(verificationString(query('\u{1F600}', '\uff5e')), 'XhWoSAi5cguDGtJ5nhA8P0X+HL4=')

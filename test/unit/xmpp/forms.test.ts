@@ -14,12 +14,18 @@ test('a form is written and read', () => {
       "<field var='colours' type='list-multi'><value>red</value><value>blue</value></field><field var='none'/></x>",
   )
   assert.equal(formTypeOf(form), 'urn:example')
-  assert.deepEqual(Object.fromEntries(formValues(form)), { FORM_TYPE: ['urn:example'], colours: ['red', 'blue'], none: [] })
+  assert.deepEqual(Object.fromEntries(formValues(form)), {
+    FORM_TYPE: ['urn:example'],
+    colours: ['red', 'blue'],
+    none: [],
+  })
 })
 
 test('only a submission may have a FORM_TYPE that is not hidden', () => {
   const form = (type: string) =>
-    parseElement(`<x xmlns='jabber:x:data' type='${type}'><field var='FORM_TYPE'><value>urn:example</value></field></x>`)
+    parseElement(
+      `<x xmlns='jabber:x:data' type='${type}'><field var='FORM_TYPE'><value>urn:example</value></field></x>`,
+    )
   assert.equal(formTypeOf(form('submit')), 'urn:example')
   assert.equal(formTypeOf(form('result')), undefined)
 })
