@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { ParserLimits } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
-import type { ConnectionCounter } from './connections.ts'
+import { type ConnectionCounter, plainAddress } from './connections.ts'
 import { ProxyHeader } from './proxy.ts'
 import type { AccessCheck, C2SServer } from './server.ts'
 import { Shaper, type ShaperLimits } from './shaper.ts'
@@ -20,6 +20,15 @@ export interface ListenerSettings {
   access: AccessCheck
   /** Undefined: no limit. */
   shaper: ShaperLimits | undefined
+}
+
+interface Peer {
+  ip: string
+  port: number
+}
+
+function peerOf(socket: Socket): Peer {
+  return { ip: plainAddress(socket.remoteAddress), port: socket.remotePort ?? 0 }
 }
 
 /** How long a proxy may take to say for whom it connects (ms). */
@@ -80,7 +89,7 @@ export class C2SListener {
 
   #connected(socket: Socket): void {
     if (!this.#settings.proxyProtocol) {
-      return this.#begin(socket, { ip: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 })
+      return this.#begin(socket, peerOf(socket))
     }
     this.#sockets.add(socket)
     const header = new ProxyHeader()
@@ -100,7 +109,7 @@ export class C2SListener {
         socket.off('close', done)
         socket.pause()
         if (found.rest.length > 0) socket.unshift(found.rest)
-        const peer = found.source ?? { ip: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 }
+        const peer = found.source ?? peerOf(socket)
         this.#begin(socket, peer)
       } catch (error) {
         this.#c2s.log.warn({ err: error, ip: socket.remoteAddress }, 'not a PROXY header; connection closed')
@@ -110,8 +119,11 @@ export class C2SListener {
     socket.on('data', onData)
   }
 
-  #begin(socket: Socket, peer: { ip: string; port: number }): void {
-    if (this.#settings.tls !== 'direct') return this.#open(socket, peer, false)
+  #begin(socket: Socket, peer: Peer): void {
+    const counted = this.#counter.enter(peer.ip)
+    if (counted) socket.once('close', () => this.#counter.leave(peer.ip))
+    if (this.#settings.tls !== 'direct') return this.#open(socket, peer, false, counted)
+    if (!counted) return void socket.destroy() // no word before the handshake, and none is worth one
     const secure = new TLSSocket(socket, this.#c2s.tls.options(true))
     this.#sockets.add(secure)
     const timer = setTimeout(() => secure.destroy(), this.#settings.preAuthTimeout)
@@ -129,14 +141,13 @@ export class C2SListener {
       done()
       secure.off('error', failed)
       secure.off('close', done)
-      this.#open(secure, peer, true)
+      this.#open(secure, peer, true, counted)
     })
   }
 
-  #open(socket: Socket, peer: { ip: string; port: number }, secured: boolean): void {
+  #open(socket: Socket, peer: Peer, secured: boolean, counted: boolean): void {
     if (socket.destroyed) return
     const settings = this.#settings
-    const counted = this.#counter.enter(peer.ip)
     const streamSettings: StreamSettings = {
       limits: settings.limits,
       preAuthTimeout: settings.preAuthTimeout,
@@ -148,7 +159,6 @@ export class C2SListener {
     }
     const stream = new C2SStream(this.#c2s, socket, { ...peer, secured }, streamSettings, () => {
       this.#streams.delete(stream)
-      if (counted) this.#counter.leave(peer.ip)
     })
     this.#streams.add(stream)
     if (!counted) stream.fail(new StreamError('policy-violation', 'too many connections from your address'))

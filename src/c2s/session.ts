@@ -216,6 +216,11 @@ export class C2SSession implements Session {
   // ---- to the client
 
   deliver(stanza: Stanza, entry?: Entry): void {
+    this.#deliver(stanza, entry, entry?.bytes)
+  }
+
+  /** `bytes` is the stanza where it is serialized already. */
+  #deliver(stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
     if (this.state === 'ended') return this.#undeliverable(stanza, entry)
     const { hooks } = this.account.host
     if (hooks.has('user_receive_packet')) {
@@ -224,7 +229,7 @@ export class C2SSession implements Session {
       // A handler put another stanza in its place: the queued bytes are no longer what is sent.
       if (event.stanza !== stanza) return this.#write(event.stanza.toString(), event.stanza, entry)
     }
-    this.#write(entry?.bytes ?? stanza.toString(), stanza, entry)
+    this.#write(bytes ?? stanza.toString(), stanza, entry)
   }
 
   /** Sends a stanza that needs no telling apart: one of many copies, already serialized, that may be lost. */
@@ -238,7 +243,13 @@ export class C2SSession implements Session {
     const stanza = Stanza.of(parseElement(entry.bytes))
     if (!late) return this.deliver(stanza, entry)
     const delay = delayElement(stanza, this.account.host.name, orderedTime(entry.id) ?? this.account.host.now())
-    this.deliver(delay === undefined ? stanza : stanza.changed(el => el.append(delay)), entry)
+    if (delay === undefined) this.deliver(stanza, entry)
+    else
+      this.#deliver(
+        stanza.changed(el => el.append(delay)),
+        entry,
+        undefined,
+      )
   }
 
   committed(_entry: Entry): void {

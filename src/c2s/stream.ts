@@ -55,6 +55,9 @@ export class C2SStream {
   #quiet = true
   #handling = false
   #halted = false
+  /** Stanzas since the shaper was last asked. */
+  #stanzas = 0
+  #slowed: NodeJS.Timeout | undefined
   #whenHandled: () => void = () => {}
   #closed = false
   readonly #onClose: () => void
@@ -139,17 +142,27 @@ export class C2SStream {
     this.#parser.write(chunk)
     const { shaper } = this.settings
     if (shaper !== undefined) {
-      const wait = shaper.spend(chunk.length, 0)
+      const wait = shaper.spend(chunk.length, this.#stanzas)
+      this.#stanzas = 0
       if (wait > 0) this.#slow(wait)
     }
     if (this.#handling && this.#parser.rest().length > MAX_UNPARSED) this.socket.pause()
   }
 
+  /** Reads no further for a while: the client is faster than its shaper allows. */
   #slow(ms: number): void {
     this.socket.pause()
-    setTimeout(() => {
-      if (!this.#halted) this.socket.resume()
+    clearTimeout(this.#slowed)
+    this.#slowed = setTimeout(() => {
+      this.#slowed = undefined
+      this.#readOn()
     }, ms)
+  }
+
+  /** Reads again, unless there is a reason left not to. */
+  #readOn(): void {
+    if (this.#halted || this.#handling || this.#slowed !== undefined || this.socket.destroyed) return
+    if (this.socket.isPaused()) this.socket.resume()
   }
 
   #onEnd(): void {
@@ -163,6 +176,7 @@ export class C2SStream {
     this.state = 'closing'
     clearTimeout(this.#deadline)
     clearInterval(this.#keepalive)
+    clearTimeout(this.#slowed)
     this.#parser.stop()
     this.#transport.destroy()
     const { session } = this
@@ -226,11 +240,7 @@ export class C2SStream {
   }
 
   #onElement(el: Element): void {
-    const { shaper } = this.settings
-    if (shaper !== undefined) {
-      const wait = shaper.spend(0, 1)
-      if (wait > 0) this.#slow(wait)
-    }
+    this.#stanzas++
     let done: void | Promise<void>
     try {
       done = this.state === 'bound' ? this.session!.handle(el) : negotiate(this, el)
@@ -266,7 +276,7 @@ export class C2SStream {
         this.#handling = false
         if (this.#halted) return this.#whenHandled()
         if (this.#parser === parser) parser.resume()
-        if (!this.#handling && this.socket.isPaused()) this.socket.resume()
+        this.#readOn()
       })
   }
 

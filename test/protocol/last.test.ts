@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { available, befriend, presenceFrom, refused } from '../support/talk.ts'
+import { available, befriend, presenceFrom, refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const LAST = "<query xmlns='jabber:iq:last'/>"
@@ -18,18 +18,17 @@ async function leave(client: RawClient, farewell = ''): Promise<void> {
   await client.close()
 }
 
-test('the server says how long it has been up', async () => {
-  const server = await TestServer.start()
+test('the server says how long it has been up', async t => {
+  const server = await serve(t)
   const alice = await server.client('alice')
   const { seconds, status } = await ask(alice, 'localhost')
   assert.ok(seconds >= 0 && seconds < 60)
   assert.equal(status, '')
-  await server.stop()
 })
 
-test('a contact learns when and with which words somebody left', async () => {
+test('a contact learns when and with which words somebody left', async t => {
   let now = Date.UTC(2026, 0, 1)
-  const server = await TestServer.start({ now: () => now })
+  const server = await serve(t, { now: () => now })
   const alice = await server.client('alice')
   const bob = await server.client('bob')
   await available(alice)
@@ -46,12 +45,11 @@ test('a contact learns when and with which words somebody left', async () => {
     { state: 'offline', at: '2026-01-01T00:00:00.000Z', status: 'Heading home' },
   ])
   assert.deepEqual(await command.run({ account: 'alice@localhost' }, io), [{ state: 'online', at: null, status: null }])
-  await server.stop()
 })
 
-test('a connection that breaks is an end too', async () => {
+test('a connection that breaks is an end too', async t => {
   let now = Date.UTC(2026, 0, 1)
-  const server = await TestServer.start({ now: () => now })
+  const server = await serve(t, { now: () => now })
   const alice = await server.client('alice')
   const bob = await server.client('bob')
   await available(alice)
@@ -61,22 +59,20 @@ test('a connection that breaks is an end too', async () => {
   await alice.receive(presenceFrom(bob.jid, 'unavailable'))
   now += 60_000
   assert.deepEqual(await ask(alice, 'bob@localhost'), { seconds: 60, status: '' })
-  await server.stop()
 })
 
-test('a stranger learns nothing: neither of an account, nor of none, nor from the client', async () => {
-  const server = await TestServer.start()
+test('a stranger learns nothing: neither of an account, nor of none, nor from the client', async t => {
+  const server = await serve(t)
   const alice = await server.client('alice')
   const bob = await server.client('bob')
   await available(bob)
   for (const jid of ['bob@localhost', 'nobody@localhost', bob.jid, 'bob@localhost/gone', 'nobody@localhost/x']) {
     await refused('forbidden', alice.request('get', LAST, jid))
   }
-  await server.stop()
 })
 
-test('a contact may ask the client itself', async () => {
-  const server = await TestServer.start()
+test('a contact may ask the client itself', async t => {
+  const server = await serve(t)
   const alice = await server.client('alice')
   const bob = await server.client('bob')
   await available(alice)
@@ -88,30 +84,27 @@ test('a contact may ask the client itself', async () => {
     `<iq type='result' id='${request.attrs['id']}' to='${alice.jid}'><query xmlns='jabber:iq:last' seconds='7'/></iq>`,
   )
   assert.deepEqual(await answer, { seconds: 7, status: '' })
-  await server.stop()
 })
 
-test('oneself is always told; an account that was never used has nothing to tell', async () => {
-  const server = await TestServer.start({ modules: { mod_last: { privacy: 'everyone' } } })
+test('oneself is always told; an account that was never used has nothing to tell', async t => {
+  const server = await serve(t, { modules: { mod_last: { privacy: 'everyone' } } })
   await server.register('carol')
   const alice = await server.client('alice')
   assert.deepEqual(await ask(alice), { seconds: 0, status: '' })
   await refused('item-not-found', alice.request('get', LAST, 'carol@localhost'))
   await refused('forbidden', alice.request('get', LAST, 'nobody@localhost'))
-  await server.stop()
 })
 
-test('a farewell is kept up to a bound', async () => {
-  const server = await TestServer.start({ modules: { mod_last: { privacy: 'everyone' } } })
+test('a farewell is kept up to a bound', async t => {
+  const server = await serve(t, { modules: { mod_last: { privacy: 'everyone' } } })
   const alice = await server.client('alice')
   const bob = await server.client('bob')
   await available(bob)
   await leave(bob, 'x'.repeat(5000))
   assert.equal((await ask(alice, 'bob@localhost')).status.length, 1024)
-  await server.stop()
 })
 
-test('with nobody it is not kept, and what was kept is deleted', async () => {
+test('with nobody it is not kept, and what was kept is deleted', async t => {
   const store = openMemoryStore()
   const rows = () => store.table('localhost', { name: 'last' }).partitions()
   const close = store.close.bind(store)
@@ -129,12 +122,11 @@ test('with nobody it is not kept, and what was kept is deleted', async () => {
   await close()
 })
 
-test('an account that is removed leaves nothing behind', async () => {
-  const server = await TestServer.start()
+test('an account that is removed leaves nothing behind', async t => {
+  const server = await serve(t)
   await leave(await server.client('bob'))
   const table = server.server.store.table('localhost', { name: 'last' })
   assert.equal((await table.partitions()).length, 1)
   await server.server.host('localhost')!.removeAccount('bob')
   assert.equal((await table.partitions()).length, 0)
-  await server.stop()
 })

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { child } from '../support/rawxml.ts'
-import { available, befriend, refused } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { available, befriend, refused, serve } from '../support/talk.ts'
 
 const PING = "<ping xmlns='urn:xmpp:ping'/>"
 const isPing = (el: Parameters<typeof child>[0]) => child(el, 'ping', 'urn:xmpp:ping') !== undefined
 
-test('the server and one’s own account answer; others’ accounts only to contacts', async () => {
-  const server = await TestServer.start()
+test('the server and one’s own account answer; others’ accounts only to contacts', async t => {
+  const server = await serve(t)
   const alice = await server.client('alice')
   const bob = await server.client('bob')
   assert.equal((await alice.request('get', PING, 'localhost')).attrs['from'], 'localhost')
@@ -20,12 +19,11 @@ test('the server and one’s own account answer; others’ accounts only to cont
   await available(bob)
   await befriend(alice, bob)
   await alice.request('get', PING, 'bob@localhost')
-  await server.stop()
 })
 
-test('a client that is silent is pinged, and killed where it does not answer', async () => {
+test('a client that is silent is pinged, and killed where it does not answer', async t => {
   const mod_ping = { send_pings: true, ping_interval: '1s', timeout: '1s', timeout_action: 'kill' }
-  const server = await TestServer.start({ modules: { mod_ping } })
+  const server = await serve(t, { modules: { mod_ping } })
   const alive = await server.client('alice')
   const dead = await server.client('bob')
   dead.options.autoPong = false
@@ -35,12 +33,10 @@ test('a client that is silent is pinged, and killed where it does not answer', a
   assert.match(await gone, /connection-timeout/)
   assert.equal(alive.closed, false)
   await alive.ping()
-  await server.stop()
 })
 
-test('nobody is pinged unless it is asked for', async () => {
-  const server = await TestServer.start()
+test('nobody is pinged unless it is asked for', async t => {
+  const server = await serve(t)
   const host = server.server.host('localhost')!
   assert.ok(!host.hooks.list().some(({ owner, hook }) => owner === 'mod_ping' && hook === 'user_send_packet'))
-  await server.stop()
 })

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { child } from '../support/rawxml.ts'
-import { TestServer } from '../support/testserver.ts'
+import { serve } from '../support/talk.ts'
 
-test('the server tells the time, in UTC and with its offset', async () => {
+test('the server tells the time, in UTC and with its offset', async t => {
   const now = Date.UTC(2026, 5, 1, 12, 30, 1, 5)
-  const server = await TestServer.start({ now: () => now })
+  const server = await serve(t, { now: () => now })
   const alice = await server.client('alice')
   const time = (await alice.request('get', "<time xmlns='urn:xmpp:time'/>", 'localhost')).children[0]!
   assert.equal(child(time, 'utc')?.text, '2026-06-01T12:30:01.005Z')
@@ -14,5 +14,4 @@ test('the server tells the time, in UTC and with its offset', async () => {
   const [, sign, hours, minutes] = /^([+-])(\d\d):(\d\d)$/.exec(tzo) ?? [tzo, '+', '0', '0']
   const offset = (Number(hours) * 60 + Number(minutes)) * (sign === '-' ? -1 : 1)
   assert.equal(offset, 0 - new Date(now).getTimezoneOffset())
-  await server.stop()
 })

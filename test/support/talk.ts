@@ -1,7 +1,9 @@
 /** Small words for conversations between test clients. */
 import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
 import type { RawClient } from './rawclient.ts'
 import { child, type XmlElement } from './rawxml.ts'
+import { type TestOptions, TestServer } from './testserver.ts'
 
 export type Matches = (el: XmlElement) => boolean
 
@@ -62,4 +64,11 @@ async function subscribe(who: RawClient, whom: RawClient): Promise<void> {
 
 export function bare(client: RawClient): string {
   return client.jid.split('/')[0]!
+}
+
+/** A server that stops with the test, however that ends. */
+export async function serve(t: TestContext, options: TestOptions = {}): Promise<TestServer> {
+  const server = await TestServer.start(options)
+  t.after(() => server.stop())
+  return server
 }

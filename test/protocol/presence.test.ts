@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { RawClient } from '../support/rawclient.ts'
+import { child, type XmlElement } from '../support/rawxml.ts'
+import { TestServer } from '../support/testserver.ts'
+
+let server: TestServer
+before(async () => {
+  server = await TestServer.start()
+})
+after(() => server.stop())
+
+const is =
+  (name: string, from: string, type?: string) =>
+  (el: XmlElement): boolean =>
+    el.name === name && (el.attrs['from'] ?? '').startsWith(from) && (el.attrs['type'] ?? undefined) === type
+
+const push =
+  (jid: string, subscription: string) =>
+  (el: XmlElement): boolean => {
+    const item = child(child(el, 'query', 'jabber:iq:roster'), 'item')
+    return el.attrs['type'] === 'set' && item?.attrs['jid'] === jid && item.attrs['subscription'] === subscription
+  }
+
+async function online(user: string, resource = 'one'): Promise<RawClient> {
+  const client = await server.client(user, { resource })
+  await client.request('get', `<query xmlns='jabber:iq:roster'/>`)
+  client.send('<presence/>')
+  await client.receive(is('presence', `${user}@localhost/${resource}`))
+  return client
+}
+
+/** Makes two users see each other, with the stanzas of RFC 6121 3.1. */
+async function befriend(a: RawClient, nameA: string, b: RawClient, nameB: string): Promise<void> {
+  a.send(`<presence to='${nameB}@localhost' type='subscribe'/>`)
+  await b.receive(is('presence', `${nameA}@localhost`, 'subscribe'))
+  b.send(`<presence to='${nameA}@localhost' type='subscribed'/>`)
+  b.send(`<presence to='${nameA}@localhost' type='subscribe'/>`)
+  await a.receive(is('presence', `${nameB}@localhost`, 'subscribe'))
+  a.send(`<presence to='${nameB}@localhost' type='subscribed'/>`)
+  await b.receive(push(`${nameA}@localhost`, 'both'))
+  await a.receive(push(`${nameB}@localhost`, 'both'))
+}
+
+test('two users befriend each other and see each other come and go', async () => {
+  const alice = await online('alice')
+  const bob = await online('bob')
+  await befriend(alice, 'alice', bob, 'bob')
+
+  bob.send('<presence><show>away</show></presence>')
+  const away = await alice.receive(el => is('presence', 'bob@localhost/one')(el) && child(el, 'show') !== undefined)
+  assert.equal(child(away, 'show')?.text, 'away')
+
+  await bob.close()
+  await alice.receive(is('presence', 'bob@localhost/one', 'unavailable'))
+
+  const again = await online('bob', 'two')
+  await alice.receive(is('presence', 'bob@localhost/two'))
+  await again.receive(is('presence', 'alice@localhost/one'))
+  await again.close()
+  await alice.close()
+})
+
+test('a request waits for a user who is away, at every login until it is answered', async () => {
+  const carol = await online('carol')
+  await server.register('dave')
+  carol.send(`<presence to='dave@localhost' type='subscribe'><status>Let me in</status></presence>`)
+  await carol.receive(push('dave@localhost', 'none'))
+  for (const resource of ['one', 'two']) {
+    const dave = await online('dave', resource)
+    const request = await dave.receive(is('presence', 'carol@localhost', 'subscribe'))
+    assert.equal(child(request, 'status')?.text, 'Let me in')
+    if (resource === 'two') dave.send(`<presence to='carol@localhost' type='unsubscribed'/>`)
+    await dave.ping()
+    await dave.close()
+  }
+  await carol.receive(is('presence', 'dave@localhost', 'unsubscribed'))
+  await carol.close()
+})
+
+test('a contact that is removed learns it, and sees nothing more', async () => {
+  const erin = await online('erin')
+  const frank = await online('frank')
+  await befriend(erin, 'erin', frank, 'frank')
+  await erin.request(
+    'set',
+    `<query xmlns='jabber:iq:roster'><item jid='frank@localhost' subscription='remove'/></query>`,
+  )
+  await frank.receive(is('presence', 'erin@localhost', 'unsubscribe'))
+  await frank.receive(is('presence', 'erin@localhost/one', 'unavailable'))
+  await frank.receive(push('erin@localhost', 'none'))
+  await erin.close()
+  await frank.close()
+})
+
+test('directed presence: who was told also learns when the session goes', async () => {
+  const grace = await online('grace')
+  const heidi = await online('heidi')
+  grace.send(`<presence to='heidi@localhost/one'/>`)
+  await heidi.receive(is('presence', 'grace@localhost/one'))
+  grace.cut()
+  await heidi.receive(is('presence', 'grace@localhost/one', 'unavailable'))
+  await heidi.close()
+})
+
+test('a priority must be a number from -128 to 127', async () => {
+  const ivan = await server.client('ivan')
+  ivan.send('<presence><priority>128</priority></presence>')
+  const error = await ivan.receive(el => el.name === 'presence' && el.attrs['type'] === 'error')
+  assert.notEqual(child(child(error, 'error'), 'bad-request'), undefined)
+  await ivan.close()
+})
+
+test('negative priority: the message waits until somebody takes messages', async () => {
+  const judy = await online('judy')
+  const kim = await server.client('kim', { resource: 'shy' })
+  kim.send('<presence><priority>-1</priority></presence>')
+  await kim.receive(is('presence', 'kim@localhost/shy'))
+  judy.send(`<message to='kim@localhost' type='chat' id='w1'><body>wait</body></message>`)
+  await judy.ping()
+  await kim.ping()
+  kim.send('<presence><priority>0</priority></presence>')
+  const message = await kim.receive(is('message', 'judy@localhost/one', 'chat'))
+  assert.equal(child(message, 'body')?.text, 'wait')
+  assert.equal(child(message, 'delay', 'urn:xmpp:delay')?.attrs['from'], 'localhost')
+  await judy.close()
+  await kim.close()
+})
+
+test('who is blocked gets no message through and sees the user go', async () => {
+  const lena = await online('lena')
+  const mallory = await online('mallory')
+  await befriend(lena, 'lena', mallory, 'mallory')
+  await lena.request('set', `<block xmlns='urn:xmpp:blocking'><item jid='mallory@localhost'/></block>`)
+  await mallory.receive(is('presence', 'lena@localhost/one', 'unavailable'))
+  mallory.send(`<message to='lena@localhost' type='chat' id='b1'><body>hey</body></message>`)
+  const error = await mallory.receive(el => el.name === 'message' && el.attrs['type'] === 'error')
+  assert.notEqual(child(child(error, 'error'), 'service-unavailable'), undefined)
+  lena.send(`<message to='mallory@localhost' type='chat' id='b2'><body>hey</body></message>`)
+  const refused = await lena.receive(el => el.name === 'message' && el.attrs['type'] === 'error')
+  assert.notEqual(child(child(refused, 'error'), 'not-acceptable'), undefined)
+  await lena.request('set', `<unblock xmlns='urn:xmpp:blocking'/>`)
+  await mallory.receive(is('presence', 'lena@localhost/one'))
+  await lena.close()
+  await mallory.close()
+})
