@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import type { RawClient } from '../support/rawclient.ts'
+import { child, type XmlElement } from '../support/rawxml.ts'
+import { available, befriend, nothing, presenceFrom, says, serve } from '../support/talk.ts'
+
+const CSI = 'urn:xmpp:csi:0'
+const inactive = (client: RawClient) => client.write(`<inactive xmlns='${CSI}'/>`)
+const active = (client: RawClient) => client.write(`<active xmlns='${CSI}'/>`)
+const isPresence = (el: XmlElement) => el.name === 'presence'
+const isState = (el: XmlElement) => el.children.some(c => c.ns === 'http://jabber.org/protocol/chatstates')
+const state = (to: string, name: string) =>
+  `<message to='${to}' type='chat'><${name} xmlns='http://jabber.org/protocol/chatstates'/></message>`
+const status = (el: XmlElement) => child(el, 'status')?.text
+
+async function people(t: TestContext, options: Record<string, unknown> = {}) {
+  const server = await serve(t, { modules: { mod_csi: options } })
+  const phone = await server.client('alice', { resource: 'phone' })
+  const bob = await server.client('bob', { resource: 'b' })
+  await available(phone)
+  await available(bob)
+  await befriend(phone, bob)
+  await nothing(phone, el => el.name === 'nothing', bob)
+  while (await phone.receive(el => el.name === 'presence', 1).catch(() => undefined)) {} // those of the introduction
+  /** Everything that comes from now on. */
+  const seen: XmlElement[] = []
+  phone.on('stanza', el => seen.push(el))
+  return { server, phone, bob, seen }
+}
+
+const shows = (n: number | string) => `<presence><status>${n}</status></presence>`
+
+/** What bob sent is with the server, and what the server sends is with the phone, without the phone sending anything. */
+async function settled(server: Awaited<ReturnType<typeof people>>['server'], bob: RawClient): Promise<void> {
+  await bob.ping()
+  // Whatever went out went out in this turn or the last.
+  await new Promise(resolve => setImmediate(resolve))
+  await server.server.host('localhost')!.store.table('localhost', { name: 'private' }).get(['x'], ['x'])
+}
+
+test('it is offered', async t => {
+  const { phone } = await people(t)
+  assert.ok(child(phone.features, 'csi', CSI))
+})
+
+test('presence and typing wait while nobody looks; the newest of each comes then', async t => {
+  const { server, phone, bob, seen } = await people(t)
+  inactive(phone)
+  await phone.ping()
+  seen.length = 0
+  for (let n = 1; n <= 5; n++) bob.send(shows(n))
+  bob.send(state('alice@localhost', 'composing'))
+  bob.send(state('alice@localhost', 'paused'))
+  await settled(server, bob)
+  assert.deepEqual(seen, [])
+  active(phone)
+  await phone.ping()
+  assert.deepEqual(seen.map(el => el.name), ['presence', 'message', 'iq']) // before the answer to the ping: XEP-0352 5.1
+  assert.equal(status(seen[0]!), '5')
+  assert.equal(seen[1]!.children[0]!.name, 'paused')
+})
+
+test('a message brings along, before it, what waited', async t => {
+  const { phone, bob, seen } = await people(t)
+  inactive(phone)
+  await phone.ping()
+  seen.length = 0
+  bob.send(shows('first'))
+  bob.send("<message to='alice@localhost' type='chat'><body>second</body></message>")
+  bob.send(shows('third'))
+  await phone.receive(says('second'))
+  assert.deepEqual(seen.map(el => el.name), ['presence', 'message'])
+  assert.equal(status(seen[0]!), 'first')
+  await phone.ping() // an answer is worth waking for too
+  assert.deepEqual(seen.map(el => el.name), ['presence', 'message', 'presence', 'iq'])
+  // And it is inactive still.
+  bob.send(shows('fourth'))
+  await bob.ping()
+  active(phone)
+  await phone.receive(el => status(el) === 'fourth')
+})
+
+test('messages of any kind, subscriptions and being put out of a room do not wait', async t => {
+  const { server, phone, bob } = await people(t)
+  const carol = await server.client('carol')
+  inactive(phone)
+  await phone.ping()
+  bob.send(`<message to='${phone.jid}' type='headline'><body>news</body></message>`)
+  await phone.receive(says('news'))
+  bob.send("<message to='alice@localhost' type='chat'><body>transient</body><no-store xmlns='urn:xmpp:hints'/></message>")
+  await phone.receive(says('transient'))
+  carol.send("<presence to='alice@localhost' type='subscribe'/>")
+  await phone.receive(presenceFrom('carol@localhost', 'subscribe'))
+  const room = (code: string) => `<x xmlns='http://jabber.org/protocol/muc#user'><status code='${code}'/></x>`
+  carol.send(`<presence to='${phone.jid}'>${room('100')}</presence>`)
+  await carol.ping()
+  carol.send(`<presence to='${phone.jid}' type='unavailable'>${room('110')}</presence>`)
+  await phone.receive(presenceFrom(carol.jid)) // what waited comes first
+  await phone.receive(presenceFrom(carol.jid, 'unavailable'))
+})
+
+test('at the bound all that waits comes', async t => {
+  const { server, phone, bob } = await people(t, { queue_size: 3 })
+  inactive(phone)
+  await phone.ping()
+  const clients = []
+  for (let n = 0; n < 4; n++) clients.push(await server.client('carol', { resource: String(n) }))
+  for (const client of clients.slice(0, 3)) {
+    client.send(`<presence to='${phone.jid}'/>`)
+    await client.ping()
+  }
+  let came = 0
+  phone.on('stanza', el => {
+    if (isPresence(el)) came++
+  })
+  await settled(server, bob)
+  assert.equal(came, 0)
+  clients[3]!.send(`<presence to='${phone.jid}'/>`)
+  for (const client of clients) await phone.receive(presenceFrom(client.jid))
+  assert.equal(came, 4)
+})
+
+test('large presence does not pile up', async t => {
+  const { server, phone } = await people(t)
+  inactive(phone)
+  await phone.ping()
+  const clients = []
+  for (let n = 0; n < 2; n++) clients.push(await server.client('carol', { resource: String(n) }))
+  for (const client of clients) {
+    client.send(`<presence to='${phone.jid}'><status>${'x'.repeat(140_000)}</status></presence>`)
+    await client.ping()
+  }
+  for (const client of clients) await phone.receive(presenceFrom(client.jid))
+})
+
+test('a resumed client is active, and gets what waited', async t => {
+  const { server, bob } = await people(t)
+  const tablet = await server.client('alice', { resource: 'tablet' })
+  const sm = await tablet.enable()
+  await available(tablet)
+  inactive(tablet)
+  await tablet.ping()
+  bob.send(shows('while away'))
+  await bob.ping()
+  tablet.cut()
+  const again = await server.connect()
+  await again.login({ user: 'alice', password: 'secret' })
+  assert.ok(await again.resume(sm))
+  await again.receive(el => status(el) === 'while away')
+  bob.send(shows('at once'))
+  await again.receive(el => status(el) === 'at once')
+})
+
+test('the server’s way is as short as ever while nobody is inactive', async t => {
+  const { server, phone, bob } = await people(t)
+  const { hooks } = server.server.host('localhost')!
+  const handlers = () => hooks.list().filter(({ hook, owner }) => hook === 'user_receive_packet' && owner === 'mod_csi').length
+  assert.equal(handlers(), 0)
+  for (const client of [phone, bob, phone]) inactive(client)
+  await phone.ping()
+  await bob.ping()
+  assert.equal(handlers(), 1)
+  active(phone)
+  await phone.ping()
+  assert.equal(handlers(), 1)
+  await bob.close()
+  assert.equal(handlers(), 0)
+  active(phone) // once more is no error
+  await phone.ping()
+})
+
+test('a copy of a typing notification waits too', async t => {
+  const { server, phone, bob, seen } = await people(t)
+  const desk = await server.client('alice', { resource: 'desk' })
+  await available(desk)
+  await phone.request('set', "<enable xmlns='urn:xmpp:carbons:2'/>")
+  inactive(phone)
+  await phone.ping()
+  seen.length = 0
+  desk.send(state('bob@localhost', 'composing'))
+  await bob.receive(isState)
+  await settled(server, bob)
+  assert.deepEqual(seen, [])
+  active(phone)
+  await phone.ping()
+  assert.equal(seen[0]!.children[0]!.name, 'sent')
+})

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { RawClient } from '../support/rawclient.ts'
+import { child, errorCondition } from '../support/rawxml.ts'
+import { available, nothing, says, serve } from '../support/talk.ts'
+
+const send = (client: RawClient, body: string, to = 'bob@localhost') =>
+  client.send(`<message to='${to}' type='chat' id='${body}'><body>${body}</body></message>`)
+const isError = (el: { name: string; attrs: Record<string, string> }) => el.name === 'message' && el.attrs['type'] === 'error'
+
+test('messages wait, and say since when', async t => {
+  const server = await serve(t)
+  const alice = await server.client('alice')
+  await server.register('bob')
+  send(alice, 'one')
+  send(alice, 'two')
+  await alice.ping()
+  const bob = await server.client('bob')
+  bob.send('<presence/>')
+  for (const body of ['one', 'two']) {
+    const delay = child(await bob.receive(says(body)), 'delay', 'urn:xmpp:delay')
+    assert.equal(delay?.attrs['from'], 'localhost')
+    assert.ok(Math.abs(Date.parse(delay!.attrs['stamp']!) - Date.now()) < 60_000)
+  }
+  const info = await alice.request('get', "<query xmlns='http://jabber.org/protocol/disco#info'/>", 'localhost')
+  assert.ok(info.children[0]!.children.some(c => c.attrs['var'] === 'msgoffline'))
+})
+
+test('beyond the bound the sender gets an error, and what waits is untouched', async t => {
+  const server = await serve(t, { modules: { mod_offline: { max_user_messages: 3 } } })
+  const alice = await server.client('alice')
+  await server.register('bob')
+  for (const body of ['1', '2', '3']) {
+    send(alice, body)
+    await alice.ping() // the first has them counted, which takes a look at the store
+  }
+  // The count began after the first: three more are certainly too many.
+  for (const body of ['4', '5', '6']) send(alice, body)
+  let refused = 0
+  for (const body of ['4', '5', '6']) {
+    const answer = await alice.receive(el => isError(el) && el.attrs['id'] === body, 2000).catch(() => undefined)
+    if (answer === undefined) continue
+    assert.equal(errorCondition(answer), 'service-unavailable')
+    assert.equal(answer.attrs['from'], 'bob@localhost')
+    refused++
+  }
+  assert.equal(await server.server.host('localhost')!.queued('bob'), 6 - refused)
+  assert.ok(refused >= 2, `${refused} of 3 were refused`)
+
+  const bob = await server.client('bob')
+  await available(bob)
+  for (const body of ['1', '2', '3']) await bob.receive(says(body))
+  await bob.close()
+  send(alice, 'room again')
+  await nothing(alice, isError, alice)
+})
+
+test('a session that comes and takes them has them counted anew', async t => {
+  const server = await serve(t, { modules: { mod_offline: { max_user_messages: 2 } } })
+  const alice = await server.client('alice')
+  await server.register('bob')
+  for (let round = 0; round < 5; round++) {
+    send(alice, `${round}a`)
+    await alice.ping()
+    send(alice, `${round}b`)
+    await nothing(alice, isError, alice)
+    const bob = await server.client('bob')
+    await available(bob)
+    await bob.receive(says(`${round}b`))
+    await bob.close()
+  }
+})
+
+test('whoever is online has no bound of this kind', async t => {
+  const server = await serve(t, { modules: { mod_offline: { max_user_messages: 1 } } })
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  await available(bob)
+  for (let n = 0; n < 10; n++) send(alice, String(n))
+  for (let n = 0; n < 10; n++) await bob.receive(says(String(n)))
+  await nothing(alice, isError, alice)
+})
