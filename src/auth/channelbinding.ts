@@ -20,6 +20,14 @@ export function tlsBindings(socket: TLSSocket): Map<BindingType, Buffer> {
 }
 
 /**
+ * `tls-unique` (RFC 5929 3): the first Finished message, which is the client's unless an earlier session was resumed.
+ * RFC 9266 does not define it for TLS 1.3, so it is never announced; the Finished message there is unique as well.
+ */
+export function tlsUnique(socket: TLSSocket): Buffer | undefined {
+  return (socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished()) ?? undefined
+}
+
+/**
  * `tls-server-end-point` of a certificate (or its DER): the hash of the certificate by the hash function of its signature,
  * SHA-256 in place of MD5 and SHA-1 (RFC 5929 4.1).
  * @returns undefined where the binding is not defined: for signatures without one hash function, such as Ed25519

@@ -21,6 +21,8 @@ export interface SaslContext {
   secure: boolean
   /** Channel bindings of this connection with their data, preferred first; empty without TLS of ours. */
   bindings: ReadonlyMap<BindingType, Buffer>
+  /** Never announced, but taken: older clients (slixmpp 1.8) know no other binding and use it wherever -PLUS is offered. */
+  tlsUnique?: Buffer
   allowPlainInsecure?: boolean
 }
 

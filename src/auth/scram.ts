@@ -121,7 +121,7 @@ export class ScramExchange implements SaslExchange {
     if (!mayActAs(first.authzid, user, domain)) return { failure: 'invalid-authzid', user }
 
     const keys = await credentials.scram(user, hash)
-    const data = first.flag === 'p' ? context.bindings.get(first.binding as BindingType)! : Buffer.alloc(0)
+    const data = first.flag === 'p' ? bindingData(context, first.binding)! : Buffer.alloc(0)
     this.#user = user
     this.#keys = keys
     this.#channel = Buffer.concat([Buffer.from(first.gs2), data])
@@ -138,7 +138,7 @@ export class ScramExchange implements SaslExchange {
     const { plus, offered, context } = this.#options
     if (plus !== (flag === 'p'))
       return { failure: 'malformed-request', text: 'the channel binding flag does not fit the mechanism' }
-    if (flag === 'p' && !context.bindings.has(binding as BindingType)) {
+    if (flag === 'p' && bindingData(context, binding) === undefined) {
       return { failure: 'not-authorized', text: 'unsupported channel binding type' }
     }
     if (flag === 'y' && offered.some(name => name.endsWith('-PLUS'))) {
@@ -175,4 +175,10 @@ export class ScramExchange implements SaslExchange {
     }
     return { success: { user, data: Buffer.from(`v=${hmac(hash, keys.serverKey, message).toString('base64')}`) } }
   }
+}
+
+/** The data of a binding that is announced, or one that is not but is taken from clients that insist on it. */
+function bindingData(context: SaslContext, type: string): Buffer | undefined {
+  if (type === 'tls-unique') return context.tlsUnique
+  return context.bindings.get(type as BindingType)
 }

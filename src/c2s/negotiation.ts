@@ -1,5 +1,5 @@
 import { TLSSocket } from 'node:tls'
-import { tlsBindings } from '../auth/channelbinding.ts'
+import { tlsBindings, tlsUnique } from '../auth/channelbinding.ts'
 import { decodeBase64Strict, type SaslCondition, type SaslContext, type SaslResult } from '../auth/exchange.ts'
 import { clone, type Element, elementNs, NS, textOf, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
@@ -101,6 +101,7 @@ function saslContext(stream: C2SStream, target: C2SHost): SaslContext {
   return {
     secure: stream.secured,
     bindings: socket instanceof TLSSocket ? tlsBindings(socket) : new Map(),
+    ...(socket instanceof TLSSocket ? { tlsUnique: tlsUnique(socket) } : {}),
     allowPlainInsecure: target.settings.plainWithoutTls,
   }
 }

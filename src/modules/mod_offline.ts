@@ -30,7 +30,9 @@ export const mod_offline = defineModule({
     const begin = (account: Account): Count => {
       const count: Count = { waiting: undefined }
       account.slots.set(COUNT, count)
-      ctx.host.queued(account.user).then(
+      // In a moment, when the message that waits first is among them.
+      const counted = Promise.resolve().then(() => ctx.host.queued(account.user))
+      counted.then(
         waiting => {
           count.waiting = waiting
         },

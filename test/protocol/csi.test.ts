@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, says, serve } from '../support/talk.ts'
+import { builtins } from '../support/testserver.ts'
 
 const CSI = 'urn:xmpp:csi:0'
 const inactive = (client: RawClient) => client.write(`<inactive xmlns='${CSI}'/>`)
@@ -30,12 +31,13 @@ async function people(t: TestContext, options: Record<string, unknown> = {}) {
 
 const shows = (n: number | string) => `<presence><status>${n}</status></presence>`
 
-/** What bob sent is with the server, and what the server sends is with the phone, without the phone sending anything. */
-async function settled(server: Awaited<ReturnType<typeof people>>['server'], bob: RawClient): Promise<void> {
+/**
+ * What bob sent is with the server, and what that sent on is with the phone, without the phone sending anything: two
+ * answers of the server later than what it wrote to the phone.
+ */
+async function settled(bob: RawClient): Promise<void> {
   await bob.ping()
-  // Whatever went out went out in this turn or the last.
-  await new Promise(resolve => setImmediate(resolve))
-  await server.server.host('localhost')!.store.table('localhost', { name: 'private' }).get(['x'], ['x'])
+  await bob.ping()
 }
 
 test('it is offered', async t => {
@@ -44,18 +46,21 @@ test('it is offered', async t => {
 })
 
 test('presence and typing wait while nobody looks; the newest of each comes then', async t => {
-  const { server, phone, bob, seen } = await people(t)
+  const { phone, bob, seen } = await people(t)
   inactive(phone)
   await phone.ping()
   seen.length = 0
   for (let n = 1; n <= 5; n++) bob.send(shows(n))
   bob.send(state('alice@localhost', 'composing'))
   bob.send(state('alice@localhost', 'paused'))
-  await settled(server, bob)
-  assert.deepEqual(seen, [])
+  await settled(bob)
+  assert.equal(seen.length, 0)
   active(phone)
   await phone.ping()
-  assert.deepEqual(seen.map(el => el.name), ['presence', 'message', 'iq']) // before the answer to the ping: XEP-0352 5.1
+  assert.deepEqual(
+    seen.map(el => el.name),
+    ['presence', 'message', 'iq'],
+  ) // before the answer to the ping: XEP-0352 5.1
   assert.equal(status(seen[0]!), '5')
   assert.equal(seen[1]!.children[0]!.name, 'paused')
 })
@@ -69,10 +74,17 @@ test('a message brings along, before it, what waited', async t => {
   bob.send("<message to='alice@localhost' type='chat'><body>second</body></message>")
   bob.send(shows('third'))
   await phone.receive(says('second'))
-  assert.deepEqual(seen.map(el => el.name), ['presence', 'message'])
+  assert.deepEqual(
+    seen.map(el => el.name),
+    ['presence', 'message'],
+  )
   assert.equal(status(seen[0]!), 'first')
+  await bob.ping()
   await phone.ping() // an answer is worth waking for too
-  assert.deepEqual(seen.map(el => el.name), ['presence', 'message', 'presence', 'iq'])
+  assert.deepEqual(
+    seen.map(el => el.name),
+    ['presence', 'message', 'presence', 'iq'],
+  )
   // And it is inactive still.
   bob.send(shows('fourth'))
   await bob.ping()
@@ -87,7 +99,9 @@ test('messages of any kind, subscriptions and being put out of a room do not wai
   await phone.ping()
   bob.send(`<message to='${phone.jid}' type='headline'><body>news</body></message>`)
   await phone.receive(says('news'))
-  bob.send("<message to='alice@localhost' type='chat'><body>transient</body><no-store xmlns='urn:xmpp:hints'/></message>")
+  bob.send(
+    "<message to='alice@localhost' type='chat'><body>transient</body><no-store xmlns='urn:xmpp:hints'/></message>",
+  )
   await phone.receive(says('transient'))
   carol.send("<presence to='alice@localhost' type='subscribe'/>")
   await phone.receive(presenceFrom('carol@localhost', 'subscribe'))
@@ -113,7 +127,7 @@ test('at the bound all that waits comes', async t => {
   phone.on('stanza', el => {
     if (isPresence(el)) came++
   })
-  await settled(server, bob)
+  await settled(bob)
   assert.equal(came, 0)
   clients[3]!.send(`<presence to='${phone.jid}'/>`)
   for (const client of clients) await phone.receive(presenceFrom(client.jid))
@@ -154,7 +168,8 @@ test('a resumed client is active, and gets what waited', async t => {
 test('the server’s way is as short as ever while nobody is inactive', async t => {
   const { server, phone, bob } = await people(t)
   const { hooks } = server.server.host('localhost')!
-  const handlers = () => hooks.list().filter(({ hook, owner }) => hook === 'user_receive_packet' && owner === 'mod_csi').length
+  const handlers = () =>
+    hooks.list().filter(({ hook, owner }) => hook === 'user_receive_packet' && owner === 'mod_csi').length
   assert.equal(handlers(), 0)
   for (const client of [phone, bob, phone]) inactive(client)
   await phone.ping()
@@ -179,9 +194,29 @@ test('a copy of a typing notification waits too', async t => {
   seen.length = 0
   desk.send(state('bob@localhost', 'composing'))
   await bob.receive(isState)
-  await settled(server, bob)
-  assert.deepEqual(seen, [])
+  await settled(bob)
+  assert.equal(seen.length, 0)
   active(phone)
   await phone.ping()
   assert.equal(seen[0]!.children[0]!.name, 'sent')
+})
+
+test('a reload of the module gives what waited, and it can be asked to wait again', async t => {
+  const { server, phone, bob } = await people(t)
+  inactive(phone)
+  await phone.ping()
+  bob.send(shows('before'))
+  await bob.ping()
+  const { config } = server.server
+  const local = config.perHost.get('localhost')!
+  const modules = { ...local.modules, mod_csi: { queue_size: 7 } }
+  const changed = { ...config, perHost: new Map([['localhost', { ...local, modules }]]) }
+  await server.server.reload(changed, await builtins())
+  await phone.receive(el => status(el) === 'before')
+  inactive(phone)
+  await phone.ping()
+  bob.send(shows('after'))
+  await bob.ping()
+  active(phone)
+  await phone.receive(el => status(el) === 'after')
 })

@@ -13,7 +13,9 @@ test('hints decide what waits for somebody who is away', async t => {
   send('both say', hint('no-store') + hint('store'))
   send('not archived', hint('no-permanent-store'))
   send('of an error', hint('store'), 'error')
-  alice.send(`<message to='bob@localhost' type='chat'><active xmlns='http://jabber.org/protocol/chatstates'/>${hint('store')}</message>`)
+  alice.send(
+    `<message to='bob@localhost' type='chat'><active xmlns='http://jabber.org/protocol/chatstates'/>${hint('store')}</message>`,
+  )
   send('last', '')
   await alice.ping()
 

@@ -3,7 +3,6 @@ import { test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { available, befriend, presenceFrom, refused, serve } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
 
 const LAST = "<query xmlns='jabber:iq:last'/>"
 
@@ -109,12 +108,12 @@ test('with nobody it is not kept, and what was kept is deleted', async t => {
   const rows = () => store.table('localhost', { name: 'last' }).partitions()
   const close = store.close.bind(store)
   store.close = async () => {} // shared by two servers
-  const first = await TestServer.start({ store })
+  const first = await serve(t, { store })
   await leave(await first.client('bob'))
   await first.stop()
   assert.equal((await rows()).length, 1)
 
-  const second = await TestServer.start({ store, modules: { mod_last: { privacy: 'nobody' } } })
+  const second = await serve(t, { store, modules: { mod_last: { privacy: 'nobody' } } })
   assert.equal((await rows()).length, 0)
   await leave(await second.client('bob'))
   await second.stop()

@@ -30,7 +30,9 @@ test('a message has one id of the account’s, which the account gave', async ()
   const forged = ['bob@localhost', 'BOB@localhost', 'bob@localhost/b', 'localhost', 'alice@localhost'].map(
     by => `<stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='${by}'/>`,
   )
-  alice.send(`<message to='bob@localhost' type='chat'><body>1</body>${forged.join('')}<origin-id xmlns='urn:xmpp:sid:0' id='o'/></message>`)
+  alice.send(
+    `<message to='bob@localhost' type='chat'><body>1</body>${forged.join('')}<origin-id xmlns='urn:xmpp:sid:0' id='o'/></message>`,
+  )
   const message = await bob.receive(says('1'))
   const list = ids(message)
   // That of alice's own account is hers to claim only by her server, which does not.

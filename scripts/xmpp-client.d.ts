@@ -1,0 +1,20 @@
+/** @xmpp/client ships no types; these are the ones used here. */
+declare module '@xmpp/client' {
+  interface Client {
+    jid?: { toString(): string }
+    start(): Promise<unknown>
+    stop(): Promise<void>
+    send(element: unknown): Promise<void>
+    // biome-ignore lint/suspicious/noExplicitAny: the edge to an untyped library
+    on(event: string, listener: (...args: any[]) => unknown): void
+    streamManagement: { enabled: boolean }
+  }
+  export function client(options: {
+    service: string
+    domain?: string
+    username: string
+    password: string
+    resource?: string
+  }): Client
+  export function xml(name: string, attrs?: Record<string, string | undefined>, ...children: unknown[]): unknown
+}
