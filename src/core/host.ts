@@ -61,6 +61,9 @@ export interface HostOptions {
   now?: () => number
 }
 
+/** Messages that wait for a failing store while clients may have them. */
+const MAX_REWRITES = 10_000
+
 /** Types of presence that ask something of the account rather than tell its sessions (RFC 6121 3, 4.3). */
 const ASKING = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed', 'probe'])
 
@@ -86,6 +89,7 @@ export class Host {
   readonly #window: SenderWindow
   readonly #idleAccounts: number
   readonly #retryWrites: number
+  #rewrites = 0
 
   constructor(options: HostOptions) {
     this.name = options.name
@@ -163,7 +167,7 @@ export class Host {
 
   #unload(account: Account): void {
     this.#accounts.delete(account.user)
-    this.hooks.runSync('account_unload', { account })
+    this.hooks.notify('account_unload', { account })
   }
 
   /** Removes an account with everything that is kept of it. Its sessions must have ended. */
@@ -298,9 +302,15 @@ export class Host {
   #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {
     if (entry.done) return
     this.log.error({ err: error, user: queue.key[0], message: entry.id }, 'a message could not be stored')
-    if (entry.holders.length === 0) return queue.bounce(entry)
+    // A client that was given it may have it, though it did not say so: then it is not bounced but kept and written again,
+    // and its sender waits. At the bound of memory it is bounced after all.
+    if (!entry.sent || this.#rewrites >= MAX_REWRITES) return queue.bounce(entry)
     entry.failed = true
-    setTimeout(() => queue.rewrite(entry), this.#retryWrites).unref()
+    this.#rewrites++
+    setTimeout(() => {
+      this.#rewrites--
+      queue.rewrite(entry)
+    }, this.#retryWrites).unref()
   }
 
   #bounce(entry: Entry): void {

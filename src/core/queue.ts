@@ -42,8 +42,10 @@ export class Entry {
   done = false
   /** Nobody waits for it to be safe and it is in flight: it is written if it is still here in a while. */
   lazy = false
-  /** Its write failed while it was in flight: written again, or bounced when its last session ends. */
+  /** Its write failed; it is written again if a client may have it, else bounced. */
   failed = false
+  /** It was given to a session at some time: an error to its sender could be a lie. */
+  sent = false
 
   constructor(id: string, bytes: Buffer, origin: Origin | undefined) {
     this.id = id
@@ -215,6 +217,7 @@ export class MessageQueue {
 
   /** Notes that an entry is in flight to a session. */
   hold(entry: Entry, holder: Holder): void {
+    entry.sent = true
     entry.holders.push(holder)
   }
 
@@ -248,9 +251,7 @@ export class MessageQueue {
     const orphans: Entry[] = []
     for (const entry of entries) {
       drop(entry.holders, holder)
-      if (entry.done || entry.holders.length > 0) continue
-      if (entry.failed) this.bounce(entry)
-      else orphans.push(entry)
+      if (!entry.done && entry.holders.length === 0) orphans.push(entry)
     }
     for (const entry of orphans) {
       for (const session of this.#live) this.#hand(entry, session, true)
@@ -319,7 +320,7 @@ export class MessageQueue {
 
   #hand(entry: Entry, holder: Holder, late: boolean): void {
     if (entry.done || entry.holders.includes(holder)) return
-    entry.holders.push(holder)
+    this.hold(entry, holder)
     holder.take(entry, late)
   }
 
