@@ -31,7 +31,7 @@ export async function bindResource(stream: C2SStream, iq: Stanza, payload: Eleme
   stream.bound(session)
   const el = xml('iq', { type: 'result', id: iq.id }, xml('bind', { xmlns: NS.BIND }, xml('jid', {}, jid.toString())))
   stream.send(serialize(el))
-  host.hooks.runSync('session_opened', { session })
+  host.hooks.notify('session_opened', { session })
 }
 
 /** RFC 6120 7.7.2: what happens to a resource in use is the operator's choice. */

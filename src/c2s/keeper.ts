@@ -70,7 +70,7 @@ export class SessionKeeper {
   async #write(session: C2SSession): Promise<void> {
     const { host } = session.account
     const state: Record<string, unknown> = {}
-    host.hooks.runSync('session_suspend', { session, state })
+    host.hooks.notify('session_suspend', { session, state })
     const suspended: Suspended = {
       user: session.account.user,
       resource: session.jid.resource,
@@ -135,7 +135,7 @@ export class SessionKeeper {
     session.interested = suspended.interested
     account.sessions.set(suspended.resource, session)
     this.#c2s.sessions.add(session)
-    host.hooks.runSync('session_restored', { session, state: suspended.state })
+    host.hooks.notify('session_restored', { session, state: suspended.state })
     return session
   }
 }

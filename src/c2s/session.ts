@@ -347,7 +347,7 @@ export class C2SSession implements Session {
     stream.send(`<resumed xmlns='${NS.SM}' previd='${this.resumption}' h='${this.inbound.safe}'/>`)
     for (const item of this.outbox) stream.send(item.text ?? item.entry!.bytes)
     this.#ack.restart()
-    this.account.host.hooks.runSync('session_resumed', { session: this })
+    this.account.host.hooks.notify('session_resumed', { session: this })
   }
 
   /** As before a restart: waits for its client, with what it has not acknowledged. */
@@ -377,7 +377,7 @@ export class C2SSession implements Session {
     if (this.#stream !== stream || this.state === 'ended') return
     if (!this.resumable || this.settings.resumeTimeout === 0) return this.close(reason)
     this.detach()
-    this.account.host.hooks.runSync('session_detached', { session: this })
+    this.account.host.hooks.notify('session_detached', { session: this })
   }
 
   detach(): void {
@@ -412,7 +412,7 @@ export class C2SSession implements Session {
     account.queue.detach(this)
     this.drained()
     this.#onEnd(this)
-    account.host.hooks.runSync('session_closed', { session: this, reason })
+    account.host.hooks.notify('session_closed', { session: this, reason })
     const left = [...this.#early.splice(0), ...this.outbox.take(this.outbox.size)]
     account.queue.release(
       this,

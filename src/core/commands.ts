@@ -75,27 +75,33 @@ export function defineCommand<S extends ArgShape>(command: Command<S>): Command 
 
 /** The commands of a server: declared once, typed at the CLI and, later, called over REST and ad-hoc commands. */
 export class Commands {
-  readonly #commands = new Map<string, { owner: string; command: Command }>()
+  readonly #commands = new Map<string, { owner: string; declared: Command[] }>()
 
   /**
    * A module that runs on several hosts declares its commands once a host; the first one stands for all, for a command
-   * finds its host by its arguments.
+   * finds its host by its arguments, until that host stops: then the next one does.
    */
   add(owner: string, command: Command): () => void {
     const there = this.#commands.get(command.name)
     if (there !== undefined && there.owner !== owner) {
       throw new Error(`${owner}: the command ${command.name} is there already, from ${there.owner}`)
     }
-    if (there !== undefined) return () => {}
-    this.#commands.set(command.name, { owner, command })
-    return () => this.#commands.delete(command.name)
+    const declared: Command[] = there?.declared ?? []
+    declared.push(command)
+    if (there === undefined) this.#commands.set(command.name, { owner, declared })
+    return () => {
+      const at = declared.indexOf(command)
+      if (at < 0) return
+      declared.splice(at, 1)
+      if (declared.length === 0) this.#commands.delete(command.name)
+    }
   }
 
   get(name: string): Command | undefined {
-    return this.#commands.get(name)?.command
+    return this.#commands.get(name)?.declared[0]
   }
 
   list(): Command[] {
-    return [...this.#commands.values()].map(c => c.command).sort((a, b) => (a.name < b.name ? -1 : 1))
+    return [...this.#commands.values()].map(c => c.declared[0]!).sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 }

@@ -84,6 +84,25 @@ export class Hooks {
     return answer
   }
 
+  /**
+   * Tells of something that has happened: there is no verdict on it. Whatever a handler throws is logged, and the others
+   * are told all the same; STOP still ends the chain.
+   */
+  notify<N extends HookName>(name: N, event: HookMap[N]): void {
+    const chain = this.#chains.get(name)
+    if (chain === undefined) return
+    for (let i = 0; i < chain.length; i++) {
+      const entry = chain[i]!
+      try {
+        const answer = entry.handler(event)
+        if (answer === STOP) return
+        if (answer !== undefined) answer.catch((error: unknown) => this.#logFailure(name, entry, error))
+      } catch (error) {
+        this.#logFailure(name, entry, error)
+      }
+    }
+  }
+
   /** Each hook with its handlers in the order in which they run. */
   list(): { hook: string; order: number; owner: string }[] {
     return [...this.#chains.keys()]
@@ -117,8 +136,12 @@ export class Hooks {
   /** An error meant for the sender passes on; anything else is the handler's fault and is logged. */
   #failed(hook: string, entry: Entry, error: unknown): undefined | typeof STOP {
     if (isVerdict(error)) throw error
-    this.#log.error({ err: error, hook, module: entry.owner }, 'a hook handler failed')
+    this.#logFailure(hook, entry, error)
     return entry.failClosed ? STOP : undefined
+  }
+
+  #logFailure(hook: string, entry: Entry, error: unknown): void {
+    this.#log.error({ err: error, hook, module: entry.owner }, 'a hook handler failed')
   }
 }
 

@@ -54,14 +54,14 @@ export class IqTable {
       if (answer !== undefined) reply(answer)
     }
     if (found === undefined) return fail(new StanzaError('service-unavailable'))
-    let answer: Element | void | Promise<Element | void>
+    const succeed = (payload: Element | void): void => reply(stanza.result(payload ?? undefined))
     try {
-      answer = found.handler(request)
+      const answer = found.handler(request)
+      if (answer instanceof Promise) return answer.then(succeed).catch(fail)
+      succeed(answer)
     } catch (error) {
-      return fail(error)
+      fail(error) // also where the answer could not be written
     }
-    if (answer instanceof Promise) return answer.then(payload => reply(stanza.result(payload ?? undefined))).catch(fail)
-    reply(stanza.result(answer ?? undefined))
   }
 }
 

@@ -72,7 +72,7 @@ export function deliverMessage(account: Account, sent: Stanza, origin: Origin | 
   if (!keeps(stanza)) {
     if (verdict === 'queue') return // nothing that anybody would miss: XEP-0160 3, XEP-0334 4.2
     for (const session of targets) session.deliver(stanza)
-    account.host.hooks.runSync('message_delivered', { account, stanza, sessions: targets })
+    account.host.hooks.notify('message_delivered', { account, stanza, sessions: targets })
     return
   }
   if (verdict === 'queue') account.host.hooks.runSync('offline_message', { account, stanza })
@@ -90,7 +90,7 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
     if (queue.offer(entry, session)) session.deliver(stored, entry)
   }
   queue.keep(entry)
-  host.hooks.runSync('message_delivered', { account, stanza: stored, sessions: targets })
+  host.hooks.notify('message_delivered', { account, stanza: stored, sessions: targets })
 }
 
 function withStanzaId(stanza: Stanza, account: Account, id: string): Stanza {
