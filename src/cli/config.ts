@@ -19,7 +19,7 @@ export function configFile(source: ConfigSource): string | undefined {
 /** The configuration, and the modules that it names. Rejects with ConfigError. */
 export async function readConfig(source: ConfigSource) {
   const file = configFile(source)
-  const base = path.dirname(path.resolve(file ?? '.'))
+  const base = path.dirname(path.resolve(file ?? DEFAULT_FILE))
   const loaded = await loadConfig({
     ...(file === undefined ? {} : { file }),
     sets: source.sets,

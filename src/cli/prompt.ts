@@ -1,26 +1,41 @@
-import { text } from 'node:stream/consumers'
+import { createInterface } from 'node:readline'
 
-/** Asks for a secret: on a terminal without showing it, else the first line of standard input. */
-export async function ask(what: string): Promise<string> {
+/** Asks for a secret: on a terminal without showing it, else the next line of standard input; undefined if there is none. */
+export async function ask(what: string): Promise<string | undefined> {
   const { stdin, stderr } = process
-  if (!stdin.isTTY) return (await text(stdin)).split('\n')[0] ?? ''
+  if (!stdin.isTTY) return firstLine()
   stderr.write(`${what}: `)
   stdin.setRawMode(true)
   stdin.setEncoding('utf8')
-  stdin.resume()
-  let typed = ''
   try {
-    for await (const chunk of stdin) {
-      for (const char of chunk as string) {
-        if (char === '\r' || char === '\n') return typed
-        if (char === '\u0003') process.exit(130)
-        typed = char === '\u007f' ? typed.slice(0, -1) : typed + char
-      }
-    }
-    return typed
+    return await typed(stdin)
   } finally {
     stdin.setRawMode(false)
-    stdin.pause()
     stderr.write('\n')
   }
+}
+
+async function firstLine(): Promise<string | undefined> {
+  const lines = createInterface({ input: process.stdin })
+  try {
+    for await (const line of lines) return line
+    return undefined
+  } finally {
+    lines.close()
+    process.stdin.unref()
+  }
+}
+
+/** What is typed up to Enter, with backspace; Ctrl-C and Ctrl-D at the start give up. */
+async function typed(input: AsyncIterable<string | Buffer>): Promise<string | undefined> {
+  let text = ''
+  for await (const chunk of input) {
+    for (const char of String(chunk)) {
+      if (char === '\r' || char === '\n') return text
+      if (char === '\u0003' || (char === '\u0004' && text === '')) return undefined
+      if (char === '\u007f' || char === '\b') text = [...text].slice(0, -1).join('')
+      else if (char >= ' ') text += char
+    }
+  }
+  return text
 }

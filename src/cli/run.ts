@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Config } from '../config/core.ts'
 import { SOCKET_NAME } from '../core/control/protocol.ts'
@@ -6,11 +6,13 @@ import { ControlSocket } from '../core/control/socket.ts'
 import { createLog, type Logger } from '../core/log.ts'
 import { Server } from '../server.ts'
 import { type ConfigSource, readConfig } from './config.ts'
-import { greet } from './greeting.ts'
+import { greeting } from './greeting.ts'
+import { invocation } from './invocation.ts'
+import { handleCrashes, handleSignals } from './signals.ts'
 
 type Leave = 'stop' | 'restart'
 
-/** Runs a server until it is told to stop; the exit code. */
+/** Runs a server until it is told to stop; the exit code. A backup that was restored starts another in its place. */
 export async function runServer(source: ConfigSource): Promise<number> {
   for (;;) {
     const how = await runOnce(source)
@@ -22,79 +24,68 @@ async function runOnce(source: ConfigSource): Promise<Leave> {
   const { config, modules, formatted } = await readConfig(source)
   const log = createLog({ level: config.loglevel, format: config.log_format })
   for (const line of formatted) log.warn(line)
+  const exit = (code: number): never => process.exit(code)
   const { promise, resolve: leave } = Promise.withResolvers<Leave>()
-  const server = await Server.start({ config, modules, log, reread: () => readConfig(source), leave }).catch(explain)
-  const onCrash = guard(log)
-  const files = await openFiles(server, config, log)
-  const stop = (signal: NodeJS.Signals): void => {
-    log.info({ signal }, 'stopping')
-    leave('stop')
-    // Whoever asks twice does not want to wait.
-    if (signal === 'SIGINT') process.once('SIGINT', () => process.exit(130))
-  }
+  let server: Server | undefined
   const reload = (): void => {
-    server.reloadConfig().catch((error: unknown) => {
+    server?.reloadConfig().catch((error: unknown) => {
       log.error(`not reloaded, all stays as it was: ${error instanceof Error ? error.message : String(error)}`)
     })
   }
-  process.once('SIGTERM', stop)
-  process.once('SIGINT', stop)
-  process.on('SIGHUP', reload)
-  const how = await promise
-  process.off('SIGHUP', reload)
-  process.off('SIGTERM', stop)
-  process.off('SIGINT', stop)
-  await server.stop()
-  await files.close()
-  onCrash.undo()
-  return how
+  const uncrash = handleCrashes(log, exit)
+  const unsignal = handleSignals({ log, exit, reload, stop: () => leave('stop') })
+  try {
+    const options = { config, modules, log, leave, reread: () => readConfig(source) }
+    server = await Server.start(options).catch((error: unknown) => explain(error, config))
+    return await serve(server, config, source, log, promise)
+  } finally {
+    unsignal()
+    uncrash()
+  }
+}
+
+/** From the start of a server to its orderly stop. */
+async function serve(server: Server, config: Config, source: ConfigSource, log: Logger, leaving: Promise<Leave>) {
+  const pidFile = path.join(config.data, 'hermod.pid')
+  let control: ControlSocket | undefined
+  try {
+    await mkdir(config.data, { recursive: true, mode: 0o700 })
+    const hosts = (): string[] => server.hosts.map(host => host.name)
+    control = await ControlSocket.open({ path: controlPath(config), commands: server.commands, hosts, log })
+    await writeFile(pidFile, `${process.pid}\n`)
+    // What a store in memory holds is new every time: nothing of it is worth a greeting.
+    if (config.storage.driver !== 'memory') {
+      const text = await greeting(server, config, invocation(process.env, finding(source, config)).ctl)
+      if (text !== undefined) console.log(text)
+    }
+    return await leaving
+  } finally {
+    await server.stop()
+    await control?.close()
+    if (control !== undefined) await rm(pidFile, { force: true })
+  }
+}
+
+function controlPath(config: Config): string {
+  return config.ctl_socket ?? path.join(config.data, SOCKET_NAME)
+}
+
+/** The options by which hermodctl finds this server from the same folder. */
+function finding(source: ConfigSource, config: Config): string[] {
+  // What --set moved is in no file.
+  if (source.sets.some(set => /^(?:data|ctl_socket)=/.test(set))) return ['--socket', controlPath(config)]
+  return source.file === undefined ? [] : ['--config', source.file]
 }
 
 /** What a person can do about a server that does not start. */
-function explain(error: unknown): never {
+function explain(error: unknown, config: Config): never {
   const { code, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }
-  if (code === 'EADDRINUSE') {
-    throw new Error(`port ${port} is in use: stop what listens there, or choose another with --set listen.0.port=PORT`)
-  }
-  if (code === 'EACCES' && port !== undefined) {
-    throw new Error(`port ${port} on ${address} may not be opened by this user: choose one above 1023`)
-  }
+  if (port === undefined) throw error
+  const place = config.listen.findIndex(l => l.port === port)
+  const other = `${invocation(process.env).start} --set listen.${Math.max(0, place)}.port=PORT`
+  if (code === 'EADDRINUSE')
+    throw new Error(`port ${port} is in use: stop what listens there, or choose another: ${other}`)
+  if (code === 'EACCES') throw new Error(`this user may not open port ${port}: choose one above 1023: ${other}`)
+  if (code === 'EADDRNOTAVAIL') throw new Error(`this machine has no address ${address} (listen.${place}.ip)`)
   throw error
-}
-
-async function openFiles(server: Server, config: Config, log: Logger): Promise<{ close(): Promise<void> }> {
-  if (config.storage.driver === 'memory') return { close: async () => {} }
-  const pidFile = path.join(config.data, 'hermod.pid')
-  const hosts = (): string[] => server.hosts.map(host => host.name)
-  const socket = await ControlSocket.open(
-    config.ctl_socket ?? path.join(config.data, SOCKET_NAME),
-    server.commands,
-    hosts,
-    log,
-  )
-  await writeFile(pidFile, `${process.pid}\n`)
-  await greet(server, config)
-  return {
-    close: async () => {
-      await socket.close()
-      await rm(pidFile, { force: true })
-    },
-  }
-}
-
-/** A promise that nobody awaited must not take everybody's sessions down; an exception out of nowhere does. */
-function guard(log: Logger): { undo(): void } {
-  const rejected = (error: unknown): void => log.error({ err: error }, 'a promise was rejected and nobody took it')
-  const thrown = (error: unknown): void => {
-    log.fatal({ err: error }, 'an exception was not caught; the server ends. What it acknowledged is on the disk.')
-    process.exit(70)
-  }
-  process.on('unhandledRejection', rejected)
-  process.on('uncaughtException', thrown)
-  return {
-    undo: () => {
-      process.off('unhandledRejection', rejected)
-      process.off('uncaughtException', thrown)
-    },
-  }
 }

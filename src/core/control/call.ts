@@ -58,6 +58,7 @@ function readArg(name: string, arg: Arg<unknown>, word: string, hosts: readonly 
     case 'account': {
       const jid = Jid.parse(word)
       if (jid === undefined || jid.local === '' || !jid.isBare) throw wrong('an account is written user@host')
+      if (!hosts.includes(jid.domain)) throw notServed(name, jid.domain, hosts)
       return jid.toString()
     }
     case 'jid': {
@@ -65,17 +66,23 @@ function readArg(name: string, arg: Arg<unknown>, word: string, hosts: readonly 
       if (jid === undefined) throw wrong('an address is written user@host or user@host/resource')
       return jid.toString()
     }
-    case 'host':
-      if (!hosts.includes(word)) throw wrong(`a host served here (${hosts.join(', ')})`)
-      return word
+    case 'host': {
+      const host = Jid.parse(word)?.toString() ?? word
+      if (!hosts.includes(host)) throw notServed(name, word, hosts)
+      return host
+    }
     case 'int': {
-      const value = Number(word)
+      const value = /^-?\d+$/.test(word) ? Number(word) : Number.NaN
       if (!Number.isSafeInteger(value)) throw wrong('a whole number')
       return value
     }
     default:
       return word
   }
+}
+
+function notServed(name: string, host: string, hosts: readonly string[]): CommandError {
+  return new CommandError('not_found', `${name}: ${host} is not served here; hosts: ${hosts.join(', ')}`)
 }
 
 /** `usage: register ACCOUNT PASSWORD` */

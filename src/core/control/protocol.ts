@@ -1,6 +1,9 @@
 import type { CommandError, CommandResult } from '../commands.ts'
 
-/** hermodctl and the server speak lines of JSON: a request, then any number of progress lines, then one answer. */
+/**
+ * hermodctl and the server speak lines of JSON: a request, then any number of progress lines, then one answer. Requests on
+ * one connection are answered one after the other. The command `commands` is answered with what there is.
+ */
 export interface ControlRequest {
   command: string
   args: string[]
@@ -9,6 +12,7 @@ export interface ControlRequest {
 export type ControlAnswer =
   | { progress: string }
   | { result: CommandResult; columns?: readonly string[] }
+  | { commands: readonly CommandInfo[] }
   | { error: { code: CommandError['code']; message: string } }
 
 /** A declared command as the other side needs it for help and completion. */
@@ -19,7 +23,10 @@ export interface CommandInfo {
   example?: string
 }
 
-/** Longest request (bytes). */
+/** Longest request, in UTF-16 units. */
 export const MAX_LINE = 1024 * 1024
 
 export const SOCKET_NAME = 'hermodctl.sock'
+
+/** The longest path that a Unix socket can have on every system (`sun_path`), in bytes. */
+export const MAX_PATH = 103

@@ -1,9 +1,17 @@
-import { chmod, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { CommandError, type Commands } from '../commands.ts'
 import type { Logger } from '../log.ts'
 import { callCommand, describeCommand } from './call.ts'
-import { type ControlAnswer, type ControlRequest, MAX_LINE } from './protocol.ts'
+import { type ControlAnswer, type ControlRequest, MAX_LINE, MAX_PATH } from './protocol.ts'
+
+export interface ControlOptions {
+  path: string
+  commands: Commands
+  /** The hosts served at this moment. */
+  hosts: () => readonly string[]
+  log: Logger
+}
 
 /** The Unix socket that hermodctl talks to. Whoever may open it may do everything: it is for the server's own user. */
 export class ControlSocket {
@@ -11,36 +19,50 @@ export class ControlSocket {
   readonly #path: string
   readonly #sockets = new Set<Socket>()
 
-  private constructor(server: Server, path: string) {
-    this.#server = server
-    this.#path = path
-    server.on('connection', socket => {
+  private constructor(options: ControlOptions) {
+    this.#path = options.path
+    // Half-open, so that a client may end its side after the request: printf ... | nc -UN hermodctl.sock
+    this.#server = createServer({ allowHalfOpen: true }, socket => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
+      void serve(socket, options)
     })
   }
 
-  /** Rejects if another server answers there. */
-  static async open(
-    path: string,
-    commands: Commands,
-    hosts: () => readonly string[],
-    log: Logger,
-  ): Promise<ControlSocket> {
+  /** Rejects if another server answers there; what a killed one left is removed. */
+  static async open(options: ControlOptions): Promise<ControlSocket> {
+    const { path, log } = options
+    if (Buffer.byteLength(path) > MAX_PATH) {
+      throw new Error(`${path} is too long for a socket (${MAX_PATH} bytes at most): set ctl_socket to a shorter path`)
+    }
     if (await answers(path)) throw new Error(`another hermod is running with this data folder (it answers at ${path})`)
     await rm(path, { force: true })
-    const server = createServer(socket => serve(socket, commands, hosts, log))
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(path, resolve)
+    const control = new ControlSocket(options)
+    await control.#listen()
+    control.#server.on('error', error => log.error({ err: error }, 'the control socket failed'))
+    return control
+  }
+
+  #listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      // The socket comes to be within listen(): at no moment may others open it.
+      const before = process.umask(0o177)
+      try {
+        this.#server.listen(this.#path, () => {
+          this.#server.off('error', reject)
+          resolve()
+        })
+      } finally {
+        process.umask(before)
+      }
     })
-    await chmod(path, 0o600)
-    return new ControlSocket(server, path)
   }
 
   async close(): Promise<void> {
+    const closed = new Promise<void>(resolve => this.#server.close(() => resolve()))
     for (const socket of this.#sockets) socket.destroy()
-    await new Promise<void>(resolve => this.#server.close(() => resolve()))
+    await closed
     await rm(this.#path, { force: true })
   }
 }
@@ -56,38 +78,41 @@ function answers(path: string): Promise<boolean> {
   })
 }
 
-function serve(socket: Socket, commands: Commands, hosts: () => readonly string[], log: Logger): void {
-  let text = ''
-  const say = (answer: ControlAnswer): void => void socket.write(`${JSON.stringify(answer)}\n`)
-  socket.setEncoding('utf8')
+/** One request after the other; the next is not read before the answer is out. */
+async function serve(socket: Socket, options: ControlOptions): Promise<void> {
+  const say = (answer: ControlAnswer): void => {
+    if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`)
+  }
   socket.on('error', () => {})
-  socket.on('data', (chunk: string) => {
-    text += chunk
-    if (text.length > MAX_LINE) return socket.destroy()
-    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-      const line = text.slice(0, end)
-      text = text.slice(end + 1)
-      void answer(line, commands, hosts(), log, say)
-    }
-  })
+  socket.setEncoding('utf8')
+  try {
+    for await (const line of lines(socket)) await answer(line, options, say)
+  } catch (error) {
+    if (error instanceof CommandError) say({ error: { code: error.code, message: error.message } })
+  }
+  // What is still being sent is not read: a client that is told off is cut, not listened to.
+  socket.end(() => socket.destroy())
 }
 
-async function answer(
-  line: string,
-  commands: Commands,
-  hosts: readonly string[],
-  log: Logger,
-  say: (answer: ControlAnswer) => void,
-): Promise<void> {
+/** Throws CommandError where a line is too long. */
+async function* lines(socket: Socket): AsyncGenerator<string> {
+  let text = ''
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+    text += chunk
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+      yield text.slice(0, end)
+      text = text.slice(end + 1)
+    }
+    if (text.length > MAX_LINE) throw new CommandError('usage', `a request is at most ${MAX_LINE} characters`)
+  }
+}
+
+async function answer(line: string, options: ControlOptions, say: (answer: ControlAnswer) => void): Promise<void> {
+  const { commands, hosts, log } = options
   try {
     const { command, args } = readRequest(line)
-    if (command === 'commands') {
-      return say({
-        result: commands.list().map(c => ({ command: JSON.stringify(describeCommand(c)) })),
-        columns: ['command'],
-      })
-    }
-    say(await callCommand(commands, hosts, command, args, { progress: text => say({ progress: text }) }))
+    if (command === 'commands') return say({ commands: commands.list().map(describeCommand) })
+    say(await callCommand(commands, hosts(), command, args, { progress: text => say({ progress: text }) }))
   } catch (error) {
     if (error instanceof CommandError) return say({ error: { code: error.code, message: error.message } })
     log.error({ err: error }, 'a command failed')
@@ -102,7 +127,7 @@ function readRequest(line: string): ControlRequest {
   } catch {
     throw new CommandError('usage', 'a request is one line of JSON')
   }
-  const { command, args } = request as Partial<ControlRequest>
+  const { command, args } = (request ?? {}) as Partial<ControlRequest>
   if (typeof command !== 'string' || !Array.isArray(args) || !args.every(arg => typeof arg === 'string')) {
     throw new CommandError('usage', 'a request is {"command": text, "args": [text, ...]}')
   }

@@ -3,7 +3,12 @@ import { test } from 'node:test'
 import { arg, CommandError, Commands, defineCommand } from '../../../src/core/commands.ts'
 
 const hello = (name: string) =>
-  defineCommand({ name, summary: 'Says hello.', args: { who: arg.text('Whom to greet.') }, run: ({ who }) => `hello ${who}` })
+  defineCommand({
+    name,
+    summary: 'Says hello.',
+    args: { who: arg.text('Whom to greet.') },
+    run: ({ who }) => `hello ${who}`,
+  })
 
 test('a command is found by its name until it is taken away', async () => {
   const commands = new Commands()

@@ -89,7 +89,14 @@ test('an error comes back with what the message carried, and errors are never an
 test('iqs: the server answers for accounts; full addresses that are not there, and nobody, are service-unavailable', async () => {
   const { router, one, romeo } = await two()
   const juliet = new FakeSession((await one.account('juliet'))!, 'balcony', 0)
-  for (const to of ['juliet@example.org', 'juliet@example.org/gone', 'nobody@example.org', 'nobody@example.org/x', 'example.org', 'example.org/x']) {
+  for (const to of [
+    'juliet@example.org',
+    'juliet@example.org/gone',
+    'nobody@example.org',
+    'nobody@example.org/x',
+    'example.org',
+    'example.org/x',
+  ]) {
     romeo.stanzas.length = 0
     await router.route(iq(to))
     assert.deepEqual(conditions(romeo), ['service-unavailable'], to)
@@ -119,5 +126,5 @@ test('a request of the host is answered by whom it asked, or not at all', async 
   await one.router.route(stanza(`<iq type='result' id='${asked.id}' from='juliet@example.org/x' to='example.org'/>`))
   await one.router.route(stanza(`<iq type='result' id='${asked.id}' from='${romeo.jid}' to='example.org'/>`))
   assert.equal((await answer)?.from.toString(), romeo.jid.toString())
-  assert.equal((await one.request(romeo.jid, 'get', payload, 1)), undefined)
+  assert.equal(await one.request(romeo.jid, 'get', payload, 1), undefined)
 })

@@ -3,7 +3,14 @@ import { test } from 'node:test'
 import type { Account } from '../../../src/core/account.ts'
 import { STOP } from '../../../src/core/hooks.ts'
 import type { Host } from '../../../src/core/host.ts'
-import { DELIVERY, delayElement, deliverMessage, deliverPresence, keeps, type Verdict } from '../../../src/core/sessions.ts'
+import {
+  DELIVERY,
+  delayElement,
+  deliverMessage,
+  deliverPresence,
+  keeps,
+  type Verdict,
+} from '../../../src/core/sessions.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
 import type { Stanza } from '../../../src/xmpp/stanza.ts'
 import { FakeSession, host, message, settled, stanza } from './support.ts'
@@ -11,7 +18,7 @@ import { FakeSession, host, message, settled, stanza } from './support.ts'
 type Place = 'no_account' | 'none' | 'some' | 'match'
 
 /** RFC 6121 8.5.4, of what it allows: [address, who is there, normal, chat, groupchat, headline, error]. */
-const TABLE: [('bare' | 'full'), Place, Verdict, Verdict, Verdict, Verdict, Verdict][] = [
+const TABLE: ['bare' | 'full', Place, Verdict, Verdict, Verdict, Verdict, Verdict][] = [
   ['bare', 'no_account', 'bounce', 'bounce', 'bounce', 'drop', 'drop'],
   ['bare', 'none', 'queue', 'queue', 'bounce', 'drop', 'drop'],
   ['bare', 'some', 'all', 'all', 'bounce', 'all', 'drop'],
@@ -27,7 +34,10 @@ async function juliet(at: Host = host()): Promise<Account> {
 }
 
 /** The sessions of the account, by what takes messages and what does not. */
-function populate(account: Account, place: Place): { takers: FakeSession[]; others: FakeSession[]; match?: FakeSession } {
+function populate(
+  account: Account,
+  place: Place,
+): { takers: FakeSession[]; others: FakeSession[]; match?: FakeSession } {
   const negative = new FakeSession(account, 'negative', -1)
   const silent = new FakeSession(account, 'connected')
   if (place === 'none') return { takers: [], others: [negative, silent] }
@@ -74,7 +84,8 @@ for (const [address, place, ...verdicts] of TABLE) {
       }
       await settled(1)
       await at.flushQueues()
-      const kept = (verdict === 'all' || verdict === 'session' || verdict === 'queue') && (type === 'chat' || type === 'normal')
+      const kept =
+        (verdict === 'all' || verdict === 'session' || verdict === 'queue') && (type === 'chat' || type === 'normal')
       assert.equal(await at.queued('juliet'), kept ? 1 : 0)
     })
   }
@@ -172,7 +183,9 @@ test('a stamp says since when a message waited, unless this host has said so alr
     '<delay xmlns="urn:xmpp:delay" from="example.org" stamp="1970-01-01T00:00:00.000Z"/>',
   )
   const stamped = (from: string) =>
-    stanza(`<message from='a@b/c' to='d@e'><delay xmlns='urn:xmpp:delay' from='${from}' stamp='2020-01-01T00:00:00Z'/></message>`)
+    stanza(
+      `<message from='a@b/c' to='d@e'><delay xmlns='urn:xmpp:delay' from='${from}' stamp='2020-01-01T00:00:00Z'/></message>`,
+    )
   assert.equal(delayElement(stamped('example.org'), 'example.org', 0), undefined)
   assert.notEqual(delayElement(stamped('example.com'), 'example.org', 0), undefined)
 })

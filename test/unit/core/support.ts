@@ -183,7 +183,10 @@ export class FakeOrigin implements Origin {
 }
 
 /** A queue over a table, as the host has it; `failed` are entries whose writes failed, handled as the host does. */
-export function queueOver(table: Table<Buffer>, last = ''): { queue: MessageQueue; store: QueueStore; bounced: string[] } {
+export function queueOver(
+  table: Table<Buffer>,
+  last = '',
+): { queue: MessageQueue; store: QueueStore; bounced: string[] } {
   const bounced: string[] = []
   const store = new QueueStore(table, (owner, entry) => {
     if (entry.done) return

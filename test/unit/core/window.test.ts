@@ -15,7 +15,8 @@ async function window(store = openMemoryStore()) {
 }
 
 test('a copy is the same addressee, type, id and content; a stamp of its delay does not count', () => {
-  const print = (xml: string) => fingerprint(stanza(`<message from='romeo@example.org/o' to='juliet@example.org' ${xml}</message>`))
+  const print = (xml: string) =>
+    fingerprint(stanza(`<message from='romeo@example.org/o' to='juliet@example.org' ${xml}</message>`))
   const one = print("id='1' type='chat'><body>hi</body>")
   assert.equal(print("id='1' type='chat'><body>hi</body>"), one)
   const delay = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
@@ -40,11 +41,16 @@ test('a copy is the same addressee, type, id and content; a stamp of its delay d
 
 test('to another addressee it is another message', () => {
   assert.notEqual(fingerprint(message('juliet@example.org', 'chat')), fingerprint(message('nurse@example.org', 'chat')))
-  assert.notEqual(fingerprint(message('juliet@example.org', 'chat')), fingerprint(message('juliet@example.org/b', 'chat')))
+  assert.notEqual(
+    fingerprint(message('juliet@example.org', 'chat')),
+    fingerprint(message('juliet@example.org/b', 'chat')),
+  )
 })
 
 test('fingerprints of many bodies under one id differ', () => {
-  const prints = new Set(Array.from({ length: 20_000 }, (_, i) => fingerprint(message('juliet@example.org', 'chat', `${i}`))))
+  const prints = new Set(
+    Array.from({ length: 20_000 }, (_, i) => fingerprint(message('juliet@example.org', 'chat', `${i}`))),
+  )
   assert.equal(prints.size, 20_000)
 })
 

@@ -1,0 +1,32 @@
+import type { CommandInfo } from '../core/control/protocol.ts'
+import { table } from './table.ts'
+
+export const HELP = `hermodctl: commands for a running hermod
+
+  hermodctl [--config FILE] [--socket PATH] [--json] COMMAND [ARGUMENT]...
+  hermodctl help [COMMAND]            what there is, what a command takes
+  hermodctl commands                  their names only
+  hermodctl completion bash|zsh|fish  a script for the shell to source
+
+An ACCOUNT is written user@host, or as two words, user host. Passwords that are left out are asked for, or read from
+standard input. Without --socket the server is found by the configuration: --config, or ./hermod.yml, or ./data.
+Exit codes: 0 done, 1 failed (or the answer is false), 2 wrong usage, 3 not found, 4 conflict, 5 the server does not run.
+`
+
+/** All commands, a line each. */
+export function helpOnAll(commands: readonly CommandInfo[]): string {
+  const rows = commands.map(c => ({ command: c.name, summary: c.summary }))
+  return `${HELP}\n${table(rows, ['command', 'summary'])}`
+}
+
+export function helpOn(info: CommandInfo): string {
+  const words = info.args.map(a => (a.optional ? `[${a.name.toUpperCase()}]` : a.name.toUpperCase()))
+  const args = info.args.map(a => ({
+    argument: a.name.toUpperCase(),
+    meaning: a.doc + (a.values === undefined ? '' : ` (${a.values.join(', ')})`),
+  }))
+  const parts = [[info.name, ...words].join(' '), info.summary]
+  if (args.length > 0) parts.push(table(args, ['argument', 'meaning']))
+  if (info.example !== undefined) parts.push(`Example: hermodctl ${info.example}`)
+  return parts.join('\n\n')
+}

@@ -1,0 +1,290 @@
+/** hermod and hermodctl as a person runs them: real processes, on free ports. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { RawClient } from '../support/rawclient.ts'
+import { freePorts } from '../support/serverprocess.ts'
+
+const CLI = path.resolve(import.meta.dirname, '../../src/cli')
+
+interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** A process of ours, in `cwd`; what it prints, and its end. */
+class Run {
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+  #stdout = ''
+  #stderr = ''
+
+  constructor(script: 'hermod' | 'hermodctl', args: readonly string[], cwd: string, env: Record<string, string> = {}) {
+    const { npm_lifecycle_event: _, ...clean } = process.env
+    this.child = spawn(process.execPath, [path.join(CLI, `${script}.ts`), ...args], { cwd, env: { ...clean, ...env } })
+    this.child.stdout!.setEncoding('utf8').on('data', text => {
+      this.#stdout += text
+    })
+    this.child.stderr!.setEncoding('utf8').on('data', text => {
+      this.#stderr += text
+    })
+    const orphan = (): boolean => this.child.kill('SIGKILL')
+    process.once('exit', orphan)
+    this.ended = once(this.child, 'close').then(([code]) => {
+      process.off('exit', orphan)
+      return { code, stdout: this.#stdout, stderr: this.#stderr }
+    })
+  }
+
+  get stdout(): string {
+    return this.#stdout
+  }
+
+  /** What matches in standard output, once it is there. Rejects if the process ends before. */
+  async says(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const found = pattern.exec(this.#stdout)
+      if (found !== null) return found
+      const ended = await Promise.race([once(this.child.stdout!, 'data').then(() => undefined), this.ended])
+      if (ended !== undefined && !pattern.test(this.#stdout)) assert.fail(`it ended: ${JSON.stringify(ended)}`)
+    }
+  }
+}
+
+describe('hermod', () => {
+  let folder = ''
+  let port = 0
+  let server: Run | undefined
+
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'hermod-cli-'))
+    port = (await freePorts(1))[0]!
+    await config()
+  })
+  after(async () => {
+    server?.child.kill('SIGKILL')
+    await server?.ended
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  async function config(more = ''): Promise<void> {
+    const listen = `listen: [{ port: ${port}, ip: 127.0.0.1, starttls_required: false }]`
+    const auth = 'auth: { scram_iterations: 4096 }'
+    await writeFile(path.join(folder, 'hermod.yml'), `hosts: [localhost, example.org]\n${listen}\n${auth}\n${more}\n`)
+  }
+
+  const hermod = (...args: string[]) => new Run('hermod', args, folder)
+
+  function ctl(words: string[], input?: string): Promise<Ended> {
+    const run = new Run('hermodctl', words, folder)
+    run.child.stdin!.on('error', () => {}).end(input)
+    return run.ended
+  }
+
+  /** A start until hermodctl is answered. */
+  async function start(...args: string[]): Promise<Run> {
+    server = hermod('start', ...args)
+    await server.says(/listening for clients/)
+    for (let tries = 0; !existsSync(path.join(folder, 'data/hermod.pid')); tries++) {
+      assert.ok(tries < 500, 'no pid file')
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
+    return server
+  }
+
+  async function stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
+    server!.child.kill(signal)
+    const ended = await server!.ended
+    server = undefined
+    return ended
+  }
+
+  async function login(user: string, password: string): Promise<RawClient> {
+    return RawClient.session({ port, domain: 'localhost', tls: 'starttls', user, password })
+  }
+
+  test('the first start makes an admin account and says what to do next; the second is silent', async () => {
+    await start()
+    const [, password] = await server!.says(/shown only this once:\s+(\S+)/)
+    await server!.says(/port \d+ \(STARTTLS\)[\s\S]*self-signed[\s\S]*hermodctl register alice@localhost/)
+    const client = await login('admin', password!)
+    await client.close()
+    assert.equal(statSync(path.join(folder, 'data')).mode & 0o777, 0o700)
+    assert.equal((await stop()).code, 0)
+    assert.deepEqual(
+      readdirSync(path.join(folder, 'data')).filter(name => name.includes('.pid') || name.includes('.sock')),
+      [],
+    )
+
+    await start()
+    assert.equal((await ctl(['check_password', 'admin@localhost', password!])).code, 0)
+    const { stdout } = await stop('SIGINT')
+    assert.doesNotMatch(stdout, /password|register/)
+  })
+
+  test('it listens within a second, and hermodctl answers within a quarter', async t => {
+    // The machine may be busy with other tests: the best of three is meant, with room to spare.
+    const times = { start: [] as number[], ctl: [] as number[] }
+    for (let i = 0; i < 3; i++) {
+      let before = performance.now()
+      await start()
+      times.start.push(performance.now() - before)
+      before = performance.now()
+      await ctl(['status'])
+      times.ctl.push(performance.now() - before)
+      await stop()
+    }
+    t.diagnostic(`start ${times.start.map(Math.round)} ms, hermodctl status ${times.ctl.map(Math.round)} ms`)
+    assert.ok(Math.min(...times.start) < 3000 && Math.min(...times.ctl) < 1500)
+  })
+
+  test('hermodctl administers it', async () => {
+    await start()
+    assert.match((await ctl(['status'])).stdout, /^WHAT +VALUE\nstate +running\n/)
+    assert.equal((await ctl(['register', 'alice@localhost', 'wonderland'])).code, 0)
+    assert.equal(
+      (await ctl(['register', 'bob', 'example.org'], 'builder\n')).stdout,
+      'bob@example.org can log in now\n',
+    )
+    assert.deepEqual(JSON.parse((await ctl(['--json', 'registered_users', 'example.org'])).stdout), [
+      { account: 'bob@example.org' },
+    ])
+    assert.equal((await ctl(['--json', 'check_password', 'bob@example.org', 'builder'])).stdout, 'true\n')
+
+    const client = await login('alice', 'wonderland')
+    assert.match(
+      (await ctl(['user_resources', 'alice@localhost'])).stdout,
+      /JID .*\nalice@localhost\/\S+ +127\.0\.0\.1/,
+    )
+    const gone = once(client, 'closed')
+    assert.equal((await ctl(['kick_user', 'alice@localhost'])).code, 0)
+    await gone
+    assert.equal((await ctl(['stop'])).stdout, 'stopping\n')
+    assert.equal((await server!.ended).code, 0)
+  })
+
+  test('its exit code says how it went, and its message what to do', async () => {
+    await start()
+    const cases: [number, RegExp, string[], string?][] = [
+      [1, /^false\n$/, ['check_password', 'bob@example.org', 'wrong']],
+      [2, /did you mean register\?/, ['registr']],
+      [2, /usage: register ACCOUNT PASSWORD/, ['register']],
+      [2, /password is missing/, ['register', 'new@localhost'], ''],
+      [2, /Unknown option/, ['--nope', 'status']],
+      [3, /make it with: register nobody@localhost/, ['check_account', 'nobody@localhost']],
+      [3, /not served here; hosts: localhost, example\.org/, ['check_account', 'x@elsewhere.net']],
+      [4, /exists already/, ['register', 'bob@example.org', 'x']],
+    ]
+    for (const [code, text, words, input] of cases) {
+      const ended = await ctl(words, input)
+      assert.equal(ended.code, code, words.join(' '))
+      assert.match(ended.stdout + ended.stderr, text)
+    }
+    await stop()
+    const ended = await ctl(['status'])
+    assert.equal(ended.code, 5)
+    assert.match(ended.stderr, /no server answers at .*To start one: hermod start/)
+    const help = await ctl(['help'])
+    assert.equal(help.code, 0, 'help is there without a server')
+    assert.match(help.stdout, /COMMAND \[ARGUMENT\].*no server answers/s)
+  })
+
+  test('a backup is restored by a restart in the same process', async () => {
+    await start()
+    const { pid } = server!.child
+    assert.match((await ctl(['backup', 'saved'])).stdout, /^\d+ bytes\n$/)
+    assert.equal((await ctl(['unregister', 'bob@example.org'])).code, 0)
+    assert.equal((await ctl(['restore', 'saved'])).code, 0)
+    await server!.says(/stopped[\s\S]*listening for clients/)
+    for (let tries = 0; (await ctl(['check_account', 'bob@example.org'])).code !== 0; tries++) assert.ok(tries < 20)
+    assert.equal(server!.child.pid, pid)
+    assert.doesNotMatch(server!.stdout, /shown only this once/)
+    assert.equal((await stop()).code, 0)
+  })
+
+  test('SIGHUP reads the configuration again, and a wrong one changes nothing', async () => {
+    await start()
+    await config('loglevel: nonsense')
+    server!.child.kill('SIGHUP')
+    await server!.says(/not reloaded, all stays as it was[\s\S]*hermod\.yml:4/)
+    const refused = await ctl(['reload'])
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /hermod\.yml:4.*loglevel/)
+    await config('loglevel: debug')
+    server!.child.kill('SIGHUP')
+    await server!.says(/configuration reloaded/)
+    await config()
+    await stop()
+  })
+
+  test('check names every error; a start with any is refused', async () => {
+    await config('nonsense: 1\nloglevel: loud')
+    for (const verb of ['check', 'start']) {
+      const { code, stderr } = await hermod(verb).ended
+      assert.equal(code, 78)
+      assert.match(stderr, /hermod\.yml:4:1 .*nonsense[\s\S]*hermod\.yml:5:\d+ .*loglevel/)
+    }
+    await config()
+    assert.deepEqual(await hermod('check').ended, { code: 0, stdout: 'fine: localhost, example.org\n', stderr: '' })
+    assert.match((await hermod('check', '--set', 'hosts.0=x.org').ended).stdout, /fine: x\.org/)
+    assert.match((await hermod('check', '--config', 'absent.yml').ended).stderr, /absent\.yml .*cannot be read/)
+  })
+
+  test('a port in use and a store in use say what to do', async () => {
+    const taken = createServer().listen(port, '127.0.0.1')
+    await once(taken, 'listening')
+    const busy = await hermod('start').ended
+    taken.close()
+    assert.equal(busy.code, 70)
+    assert.match(busy.stderr, new RegExp(`port ${port} is in use.*--set listen\\.0\\.port=PORT`))
+
+    await start()
+    const second = await hermod('start', '--set', 'listen.0.port=0').ended
+    assert.equal(second.code, 70)
+    assert.match(second.stderr, /in use: another hermod runs on this folder/)
+    assert.equal((await ctl(['status'])).code, 0, 'the first one is unharmed')
+    // A store in memory has no lock: there the control socket tells.
+    const third = await hermod('start', '--set', 'listen.0.port=0', '--set', 'storage.driver=memory').ended
+    assert.equal(third.code, 70)
+    assert.match(third.stderr, /another hermod is running with this data folder/)
+    assert.equal((await ctl(['status'])).code, 0)
+    await stop()
+  })
+
+  test('it starts over what a kill has left', async () => {
+    await start()
+    await stop('SIGKILL')
+    assert.ok(existsSync(path.join(folder, 'data/hermodctl.sock')))
+    server = hermod('start')
+    await server.says(/listening for clients/)
+    for (let tries = 0; (await ctl(['status'])).code !== 0; tries++) assert.ok(tries < 20)
+    await stop()
+  })
+
+  test('modules are meant from the folder of the configuration, or from here where there is none', async () => {
+    await mkdir(path.join(folder, 'own'))
+    const text = "export const own = { name: 'mod_own', summary: '', options: {}, start() {} }"
+    await writeFile(path.join(folder, 'own/own.mjs'), text)
+    const set = ['--set', 'modules={./own.mjs: {}}']
+    const here = new Run('hermod', ['check', ...set], path.join(folder, 'own'))
+    assert.equal((await here.ended).stdout, 'fine: localhost\n')
+    await writeFile(path.join(folder, 'own/other.yml'), '')
+    assert.equal((await hermod('check', '--config', 'own/other.yml', ...set).ended).code, 0)
+    assert.match((await hermod('check', ...set).ended).stderr, /own\.mjs.* there is no module at/)
+  })
+
+  test('wrong usage, help and version', async () => {
+    assert.equal((await hermod('strat').ended).code, 64)
+    assert.match((await hermod('strat').ended).stderr, /did you mean start\?/)
+    assert.equal((await hermod().ended).code, 64)
+    assert.match((await hermod('--help').ended).stdout, /hermod start \[--config FILE\]/)
+    assert.match((await hermod('version').ended).stdout, /^\d+\.\d+\.\d+\n$/)
+  })
+})

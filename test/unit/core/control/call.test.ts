@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { arg, CommandError, Commands, defineCommand } from '../../../../src/core/commands.ts'
+import { callCommand, describeCommand } from '../../../../src/core/control/call.ts'
+
+const HOSTS = ['localhost', 'example.org']
+const io = { progress: () => {} }
+
+const commands = new Commands()
+commands.add(
+  'test',
+  defineCommand({
+    name: 'echo_account',
+    summary: 'Echoes.',
+    args: { account: arg.account('The account'), word: arg.text('A word', { optional: true }) },
+    run: ({ account, word }) => `${account} ${word ?? '-'}`,
+  }),
+)
+commands.add(
+  'test',
+  defineCommand({
+    name: 'pick',
+    summary: 'Picks.',
+    args: {
+      host: arg.host('Where'),
+      many: arg.int('How many'),
+      kind: arg.text('What', { values: ['a', 'b'] }),
+      to: arg.jid('Whom', { optional: true }),
+    },
+    columns: ['host', 'many'],
+    example: 'pick localhost 3 a',
+    run: ({ host, many }) => [{ host, many }],
+  }),
+)
+
+const call = (name: string, ...words: string[]) => callCommand(commands, HOSTS, name, words, io)
+
+/** The error that a call ends in. */
+async function refused(code: CommandError['code'], text: RegExp, name: string, ...words: string[]): Promise<void> {
+  await assert.rejects(call(name, ...words), error => {
+    assert.ok(error instanceof CommandError)
+    assert.match(error.message, text)
+    assert.equal(error.code, code)
+    return true
+  })
+}
+
+describe('arguments of commands', () => {
+  test('an account is written in one word, or in two as in ejabberdctl', async () => {
+    assert.deepEqual(await call('echo_account', 'Alice@LOCALHOST'), { result: 'alice@localhost -' })
+    assert.deepEqual(await call('echo_account', 'alice', 'example.org'), { result: 'alice@example.org -' })
+    assert.deepEqual(await call('echo_account', 'alice', 'example.org', 'x'), { result: 'alice@example.org x' })
+    assert.deepEqual(await call('echo_account', 'alice@localhost', 'example.org'), {
+      result: 'alice@localhost example.org',
+    })
+  })
+
+  test('an account must be one, and of a host served here', async () => {
+    for (const word of ['alice', 'localhost', 'alice@localhost/phone', '@localhost', 'a b@localhost'])
+      await refused('usage', /account: an account is written user@host/, 'echo_account', word)
+    const hosts = /elsewhere\.net is not served here; hosts: localhost, example\.org/
+    await refused('not_found', hosts, 'echo_account', 'alice@elsewhere.net')
+  })
+
+  test('the others are checked by their kinds', async () => {
+    assert.deepEqual(await call('pick', 'LocalHost', '-3', 'a'), {
+      result: [{ host: 'localhost', many: -3 }],
+      columns: ['host', 'many'],
+    })
+    await refused('not_found', /nowhere is not served here; hosts: localhost/, 'pick', 'nowhere', '1', 'a')
+    for (const word of ['', 'x', '1.5', '0x10', '1e3', '99999999999999999999'])
+      await refused('usage', /many: a whole number/, 'pick', 'localhost', word, 'a')
+    await refused('usage', /kind: one of a, b, not "c"/, 'pick', 'localhost', '1', 'c')
+    await refused('usage', /to: an address is written/, 'pick', 'localhost', '1', 'a', '@')
+  })
+
+  test('too few, too many, and a command that is not there, with what to do', async () => {
+    await refused('usage', /many is missing .*usage: pick HOST MANY KIND \[TO\]/, 'pick', 'localhost')
+    await refused('usage', /1 word\(s\) too many: y\. usage: /, 'echo_account', 'a@localhost', 'x', 'y')
+    await refused('usage', /no command "picj"; did you mean pick\?/, 'picj')
+    await refused('usage', /no command "constructor"/, 'constructor')
+  })
+
+  test('a command is described as it is declared', () => {
+    assert.deepEqual(describeCommand(commands.get('pick')!), {
+      name: 'pick',
+      summary: 'Picks.',
+      args: [
+        { name: 'host', kind: 'host', doc: 'Where', optional: false },
+        { name: 'many', kind: 'int', doc: 'How many', optional: false },
+        { name: 'kind', kind: 'text', doc: 'What', optional: false, values: ['a', 'b'] },
+        { name: 'to', kind: 'jid', doc: 'Whom', optional: true },
+      ],
+      example: 'pick localhost 3 a',
+    })
+  })
+})
