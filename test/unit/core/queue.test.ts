@@ -201,10 +201,11 @@ test('one that waits for room and ends is let go', async () => {
 
 test('what was acknowledged while the store was being read is not delivered again', async () => {
   const { queue, troubles, table } = setup()
-  const holder = await live(queue)
-  send(queue, id(1), [holder], new FakeOrigin())
-  send(queue, id(2), [holder], new FakeOrigin())
+  const holder = new FakeHolder()
+  send(queue, id(1), [])
+  send(queue, id(2), [])
   await settled()
+  await queue.attach(holder)
   queue.detach(holder) // the client goes away for a moment, and comes back
   troubles.scans.close()
   const attached = queue.attach(holder)
