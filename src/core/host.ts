@@ -90,6 +90,9 @@ export class Host {
   readonly #idleAccounts: number
   readonly #retryWrites: number
   #rewrites = 0
+  /** Accounts in memory at which idle ones leave it. */
+  #unloadAt: number
+  #unloading: NodeJS.Immediate | undefined
 
   constructor(options: HostOptions) {
     this.name = options.name
@@ -101,11 +104,13 @@ export class Host {
     this.log = options.log
     this.now = options.now ?? Date.now
     this.#idleAccounts = options.idleAccounts ?? 20_000
+    this.#unloadAt = this.#idleAccounts
     this.#retryWrites = options.retryWrites ?? 1000
     this.hooks = new Hooks(options.log)
     this.#queues = new QueueStore(
       options.store.table(options.name, { name: 'queue', codec: 'bytes', unique: true }),
       (queue, entry, error) => this.#writeFailed(queue, entry, error),
+      (queue, error) => this.log.error({ err: error, user: queue.key[0] }, 'queued messages could not be read'),
     )
     this.#window = new SenderWindow(options.store.table(options.name, { name: 'sent_window' }))
   }
@@ -150,19 +155,25 @@ export class Host {
     const account = new Account(this, Jid.of(user, this.name), queue)
     await this.hooks.run('account_load', { account })
     this.#accounts.set(user, account)
-    if (this.#accounts.size > this.#idleAccounts) this.#unloadIdle()
+    if (this.#accounts.size > this.#unloadAt && this.#unloading === undefined) {
+      // Not before those who wait for this account have had their turn with it.
+      this.#unloading = setImmediate(() => this.#unloadIdle())
+    }
     return account
   }
 
   /** Makes room: the accounts that were loaded first and have nothing going on leave memory. */
   #unloadIdle(): void {
+    this.#unloading = undefined
     let excess = this.#accounts.size - Math.floor(this.#idleAccounts * 0.9)
     for (const account of this.#accounts.values()) {
-      if (excess <= 0) return
+      if (excess <= 0) break
       if (!account.idle) continue
       this.#unload(account)
       excess--
     }
+    // Where most accounts are in use there is little to find: looked for again when there are a tenth more.
+    this.#unloadAt = Math.max(this.#idleAccounts, this.#accounts.size + Math.floor(this.#idleAccounts * 0.1))
   }
 
   #unload(account: Account): void {
@@ -173,11 +184,12 @@ export class Host {
   /** Removes an account with everything that is kept of it. Its sessions must have ended. */
   async removeAccount(user: string): Promise<boolean> {
     if (!(await this.users.remove(user))) return false
+    // First: what comes from now on is for nobody, and not for whoever takes the name next.
+    const account = this.#accounts.get(user)
+    if (account !== undefined) this.#unload(account)
     await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })
     await this.#queues.table.clear([user])
     await this.#window.clear(user)
-    const account = this.#accounts.get(user)
-    if (account !== undefined) this.#unload(account)
     return true
   }
 
@@ -314,7 +326,9 @@ export class Host {
   }
 
   #bounce(entry: Entry): void {
-    const stanza = Stanza.of(parseElement(entry.bytes))
+    const el = parseElement(entry.bytes)
+    el.children = el.children.slice(0, -1) // our stanza-id (see sessions.ts): it is the recipient's business
+    const stanza = Stanza.of(el)
     void this.router.bounce(stanza, new StanzaError('resource-constraint', 'the server could not store this message'))
   }
 }

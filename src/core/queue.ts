@@ -6,6 +6,9 @@ const PAGE = 64
 /** How long (ms) a message may be in flight before it is written, if nobody waits for it to be safe. */
 const LAZY = 1000
 
+/** How long (ms) until a backlog is read again that could not be. */
+const READ_AGAIN = 1000
+
 /** How long (ms) until rows are removed again that could not be, and how many of them are remembered. */
 const ERASE_AGAIN = 500
 const MAX_GONE = 100_000
@@ -38,8 +41,12 @@ export class Entry {
   /** The sessions it is in flight to. */
   readonly holders: Holder[] = []
   origin: Origin | undefined
+  /** Who sent the same message again, and waits too. */
+  #others: Origin[] | undefined
   committed = false
   done = false
+  /** It ended with an error to its sender. */
+  bounced = false
   /** Nobody waits for it to be safe and it is in flight: it is written if it is still here in a while. */
   lazy = false
   /** Its write failed; it is written again if a client may have it, else bounced. */
@@ -53,11 +60,21 @@ export class Entry {
     this.origin = origin
   }
 
+  /** One more who waits for it to be safe. */
+  join(origin: Origin): void {
+    if (this.origin === undefined) this.origin = origin
+    else if (this.#others === undefined) this.#others = [origin]
+    else this.#others.push(origin)
+  }
+
   settle(): void {
     const origin = this.origin
     if (origin === undefined) return
+    const others = this.#others
     this.origin = undefined
+    this.#others = undefined
     origin.safe(this)
+    if (others !== undefined) for (const other of others) other.safe(this)
   }
 }
 
@@ -65,6 +82,8 @@ export class Entry {
 export class QueueStore {
   readonly table: Table<Buffer>
   readonly #onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void
+  /** A page of a backlog could not be read; it will be tried again. */
+  readonly onUnread: (queue: MessageQueue, error: unknown) => void
   /** Rows that are to be removed, by id; see {@link erase}. */
   readonly #gone = new Map<string, readonly [string]>()
   #eraseTimer: NodeJS.Timeout | undefined
@@ -72,9 +91,14 @@ export class QueueStore {
   #timer: NodeJS.Timeout | undefined
   #open: { promise: Promise<void>; items: { queue: MessageQueue; entry: Entry }[] } | undefined
 
-  constructor(table: Table<Buffer>, onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void) {
+  constructor(
+    table: Table<Buffer>,
+    onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void,
+    onUnread: (queue: MessageQueue, error: unknown) => void = () => {},
+  ) {
     this.table = table
     this.#onFailed = onFailed
+    this.onUnread = onUnread
   }
 
   writeLater(queue: MessageQueue, entry: Entry): void {
@@ -156,6 +180,9 @@ export class MessageQueue {
   readonly #live = new Set<Holder>()
   /** Sessions that read their backlog, each with a token of the run that reads it. */
   readonly #catchingUp = new Map<Holder, symbol>()
+  /** Pages being read, and what was done with meanwhile: they may still show it. */
+  #reads = 0
+  readonly #finished = new Set<string>()
   #floor: string
   /** The newest id, and the one before it. */
   #newest: string
@@ -272,10 +299,8 @@ export class MessageQueue {
     try {
       while (this.#floor > cursor || holder.full) {
         if (holder.full && !(await holder.room())) return
-        const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
+        cursor = await this.#readPage(cursor, holder, current)
         if (!current()) return
-        if (rows.length > 0) cursor = this.#handRows(rows, holder)
-        else if (this.#floor > cursor) cursor = this.#floor
       }
       if (!current()) return
     } finally {
@@ -287,6 +312,23 @@ export class MessageQueue {
     for (const entry of waiting.sort((a, b) => (a.id < b.id ? -1 : 1))) this.#hand(entry, holder, true)
   }
 
+  /** Hands over the next page of a backlog; resolves with the id that the one after it begins behind. Never rejects. */
+  async #readPage(cursor: string, holder: Holder, current: () => boolean): Promise<string> {
+    this.#reads++
+    try {
+      const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
+      if (!current()) return cursor
+      if (rows.length > 0) return this.#handRows(rows, cursor, holder)
+      return this.#floor > cursor ? this.#floor : cursor
+    } catch (error) {
+      this.#store.onUnread(this, error)
+    } finally {
+      if (--this.#reads === 0) this.#finished.clear()
+    }
+    await new Promise<void>(resolve => setTimeout(resolve, READ_AGAIN).unref())
+    return cursor
+  }
+
   /** A session is no longer available; what is in flight to it stays until it is confirmed or released. */
   detach(holder: Holder): void {
     this.#live.delete(holder)
@@ -296,6 +338,7 @@ export class MessageQueue {
   /** The sender gets an error: the message is truly not going to be delivered. */
   bounce(entry: Entry): void {
     if (entry.done) return
+    entry.bounced = true
     this.#finish(entry)
     this.onBounce(entry)
     entry.settle()
@@ -324,20 +367,30 @@ export class MessageQueue {
     holder.take(entry, late)
   }
 
-  #handRows(rows: readonly Row<Buffer>[], holder: Holder): string {
-    let last = ''
-    for (const { ck, value } of rows) {
-      last = String(ck[0])
-      if (this.#store.isGone(last)) continue
-      let entry = this.#entries.get(last)
+  /** Until the session is full; returns the id of the last that it has seen. */
+  #handRows(rows: readonly Row<Buffer>[], cursor: string, holder: Holder): string {
+    const found = new Map(rows.map(({ ck, value }) => [String(ck[0]), value]))
+    const last = String(rows.at(-1)!.ck[0])
+    let ids = [...found.keys()]
+    // What is not in the store yet comes in its place.
+    for (const { id, bytes, committed } of this.#entries.values()) {
+      if (!committed && id > cursor && id <= last) found.set(id, bytes)
+    }
+    if (found.size > ids.length) ids = [...found.keys()].sort()
+    let seen = cursor
+    for (const id of ids) {
+      if (holder.full) break
+      seen = id
+      if (this.#store.isGone(id) || this.#finished.has(id)) continue
+      let entry = this.#entries.get(id)
       if (entry === undefined) {
-        entry = new Entry(last, value, undefined)
+        entry = new Entry(id, found.get(id)!, undefined)
         entry.committed = true
-        this.#entries.set(last, entry)
+        this.#entries.set(id, entry)
       }
       this.#hand(entry, holder, true)
     }
-    return last
+    return seen
   }
 
   /** Out of memory, once it is durable: it waits in the store. */
@@ -351,6 +404,7 @@ export class MessageQueue {
   #finish(entry: Entry): void {
     entry.done = true
     this.#entries.delete(entry.id)
+    if (this.#reads > 0) this.#finished.add(entry.id)
     if (!entry.lazy) this.#store.erase(this, entry)
   }
 }

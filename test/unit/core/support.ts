@@ -35,6 +35,7 @@ export class Gate {
   calls = 0
 
   close(): void {
+    if (this.#closed) return
     this.#closed = true
     this.#open = Promise.withResolvers<void>()
   }
@@ -190,8 +191,8 @@ export function queueOver(
   const bounced: string[] = []
   const store = new QueueStore(table, (owner, entry) => {
     if (entry.done) return
-    entry.failed = true
-    if (entry.holders.length === 0) owner.bounce(entry)
+    if (entry.sent) entry.failed = true
+    else owner.bounce(entry)
   })
   const queue = new MessageQueue(store, 'juliet', last)
   queue.onBounce = entry => bounced.push(entry.id)

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Account } from '../../../src/core/account.ts'
+import { IdGenerator } from '../../../src/util/ids.ts'
+import { everybody, FakeOrigin, FakeSession, host, message, settled, troubled } from './support.ts'
+
+async function load(at: ReturnType<typeof host>, user: string): Promise<Account> {
+  return (await at.account(user))!
+}
+
+test('an account is loaded once, and is the same for all who ask', async () => {
+  const at = host()
+  let loads = 0
+  at.hooks.add('m', 'account_load', async () => {
+    loads++
+    await settled(1)
+  })
+  const [one, other] = await Promise.all([load(at, 'juliet'), load(at, 'juliet')])
+  assert.equal(one, other)
+  assert.equal(at.account('juliet'), one, 'at once when it is there')
+  assert.equal(loads, 1)
+  assert.equal(await at.account('nobody'), undefined)
+})
+
+test('a load that fails is tried again', async () => {
+  let broken = true
+  const at = host({ users: { ...everybody, exists: () => (broken ? Promise.reject(new Error('broken')) : true) } })
+  await assert.rejects(async () => at.account('juliet'), /broken/)
+  broken = false
+  assert.ok(await at.account('juliet'))
+})
+
+test('accounts that nobody uses leave memory, those in use stay', async () => {
+  const at = host({ idleAccounts: 10 })
+  const unloaded: string[] = []
+  at.hooks.add('m', 'account_unload', ({ account }) => void unloaded.push(account.user))
+  new FakeSession(await load(at, 'juliet'), 'balcony', 0)
+  for (let i = 0; i < 30; i++) {
+    await load(at, `user${i}`)
+    await settled(1)
+  }
+  assert.ok(at.accounts.size <= 12, `${at.accounts.size}`)
+  assert.ok(at.accounts.has('juliet'))
+  assert.equal(unloaded.length, 31 - at.accounts.size)
+})
+
+test('with more accounts in use than are kept idle, who logs in still gets the account that gets the messages', async () => {
+  const at = host({ idleAccounts: 3 })
+  for (let i = 0; i < 20; i++) {
+    const account = await load(at, `user${i}`)
+    new FakeSession(account, 'here', 0)
+    await settled(1)
+  }
+  const account = await load(at, 'juliet')
+  const session = new FakeSession(account, 'balcony', 0)
+  await settled(1)
+  await at.deliver(message('juliet@example.org', 'chat'), {})
+  assert.equal(session.stanzas.length, 1)
+  assert.equal(await load(at, 'juliet'), account)
+})
+
+test('a removed account leaves nothing for whoever takes its name, not even what comes while it is removed', async () => {
+  const exists = new Set(['juliet'])
+  const at = host({
+    users: {
+      ...everybody,
+      exists: user => exists.has(user),
+      remove: user => Promise.resolve(exists.delete(user)),
+    },
+  })
+  await at.deliver(message('juliet@example.org', 'chat', 'before'), {})
+  await settled()
+  at.hooks.add('m', 'remove_user', async () => {
+    await assert.rejects(async () => at.deliver(message('juliet@example.org', 'chat', 'meanwhile'), {}), {
+      condition: 'service-unavailable',
+    })
+    await settled(1)
+  })
+  assert.equal(await at.removeAccount('juliet'), true)
+  assert.equal(await at.removeAccount('juliet'), false)
+  exists.add('juliet')
+  const session = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
+  await session.account.queue.attach(session)
+  assert.deepEqual(session.stanzas, [])
+  assert.equal(await at.queued('juliet'), 0)
+})
+
+test('a message that cannot be stored comes back without the id that was meant for the recipient', async () => {
+  const { store, troubles } = troubled()
+  const at = host({ store })
+  const romeo = new FakeSession(await load(at, 'romeo'), 'orchard', 0)
+  await load(at, 'juliet')
+  troubles.failWrites = true
+  const origin = new FakeOrigin()
+  await at.router.route(message('juliet@example.org', 'chat', 'lost words'), { origin })
+  await settled()
+  const error = romeo.stanzas[0]!.toString()
+  assert.match(error, /^<message type='error' id='m1' to='romeo@example.org\/orchard' from='juliet@example.org'>/)
+  assert.match(error, /<body>lost words<\/body><error type='wait'><resource-constraint /)
+  assert.doesNotMatch(error, /stanza-id/)
+  assert.equal(origin.safeIds.length, 1)
+  assert.equal(await at.queued('juliet'), 0)
+})
+
+test('a message that a client may have is written again until it is kept', async () => {
+  const { store, troubles } = troubled()
+  const at = host({ store, retryWrites: 5 })
+  const romeo = new FakeSession(await load(at, 'romeo'), 'orchard', 0)
+  const juliet = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
+  await juliet.account.queue.attach(juliet)
+  troubles.failWrites = true
+  const safe = Promise.withResolvers<void>()
+  await at.router.route(message('juliet@example.org', 'chat'), {
+    origin: { accepted() {}, safe: () => safe.resolve() },
+  })
+  juliet.leave(juliet.account.queue)
+  await settled()
+  troubles.failWrites = false
+  await safe.promise
+  assert.equal(await at.queued('juliet'), 1)
+  assert.deepEqual(romeo.stanzas, [])
+})
+
+test('how many messages wait is counted in pages', async () => {
+  const at = host()
+  await load(at, 'juliet')
+  for (let i = 0; i < 2003; i++) void at.deliver(message('juliet@example.org', 'chat'), {})
+  await at.flushQueues()
+  assert.equal(await at.queued('juliet'), 2003)
+  assert.equal(await at.queued('romeo'), 0)
+})
+
+test('ids go on above what the store holds, though the clock went back', async () => {
+  const { store } = troubled()
+
+  const late = host({ store, ids: new IdGenerator(() => 2_000_000_000_000) })
+  await load(late, 'juliet')
+  await late.deliver(message('juliet@example.org', 'chat', 'first'), {})
+  await settled()
+  const early = host({ store, ids: new IdGenerator(() => 1_000_000_000_000) })
+  await early.deliver(message('juliet@example.org', 'chat', 'second'), {})
+  await settled()
+  const juliet = new FakeSession(await load(early, 'juliet'), 'balcony', 0)
+  await juliet.account.queue.attach(juliet)
+  assert.deepEqual(
+    juliet.stanzas.map(s => /<body>(\w+)</.exec(s.toString())![1]),
+    ['first', 'second'],
+  )
+})
