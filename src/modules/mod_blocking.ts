@@ -2,7 +2,7 @@ import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import { FIRST, STOP } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
-import { type Session, Slot } from '../core/session.ts'
+import { Slot } from '../core/session.ts'
 import type { Table } from '../storage/store.ts'
 import { childElements, type Element, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
@@ -11,7 +11,10 @@ import { Stanza } from '../xmpp/stanza.ts'
 
 /** What other modules ask: of accounts that are loaded. */
 export interface BlockingService {
-  /** The account has blocked this address, its bare address, its domain, or its domain with the resource (XEP-0191 3.2). */
+  /**
+   * The account has blocked this address, its bare address, or its domain (XEP-0191 6). A list that could not be read blocks
+   * everybody.
+   */
   blocks(account: Account, jid: Jid): boolean
 }
 
@@ -21,7 +24,7 @@ declare module '../core/services.ts' {
   }
 }
 
-const LIST = new Slot<Set<string>>('block list')
+const LIST = new Slot<ReadonlySet<string>>('block list')
 /** A session that asked for the list gets to know its changes. */
 const ASKED = new Slot<boolean>('block list wanted')
 
@@ -38,59 +41,75 @@ export const mod_blocking = defineModule({
   async start(ctx) {
     const table = ctx.table<string[]>({ name: 'blocking' })
     const load = async (account: Account): Promise<void> => {
-      const list = await table.get([account.user], [])
-      if (list !== undefined && list.length > 0) account.slots.set(LIST, new Set(list))
+      const stored = await table.get([account.user], [])
+      if (account.slots.get(LIST) === undefined) account.slots.set(LIST, new Set(stored))
+    }
+    /** Runs `then` when the list is at hand: at once, but where it could not be read when the account was loaded. */
+    const withList = <T>(account: Account, then: () => T | Promise<T>): T | Promise<T> => {
+      if (account.slots.get(LIST) !== undefined) return then()
+      return load(account).then(then, (error: unknown) => {
+        ctx.log.error({ err: error, user: account.user }, 'a block list could not be read')
+        throw new StanzaError('internal-server-error', undefined, { type: 'wait' })
+      })
     }
     for (const account of ctx.host.accounts.values()) await load(account)
     ctx.hook('account_load', ({ account }) => load(account))
     ctx.hook('remove_user', ({ user }) => table.del([user.local], []))
+    ctx.hook('session_suspend', ({ session, state }) => {
+      if (session.slots.get(ASKED) === true) state['mod_blocking'] = true
+    })
+    ctx.hook('session_restored', ({ session, state }) => {
+      if (state['mod_blocking'] === true) session.slots.set(ASKED, true)
+    })
     ctx.feature(NS.BLOCKING)
     ctx.provide('blocking', { blocks })
     ctx.iq('account', 'get', NS.BLOCKING, 'blocklist', ({ own, account, session }) => {
       if (!own || account === undefined) throw new StanzaError('forbidden')
       session?.slots.set(ASKED, true)
-      return xml('blocklist', { xmlns: NS.BLOCKING }, ...items(listOf(account)))
+      return withList(account, () => xml('blocklist', { xmlns: NS.BLOCKING }, ...items(listOf(account))))
     })
     ctx.iq('account', 'set', NS.BLOCKING, 'block', ({ own, account, payload }) => {
       if (!own || account === undefined) throw new StanzaError('forbidden')
       const jids = addresses(payload)
       if (jids.length === 0) throw new StanzaError('bad-request', 'name at least one address')
-      return block(ctx, table, account, jids)
+      return withList(account, () => block(ctx, table, account, jids))
     })
     ctx.iq('account', 'set', NS.BLOCKING, 'unblock', ({ own, account, payload }) => {
       if (!own || account === undefined) throw new StanzaError('forbidden')
-      return unblock(ctx, table, account, addresses(payload))
+      return withList(account, () => unblock(ctx, table, account, addresses(payload)))
     })
-    ctx.hook('user_send_packet', ({ session, stanza }) => outgoing(session, stanza), { order: FIRST, failClosed: true })
-    ctx.hook('deliver_message', ({ account, stanza }) => incomingMessage(account, stanza), {
-      order: FIRST,
-      failClosed: true,
-    })
-    ctx.hook('presence_in', ({ account, stanza }) => (blocks(account, stanza.from) ? STOP : undefined), {
-      order: FIRST,
-      failClosed: true,
-    })
-    ctx.hook('user_receive_packet', ({ session, stanza }) => receiving(session, stanza), {
-      order: FIRST,
-      failClosed: true,
-    })
+    ctx.hook(
+      'user_send_packet',
+      ({ session, stanza }) => {
+        if (stanza.to !== undefined) return withList(session.account, () => outgoing(session.account, stanza))
+      },
+      { order: FIRST, failClosed: true },
+    )
+    ctx.hook(
+      'filter_packet',
+      ({ stanza }) => {
+        const { local } = stanza.to!
+        if (local === '') return
+        const check = (account: Account | undefined) =>
+          account === undefined ? undefined : withList(account, () => incoming(account, stanza))
+        const account = ctx.account(local)
+        return account instanceof Promise ? account.then(check) : check(account)
+      },
+      { order: FIRST, failClosed: true },
+    )
   },
 })
 
-function listOf(account: Account): Set<string> {
+function listOf(account: Account): ReadonlySet<string> {
   return account.slots.get(LIST) ?? new Set()
 }
 
 function blocks(account: Account, jid: Jid): boolean {
   const list = account.slots.get(LIST)
-  if (list === undefined || list.size === 0) return false
-  if (account.jid.equals(jid.bare)) return false
-  return (
-    list.has(jid.toString()) ||
-    list.has(jid.bare.toString()) ||
-    list.has(jid.domain) ||
-    (jid.resource !== '' && list.has(`${jid.domain}/${jid.resource}`))
-  )
+  if (list?.size === 0) return false
+  // One's own clients and server cannot be blocked: the clients could not even ask to be free of it (XEP-0191 5, note).
+  if (account.jid.equals(jid.bare) || (jid.local === '' && jid.domain === account.jid.domain)) return false
+  return list === undefined || list.has(jid.toString()) || list.has(jid.bare.toString()) || list.has(jid.domain)
 }
 
 function addresses(payload: Element): Jid[] {
@@ -108,19 +127,19 @@ function items(list: Iterable<string>): Element[] {
 }
 
 async function block(ctx: Ctx, table: Table<string[]>, account: Account, jids: Jid[]): Promise<undefined> {
-  const list = new Set(listOf(account))
-  const added = jids.filter(jid => !list.has(jid.toString()))
-  for (const jid of added) list.add(jid.toString())
+  const before = listOf(account)
+  const added = jids.filter(jid => !before.has(jid.toString()))
+  const list = new Set([...before, ...added.map(String)])
   if (list.size > ctx.options.max_items) {
     throw new StanzaError('not-allowed', `at most ${ctx.options.max_items} addresses can be blocked`)
   }
-  // XEP-0191 3.4: to who is blocked now, the user goes offline; said before the list would keep it back.
-  tellSubscribers(ctx, account, added, session =>
-    Stanza.make(xml('presence', { type: 'unavailable' }), session.jid, undefined),
-  )
-  account.slots.set(LIST, list)
-  push(account, xml('block', { xmlns: NS.BLOCKING }, ...items(jids.map(String))))
-  await table.put([account.user], [], [...list])
+  const seen = touched(ctx, account, added).filter(contact => !matches(before, contact))
+  await save(table, account, list, added, true)
+  // XEP-0191 3.3: to who is blocked now, the user goes offline.
+  for (const { jid } of account.available()) {
+    for (const contact of seen) ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), jid, contact))
+  }
+  push(account, 'block', jids)
   return undefined
 }
 
@@ -128,55 +147,73 @@ async function unblock(ctx: Ctx, table: Table<string[]>, account: Account, jids:
   const list = new Set(listOf(account))
   const gone = jids.length === 0 ? [...list].map(text => Jid.from(text)) : jids.filter(jid => list.has(jid.toString()))
   for (const jid of gone) list.delete(jid.toString())
-  account.slots.set(LIST, list)
-  push(account, xml('unblock', { xmlns: NS.BLOCKING }, ...items(jids.map(String))))
-  tellSubscribers(ctx, account, gone, session => session.presence!)
-  await table.put([account.user], [], [...list])
+  await save(table, account, list, gone, false)
+  for (const { presence, jid } of account.available()) {
+    for (const contact of touched(ctx, account, gone)) {
+      if (!blocks(account, contact)) ctx.route(presence!.readdressed(jid, contact))
+    }
+  }
+  push(account, 'unblock', jids)
   return undefined
 }
 
-/** Presence to those contacts, among the addresses, that see this account's presence. */
-function tellSubscribers(ctx: Ctx, account: Account, jids: readonly Jid[], make: (session: Session) => Stanza): void {
-  const subscribers = ctx.use('roster')?.subscribers(account) ?? []
-  const touched = subscribers.filter(contact =>
-    jids.some(jid => jid.equals(contact) || (jid.local === '' && jid.domain === contact.domain)),
-  )
-  for (const session of account.available()) {
-    for (const contact of touched) ctx.route(make(session).readdressed(session.jid, contact))
+/** The list counts at once, so that of two changes at a time none is lost; one that cannot be stored is undone. */
+async function save(
+  table: Table<string[]>,
+  account: Account,
+  list: ReadonlySet<string>,
+  changed: readonly Jid[],
+  added: boolean,
+): Promise<void> {
+  if (changed.length === 0) return
+  account.slots.set(LIST, list)
+  try {
+    await table.put([account.user], [], [...list])
+  } catch (error) {
+    const now = new Set(listOf(account))
+    for (const jid of changed) {
+      if (added) now.delete(jid.toString())
+      else now.add(jid.toString())
+    }
+    account.slots.set(LIST, now)
+    throw error
   }
 }
 
-function push(account: Account, payload: Element): void {
+/** The contacts, among the addresses, that see this account's presence. */
+function touched(ctx: Ctx, account: Account, jids: readonly Jid[]): Jid[] {
+  const subscribers = ctx.use('roster')?.subscribers(account) ?? []
+  const meant = new Set(jids.map(String))
+  return subscribers.filter(contact => matches(meant, contact))
+}
+
+function matches(list: ReadonlySet<string>, contact: Jid): boolean {
+  return list.has(contact.toString()) || list.has(contact.domain)
+}
+
+function push(account: Account, name: 'block' | 'unblock', jids: readonly Jid[]): void {
   for (const session of account.sessions.values()) {
     if (session.slots.get(ASKED) !== true) continue
+    const payload = xml(name, { xmlns: NS.BLOCKING }, ...items(jids.map(String)))
     const iq = xml('iq', { type: 'set', id: account.host.ids.random() }, payload)
     session.deliver(Stanza.make(iq, account.jid, session.jid))
   }
 }
 
-/** XEP-0191 3.2: the user cannot send to who is blocked. Going offline, and ending a subscription, is no sending. */
-function outgoing(session: Session, stanza: Stanza): void {
-  const { to } = stanza
-  if (to === undefined || !blocks(session.account, to)) return
+/** XEP-0191 3.3: the user cannot send to who is blocked. Going offline, and ending a subscription, is no sending. */
+function outgoing(account: Account, stanza: Stanza): void {
+  if (!blocks(account, stanza.to!)) return
   if (stanza.kind === 'presence' && (stanza.type === 'unavailable' || stanza.type.startsWith('unsubscribe'))) return
   throw new StanzaError('not-acceptable', 'you have blocked this address', {
+    type: 'cancel',
     application: xml('blocked', { xmlns: NS.BLOCKING_ERRORS }),
   })
 }
 
-/** XEP-0191 3.2: a blocked sender gets what it would get from an account that does not exist. */
-function incomingMessage(account: Account, stanza: Stanza): typeof STOP | undefined {
+/** XEP-0191 3.3: presence is ignored; the rest gets what it would get from an account that does not exist. */
+function incoming(account: Account, stanza: Stanza): typeof STOP | undefined {
   if (!blocks(account, stanza.from)) return undefined
-  if (stanza.type === 'error' || stanza.type === 'headline') return STOP
+  // Errors and the results of iqs are not answered.
+  if (stanza.kind === 'presence' || (stanza.kind === 'message' && stanza.type === 'headline')) return STOP
   throw new StanzaError('service-unavailable')
-}
-
-/** Presence and iqs of blocked senders, at the last moment before a session gets them. */
-function receiving(session: Session, stanza: Stanza): typeof STOP | undefined {
-  if (stanza.kind === 'message' || !blocks(session.account, stanza.from)) return undefined
-  if (stanza.kind === 'iq') {
-    const answer = stanza.error(new StanzaError('service-unavailable'))
-    if (answer !== undefined) void session.account.host.router.route(answer)
-  }
-  return STOP
 }

@@ -20,6 +20,9 @@ const DIRECTED = new Slot<Map<string, Jid>>('directed presence')
 /** Beyond this many, directed presence is refused. */
 const MAX_DIRECTED = 1000
 
+/** Ms until queued messages are read again that could not be read. */
+const RETRY_ATTACH = 5000
+
 /** Between modules of one host, without one importing the other: see the services of the same names. */
 type Ctx = ModuleContext<Record<never, never>>
 
@@ -84,6 +87,9 @@ function available(ctx: Ctx, session: Session, stanza: Stanza): void {
 function attach(ctx: Ctx, session: Session): void {
   session.account.queue.attach(session).catch((error: unknown) => {
     ctx.log.error({ err: error, jid: session.jid.toString() }, 'queued messages could not be read')
+    session.timer(RETRY_ATTACH, () => {
+      if (takesMessages(session)) attach(ctx, session)
+    })
   })
 }
 
@@ -106,18 +112,18 @@ function broadcast(ctx: Ctx, session: Session, stanza: Stanza): void {
   }
   const roster = ctx.use('roster')
   if (roster === undefined) return
-  for (const contact of roster.subscribers(session.account)) tell(ctx, session.account, contact, copy)
+  for (const contact of roster.subscribers(session.account)) tell(ctx, session, contact, copy)
 }
 
 /** One subscriber: its sessions where it is here, else it is routed. Nobody there, nothing to do. */
-function tell(ctx: Ctx, account: Account, contact: Jid, copy: (to: Jid) => Stanza): void {
+function tell(ctx: Ctx, { account, jid }: Session, contact: Jid, copy: (to: Jid) => Stanza): void {
   const blocking = ctx.use('blocking')
   if (blocking?.blocks(account, contact) === true) return
   const host = ctx.host.router.hosts.get(contact.domain)
   if (host === undefined) return ctx.route(copy(contact))
   const there = host.accounts.get(contact.local)
   if (there === undefined || there.sessions.size === 0) return
-  if (host.services.use('blocking')?.blocks(there, account.jid) === true) return
+  if (host.services.use('blocking')?.blocks(there, jid) === true) return
   const stanza = copy(contact)
   for (const session of there.sessions.values()) if (session.presence !== undefined) session.deliver(stanza)
 }
@@ -138,16 +144,18 @@ function welcome(ctx: Ctx, session: Session): void {
 /** A probe; of a local contact it is answered here and now. */
 function ask(ctx: Ctx, session: Session, contact: Jid): void {
   const { account } = session
-  if (ctx.use('blocking')?.blocks(account, contact) === true) return
+  const blocking = ctx.use('blocking')
+  if (blocking?.blocks(account, contact) === true) return
   const host = ctx.host.router.hosts.get(contact.domain)
   if (host === undefined) {
     ctx.route(Stanza.make(xml('presence', { type: 'probe' }), account.jid, contact))
     return
   }
   const there = host.accounts.get(contact.local)
-  if (there === undefined || !mayKnow(host.services, there, account.jid)) return
+  if (there === undefined || !mayKnow(host.services, there, session.jid)) return
   for (const other of there.sessions.values()) {
-    if (other.presence !== undefined) session.deliver(other.presence.readdressed(other.jid, session.jid))
+    if (other.presence === undefined || blocking?.blocks(account, other.jid) === true) continue
+    session.deliver(other.presence.readdressed(other.jid, session.jid))
   }
 }
 
@@ -159,7 +167,9 @@ function mayKnow(services: Ctx['host']['services'], account: Account, asker: Jid
 /** RFC 6121 4.3.2. A stranger hears nothing, as from an account that does not exist. */
 function probed(ctx: Ctx, account: Account, asker: Jid): void {
   if (!mayKnow(ctx.host.services, account, asker)) return
-  for (const session of account.available()) ctx.route(session.presence!.readdressed(session.jid, asker))
+  const sessions = account.available()
+  for (const session of sessions) ctx.route(session.presence!.readdressed(session.jid, asker))
+  if (sessions.length === 0) ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), account.jid, asker))
 }
 
 /** RFC 6121 4.5: to everybody who was told that it is available. */

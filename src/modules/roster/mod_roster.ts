@@ -43,13 +43,14 @@ export const mod_roster = defineModule({
   summary: 'Keeps contact lists and who may see whose presence (RFC 6121 sections 2 and 3).',
   xep: { number: 237, version: '1.3', name: 'Roster Versioning' },
   options: {
-    max_items: opt.int(5000, 'Contacts that one account may have, requests that it has not answered included.', {
+    max_items: opt.int(5000, 'Contacts that one account may have.', { min: 10, infinity: true }),
+    max_requests: opt.int(200, 'Subscription requests that may wait for one account’s answer; more are ignored.', {
       min: 10,
-      infinity: true,
+      max: 10_000,
     }),
   },
   async start(ctx) {
-    const rosters = new Rosters(ctx.options.max_items)
+    const rosters = new Rosters(ctx.options.max_items, ctx.options.max_requests)
     for (const account of ctx.host.accounts.values()) await rosters.load(account)
     ctx.hook('account_load', async ({ account }) => void (await rosters.load(account)))
     ctx.streamFeature(() => xml('ver', { xmlns: NS.ROSTERVER }))

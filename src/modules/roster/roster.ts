@@ -33,6 +33,8 @@ export class Roster {
   readonly #tables: RosterTables
   readonly #items = new Map<string, RosterItem>()
   #version: string
+  #shown = 0
+  #pending = 0
   #subscribers: readonly Jid[] | undefined
   #subscriptions: readonly Jid[] | undefined
 
@@ -50,7 +52,7 @@ export class Roster {
     const roster = new Roster(account, tables, version ?? '')
     for (const { ck, value } of rows) {
       const jid = Jid.parse(String(ck[0]))
-      if (jid !== undefined) roster.#items.set(jid.toString(), { ...value, jid })
+      if (jid !== undefined) roster.#keep(jid, { ...value, jid })
     }
     return roster
   }
@@ -60,8 +62,14 @@ export class Roster {
     return this.#version
   }
 
+  /** Items that clients see. */
   get size(): number {
-    return this.#items.size
+    return this.#shown
+  }
+
+  /** Contacts whose request waits for an answer. */
+  get pending(): number {
+    return this.#pending
   }
 
   get(jid: Jid): RosterItem | undefined {
@@ -99,15 +107,33 @@ export class Roster {
   /** Resolves when it is durable. What others see of the roster changes at once, before the answer (order of stanzas). */
   put(item: RosterItem): Promise<void> {
     const { jid, ...stored } = item
-    this.#items.set(jid.toString(), item)
+    const before = this.get(jid)
+    this.#keep(jid, item)
     this.#changed()
-    return this.#save(this.#tables.items.put([this.account.user], [jid.toString()], stored))
+    return this.#save(jid, before, item, this.#tables.items.put([this.account.user], [jid.toString()], stored))
   }
 
   remove(jid: Jid): Promise<void> {
-    this.#items.delete(jid.toString())
+    const before = this.get(jid)
+    this.#keep(jid, undefined)
     this.#changed()
-    return this.#save(this.#tables.items.del([this.account.user], [jid.toString()]))
+    return this.#save(jid, before, undefined, this.#tables.items.del([this.account.user], [jid.toString()]))
+  }
+
+  #keep(jid: Jid, item: RosterItem | undefined): void {
+    const key = jid.toString()
+    const before = this.#items.get(key)
+    if (before !== undefined) this.#count(before, -1)
+    if (item === undefined) this.#items.delete(key)
+    else {
+      this.#items.set(key, item)
+      this.#count(item, 1)
+    }
+  }
+
+  #count(item: RosterItem, by: 1 | -1): void {
+    if (shown(item)) this.#shown += by
+    if (item.subscription.in) this.#pending += by
   }
 
   #changed(): void {
@@ -116,9 +142,20 @@ export class Roster {
     this.#subscriptions = undefined
   }
 
-  /** The version joins the batch of the change. */
-  async #save(change: Promise<void>): Promise<void> {
-    await Promise.all([change, this.#tables.versions.put([this.account.user], [], this.#version)])
+  /** The version joins the batch of the change. What could not be stored is undone, unless it has changed again. */
+  async #save(
+    jid: Jid,
+    before: RosterItem | undefined,
+    after: RosterItem | undefined,
+    change: Promise<void>,
+  ): Promise<void> {
+    try {
+      await Promise.all([change, this.#tables.versions.put([this.account.user], [], this.#version)])
+    } catch (error) {
+      if (this.get(jid) === after) this.#keep(jid, before)
+      this.#changed()
+      throw error
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import { isEmpty, itemElement, ROSTER, Roster, type RosterItem, type RosterTable
 
 const MAX_NAME = 1023
 const MAX_GROUPS = 50
-/** Longest subscription request that is kept (characters). */
+/** Longest subscription request that is kept whole (characters). */
 const MAX_REQUEST = 4096
 
 export function tablesOf(host: Host): RosterTables {
@@ -23,9 +23,11 @@ export function tablesOf(host: Host): RosterTables {
 /** What users and contacts do to rosters. */
 export class Rosters {
   readonly #maxItems: number
+  readonly #maxRequests: number
 
-  constructor(maxItems: number) {
+  constructor(maxItems: number, maxRequests: number) {
     this.#maxItems = maxItems
+    this.#maxRequests = maxRequests
   }
 
   /** Of an account that is loaded. */
@@ -75,7 +77,7 @@ export class Rosters {
     subscription?: Subscription,
   ): Promise<void> {
     const there = roster.get(jid)
-    if (there === undefined) this.#makeRoom(roster)
+    if (there === undefined || !shown(there)) this.#makeRoom(roster)
     const item: RosterItem = { jid, groups, listed: true, subscription: subscription ?? there?.subscription ?? NONE }
     if (name !== undefined && name !== '') item.name = name
     if (there?.request !== undefined) item.request = there.request
@@ -96,8 +98,9 @@ export class Rosters {
     const { account } = roster
     const saved = roster.remove(jid)
     push(roster, xml('item', { jid: jid.toString(), subscription: 'remove' }))
-    endSubscriptions(account.host, account.jid, jid, item.subscription)
+    // RFC 6121 3.2.2: while the contact still takes the user's presence, it learns that there is no more.
     if (item.subscription.from) account.host.hooks.runSync('subscription_revoked', { account, contact: jid })
+    endSubscriptions(account.host, account.jid, jid, item.subscription)
     await saved
     return undefined
   }
@@ -120,11 +123,12 @@ export class Rosters {
     const { next, pass } = outbound(type, before)
     await this.#change(roster, contact, next, type === 'subscribe' || type === 'subscribed')
     if (!pass) return
+    const { hooks } = account.host
+    // RFC 6121 3.2.2: before the contact is told.
+    if (before.from && !next.from) hooks.runSync('subscription_revoked', { account, contact })
     // RFC 6121 3.1.2: stamped with the bare address.
     await account.host.router.route(stanza.readdressed(account.jid, contact))
-    const { hooks } = account.host
     if (next.from && !before.from) hooks.runSync('subscription_granted', { account, contact })
-    if (before.from && !next.from) hooks.runSync('subscription_revoked', { account, contact })
   }
 
   /** The contact's side, as it reaches the user (RFC 6121 3, A.3). */
@@ -136,9 +140,15 @@ export class Rosters {
     const before = roster.subscription(contact)
     const { next, pass, reply } = inbound(type, before)
     const delivered = stanza.readdressed(contact, account.jid)
+    if (next.in && !before.in && roster.pending >= this.#maxRequests) return
+    // RFC 6121 3.1.6: first the stanza, then the push. An answer is also for clients that only have the roster.
+    if (pass) {
+      for (const session of account.sessions.values()) {
+        if (session.presence !== undefined || (type !== 'subscribe' && session.interested)) session.deliver(delivered)
+      }
+    }
     if (next !== before) {
-      if (roster.get(contact) === undefined && roster.size >= this.#maxItems) return
-      await this.#change(roster, contact, next, false, type === 'subscribe' ? delivered.toString() : undefined)
+      await this.#change(roster, contact, next, false, type === 'subscribe' ? keptRequest(delivered) : undefined)
     }
     const { hooks } = account.host
     if (reply !== undefined) {
@@ -146,20 +156,18 @@ export class Rosters {
       if (!before.from) hooks.runSync('subscription_granted', { account, contact })
     }
     if (before.from && !next.from) hooks.runSync('subscription_revoked', { account, contact })
-    if (!pass) return
-    for (const session of account.available()) session.deliver(delivered)
   }
 
   async #change(roster: Roster, jid: Jid, next: Subscription, creates: boolean, request?: string): Promise<void> {
     const there = roster.get(jid)
     const before = there?.subscription ?? NONE
     if (same(before, next)) return
-    if (there === undefined && creates) this.#makeRoom(roster)
+    const wasShown = there !== undefined && shown(there)
+    if (creates && !wasShown) this.#makeRoom(roster)
     const item: RosterItem = { jid, groups: there?.groups ?? [], listed: there?.listed ?? false, subscription: next }
     if (there?.name !== undefined) item.name = there.name
     const kept = request ?? there?.request
-    if (next.in && kept !== undefined && kept.length <= MAX_REQUEST) item.request = kept
-    const wasShown = there !== undefined && shown(there)
+    if (next.in && kept !== undefined) item.request = kept
     // RFC 6121 3.1.2, 3.1.4: asking, or agreeing, makes an item of the user's own.
     if (creates || wasShown) item.listed = true
     if (!item.listed && isEmpty(next)) return roster.remove(jid)
@@ -169,6 +177,13 @@ export class Rosters {
     if (shown(item) && (visible || !wasShown)) push(roster, itemElement(item))
     await saved
   }
+}
+
+/** RFC 6121 3.1.3 wants the complete stanza; of one that is too long, that it was sent is kept. */
+function keptRequest(stanza: Stanza): string {
+  const text = stanza.toString()
+  if (text.length <= MAX_REQUEST) return text
+  return Stanza.make(xml('presence', { type: 'subscribe' }), stanza.from, stanza.to).toString()
 }
 
 function endSubscriptions(host: Host, user: Jid, contact: Jid, subscription: Subscription): void {

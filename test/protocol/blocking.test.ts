@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { faultyStore } from '../support/faultystore.ts'
+import type { RawClient } from '../support/rawclient.ts'
+import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
+import { available, befriend, nothing, presenceFrom, refused, says } from '../support/talk.ts'
+import { TestServer } from '../support/testserver.ts'
+
+const NS = 'urn:xmpp:blocking'
+
+let server: TestServer
+before(async () => {
+  server = await TestServer.start()
+})
+after(() => server.stop())
+
+async function online(user: string, resource?: string, on: TestServer = server): Promise<RawClient> {
+  const client = await on.client(user, resource === undefined ? {} : { resource })
+  await available(client)
+  return client
+}
+
+const items = (jids: string[]): string => jids.map(jid => `<item jid='${jid}'/>`).join('')
+const block = (client: RawClient, ...jids: string[]): Promise<XmlElement> =>
+  client.request('set', `<block xmlns='${NS}'>${items(jids)}</block>`)
+const unblock = (client: RawClient, ...jids: string[]): Promise<XmlElement> =>
+  client.request('set', `<unblock xmlns='${NS}'>${items(jids)}</unblock>`)
+
+async function list(client: RawClient): Promise<string[]> {
+  const answer = await client.request('get', `<blocklist xmlns='${NS}'/>`)
+  return child(answer, 'blocklist', NS)!
+    .children.map(item => item.attrs['jid']!)
+    .sort()
+}
+
+const chat = (to: string, body: string): string => `<message to='${to}' type='chat'><body>${body}</body></message>`
+const errorOf =
+  (kind: string, from: string) =>
+  (el: XmlElement): boolean =>
+    el.name === kind && el.attrs['type'] === 'error' && el.attrs['from'] === from
+
+test('the list is kept, changed and given out; who asked for it learns of changes', async () => {
+  const [alice, tab, deaf] = [await online('alice'), await online('alice'), await online('alice')]
+  const info = await alice.request('get', `<query xmlns='http://jabber.org/protocol/disco#info'/>`, 'localhost')
+  assert.ok(info.children[0]!.children.some(feature => feature.attrs['var'] === NS))
+  assert.deepEqual(await list(alice), [])
+  await list(tab)
+  await block(alice, 'Bob@localhost', 'spam.example')
+  assert.deepEqual(await list(alice), ['bob@localhost', 'spam.example'])
+  const pushed = await tab.receive(el => child(el, 'block', NS) !== undefined)
+  assert.equal(pushed.attrs['type'], 'set')
+  assert.deepEqual(
+    child(pushed, 'block', NS)!
+      .children.map(item => item.attrs['jid'])
+      .sort(),
+    ['bob@localhost', 'spam.example'],
+  )
+  await unblock(alice, 'bob@localhost')
+  const undone = await tab.receive(el => child(el, 'unblock', NS) !== undefined)
+  assert.deepEqual(
+    child(undone, 'unblock', NS)!.children.map(item => item.attrs['jid']),
+    ['bob@localhost'],
+  )
+  await unblock(alice)
+  const all = await tab.receive(el => child(el, 'unblock', NS) !== undefined)
+  assert.deepEqual(child(all, 'unblock', NS)!.children, [])
+  assert.deepEqual(await list(alice), [])
+  await nothing(deaf, el => el.name === 'iq' && el.attrs['type'] === 'set', alice)
+})
+
+test('what is wrong is refused; the list is for its owner, and of nobody the answer is the same', async () => {
+  const amy = await online('amy')
+  await refused('bad-request', block(amy))
+  await refused('jid-malformed', block(amy, 'a@b@c'))
+  for (const to of ['alice@localhost', 'nobody@localhost']) {
+    await refused('forbidden', amy.request('get', `<blocklist xmlns='${NS}'/>`, to))
+    await refused('forbidden', amy.request('set', `<block xmlns='${NS}'><item jid='x@y'/></block>`, to))
+    await refused('forbidden', amy.request('set', `<unblock xmlns='${NS}'/>`, to))
+  }
+})
+
+test('so many can be blocked and no more', async t => {
+  const small = await TestServer.start({ modules: { mod_blocking: { max_items: 3 } } })
+  t.after(() => small.stop())
+  const ben = await online('ben', undefined, small)
+  await block(ben, 'a@x', 'b@x', 'c@x')
+  await refused('not-allowed', block(ben, 'd@x'))
+  await block(ben, 'a@x') // is there already
+  assert.deepEqual(await list(ben), ['a@x', 'b@x', 'c@x'])
+})
+
+test('of a blocked contact nothing comes in: messages and iqs get an error, presence gets silence', async () => {
+  const [cat, eve] = [await online('cat'), await online('eve')]
+  await befriend(cat, eve)
+  await block(cat, 'eve@localhost')
+  await eve.receive(presenceFrom(cat.jid, 'unavailable'))
+  for (const to of ['cat@localhost', cat.jid]) {
+    eve.send(chat(to, 'let me in'))
+    assert.equal(errorCondition(await eve.receive(errorOf('message', to))), 'service-unavailable')
+    // What a contact would be told, and what anybody would.
+    for (const ns of ['jabber:iq:last', 'http://jabber.org/protocol/disco#info', 'urn:xmpp:ping', 'vcard-temp']) {
+      const name = ns === 'urn:xmpp:ping' ? 'ping' : ns === 'vcard-temp' ? 'vCard' : 'query'
+      await refused('service-unavailable', eve.request('get', `<${name} xmlns='${ns}'/>`, to))
+    }
+    for (const type of ['', `type='probe'`, `type='subscribe'`, `type='unsubscribe'`]) {
+      eve.send(`<presence to='${to}' ${type}/>`)
+    }
+    eve.send(`<iq to='${to}' type='result' id='r1'/>`)
+  }
+  eve.send('<presence><show>away</show></presence>')
+  await nothing(cat, el => el.attrs['from']?.startsWith('eve@localhost') === true, eve)
+  await nothing(eve, el => el.name === 'presence' && el.attrs['from']?.startsWith('cat@') === true, cat)
+  // Its unsubscribe did not come in either: the subscription is as before.
+  await unblock(cat, 'eve@localhost')
+  await eve.receive(presenceFrom(cat.jid))
+  eve.send(chat('cat@localhost', 'and now'))
+  await cat.receive(says('and now'))
+})
+
+test('to a blocked contact nothing goes out', async () => {
+  const [dan, eva] = [await online('dan'), await online('eva')]
+  await befriend(dan, eva)
+  await block(dan, 'eva@localhost')
+  await eva.receive(presenceFrom(dan.jid, 'unavailable'))
+  dan.send(chat('eva@localhost', 'psst'))
+  const error = await dan.receive(errorOf('message', 'eva@localhost'))
+  assert.equal(errorCondition(error), 'not-acceptable')
+  assert.equal(child(error, 'error')!.attrs['type'], 'cancel')
+  assert.ok(child(child(error, 'error'), 'blocked', 'urn:xmpp:blocking:errors'))
+  await refused('not-acceptable', dan.request('get', `<query xmlns='jabber:iq:version'/>`, eva.jid))
+  dan.send(`<presence to='${eva.jid}'/>`)
+  assert.equal(errorCondition(await dan.receive(errorOf('presence', eva.jid))), 'not-acceptable')
+  dan.send('<presence><show>dnd</show></presence>')
+  await nothing(eva, el => el.attrs['from']?.startsWith('dan@') === true, dan)
+  await dan.close()
+  await nothing(eva, el => el.attrs['from']?.startsWith('dan@') === true)
+})
+
+test('who is blocked and comes online sees nobody, and nobody is told', async () => {
+  const [fay, gus] = [await online('fay'), await online('gus')]
+  await befriend(fay, gus)
+  await block(fay, 'gus@localhost')
+  await gus.close()
+  const back = await online('gus')
+  await nothing(back, el => el.attrs['from']?.startsWith('fay@') === true, fay)
+  await nothing(fay, presenceFrom(back.jid), back)
+})
+
+test('an address with a resource means that client alone', async () => {
+  const [hal, phone, desk] = [await online('hal'), await online('ivy', 'phone'), await online('ivy', 'desk')]
+  await befriend(hal, desk)
+  await block(hal, phone.jid)
+  phone.send(chat('hal@localhost', 'from the phone'))
+  await phone.receive(errorOf('message', 'hal@localhost'))
+  phone.send('<presence><show>xa</show></presence>')
+  await nothing(hal, el => el.name === 'presence' && child(el, 'show')?.text === 'xa', phone)
+  desk.send(chat('hal@localhost', 'from the desk'))
+  await hal.receive(says('from the desk'))
+})
+
+test('a domain means everybody there, but not one’s own clients, nor the server', async () => {
+  const [jo, tab, kim] = [await online('jo'), await online('jo'), await online('kim')]
+  await befriend(jo, kim)
+  await block(jo, 'localhost')
+  await kim.receive(presenceFrom(jo.jid, 'unavailable'))
+  kim.send(chat('jo@localhost', 'hello'))
+  assert.equal(errorCondition(await kim.receive(errorOf('message', 'jo@localhost'))), 'service-unavailable')
+  tab.send(chat(jo.jid, 'note to self'))
+  await jo.receive(says('note to self'))
+  await jo.ping()
+  await unblock(jo)
+  await kim.receive(presenceFrom(jo.jid))
+})
+
+test('a contact that is blocked twice and unblocked once stays blocked', async () => {
+  const [leo, mia] = [await online('leo'), await online('mia')]
+  await befriend(leo, mia)
+  await block(leo, 'mia@localhost', 'localhost')
+  await mia.receive(presenceFrom(leo.jid, 'unavailable'))
+  await unblock(leo, 'mia@localhost')
+  await nothing(mia, el => el.attrs['from']?.startsWith('leo@') === true, leo)
+})
+
+test('a list that cannot be read lets nothing through, until it can', async t => {
+  let broken = false
+  const weak = await TestServer.start({
+    store: faultyStore(
+      'blocking',
+      () => broken,
+      () => false,
+    ),
+  })
+  t.after(() => weak.stop())
+  const [ned, oda] = [await online('ned', undefined, weak), await online('oda', undefined, weak)]
+  await block(ned, 'oda@localhost')
+  await weak.register('pia')
+  broken = true
+  oda.send(chat('pia@localhost', 'anybody'))
+  const error = await oda.receive(errorOf('message', 'pia@localhost'))
+  assert.equal(child(error, 'error')!.attrs['type'], 'wait')
+  broken = false
+  oda.send(chat('pia@localhost', 'again'))
+  await oda.ping()
+  const pia = await online('pia', undefined, weak)
+  await pia.receive(says('again'))
+})
+
+test('what could not be stored is not done', async t => {
+  let full = false
+  const weak = await TestServer.start({
+    store: faultyStore(
+      'blocking',
+      () => false,
+      () => full,
+    ),
+  })
+  t.after(() => weak.stop())
+  const [qi, ron] = [await online('qi', undefined, weak), await online('ron', undefined, weak)]
+  await befriend(qi, ron)
+  await list(qi)
+  full = true
+  await assert.rejects(block(qi, 'ron@localhost'), /iq error/)
+  assert.deepEqual(await list(qi), [])
+  ron.send(chat('qi@localhost', 'still there?'))
+  await qi.receive(says('still there?'))
+  await nothing(qi, el => child(el, 'block', NS) !== undefined)
+  await nothing(ron, presenceFrom(qi.jid, 'unavailable'), qi)
+  full = false
+  await block(qi, 'ron@localhost')
+  full = true
+  await assert.rejects(unblock(qi, 'ron@localhost'), /iq error/)
+  assert.deepEqual(await list(qi), ['ron@localhost'])
+  ron.send(chat('qi@localhost', 'blocked'))
+  await ron.receive(errorOf('message', 'qi@localhost'))
+})
