@@ -39,6 +39,11 @@ export class Acknowledger {
     else this.#timer ??= setTimeout(() => this.#ask(), managed ? ASK_AFTER : PING_AFTER)
   }
 
+  /** Somebody waits for the answer: ask at once. */
+  hurry(): void {
+    if (!this.#asked) this.#ask()
+  }
+
   #ask(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined

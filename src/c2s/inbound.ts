@@ -89,7 +89,9 @@ export class Inbound {
     if (seen === undefined) return this.#route(routed, sent)
     // Sent again after a broken connection: it is on its way already. If it is not safe yet, this copy waits for it.
     if (seen.entry === undefined || seen.entry.done) return
-    seen.entry.origin = sent
+    // On the same stream the first one already stands for it.
+    if (this.#unsafe.some(before => before.print === print)) return
+    seen.entry.join(sent)
     this.#unsafe.push(sent)
   }
 
@@ -108,7 +110,7 @@ export class Inbound {
   settled(sent: Sent, entry: Entry): void {
     sent.safeNow = true
     if (sent.print !== undefined) {
-      if (entry.done && !entry.committed && entry.failed) this.#ring?.forget(sent.print)
+      if (entry.bounced) this.#ring?.forget(sent.print)
       else this.#ring?.settle(sent.print)
     }
     const unsafe = this.#unsafe

@@ -28,9 +28,9 @@ interface Suspended {
   interested: boolean
   /** Stanzas handled from the client; all of them are safe. */
   handled: number
-  /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, or the text. */
+  /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, the text where that differs. */
   acked: number
-  unacked: ({ id: string } | { text: string })[]
+  unacked: { id?: string; text?: string }[]
   state: Record<string, unknown>
 }
 
@@ -56,7 +56,6 @@ export class SessionKeeper {
       if (!session.resumable) session.end(new StreamError('system-shutdown'))
     }
     await Promise.all(sessions.filter(s => s.state !== 'ended').map(session => this.#write(session)))
-    for (const session of sessions) session.farewell()
   }
 
   #sessions(): C2SSession[] {
@@ -81,12 +80,14 @@ export class SessionKeeper {
       handled: session.inbound.safe,
       acked: session.outbox.acked,
       unacked: [...session.outbox].map(({ text, entry }) =>
-        entry !== undefined && !entry.done && entry.committed && text === undefined
-          ? { id: entry.id }
+        entry !== undefined && !entry.done && entry.committed
+          ? { id: entry.id, ...(text === undefined ? {} : { text }) }
           : { text: text ?? entry!.bytes.toString() },
       ),
       state,
     }
+    // In the same turn: what is delivered from here on must not reach the client, which would count it.
+    session.farewell()
     await this.#table(host)
       .put([session.resumption!], [], suspended)
       .catch((error: unknown) => {
@@ -104,7 +105,7 @@ export class SessionKeeper {
       const restored: C2SSession[] = []
       for (const id of ids) {
         const suspended = await table.get([id], [])
-        const session = suspended === undefined ? undefined : await this.#revive(c2s, id, suspended)
+        const session = suspended === undefined ? undefined : await this.#tryRevive(c2s, id, suspended)
         if (session !== undefined) restored.push(session)
         await table.del([id], [])
       }
@@ -113,6 +114,16 @@ export class SessionKeeper {
       count += restored.length
     }
     if (count > 0) this.#c2s.log.info({ sessions: count }, 'sessions wait to be resumed')
+  }
+
+  /** One that cannot be brought back costs its client the resumption, nobody else anything. */
+  async #tryRevive(c2s: C2SHost, id: string, suspended: Suspended): Promise<C2SSession | undefined> {
+    try {
+      return await this.#revive(c2s, id, suspended)
+    } catch (error) {
+      this.#c2s.log.error({ err: error, user: suspended.user }, 'a session could not be brought back')
+      return undefined
+    }
   }
 
   async #revive(c2s: C2SHost, id: string, suspended: Suspended): Promise<C2SSession | undefined> {
@@ -125,8 +136,8 @@ export class SessionKeeper {
     )
     const items: Unacked[] = []
     for (const item of suspended.unacked) {
-      const entry = 'id' in item ? await account.queue.adopt(item.id, session) : undefined
-      const text = 'text' in item ? item.text : entry === undefined ? GONE : undefined
+      const entry = item.id === undefined ? undefined : await account.queue.adopt(item.id, session)
+      const text = item.text ?? (entry === undefined ? GONE : undefined)
       items.push({ text, entry, lost: undefined })
     }
     await session.restore(id, suspended.handled, suspended.acked, items)

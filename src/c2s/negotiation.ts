@@ -173,7 +173,11 @@ function saslResult(stream: C2SStream, result: SaslResult): void | Promise<void>
     return
   }
   stream.exchange = undefined
-  if ('failure' in result) return saslFailed(stream, result.failure, result.text, result.user)
+  if ('failure' in result) {
+    // The server was too busy to tell: not a failure of the client.
+    if (result.failure === 'temporary-auth-failure') return saslFail(stream, result.failure, result.text)
+    return saslFailed(stream, result.failure, result.text, result.user)
+  }
   const { user, data } = result.success
   const { failures } = stream.server
   const { name } = stream.target!.host

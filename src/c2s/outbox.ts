@@ -19,6 +19,7 @@ export interface Unacked {
 export class Outbox {
   #items: (Unacked | undefined)[] = []
   #head = 0
+  #bytes = 0
   /** Stanzas acknowledged, modulo 2^32. */
   #acked = 0
 
@@ -35,8 +36,14 @@ export class Outbox {
     return this.#acked
   }
 
+  /** Of all items, in characters or bytes: what they keep in memory. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
   push(item: Unacked): void {
     this.#items.push(item)
+    this.#bytes += lengthOf(item)
   }
 
   /**
@@ -56,6 +63,7 @@ export class Outbox {
     for (let i = 0; i < count; i++) {
       const item = this.#items[this.#head]!
       this.#items[this.#head++] = undefined
+      this.#bytes -= lengthOf(item)
       taken.push(item)
     }
     if (this.#head === this.#items.length) {
@@ -78,4 +86,8 @@ export class Outbox {
     this.#acked = acked
     for (const item of items) this.push(item)
   }
+}
+
+function lengthOf({ text, entry }: Unacked): number {
+  return text?.length ?? entry?.bytes.length ?? 0
 }

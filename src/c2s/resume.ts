@@ -22,6 +22,7 @@ export async function resumeSession(stream: C2SStream, el: Element): Promise<voi
   await session.inbound.allSafe(WAIT_SAFE)
   if (session.state === 'ended') return fail(stream, 'item-not-found', session.inbound.safe)
   if (stream.state !== 'authenticated') return
+  detachFromOld(session) // another stream may have been faster meanwhile
   session.inbound.rewind()
   session.resume(stream, Number(text))
   stream.bound(session)
@@ -45,7 +46,9 @@ export async function enableManagement(session: C2SSession, stream: C2SStream, e
   const wants = el.attrs['resume'] === 'true' || el.attrs['resume'] === '1'
   const { resumeTimeout } = session.settings
   const id = wants && resumeTimeout > 0 ? stream.server.ids.random() : undefined
-  await session.enable(id)
+  await session.inbound.start()
+  if (session.stream !== stream) return // the client is gone
+  session.enable(id)
   stream.server.sessions.add(session)
   const max = id === undefined ? undefined : String(Math.floor(resumeTimeout / 1000))
   stream.sendElement(xml('enabled', { xmlns: NS.SM, id, resume: id === undefined ? undefined : 'true', max }))

@@ -42,6 +42,8 @@ declare module '../core/hooks.ts' {
 const FULL_BACKLOG = 512 * 1024
 /** Bytes at which it is taken for dead. */
 const MAX_BACKLOG = 4 * 1024 * 1024
+/** Bytes that may be unacknowledged before a client gets no more queued messages for now; at four times that it ends. */
+const FULL_UNACKED = 2 * 1024 * 1024
 
 export interface SessionSettings {
   maxAckQueue: number
@@ -79,6 +81,8 @@ export class C2SSession implements Session {
   #early: Unacked[] = []
   #waiting: ((room: boolean) => void)[] = []
   #expiry: NodeJS.Timeout | undefined
+  /** More on a stream that begins with what was sent again. */
+  #maxBacklog = MAX_BACKLOG
 
   constructor(
     account: Account,
@@ -147,7 +151,17 @@ export class C2SSession implements Session {
     return this.#dispatch(event.stanza)
   }
 
+  /** What goes wrong on the way costs the sender an error stanza, never the stream. */
   #dispatch(stanza: Stanza): void | Promise<void> {
+    try {
+      const done = this.#route(stanza)
+      if (done instanceof Promise) return done.catch((error: unknown) => this.#bounce(stanza, error))
+    } catch (error) {
+      this.#bounce(stanza, error)
+    }
+  }
+
+  #route(stanza: Stanza): void | Promise<void> {
     const { host } = this.account
     if (stanza.kind === 'message') return this.inbound.message(stanza)
     if (stanza.kind === 'presence') return this.#presence(stanza)
@@ -164,13 +178,8 @@ export class C2SSession implements Session {
     const name = stanza.to === undefined ? 'presence_broadcast' : 'presence_out'
     const route = (verdict: unknown): void | Promise<void> =>
       verdict === STOP || stanza.to === undefined ? undefined : router.route(stanza, { session: this })
-    try {
-      const verdict = hooks.run(name, { session: this, stanza })
-      if (!(verdict instanceof Promise)) return route(verdict)
-      return verdict.then(route).catch((error: unknown) => this.#bounce(stanza, error))
-    } catch (error) {
-      return this.#bounce(stanza, error)
-    }
+    const verdict = hooks.run(name, { session: this, stanza })
+    return verdict instanceof Promise ? verdict.then(route) : route(verdict)
   }
 
   /** An error to this client about something it sent. */
@@ -206,7 +215,12 @@ export class C2SSession implements Session {
     const handler = this.account.host.nonzas.find(ns, el.name)
     if (handler === undefined)
       throw new StreamError('unsupported-stanza-type', `<${el.name.slice(0, 50)}/> is unknown here`)
-    handler(this, el)
+    try {
+      handler(this, el)
+    } catch (error) {
+      if (error instanceof StreamError) throw error
+      this.account.host.log.error({ err: error, ns, name: el.name }, 'a handler failed')
+    }
   }
 
   #smFailed(condition: string): void {
@@ -225,7 +239,7 @@ export class C2SSession implements Session {
     const { hooks } = this.account.host
     if (hooks.has('user_receive_packet')) {
       const event = { session: this, stanza, entry }
-      if (hooks.runSync('user_receive_packet', event) === STOP) return
+      if (hooks.notify('user_receive_packet', event) === STOP) return
       // A handler put another stanza in its place: the queued bytes are no longer what is sent.
       if (event.stanza !== stanza) return this.#write(event.stanza.toString(), event.stanza, entry)
     }
@@ -270,7 +284,7 @@ export class C2SSession implements Session {
     const stream = this.#stream
     if (stream === undefined) return
     stream.send(data)
-    if (stream.backlog > MAX_BACKLOG) stream.abandon('the client does not read')
+    if (stream.backlog > this.#maxBacklog) stream.abandon('the client does not read')
   }
 
   #keep(item: Unacked): void {
@@ -279,7 +293,8 @@ export class C2SSession implements Session {
     // before a crash, it does not get twice. The rest need not wait.
     const { entry } = item
     if (entry === undefined || entry.committed || entry.origin === undefined) this.#ack.due()
-    if (this.outbox.size > 2 * this.settings.maxAckQueue) this.#overflow()
+    const { size, bytes } = this.outbox
+    if (size > 2 * this.settings.maxAckQueue || bytes > 4 * FULL_UNACKED) this.#overflow()
   }
 
   /** The bound of what is kept for a client that does not acknowledge: its messages are safe in the store. */
@@ -294,19 +309,22 @@ export class C2SSession implements Session {
   }
 
   get full(): boolean {
-    return this.outbox.size >= this.settings.maxAckQueue || (this.#stream?.backlog ?? 0) > FULL_BACKLOG
+    const { size, bytes } = this.outbox
+    if (size >= this.settings.maxAckQueue || bytes >= FULL_UNACKED) return true
+    return (this.#stream?.backlog ?? 0) > FULL_BACKLOG
   }
 
   room(): Promise<boolean> {
     if (this.state === 'ended') return Promise.resolve(false)
     if (!this.full) return Promise.resolve(true)
-    this.#ack.due()
+    this.#ack.hurry()
     return new Promise(resolve => this.#waiting.push(resolve))
   }
 
   /** Something was acknowledged or read: who waits for room may go on. */
   drained(): void {
-    if (this.#waiting.length === 0 || (this.full && this.state !== 'ended')) return
+    if (this.#waiting.length === 0) return
+    if (this.full && this.state !== 'ended') return this.#ack.hurry()
     const waiting = this.#waiting
     this.#waiting = []
     for (const resolve of waiting) resolve(this.state !== 'ended')
@@ -320,9 +338,11 @@ export class C2SSession implements Session {
 
   // ---- life
 
-  /** Stream management begins (XEP-0198 3); `resumption` is the id to resume by, if the client wants to. */
-  async enable(resumption: string | undefined): Promise<void> {
-    await this.inbound.start()
+  /**
+   * Stream management begins (XEP-0198 3), what came in having been prepared; `resumption` is the id to resume by, if the
+   * client wants to. The caller tells the client in the same turn: from then on both count.
+   */
+  enable(resumption: string | undefined): void {
     this.#early = this.outbox.take(this.outbox.size)
     this.#ack.stop()
     this.managed = true
@@ -343,9 +363,10 @@ export class C2SSession implements Session {
     this.#expiry = undefined
     this.#stream = stream
     this.state = 'connected'
-    this.confirm(seen)
+    this.acknowledged(seen) // who knows the id has read what was sent before it
     stream.send(`<resumed xmlns='${NS.SM}' previd='${this.resumption}' h='${this.inbound.safe}'/>`)
     for (const item of this.outbox) stream.send(item.text ?? item.entry!.bytes)
+    this.#maxBacklog = MAX_BACKLOG + this.outbox.bytes
     this.#ack.restart()
     this.account.host.hooks.notify('session_resumed', { session: this })
   }
@@ -422,9 +443,14 @@ export class C2SSession implements Session {
   }
 
   timer(ms: number, fn: () => void): () => void {
+    if (this.state === 'ended') return () => {}
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
-      fn()
+      try {
+        fn()
+      } catch (error) {
+        this.account.host.log.error({ err: error, jid: this.jid.toString() }, 'a timer of a session failed')
+      }
     }, ms)
     this.#timers.add(timer)
     return () => {

@@ -221,7 +221,7 @@ export class C2SStream {
     }
     this.target = target
     const from = root.attrs['from'] === undefined ? undefined : Jid.parse(root.attrs['from'])
-    if (this.user !== undefined && from !== undefined && from.local !== this.user) {
+    if (this.user !== undefined && from !== undefined && !from.bare.equals(Jid.of(this.user, target.host.name))) {
       throw new StreamError('invalid-from', 'you are logged in as somebody else')
     }
     this.#sendHeader()

@@ -85,22 +85,23 @@ export class Hooks {
   }
 
   /**
-   * Tells of something that has happened: there is no verdict on it. Whatever a handler throws is logged, and the others
-   * are told all the same; STOP still ends the chain.
+   * Tells of something where there is no sender to answer. Whatever a handler throws is logged, also what elsewhere would be
+   * a verdict, and the others are told all the same; STOP still ends the chain.
    */
-  notify<N extends HookName>(name: N, event: HookMap[N]): void {
+  notify<N extends HookName>(name: N, event: HookMap[N]): undefined | typeof STOP {
     const chain = this.#chains.get(name)
-    if (chain === undefined) return
-    for (let i = 0; i < chain.length; i++) {
-      const entry = chain[i]!
+    if (chain === undefined) return undefined
+    for (const entry of chain) {
       try {
         const answer = entry.handler(event)
-        if (answer === STOP) return
+        if (answer === STOP) return STOP
         if (answer !== undefined) answer.catch((error: unknown) => this.#logFailure(name, entry, error))
       } catch (error) {
         this.#logFailure(name, entry, error)
+        if (entry.failClosed) return STOP
       }
     }
+    return undefined
   }
 
   /** Each hook with its handlers in the order in which they run. */

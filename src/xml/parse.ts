@@ -3,7 +3,7 @@ import { XmlError } from './errors.ts'
 import { NS } from './ns.ts'
 import { StreamParser } from './parser.ts'
 
-const LIMITS = { stanzaBytes: 16 * 1024 * 1024, depth: 256, attributes: 1024 }
+const LIMITS = { stanzaBytes: 16 * 1024 * 1024, depth: 1024, attributes: 10_000 }
 
 /**
  * One whole element from text or bytes that this server wrote itself, or that an administrator gave, by the same strict

@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { openMemoryStore } from '../../src/storage/memory.ts'
+import type { Outgoing, RawClient } from '../support/rawclient.ts'
+import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
+import { nothing, says, serve } from '../support/talk.ts'
+import type { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/wire.ts'
+import { troubled } from '../unit/core/support.ts'
+
+const NS = 'urn:xmpp:sm:3'
+const isSm = (name: string) => (el: XmlElement) => el.ns === NS && el.name === name
+const bodyOf = (el: XmlElement) => child(el, 'body')?.text
+const isError = (el: XmlElement) => el.name === 'message' && el.attrs['type'] === 'error'
+
+function say(client: RawClient, ...bodies: string[]): void {
+  for (const body of bodies) {
+    client.send(`<message to='juliet@localhost' type='chat' id='${body}'><body>${body}</body></message>`, body)
+  }
+}
+
+async function managed(server: TestServer, user: string): Promise<RawClient> {
+  const client = await server.client(user)
+  await client.enable()
+  return client
+}
+
+async function everything(server: TestServer, count: number): Promise<(string | undefined)[]> {
+  const juliet = await server.client('juliet')
+  juliet.send('<presence/>')
+  const got: (string | undefined)[] = []
+  while (got.length < count) got.push(bodyOf(await juliet.receive(el => bodyOf(el) !== undefined)))
+  await nothing(juliet, el => bodyOf(el) !== undefined)
+  return got
+}
+
+/** The disk of a machine, and servers on it one after another; `kill` loses what was not durable. */
+function machine(t: TestContext) {
+  const disk = openMemoryStore()
+  let current = troubled(disk)
+  t.after(() => {
+    current.troubles.writes.open()
+    current.troubles.scans.open()
+  })
+  return {
+    get troubles() {
+      return current.troubles
+    },
+    start: (): Promise<TestServer> => serve(t, { store: current.store }),
+    /** Of the running server nothing is left but what its writes have made durable. */
+    async kill(): Promise<void> {
+      const { troubles } = current
+      troubles.failWrites = true
+      troubles.failDeletes = true
+      troubles.writes.open()
+      await new Promise(setImmediate)
+      current = troubled(disk)
+    },
+  }
+}
+
+const acked = (client: RawClient): string[] => {
+  const list: string[] = []
+  client.on('acked', items => list.push(...items.map((o: Outgoing) => o.tag ?? '')))
+  return list
+}
+
+test('killed whenever: what was acknowledged is there after the start, in order and once, also when its sender sends again', async t => {
+  const world = machine(t)
+  let server = await world.start()
+  await server.register('juliet')
+  let romeo = await managed(server, 'romeo')
+  const sent: string[] = []
+  for (let round = 0; round < 5; round++) {
+    const told = acked(romeo)
+    const durable = [`${round}a`, `${round}b`]
+    say(romeo, ...durable)
+    romeo.askAck()
+    await eventually(() => told.includes(durable[1]!), 'the acknowledgement')
+    world.troubles.writes.close()
+    const lost = [`${round}c`, `${round}d`]
+    say(romeo, ...lost)
+    romeo.askAck()
+    await romeo.ping()
+    assert.ok(!told.includes(lost[0]!), 'nothing that can be lost is acknowledged')
+    const again = romeo.sm!.unacked.flatMap(o => (o.tag === undefined ? [] : [o.tag]))
+    assert.deepEqual(again, lost)
+    romeo.cut()
+    await world.kill()
+    server = await world.start()
+    romeo = await managed(server, 'romeo')
+    say(romeo, ...durable, ...again) // as one does that does not know what had arrived
+    romeo.askAck()
+    await romeo.receive(isSm('a'))
+    sent.push(...durable, ...lost)
+  }
+  assert.deepEqual(await everything(server, sent.length), sent)
+})
+
+test('killed while messages are in flight: who had not acknowledged gets them again, under the same ids', async t => {
+  const world = machine(t)
+  const server = await world.start()
+  const romeo = await managed(server, 'romeo')
+  const juliet = await managed(server, 'juliet')
+  juliet.options.autoAck = false
+  juliet.send('<presence/>')
+  const told = acked(romeo)
+  say(romeo, '1', '2', '3')
+  const ids: (string | undefined)[] = []
+  for (const body of ['1', '2', '3']) ids.push(child(await juliet.receive(says(body)), 'stanza-id')?.attrs['id'])
+  juliet.write(`<a xmlns='${NS}' h='2'/>`) // its presence, and 1
+  romeo.askAck()
+  await eventually(() => told.length === 3)
+  await juliet.ping()
+  await world.kill()
+  const next = await world.start()
+  const again = await next.client('juliet')
+  again.send('<presence/>')
+  for (const [i, body] of ['2', '3'].entries()) {
+    const el = await again.receive(el => bodyOf(el) !== undefined)
+    assert.deepEqual([bodyOf(el), child(el, 'stanza-id')?.attrs['id']], [body, ids[i + 1]])
+  }
+})
+
+test('after a crash a resumption is refused, and the client goes on with a new session', async t => {
+  const world = machine(t)
+  const server = await world.start()
+  const romeo = await managed(server, 'romeo')
+  await world.kill()
+  const next = await world.start()
+  const client = await next.connect()
+  await client.login({ user: 'romeo', password: 'secret' })
+  assert.equal(await client.resume(romeo.sm!), false)
+  await client.bind()
+})
+
+test('a full disk: an error of the kind that passes, nothing acknowledged as stored, and no message half kept', async t => {
+  const world = machine(t)
+  const server = await world.start()
+  await server.register('juliet')
+  const romeo = await managed(server, 'romeo')
+  say(romeo, 'before')
+  romeo.askAck()
+  await romeo.receive(isSm('a'))
+  world.troubles.failWrites = true
+  say(romeo, '1', '2')
+  for (const id of ['1', '2']) {
+    const error = await romeo.receive(isError)
+    assert.equal(error.attrs['id'], id)
+    assert.equal(errorCondition(error), 'resource-constraint')
+    assert.equal(child(error, 'error')?.attrs['type'], 'wait')
+    assert.equal(bodyOf(error), id)
+  }
+  world.troubles.failWrites = false
+  say(romeo, '2', '3')
+  await romeo.ping()
+  assert.deepEqual(await everything(server, 3), ['before', '2', '3'])
+})
+
+test('a full disk while the recipient is there: it gets the message, its sender no error', async t => {
+  const world = machine(t)
+  const server = await world.start()
+  const romeo = await managed(server, 'romeo')
+  const juliet = await managed(server, 'juliet')
+  juliet.send('<presence/>')
+  await juliet.ping()
+  world.troubles.failWrites = true
+  const told = acked(romeo)
+  say(romeo, '1')
+  await juliet.receive(says('1'))
+  juliet.ack()
+  romeo.askAck()
+  await eventually(() => told.includes('1'), 'its recipient has it, so it is safe')
+  await nothing(romeo, isError)
+})
+
+test('no false bounce: neither a cut, nor a session that ends, nor a restart tells a sender that a message was lost', async t => {
+  const world = machine(t)
+  const server = await world.start()
+  const romeo = await managed(server, 'romeo')
+  const juliet = await managed(server, 'juliet')
+  juliet.options.autoAck = false
+  juliet.send('<presence/>')
+  say(romeo, '1')
+  await juliet.receive(says('1'))
+  juliet.cut()
+  const other = await server.client('juliet', { resource: juliet.jid.split('/')[1]! }) // ends the old session
+  say(romeo, '2')
+  await romeo.ping()
+  other.cut()
+  await nothing(romeo, isError)
+  const told = acked(romeo)
+  const gone = new Promise(resolve => romeo.once('closed', resolve))
+  say(romeo, '3')
+  await romeo.ping()
+  await server.server.stop()
+  await gone
+  assert.ok(told.includes('3'))
+  const next = await world.start()
+  assert.deepEqual(await everything(next, 3), ['1', '2', '3'])
+})
+
+test('a slow disk: delivery does not wait for it', async t => {
+  const world = machine(t)
+  const server = await world.start()
+  const romeo = await managed(server, 'romeo')
+  const juliet = await managed(server, 'juliet')
+  juliet.send('<presence/>')
+  await juliet.ping()
+  world.troubles.writes.close()
+  say(romeo, '1', '2')
+  await juliet.receive(says('2'))
+})
+
+test('a client that goes on sending while nothing is safe is acknowledged to the stanza, when it is', async t => {
+  const world = machine(t)
+  const server = await world.start()
+  await server.register('juliet')
+  const romeo = await managed(server, 'romeo')
+  const told = acked(romeo)
+  world.troubles.writes.close()
+  for (let i = 0; i < 250; i++) say(romeo, `${i}`)
+  await romeo.ping()
+  assert.deepEqual(told, [])
+  world.troubles.writes.open()
+  romeo.askAck()
+  await eventually(() => romeo.sm!.unacked.length === 0)
+  assert.equal(told.filter(tag => tag !== '').length, 250)
+  assert.equal((await everything(server, 250)).length, 250)
+})

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { openMemoryStore } from '../../src/storage/memory.ts'
+import type { StreamManagement } from '../support/rawclient.ts'
+import { child, type XmlElement } from '../support/rawxml.ts'
+import { authenticated, bodies, bodyOf, closed, couple, failed, JULIET, managed, say } from '../support/resuming.ts'
+import { available, says, serve } from '../support/talk.ts'
+import type { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/wire.ts'
+import { troubled } from '../unit/core/support.ts'
+
+/** Stops a server and starts another on the same store, as after an update. */
+async function restarted(
+  t: TestContext,
+  server: TestServer,
+  options: Parameters<typeof serve>[1],
+): Promise<TestServer> {
+  await server.server.stop()
+  return serve(t, options)
+}
+
+test('a restart is not an event: the client resumes and gets exactly what it has not seen', async t => {
+  const { store } = troubled()
+  const { server, romeo, juliet } = await couple(t, { store })
+  await available(juliet, '<presence><priority>3</priority></presence>')
+  juliet.ack()
+  say(romeo, '1', '2')
+  await bodies(juliet, '2')
+  const sm: StreamManagement = { ...juliet.sm!, handled: juliet.sm!.handled - 1 }
+  const [bye, byeRomeo] = [closed(juliet), closed(romeo)]
+  const next = await restarted(t, server, { store })
+  assert.match(await bye, /system-shutdown/)
+  await byeRomeo
+  assert.equal(romeo.sm!.unacked.length, 0, 'whoever waited for an acknowledgement has it')
+  const other = await managed(next, 'romeo', 'window')
+  say(other, '3')
+  await other.ping()
+  const again = await authenticated(next)
+  assert.equal(await again.resume(sm), true)
+  say(other, '4')
+  assert.deepEqual(await bodies(again, '4'), ['2', '3', '4'])
+  again.ack()
+  await again.ping()
+  const session = [...next.server.host('localhost')!.sessions()].find(s => s.jid.toString() === JULIET)!
+  assert.deepEqual([session.priority, session.presence?.type], [3, 'available'])
+  assert.equal(await next.server.host('localhost')!.queued('juliet'), 0)
+})
+
+test('messages that had waited before are not given twice after a restart', async t => {
+  const { store } = troubled()
+  const server = await serve(t, { store })
+  const romeo = await managed(server, 'romeo')
+  await server.register('juliet')
+  say(romeo, '1', '2')
+  await romeo.ping()
+  const juliet = await server.client('juliet', { resource: 'balcony' })
+  await juliet.enable()
+  juliet.options.autoAck = false
+  juliet.send('<presence/>')
+  const ids = new Map<string, string>()
+  for (const body of ['1', '2']) {
+    const el = await juliet.receive(says(body))
+    assert.ok(child(el, 'delay'), 'they come with a stamp, that is, not as they are stored')
+    ids.set(body, child(el, 'stanza-id')!.attrs['id']!)
+  }
+  const next = await restarted(t, server, { store })
+  const again = await authenticated(next)
+  const got: XmlElement[] = []
+  again.on('stanza', el => got.push(el))
+  assert.equal(await again.resume({ ...juliet.sm!, handled: juliet.sm!.handled - 1 }), true)
+  await again.receive(says('2'))
+  await again.ping()
+  const messages = got.filter(el => el.name === 'message')
+  assert.deepEqual(messages.map(bodyOf), ['2'])
+  assert.equal(child(messages[0], 'stanza-id')!.attrs['id'], ids.get('2'))
+  again.ack()
+  await again.ping()
+  assert.equal(await next.server.host('localhost')!.queued('juliet'), 0)
+})
+
+test('what is delivered while the server writes its sessions down does not spoil the count', async t => {
+  const { store, troubles } = troubled(openMemoryStore(), 'suspended_session')
+  const { server, juliet } = await couple(t, { store })
+  const session = [...server.server.host('localhost')!.sessions()].find(s => s.jid.toString() === JULIET)!
+  troubles.writes.close()
+  const stopped = server.server.stop()
+  await eventually(() => troubles.writes.calls > 0)
+  session.deliver(session.presence!.readdressed(session.jid, session.jid))
+  troubles.writes.open()
+  await stopped
+  const next = await serve(t, { store })
+  assert.equal(await (await authenticated(next)).resume(juliet.sm!), true)
+})
+
+test('a session that cannot be read back costs its client the resumption, and nobody the start', async t => {
+  const { store } = troubled()
+  const { server, romeo, juliet } = await couple(t, { store })
+  await server.server.stop()
+  const table = store.table<object>('localhost', { name: 'suspended_session' })
+  await table.put([juliet.sm!.id], [], { user: 'juliet', resource: 'balcony', nonsense: true })
+  const next = await serve(t, { store })
+  assert.equal((await failed(await authenticated(next), juliet.sm!.id)).children[0]!.name, 'item-not-found')
+  assert.equal(await (await authenticated(next, 'romeo')).resume(romeo.sm!), true)
+  assert.deepEqual(await table.partitions(), [])
+})
