@@ -4,26 +4,14 @@
  */
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { exampleConfig } from '../src/config/example.ts'
 import { configJsonSchema } from '../src/config/jsonschema.ts'
 import { configReference, moduleReference } from '../src/config/reference.ts'
 import type { ModuleSchema } from '../src/config/schema.ts'
+import { builtinModules } from '../src/modules.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
 const MODULE_PAGES = 'docs/reference/modules'
-
-/** The definitions of every `mod_*.ts` in src/modules and its folders, by name. */
-export async function findModules(folder = path.join(ROOT, 'src/modules')): Promise<ModuleSchema[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  const files = entries.filter(entry => entry.isFile() && /^mod_\w+\.ts$/.test(entry.name))
-  const found: ModuleSchema[] = []
-  for (const file of files) {
-    const exports: Record<string, unknown> = await import(pathToFileURL(path.join(file.parentPath, file.name)).href)
-    found.push(...Object.values(exports).filter(isModule))
-  }
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1))
-}
 
 /** Every generated file: path from the root of the project, and text. */
 export function generate(modules: readonly ModuleSchema[]): ReadonlyMap<string, string> {
@@ -35,13 +23,8 @@ export function generate(modules: readonly ModuleSchema[]): ReadonlyMap<string, 
   ])
 }
 
-function isModule(value: unknown): value is ModuleSchema {
-  const { name, options } = (value ?? {}) as Partial<ModuleSchema>
-  return typeof name === 'string' && name.startsWith('mod_') && typeof options === 'object'
-}
-
 async function main(check: boolean): Promise<void> {
-  const files = generate(await findModules())
+  const files = generate(await builtinModules())
   const pages = await readdir(path.join(ROOT, MODULE_PAGES)).catch(() => [])
   const orphans = pages.map(page => `${MODULE_PAGES}/${page}`).filter(page => !files.has(page))
   const stale: string[] = []

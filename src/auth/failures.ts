@@ -1,4 +1,5 @@
-import { isIPv6 } from 'node:net'
+import { isIP } from 'node:net'
+import { networkOf } from '../util/address.ts'
 import { Lru } from '../util/lru.ts'
 
 export interface FailuresOptions {
@@ -118,23 +119,7 @@ function pair(prefix: string, account: string): string {
   return `${prefix} ${account}`
 }
 
-/** The part of an address that belongs to one host or site: all of IPv4, the /64 of IPv6. */
+/** The part of an address that belongs to one host or site: all of IPv4, the /64 of IPv6. What is no address is itself. */
 export function addressPrefix(address: string): string {
-  if (!isIPv6(address)) return address
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (mapped !== null) return mapped[1]!
-  const [plain = ''] = address.split('%')
-  // Groups that end in IPv4 form take two places; what they hold lies beyond the /64.
-  const [head = '', tail] = plain
-    .toLowerCase()
-    .replace(/\d+\.\d+\.\d+\.\d+$/, '0:0')
-    .split('::')
-  const front = head === '' ? [] : head.split(':')
-  const back = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : 8 - front.length - back.length
-  const groups = [...front, ...new Array<string>(zeros).fill('0'), ...back]
-  return `${groups
-    .slice(0, 4)
-    .map(group => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`
+  return isIP(address) === 0 ? address : networkOf(address)
 }

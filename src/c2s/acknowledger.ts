@@ -1,6 +1,7 @@
 import { type Element, NS } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+import { WRAP } from './outbox.ts'
 import { type C2SSession, tooHigh } from './session.ts'
 
 /** With stream management: how many stanzas, and how long (ms), before the client is asked what it has. */
@@ -92,7 +93,7 @@ export class Acknowledger {
   acknowledged(el: Element): void {
     const text = el.attrs['h'] ?? ''
     const h = Number(text)
-    if (!/^\d{1,10}$/.test(text) || h >= 2 ** 32)
+    if (!/^\d{1,10}$/.test(text) || h >= WRAP)
       throw new StreamError('policy-violation', 'h must be a number below 2^32')
     const { outbox } = this.#session
     const items = outbox.acknowledge(h)

@@ -2,10 +2,9 @@ import type { Entry, Origin } from '../core/queue.ts'
 import { fingerprint, type Ring } from '../core/window.ts'
 import { NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+import { WRAP } from './outbox.ts'
 import type { C2SSession } from './session.ts'
 
-/** XEP-0198 counters are 32 bits wide and wrap. */
-const WRAP = 2 ** 32
 /** Stanzas after which a client is told how far we are though it did not ask. Below the sender window's size. */
 export const SM_ACK_EVERY = 100
 /** A client that asked is answered after this time at the latest, with what is safe by then (ms). */

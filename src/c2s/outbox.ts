@@ -1,7 +1,7 @@
 import type { Entry } from '../core/queue.ts'
 
 /** XEP-0198 counters are 32 bits wide and wrap. */
-const WRAP = 2 ** 32
+export const WRAP = 2 ** 32
 
 /** Something sent that the client has not acknowledged. */
 export interface Unacked {

@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net'
-import { plainAddress } from './connections.ts'
+import { plainAddress } from '../util/address.ts'
 
 /** The header is not one; the connection is to be closed without an answer. The message holds nothing of the input. */
 export class ProxyError extends Error {

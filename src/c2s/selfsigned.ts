@@ -2,7 +2,7 @@ import { createHash, generateKeyPair, type KeyObject, randomBytes, sign } from '
 import { isIPv4, isIPv6 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { promisify } from 'node:util'
-import { ipv6Groups } from './connections.ts'
+import { ipv6Groups } from '../util/address.ts'
 
 const DAY = 86_400_000
 /** Ten years: who has accepted this certificate by hand is not to be asked again. */

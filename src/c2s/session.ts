@@ -5,7 +5,7 @@ import type { Entry } from '../core/queue.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
 import { delayElement } from '../core/sessions.ts'
 import { orderedTime } from '../util/ids.ts'
-import { type Element, elementNs, NS, parseElement } from '../xml/index.ts'
+import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { isStanzaName, Stanza, type StanzaKind } from '../xmpp/stanza.ts'
@@ -194,12 +194,8 @@ export class C2SSession implements Session {
   #refuse(el: Element, error: StanzaError): void {
     const type = el.attrs['type']
     if (type === 'error' || type === 'result') return
-    const answer = parseElement(`<${el.name} type='error'/>`)
-    answer.attrs['to'] = this.jid.toString()
-    answer.attrs['from'] = this.account.jid.toString()
-    if (el.attrs['id']) answer.attrs['id'] = el.attrs['id']
-    answer.append(error.toElement())
-    this.deliver(Stanza.of(answer))
+    const answer = xml(el.name, { type: 'error', id: el.attrs['id'] || undefined }, error.toElement())
+    this.deliver(Stanza.make(answer, this.account.jid, this.jid))
   }
 
   #nonza(el: Element): void | Promise<void> {
@@ -244,13 +240,6 @@ export class C2SSession implements Session {
       if (event.stanza !== stanza) return this.#write(event.stanza.toString(), event.stanza, entry)
     }
     this.#write(bytes ?? stanza.toString(), stanza, entry)
-  }
-
-  /** Sends a stanza that needs no telling apart: one of many copies, already serialized, that may be lost. */
-  deliverText(text: string): void {
-    if (this.state === 'ended') return
-    if (this.managed) this.#keep({ text, entry: undefined, lost: undefined })
-    this.#stream?.send(text)
   }
 
   take(entry: Entry, late: boolean): void {

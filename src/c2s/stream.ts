@@ -366,11 +366,6 @@ export class C2SStream {
     }, this.settings.keepalive)
     this.#keepalive.unref()
   }
-
-  /** The session left for another stream. */
-  unbound(): void {
-    this.session = undefined
-  }
 }
 
 function toStreamError(error: XmlStreamError): StreamError {

@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 
 /**
  * The server's metrics, one registry a server. Labels come from fixed sets only (kinds, directions), never from what a
@@ -40,10 +40,6 @@ export class Metrics {
         this.set(read())
       },
     })
-  }
-
-  histogram(name: string, help: string, buckets: number[]): Histogram {
-    return new Histogram({ name: `hermod_${name}`, help, buckets, registers: [this.registry] })
   }
 
   /** Current values, one line a metric: name and value (histograms as count and sum). */

@@ -104,10 +104,7 @@ export class QueueStore {
   writeLater(queue: MessageQueue, entry: Entry): void {
     entry.lazy = true
     this.#later.push({ queue, entry })
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined
-      void this.flush()
-    }, LAZY).unref()
+    this.#timer ??= setTimeout(() => void this.flush(), LAZY).unref()
   }
 
   /** Writes what waits for its time; resolves when all that was called for is written, or could not be. */

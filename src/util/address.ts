@@ -7,6 +7,8 @@ import { isIPv4, isIPv6, SocketAddress } from 'node:net'
 export function plainAddress(ip: string | undefined): string {
   if (ip === undefined) return 'unknown'
   if (isIPv4(ip)) return ip
+  // How a dual-stack socket writes IPv4; other spellings of it take the long way.
+  if (ip.startsWith('::ffff:') && isIPv4(ip.slice(7))) return ip.slice(7)
   if (!isIPv6(ip)) return 'unknown'
   const zone = ip.indexOf('%')
   const plain = new SocketAddress({ family: 'ipv6', address: zone < 0 ? ip : ip.slice(0, zone) }).address

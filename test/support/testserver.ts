@@ -1,8 +1,8 @@
-import { readdir } from 'node:fs/promises'
 import { type Config, type HostConfig, hostOptions, listenOptions, serverOptions } from '../../src/config/core.ts'
 import { parseOptions } from '../../src/config/validate.ts'
 import { createLog } from '../../src/core/log.ts'
 import type { ModuleDefinition } from '../../src/core/module.ts'
+import { builtinModules } from '../../src/modules.ts'
 import { Server } from '../../src/server.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { Store } from '../../src/storage/store.ts'
@@ -28,15 +28,7 @@ const PASSWORD = 'secret'
 
 /** The modules of src/modules, by name. */
 export async function builtins(): Promise<Map<string, ModuleDefinition>> {
-  const folder = new URL('../../src/modules/', import.meta.url)
-  const found = new Map<string, ModuleDefinition>()
-  for (const file of await readdir(folder, { recursive: true })) {
-    const name = /(?:^|\/)(mod_\w+)\.ts$/.exec(file)?.[1]
-    if (name === undefined) continue
-    const module = (await import(new URL(file, folder).href)) as Record<string, ModuleDefinition>
-    if (module[name] !== undefined) found.set(name, module[name])
-  }
-  return found
+  return new Map((await builtinModules()).map(definition => [definition.name, definition]))
 }
 
 /** A whole server in this process, on a free port of loopback, with a store in memory. Several may run at once. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ConnectionCounter, ipv6Groups, networkOf, plainAddress } from '../../../src/c2s/connections.ts'
+import { ConnectionCounter } from '../../../src/c2s/connections.ts'
+import { ipv6Groups, networkOf, plainAddress } from '../../../src/util/address.ts'
 
 test('an address has one form', () => {
   const forms: [string | undefined, string][] = [

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
 import { z } from 'zod'
-import { findModules, generate } from '../../../scripts/docs.ts'
+import { generate } from '../../../scripts/docs.ts'
 import { hostOptions, serverOptions } from '../../../src/config/core.ts'
 import { exampleConfig } from '../../../src/config/example.ts'
 import { configJsonSchema } from '../../../src/config/jsonschema.ts'
@@ -12,6 +12,7 @@ import { loadConfig } from '../../../src/config/load.ts'
 import { configReference, moduleReference } from '../../../src/config/reference.ts'
 import { sameValue } from '../../../src/config/same.ts'
 import type { OptionShape } from '../../../src/config/schema.ts'
+import { builtinModules } from '../../../src/modules.ts'
 import { load, MODULES } from './support.ts'
 
 const PRESET = path.resolve(import.meta.dirname, '../../../config/test.yml')
@@ -30,14 +31,14 @@ function undocumented(shape: OptionShape, base = ''): string[] {
 
 test('every option is documented, in sentences', async () => {
   assert.deepEqual(undocumented({ ...serverOptions, ...hostOptions }), [])
-  for (const module of await findModules()) {
+  for (const module of await builtinModules()) {
     assert.deepEqual(undocumented(module.options), [], module.name)
     assert.match(module.summary ?? '', /\.$/, module.name)
   }
 })
 
 test('the example loads as it is, and is the defaults', async () => {
-  const modules = await findModules()
+  const modules = await builtinModules()
   const example = exampleConfig(modules)
   const { config } = await load(example, { modules })
   const defaults = await load('', { modules })
@@ -46,7 +47,7 @@ test('the example loads as it is, and is the defaults', async () => {
 })
 
 test('the example loads with every option uncommented', async () => {
-  const modules = await findModules()
+  const modules = await builtinModules()
   const text = uncommented(exampleConfig(modules))
   for (const name of [...Object.keys(serverOptions), ...Object.keys(hostOptions), 'modules', 'host_config']) {
     assert.match(text, new RegExp(`^${name}:`, 'm'))
@@ -64,7 +65,7 @@ test('the example loads with every option uncommented', async () => {
 })
 
 test('the JSON Schema takes the example and the preset, and refuses what loading refuses', async () => {
-  const modules = await findModules()
+  const modules = await builtinModules()
   const schema = z.fromJSONSchema(configJsonSchema(modules) as Parameters<typeof z.fromJSONSchema>[0])
   const takes = (value: unknown) => schema.safeParse(value).success
   const example = parse(uncommented(exampleConfig(modules))) as Record<string, unknown>
@@ -87,7 +88,7 @@ test('the JSON Schema takes the example and the preset, and refuses what loading
 })
 
 test('the preset for harnesses loads with nothing set', async () => {
-  const { config, diagnostics } = await loadConfig({ file: PRESET, env: {}, modules: await findModules() })
+  const { config, diagnostics } = await loadConfig({ file: PRESET, env: {}, modules: await builtinModules() })
   const host = config.perHost.get('localhost')!
   assert.deepEqual(
     config.listen.map(l => [l.port, l.tls, l.starttls, l.starttls_required, l.shaper]),
@@ -116,7 +117,7 @@ test('the preset takes what differs from the environment', async () => {
     HERMOD_RESUME_TIMEOUT: '3s',
     HERMOD_MAM: '1',
   }
-  const { config } = await loadConfig({ file: PRESET, env, modules: await findModules() })
+  const { config } = await loadConfig({ file: PRESET, env, modules: await builtinModules() })
   const host = config.perHost.get('a.example')
   assert.deepEqual([config.hosts, config.data, config.listen.map(l => l.port)], [['a.example'], '/tmp/d', [1, 0]])
   assert.deepEqual([host?.certfiles, host?.resume_timeout], [[{ cert: PRESET, key: PRESET }], 3000])
