@@ -4,26 +4,41 @@ import type { TLSSocket } from 'node:tls'
 /** Channel bindings that hermod can do, by their registered names (RFC 9266, RFC 5929). */
 export type BindingType = 'tls-exporter' | 'tls-server-end-point'
 
-/**
- * Bindings of a connection on which we are the server, the recommended one first (XEP-0440). `tls-exporter` comes only
- * with TLS 1.3: on older versions it is safe only with an extension that Node does not report.
- */
-export function tlsBindings(socket: TLSSocket): Map<BindingType, Buffer> {
-  const bindings = new Map<BindingType, Buffer>()
-  if (socket.getProtocol() === 'TLSv1.3') {
-    bindings.set('tls-exporter', socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)))
-  }
-  const certificate = socket.getX509Certificate()
-  const endPoint = certificate === undefined ? undefined : serverEndPoint(certificate)
-  if (endPoint !== undefined) bindings.set('tls-server-end-point', endPoint)
-  return bindings
+/** What a connection can be bound to: the types to announce, and the data of one, computed when a client has chosen it. */
+export interface ChannelBindings {
+  /** The recommended one first (XEP-0440). */
+  readonly types: readonly BindingType[]
+  /** Of an announced type, or of `tls-unique`, which is not announced but taken; undefined for any other. */
+  data(type: string): Buffer | undefined
 }
 
+export const NO_BINDINGS: ChannelBindings = { types: [], data: () => undefined }
+
 /**
- * `tls-unique` (RFC 5929 3): the first Finished message, which is the client's unless an earlier session was resumed.
- * RFC 9266 does not define it for TLS 1.3, so it is never announced; the Finished message there is unique as well.
+ * Bindings of a TLS connection on which we are the server. `tls-exporter` comes only with TLS 1.3: on older versions it is
+ * safe only with an extension that Node does not report. `tls-unique` (RFC 5929 3) is for older clients (slixmpp 1.8) that
+ * know no other and use it wherever -PLUS is offered; RFC 9266 does not define it for TLS 1.3, so it is never announced,
+ * though the Finished message there is unique as well.
+ *
+ * @param endPoint whether the certificates in use have a `tls-server-end-point`
  */
-export function tlsUnique(socket: TLSSocket): Buffer | undefined {
+export function tlsBindings(socket: TLSSocket, endPoint: boolean): ChannelBindings {
+  const types: BindingType[] = socket.getProtocol() === 'TLSv1.3' ? ['tls-exporter'] : []
+  if (endPoint) types.push('tls-server-end-point')
+  return {
+    types,
+    data(type) {
+      if (type === 'tls-unique') return tlsUnique(socket)
+      if (!types.includes(type as BindingType)) return undefined
+      if (type === 'tls-exporter') return socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0))
+      const certificate = socket.getX509Certificate()
+      return certificate === undefined ? undefined : serverEndPoint(certificate)
+    },
+  }
+}
+
+/** The first Finished message, which is the client's unless an earlier session was resumed. */
+function tlsUnique(socket: TLSSocket): Buffer | undefined {
   return (socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished()) ?? undefined
 }
 

@@ -1,5 +1,5 @@
 import { Jid } from '../xmpp/jid.ts'
-import type { BindingType } from './channelbinding.ts'
+import type { ChannelBindings } from './channelbinding.ts'
 
 /** RFC 6120 6.5. */
 export type SaslCondition =
@@ -19,10 +19,8 @@ export type SaslCondition =
 export interface SaslContext {
   /** Encrypted, by TLS of ours or in front of us. */
   secure: boolean
-  /** Channel bindings of this connection with their data, preferred first; empty without TLS of ours. */
-  bindings: ReadonlyMap<BindingType, Buffer>
-  /** Never announced, but taken: older clients (slixmpp 1.8) know no other binding and use it wherever -PLUS is offered. */
-  tlsUnique?: Buffer
+  /** NO_BINDINGS without TLS of ours. */
+  bindings: ChannelBindings
   allowPlainInsecure?: boolean
 }
 

@@ -34,7 +34,7 @@ export function createSasl({ credentials, domain, mechanisms = ALL, seal = true 
   const scram = mechanisms.filter(name => name !== 'PLAIN')
 
   function offered(context: SaslContext): string[] {
-    const plus = context.bindings.size > 0 ? scram.map(name => `${name}-PLUS`) : []
+    const plus = context.bindings.types.length > 0 ? scram.map(name => `${name}-PLUS`) : []
     const plain = context.secure || context.allowPlainInsecure === true
     return [...plus, ...mechanisms.filter(name => name !== 'PLAIN' || plain)]
   }

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { prepLocal } from '../xmpp/jid.ts'
-import type { BindingType } from './channelbinding.ts'
 import type { Credentials } from './credentials.ts'
 import { digest, hmac, type ScramHash, type ScramKeys, sameSecret } from './derive.ts'
 import {
@@ -75,7 +74,7 @@ const MALFORMED: SaslFailure = { failure: 'malformed-request' }
 /** XEP-0474 3.1: lets the client see whether somebody has shortened the lists that we sent. */
 function offerHash(hash: ScramHash, offered: readonly string[], { bindings }: SaslContext): string {
   const mechanisms = offered.toSorted().join('\x1e')
-  const types = bindings.size === 0 ? '' : `\x1f${[...bindings.keys()].toSorted().join('\x1e')}`
+  const types = bindings.types.length === 0 ? '' : `\x1f${bindings.types.toSorted().join('\x1e')}`
   return digest(hash, mechanisms + types).toString('base64')
 }
 
@@ -113,15 +112,15 @@ export class ScramExchange implements SaslExchange {
     const first = parseFirst(text)
     if (first === undefined) return MALFORMED
     const { hash, context, offered, seal, credentials, domain } = this.#options
-    const refused = this.#refuseFlag(first)
-    if (refused !== undefined) return refused
+    const data = first.flag === 'p' ? context.bindings.data(first.binding) : Buffer.alloc(0)
+    const refused = this.#refuseFlag(first, data !== undefined)
+    if (refused !== undefined || data === undefined) return refused ?? MALFORMED
 
     const user = prepLocal(first.username)
     if (user === undefined) return { failure: 'not-authorized' }
     if (!mayActAs(first.authzid, user, domain)) return { failure: 'invalid-authzid', user }
 
     const keys = await credentials.scram(user, hash)
-    const data = first.flag === 'p' ? bindingData(context, first.binding)! : Buffer.alloc(0)
     this.#user = user
     this.#keys = keys
     this.#channel = Buffer.concat([Buffer.from(first.gs2), data])
@@ -134,11 +133,11 @@ export class ScramExchange implements SaslExchange {
   }
 
   /** RFC 5802 section 6. */
-  #refuseFlag({ flag, binding }: ClientFirst): SaslFailure | undefined {
-    const { plus, offered, context } = this.#options
+  #refuseFlag({ flag }: ClientFirst, bound: boolean): SaslFailure | undefined {
+    const { plus, offered } = this.#options
     if (plus !== (flag === 'p'))
       return { failure: 'malformed-request', text: 'the channel binding flag does not fit the mechanism' }
-    if (flag === 'p' && bindingData(context, binding) === undefined) {
+    if (!bound) {
       return { failure: 'not-authorized', text: 'unsupported channel binding type' }
     }
     if (flag === 'y' && offered.some(name => name.endsWith('-PLUS'))) {
@@ -175,10 +174,4 @@ export class ScramExchange implements SaslExchange {
     }
     return { success: { user, data: Buffer.from(`v=${hmac(hash, keys.serverKey, message).toString('base64')}`) } }
   }
-}
-
-/** The data of a binding that is announced, or one that is not but is taken from clients that insist on it. */
-function bindingData(context: SaslContext, type: string): Buffer | undefined {
-  if (type === 'tls-unique') return context.tlsUnique
-  return context.bindings.get(type as BindingType)
 }

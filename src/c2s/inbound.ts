@@ -1,5 +1,5 @@
 import type { Entry, Origin } from '../core/queue.ts'
-import { fingerprint, type Ring } from '../core/window.ts'
+import { fingerprint, type Ring, Run } from '../core/window.ts'
 import { NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { WRAP } from './outbox.ts'
@@ -47,6 +47,7 @@ export class Inbound {
   #due: number | undefined
   #timer: NodeJS.Timeout | undefined
   #ring: Ring | undefined
+  #run = new Run()
   #whenSafe: (() => void)[] = []
 
   constructor(session: C2SSession) {
@@ -83,13 +84,11 @@ export class Inbound {
     const ring = this.#ring
     if (ring === undefined) return this.#route(routed, undefined)
     const print = fingerprint(routed)
-    const seen = print === undefined ? undefined : ring.find(print)
+    const seen = print === undefined ? undefined : ring.copy(print, this.#run)
     const sent = new Sent(this, this.#handled + 1, print)
     if (seen === undefined) return this.#route(routed, sent)
     // Sent again after a broken connection: it is on its way already. If it is not safe yet, this copy waits for it.
     if (seen.entry === undefined || seen.entry.done) return
-    // On the same stream the first one already stands for it.
-    if (this.#unsafe.some(before => before.print === print)) return
     seen.entry.join(sent)
     this.#unsafe.push(sent)
   }
@@ -103,14 +102,14 @@ export class Inbound {
 
   accepted(sent: Sent, entry: Entry): void {
     this.#unsafe.push(sent)
-    if (sent.print !== undefined) this.#ring?.add(sent.print, entry)
+    if (sent.print !== undefined) this.#ring?.add(sent.print, entry, this.#run)
   }
 
   settled(sent: Sent, entry: Entry): void {
     sent.safeNow = true
     if (sent.print !== undefined) {
-      if (entry.bounced) this.#ring?.forget(sent.print)
-      else this.#ring?.settle(sent.print)
+      if (entry.bounced) this.#ring?.forget(sent.print, entry)
+      else this.#ring?.settle(sent.print, entry)
     }
     const unsafe = this.#unsafe
     let safe = 0
@@ -154,6 +153,7 @@ export class Inbound {
    */
   rewind(): void {
     this.#handled = this.#safe()
+    this.#run = new Run()
     this.#unsafe = []
     this.#due = undefined
     clearTimeout(this.#timer)

@@ -35,6 +35,7 @@ function peerOf(socket: Socket): Peer {
 /** How long a proxy may take to say for whom it connects (ms). */
 const PROXY_TIMEOUT = 5000
 const BACKLOG = 4096
+const SOCKETS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }
 
 /** One port that clients connect to (RFC 6120 3; direct TLS: XEP-0368). */
 export class C2SListener {
@@ -49,7 +50,7 @@ export class C2SListener {
     this.#c2s = c2s
     this.#settings = settings
     this.#counter = counter
-    this.#server = createServer({ noDelay: true }, socket => this.#connected(socket))
+    this.#server = createServer(SOCKETS, socket => this.#connected(socket))
   }
 
   /** Opens the port; rejects with what is wrong with it. */
@@ -121,10 +122,19 @@ export class C2SListener {
   }
 
   #begin(socket: Socket, peer: Peer): void {
-    const counted = this.#counter.enter(peer.ip)
-    if (counted) socket.once('close', () => this.#counter.leave(peer.ip))
+    const counted = this.#count(socket, peer.ip)
     if (this.#settings.tls !== 'direct') return this.#open(socket, peer, false, counted)
     if (!counted) return void socket.destroy() // no word before the handshake, and none is worth one
+    this.#handshake(socket, peer)
+  }
+
+  #count(socket: Socket, ip: string): boolean {
+    const counted = this.#counter.enter(ip)
+    if (counted) socket.once('close', () => this.#counter.leave(ip))
+    return counted
+  }
+
+  #handshake(socket: Socket, peer: Peer): void {
     const secure = new TLSSocket(socket, this.#c2s.tls.options(true))
     this.#sockets.add(secure)
     const timer = setTimeout(() => secure.destroy(), this.#settings.preAuthTimeout)
@@ -142,7 +152,7 @@ export class C2SListener {
       done()
       secure.off('error', failed)
       secure.off('close', done)
-      this.#open(secure, peer, true, counted)
+      this.#open(secure, peer, true, true)
     })
   }
 

@@ -1,5 +1,5 @@
 import { TLSSocket } from 'node:tls'
-import { tlsBindings, tlsUnique } from '../auth/channelbinding.ts'
+import { NO_BINDINGS, tlsBindings } from '../auth/channelbinding.ts'
 import { decodeBase64Strict, type SaslCondition, type SaslContext, type SaslResult } from '../auth/exchange.ts'
 import { clone, type Element, elementNs, NS, textOf, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
@@ -86,12 +86,13 @@ function mayLogIn(stream: C2SStream): boolean {
 
 function addMechanisms(stream: C2SStream, target: C2SHost, features: Element): void {
   const context = saslContext(stream, target)
+  stream.sasl = context
   const names = target.sasl.offered(context)
   if (names.length === 0) return
   const list = names.map(name => xml('mechanism', {}, name))
   features.append(xml('mechanisms', { xmlns: NS.SASL }, ...list))
-  if (context.bindings.size > 0) {
-    const types = [...context.bindings.keys()].map(type => xml('channel-binding', { type }))
+  if (context.bindings.types.length > 0) {
+    const types = context.bindings.types.map(type => xml('channel-binding', { type }))
     features.append(xml('sasl-channel-binding', { xmlns: NS.SASL_CB }, ...types)) // XEP-0440
   }
 }
@@ -100,8 +101,7 @@ function saslContext(stream: C2SStream, target: C2SHost): SaslContext {
   const { socket } = stream
   return {
     secure: stream.secured,
-    bindings: socket instanceof TLSSocket ? tlsBindings(socket) : new Map(),
-    ...(socket instanceof TLSSocket ? { tlsUnique: tlsUnique(socket) } : {}),
+    bindings: socket instanceof TLSSocket ? tlsBindings(socket, stream.server.tls.endPoints) : NO_BINDINGS,
     allowPlainInsecure: target.settings.plainWithoutTls,
   }
 }
@@ -131,7 +131,7 @@ function saslAuth(stream: C2SStream, el: Element): void | Promise<void> {
     )
   }
   const mechanism = el.attrs['mechanism'] ?? ''
-  stream.exchange = target.sasl.start(mechanism, saslContext(stream, target))
+  stream.exchange = target.sasl.start(mechanism, stream.sasl ?? saslContext(stream, target))
   if (stream.exchange === undefined) return saslFail(stream, 'invalid-mechanism')
   stream.mechanism = mechanism
   const text = textOf(el)
@@ -193,6 +193,7 @@ function saslResult(stream: C2SStream, result: SaslResult): void | Promise<void>
   if (!stream.settings.access({ user, host: name, ip: stream.ip })) return saslFail(stream, 'not-authorized')
   failures.succeeded(stream.ip, account)
   stream.user = user
+  stream.sasl = undefined
   stream.state = 'authenticated'
   stream.server.counters.logins.value++
   stream.send(`<success xmlns='${NS.SASL}'>${data === undefined ? '' : base64(data)}</success>`)

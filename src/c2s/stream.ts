@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { SaslExchange } from '../auth/exchange.ts'
+import type { SaslContext, SaslExchange } from '../auth/exchange.ts'
 import type { ConnectionInfo } from '../core/session.ts'
 import { type Element, NS, type ParserLimits, StreamParser, serialize, type XmlStreamError, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
@@ -42,6 +42,8 @@ export class C2SStream {
   target: C2SHost | undefined
   user: string | undefined
   mechanism: string | undefined
+  /** What the mechanisms on offer were told of this stream. */
+  sasl: SaslContext | undefined
   exchange: SaslExchange | undefined
   /** Failed logins on this stream. */
   failures = 0
@@ -110,8 +112,6 @@ export class C2SStream {
   // ---- socket
 
   #attach(socket: Socket): void {
-    socket.setNoDelay(true)
-    socket.setKeepAlive(true, 60_000)
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('end', () => this.#onEnd())
     socket.on('error', () => {}) // 'close' follows
@@ -356,6 +356,7 @@ export class C2SStream {
   /** A session of another stream has been bound to, or resumed on, this one. */
   bound(session: C2SSession): void {
     clearTimeout(this.#deadline)
+    this.#deadline = undefined
     this.session = session
     this.state = 'bound'
     if (!Number.isFinite(this.settings.keepalive)) return

@@ -1,6 +1,7 @@
 import { constants, randomBytes, type X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContext, type SecureVersion, type TLSSocketOptions } from 'node:tls'
 import { domainToASCII } from 'node:url'
+import { serverEndPoint } from '../auth/channelbinding.ts'
 import {
   type CertificateSource,
   isPem,
@@ -77,6 +78,7 @@ export class TlsContexts {
   #exact: ReadonlyMap<string, Loaded> = new Map()
   /** By what stands after `*.`. */
   #wildcard: ReadonlyMap<string, Loaded> = new Map()
+  #endPoints = false
   /** Shared, so that a session may be resumed whatever context it began with. */
   #ticketKeys = randomBytes(48)
   #ticketKeysSince: number
@@ -126,6 +128,11 @@ export class TlsContexts {
    */
   certificateFor(name: string): X509Certificate {
     return (this.#find(name) ?? this.#default).leaf
+  }
+
+  /** Whether every certificate has a `tls-server-end-point` (RFC 5929 4.1). */
+  get endPoints(): boolean {
+    return this.#endPoints
   }
 
   /** Whether some certificate has this name; where not, clients of that host will refuse what they get. */
@@ -229,6 +236,7 @@ export class TlsContexts {
       }
     }
     this.#loaded = loaded
+    this.#endPoints = loaded.every(one => serverEndPoint(one.leaf) !== undefined)
     this.#exact = exact
     this.#wildcard = wildcard
   }

@@ -15,18 +15,19 @@ export class Slot<T> {
 
 /** Values by slot. */
 export class Slots {
-  readonly #values = new Map<Slot<unknown>, unknown>()
+  #values: Map<Slot<unknown>, unknown> | undefined
 
   get<T>(slot: Slot<T>): T | undefined {
-    return this.#values.get(slot) as T | undefined
+    return this.#values?.get(slot) as T | undefined
   }
 
   set<T>(slot: Slot<T>, value: T): void {
+    this.#values ??= new Map()
     this.#values.set(slot, value)
   }
 
   delete(slot: Slot<unknown>): void {
-    this.#values.delete(slot)
+    this.#values?.delete(slot)
   }
 }
 

@@ -8,10 +8,15 @@ import { Slot } from './session.ts'
 /** Messages remembered for each sender: more than a client has unacknowledged at any time (see SM_ACK_EVERY in c2s). */
 const SIZE = 256
 
+/** One unbroken run of a sender: from binding, or from one resumption, to the next. */
+export class Run {}
+
 interface Seen {
   slot: number
   /** While it is not yet safe. */
   entry: Entry | undefined
+  /** In which it came last; undefined: before the server was started. */
+  run: Run | undefined
 }
 
 const RING = new Slot<Ring | Promise<Ring>>('sender window')
@@ -68,38 +73,44 @@ export class Ring {
     this.#key = [user]
     for (const [seq, fingerprint] of rows) {
       this.#slots[seq % SIZE] = fingerprint
-      this.#seen.set(fingerprint, { slot: seq % SIZE, entry: undefined })
+      this.#seen.set(fingerprint, { slot: seq % SIZE, entry: undefined, run: undefined })
       this.#next = seq + 1
     }
   }
 
-  /** Undefined for a message that is new; what is known of it otherwise. */
-  find(fingerprint: string): Seen | undefined {
-    return this.#seen.get(fingerprint)
+  /**
+   * What is known of the message that this one is a copy of; undefined for one that is new. What comes again in the same
+   * run, where nothing was broken, is meant.
+   */
+  copy(fingerprint: string, run: Run): Seen | undefined {
+    const seen = this.#seen.get(fingerprint)
+    if (seen === undefined || seen.run === run) return undefined
+    seen.run = run
+    return seen
   }
 
   /** Remembers an accepted message, in place of the oldest. */
-  add(fingerprint: string, entry: Entry): void {
+  add(fingerprint: string, entry: Entry, run: Run): void {
     const seq = this.#next++
     const slot = seq % SIZE
     const old = this.#slots[slot]
     if (old !== undefined && this.#seen.get(old)?.slot === slot) this.#seen.delete(old)
     this.#slots[slot] = fingerprint
-    this.#seen.set(fingerprint, { slot, entry })
+    this.#seen.set(fingerprint, { slot, entry, run })
     // Joins the batch of the message; if that fails, the message's own failure is what counts.
     this.#table.put(this.#key, [slot], [seq, fingerprint]).catch(() => {})
   }
 
   /** The message is safe: a copy of it needs no waiting. */
-  settle(fingerprint: string): void {
+  settle(fingerprint: string, entry: Entry): void {
     const seen = this.#seen.get(fingerprint)
-    if (seen !== undefined) seen.entry = undefined
+    if (seen?.entry === entry) seen.entry = undefined
   }
 
   /** The sender was told that the message failed: sending it again is a new attempt. */
-  forget(fingerprint: string): void {
+  forget(fingerprint: string, entry: Entry): void {
     const seen = this.#seen.get(fingerprint)
-    if (seen === undefined) return
+    if (seen?.entry !== entry) return
     this.#seen.delete(fingerprint)
     this.#slots[seen.slot] = undefined
     this.#table.del(this.#key, [seen.slot]).catch(() => {})

@@ -25,6 +25,7 @@ declare module '../core/services.ts' {
 }
 
 const LIST = new Slot<ReadonlySet<string>>('block list')
+const NOBODY: ReadonlySet<string> = new Set()
 /** A session that asked for the list gets to know its changes. */
 const ASKED = new Slot<boolean>('block list wanted')
 
@@ -42,7 +43,8 @@ export const mod_blocking = defineModule({
     const table = ctx.table<string[]>({ name: 'blocking' })
     const load = async (account: Account): Promise<void> => {
       const stored = await table.get([account.user], [])
-      if (account.slots.get(LIST) === undefined) account.slots.set(LIST, new Set(stored))
+      if (account.slots.get(LIST) === undefined)
+        account.slots.set(LIST, stored === undefined ? NOBODY : new Set(stored))
     }
     /** Runs `then` when the list is at hand: at once, but where it could not be read when the account was loaded. */
     const withList = <T>(account: Account, then: () => T | Promise<T>): T | Promise<T> => {
@@ -101,7 +103,7 @@ export const mod_blocking = defineModule({
 })
 
 function listOf(account: Account): ReadonlySet<string> {
-  return account.slots.get(LIST) ?? new Set()
+  return account.slots.get(LIST) ?? NOBODY
 }
 
 function blocks(account: Account, jid: Jid): boolean {

@@ -323,7 +323,7 @@ async function all<T>(iterator: Pages<T>, limit: number): Promise<T[]> {
       for (const row of page) found.push(row)
     }
   } finally {
-    await iterator.close()
+    void iterator.close() // never fails, and closing the database waits for it
   }
   return found
 }

@@ -228,3 +228,19 @@ test('a client that goes on sending while nothing is safe is acknowledged to the
   assert.equal(told.filter(tag => tag !== '').length, 250)
   assert.equal((await everything(server, 250)).length, 250)
 })
+
+test('the same message twice on one unbroken stream arrives twice, each under an acknowledgement of its own', async t => {
+  const server = await serve(t)
+  const juliet = await server.client('juliet')
+  juliet.send('<presence/>')
+  const romeo = await managed(server, 'romeo')
+  const told = acked(romeo)
+  const tick = "<message to='juliet@localhost' type='chat' id='tick'><body>tick</body></message>"
+  romeo.send(tick, 'first')
+  romeo.send(tick, 'second')
+  romeo.askAck()
+  await juliet.receive(el => bodyOf(el) === 'tick')
+  await juliet.receive(el => bodyOf(el) === 'tick')
+  await nothing(juliet, el => bodyOf(el) === 'tick')
+  await eventually(() => told.length === 2, 'both acknowledgements')
+})

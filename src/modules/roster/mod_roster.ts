@@ -7,7 +7,8 @@ import type { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { isSubscriptionType } from '../../xmpp/subscription.ts'
 import { rosterCommands } from './commands.ts'
-import { Rosters, tablesOf } from './rosters.ts'
+import type { StoredItem } from './roster.ts'
+import { Rosters } from './rosters.ts'
 
 /** Other modules' view of rosters; of accounts that are loaded. */
 export interface RosterService {
@@ -50,7 +51,11 @@ export const mod_roster = defineModule({
     }),
   },
   async start(ctx) {
-    const rosters = new Rosters(ctx.options.max_items, ctx.options.max_requests)
+    const tables = {
+      items: ctx.table<StoredItem>({ name: 'roster' }),
+      versions: ctx.table<string>({ name: 'roster_version' }),
+    }
+    const rosters = new Rosters(tables, ctx.options.max_items, ctx.options.max_requests)
     for (const account of ctx.host.accounts.values()) await rosters.load(account)
     ctx.hook('account_load', async ({ account }) => void (await rosters.load(account)))
     ctx.streamFeature(() => xml('ver', { xmlns: NS.ROSTERVER }))
@@ -65,12 +70,7 @@ export const mod_roster = defineModule({
     ctx.hook('presence_in', ({ account, stanza }) => {
       if (isSubscriptionType(stanza.type)) return rosters.incoming(account, stanza)
     })
-    ctx.hook('remove_user', async ({ user }) => {
-      await rosters.farewell(ctx.host, user)
-      const tables = tablesOf(ctx.host)
-      await tables.items.clear([user.local])
-      await tables.versions.del([user.local], [])
-    })
+    ctx.hook('remove_user', ({ user }) => rosters.forget(ctx.host, user))
     ctx.provide('roster', {
       isSubscribedFrom: (account, jid) => account.jid.equals(jid.bare) || rosters.of(account).subscription(jid).from,
       isSubscribedTo: (account, jid) => account.jid.equals(jid.bare) || rosters.of(account).subscription(jid).to,

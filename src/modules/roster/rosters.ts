@@ -13,19 +13,14 @@ const MAX_GROUPS = 50
 /** Longest subscription request that is kept whole (characters). */
 const MAX_REQUEST = 4096
 
-export function tablesOf(host: Host): RosterTables {
-  return {
-    items: host.store.table(host.name, { name: 'roster' }),
-    versions: host.store.table(host.name, { name: 'roster_version' }),
-  }
-}
-
-/** What users and contacts do to rosters. */
+/** What users and contacts do to the rosters of one host. */
 export class Rosters {
+  readonly #tables: RosterTables
   readonly #maxItems: number
   readonly #maxRequests: number
 
-  constructor(maxItems: number, maxRequests: number) {
+  constructor(tables: RosterTables, maxItems: number, maxRequests: number) {
+    this.#tables = tables
     this.#maxItems = maxItems
     this.#maxRequests = maxRequests
   }
@@ -41,7 +36,7 @@ export class Rosters {
   async load(account: Account): Promise<Roster> {
     const there = account.slots.get(ROSTER)
     if (there !== undefined) return there
-    const roster = await Roster.load(account, tablesOf(account.host))
+    const roster = await Roster.load(account, this.#tables)
     account.slots.set(ROSTER, roster)
     return roster
   }
@@ -105,12 +100,14 @@ export class Rosters {
     return undefined
   }
 
-  /** An account is removed: its contacts need not wait for it. */
-  async farewell(host: Host, user: Jid): Promise<void> {
-    for (const { ck, value } of await tablesOf(host).items.scan([user.local])) {
+  /** An account is removed: its contacts need not wait for it, and nothing is kept. */
+  async forget(host: Host, user: Jid): Promise<void> {
+    for (const { ck, value } of await this.#tables.items.scan([user.local])) {
       const contact = Jid.parse(String(ck[0]))
       if (contact !== undefined) endSubscriptions(host, user, contact, value.subscription)
     }
+    await this.#tables.items.clear([user.local])
+    await this.#tables.versions.del([user.local], [])
   }
 
   /** The user's side of a subscription (RFC 6121 3, A.2). */

@@ -143,12 +143,12 @@ test('both ends of a TLS 1.3 connection have the same bindings, another connecti
   const one = await connect('TLSv1.3')
   const two = await connect('TLSv1.3')
   try {
-    const bindings = tlsBindings(one.server)
-    assert.deepEqual([...bindings.keys()], ['tls-exporter', 'tls-server-end-point'])
+    const bindings = tlsBindings(one.server, true)
+    assert.deepEqual(bindings.types, ['tls-exporter', 'tls-server-end-point'])
     const exported = one.client.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0))
-    assert.deepEqual(bindings.get('tls-exporter'), exported)
-    assert.deepEqual(bindings.get('tls-server-end-point'), serverEndPoint(one.client.getPeerX509Certificate()!))
-    assert.notDeepEqual(tlsBindings(two.server).get('tls-exporter'), exported)
+    assert.deepEqual(bindings.data('tls-exporter'), exported)
+    assert.deepEqual(bindings.data('tls-server-end-point'), serverEndPoint(one.client.getPeerX509Certificate()!))
+    assert.notDeepEqual(tlsBindings(two.server, true).data('tls-exporter'), exported)
   } finally {
     one.end()
     two.end()
@@ -158,7 +158,9 @@ test('both ends of a TLS 1.3 connection have the same bindings, another connecti
 test('TLS 1.2 has no tls-exporter', async () => {
   const { server, end } = await connect('TLSv1.2')
   try {
-    assert.deepEqual([...tlsBindings(server).keys()], ['tls-server-end-point'])
+    assert.deepEqual(tlsBindings(server, true).types, ['tls-server-end-point'])
+    assert.equal(tlsBindings(server, true).data('tls-exporter'), undefined)
+    assert.deepEqual(tlsBindings(server, false).types, [])
   } finally {
     end()
   }

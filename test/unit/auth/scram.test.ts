@@ -8,6 +8,7 @@ import { createSasl } from '../../../src/auth/sasl.ts'
 import { ScramExchange } from '../../../src/auth/scram.ts'
 import {
   accounts,
+  bindingsOf,
   CLEAR,
   type ClientOptions,
   DOMAIN,
@@ -180,7 +181,7 @@ test('flag and mechanism must fit, and the binding must be one of the connection
     failure((await attempt({ mechanism: plus, gs2: 'p=tls-unique,,', binding: EXPORTER }, TLS)).result),
     'not-authorized',
   )
-  const endPointOnly = { secure: true, bindings: new Map([['tls-server-end-point', END_POINT] as const]) }
+  const endPointOnly = { secure: true, bindings: bindingsOf({ 'tls-server-end-point': END_POINT }) }
   const exporter = { mechanism: plus, gs2: 'p=tls-exporter,,', binding: EXPORTER }
   assert.equal(failure((await attempt(exporter, endPointOnly)).result), 'not-authorized')
 })

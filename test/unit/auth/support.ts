@@ -1,5 +1,5 @@
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
-import type { BindingType } from '../../../src/auth/channelbinding.ts'
+import { type BindingType, type ChannelBindings, NO_BINDINGS } from '../../../src/auth/channelbinding.ts'
 import {
   type CredentialRecord,
   type Credentials,
@@ -24,15 +24,16 @@ export function accounts(options: Partial<CredentialsOptions> = {}): {
 
 export const EXPORTER = Buffer.alloc(32, 1)
 export const END_POINT = Buffer.alloc(32, 2)
-export const CLEAR: SaslContext = { secure: false, bindings: new Map() }
+export function bindingsOf(data: Partial<Record<BindingType, Buffer>>): ChannelBindings {
+  return { types: Object.keys(data) as BindingType[], data: type => data[type as BindingType] }
+}
+
+export const CLEAR: SaslContext = { secure: false, bindings: NO_BINDINGS }
 /** TLS in front of the server: encrypted, but nothing to bind to. */
-export const PROXIED: SaslContext = { secure: true, bindings: new Map() }
+export const PROXIED: SaslContext = { secure: true, bindings: NO_BINDINGS }
 export const TLS: SaslContext = {
   secure: true,
-  bindings: new Map<BindingType, Buffer>([
-    ['tls-exporter', EXPORTER],
-    ['tls-server-end-point', END_POINT],
-  ]),
+  bindings: bindingsOf({ 'tls-exporter': EXPORTER, 'tls-server-end-point': END_POINT }),
 }
 
 const NODE_HASH: Record<string, [string, number]> = {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Entry } from '../../../src/core/queue.ts'
-import { fingerprint, SenderWindow } from '../../../src/core/window.ts'
+import { fingerprint, Run, SenderWindow } from '../../../src/core/window.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { host, message, stanza, troubled } from './support.ts'
 
 const SIZE = 256
+const run = new Run()
+const later = () => new Run()
 const entry = (id = 'e') => new Entry(id, Buffer.alloc(0), undefined)
 
 async function window(store = openMemoryStore()) {
@@ -56,51 +58,64 @@ test('fingerprints of many bodies under one id differ', () => {
 
 test('what was added is found, with its entry until it is safe', async () => {
   const { ring } = await window()
-  assert.equal(ring.find('a'), undefined)
+  assert.equal(ring.copy('a', later()), undefined)
   const e = entry()
-  ring.add('a', e)
-  assert.equal(ring.find('a')?.entry, e)
-  ring.settle('a')
-  assert.equal(ring.find('a')?.entry, undefined)
-  assert.ok(ring.find('a'))
-  ring.settle('never seen')
-  ring.forget('a')
-  assert.equal(ring.find('a'), undefined)
-  ring.forget('a')
+  ring.add('a', e, run)
+  assert.equal(ring.copy('a', later())?.entry, e)
+  ring.settle('a', entry('another'))
+  assert.equal(ring.copy('a', later())?.entry, e)
+  ring.settle('a', e)
+  assert.equal(ring.copy('a', later())?.entry, undefined)
+  assert.ok(ring.copy('a', later()))
+  ring.settle('never seen', e)
+})
+
+test('what comes again in the run in which it came is no copy, in a later one it is', async () => {
+  const { ring } = await window()
+  const first = new Run()
+  ring.add('a', entry(), first)
+  assert.equal(ring.copy('a', first), undefined)
+  ring.add('a', entry(), first)
+  const second = new Run()
+  assert.ok(ring.copy('a', second))
+  assert.equal(ring.copy('a', second), undefined, 'sent twice on the new stream: the second is meant')
+  assert.ok(ring.copy('a', new Run()), 'the new one may break too')
 })
 
 test('the window holds the last 256, in memory and in the store', async () => {
   const { ring, table } = await window()
-  for (let i = 0; i < SIZE + 50; i++) ring.add(`p${i}`, entry())
-  assert.equal(ring.find('p49'), undefined)
-  for (let i = 50; i < SIZE + 50; i++) assert.ok(ring.find(`p${i}`), `p${i}`)
+  for (let i = 0; i < SIZE + 50; i++) ring.add(`p${i}`, entry(), run)
+  assert.equal(ring.copy('p49', later()), undefined)
+  for (let i = 50; i < SIZE + 50; i++) assert.ok(ring.copy(`p${i}`, later()), `p${i}`)
   assert.equal((await table.scan(['romeo'])).length, SIZE)
 })
 
 test('the window outlives the server, wherever in the ring it was', async () => {
   for (const count of [1, 10, SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 7]) {
     const { ring, store } = await window()
-    for (let i = 0; i < count; i++) ring.add(`p${i}`, entry())
+    for (let i = 0; i < count; i++) ring.add(`p${i}`, entry(), run)
     const after = (await window(store)).ring
     const oldest = Math.max(0, count - SIZE)
-    assert.equal(after.find(`p${oldest - 1}`), undefined)
-    for (let i = oldest; i < count; i++) assert.ok(after.find(`p${i}`), `p${i} of ${count}`)
-    for (let i = 0; i < SIZE; i++) after.add(`q${i}`, entry())
-    assert.equal(after.find(`p${count - 1}`), undefined, 'it goes on where it was')
-    assert.ok(after.find('q0'))
+    assert.equal(after.copy(`p${oldest - 1}`, later()), undefined)
+    for (let i = oldest; i < count; i++) assert.ok(after.copy(`p${i}`, later()), `p${i} of ${count}`)
+    for (let i = 0; i < SIZE; i++) after.add(`q${i}`, entry(), run)
+    assert.equal(after.copy(`p${count - 1}`, later()), undefined, 'it goes on where it was')
+    assert.ok(after.copy('q0', later()))
   }
 })
 
 test('what was forgotten is not found after a restart, and does not disturb its place', async () => {
   const { ring, store } = await window()
-  ring.add('a', entry())
-  ring.add('b', entry())
-  ring.forget('a')
+  const e = entry()
+  ring.add('a', e, run)
+  ring.add('b', entry(), run)
+  ring.forget('b', e)
+  ring.forget('a', e)
   const after = (await window(store)).ring
-  assert.equal(after.find('a'), undefined)
-  assert.ok(after.find('b'))
-  for (let i = 0; i < SIZE - 1; i++) ring.add(`p${i}`, entry())
-  assert.ok(ring.find('b'), 'one of 256 since')
+  assert.equal(after.copy('a', later()), undefined)
+  assert.ok(after.copy('b', later()))
+  for (let i = 0; i < SIZE - 1; i++) ring.add(`p${i}`, entry(), run)
+  assert.ok(ring.copy('b', later()), 'one of 256 since')
 })
 
 test('an account has one window, read once; a read that failed is tried again', async () => {
