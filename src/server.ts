@@ -143,6 +143,12 @@ export class Server implements ServerControl {
 
   async #addHost(name: string): Promise<void> {
     const config = resolveHost(this.config, name)
+    if (!this.tls.covers(name)) {
+      this.log.warn(
+        { host: name },
+        'no certificate is for this host: its clients will refuse to connect. Add one to certfiles',
+      )
+    }
     const credentials = createCredentials({
       table: this.store.table(name, PASSWD),
       secret: await hostSecret(this.store, name),

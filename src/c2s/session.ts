@@ -229,6 +229,10 @@ export class C2SSession implements Session {
     this.#deliver(stanza, entry, entry?.bytes)
   }
 
+  deliverAs(stanza: Stanza, entry: Entry): void {
+    this.#deliver(stanza, entry, undefined)
+  }
+
   /** `bytes` is the stanza where it is serialized already. */
   #deliver(stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
     if (this.state === 'ended') return this.#undeliverable(stanza, entry)
@@ -248,10 +252,9 @@ export class C2SSession implements Session {
     const delay = delayElement(stanza, this.account.host.name, orderedTime(entry.id) ?? this.account.host.now())
     if (delay === undefined) this.deliver(stanza, entry)
     else
-      this.#deliver(
+      this.deliverAs(
         stanza.changed(el => el.append(delay)),
         entry,
-        undefined,
       )
   }
 

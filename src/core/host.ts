@@ -1,4 +1,4 @@
-import type { Store } from '../storage/store.ts'
+import type { Store, Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
@@ -23,6 +23,8 @@ declare module './hooks.ts' {
     account_load: { account: Account }
     /** An account leaves memory. */
     account_unload: { account: Account }
+    /** A session has acknowledged a message of its account: it is delivered. */
+    message_acknowledged: { account: Account; id: string; session: Session }
     /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
     presence_in: { account: Account; stanza: Stanza }
     /** A message or presence for the host itself. */
@@ -83,6 +85,11 @@ export class Host {
   readonly ids: IdGenerator
   readonly log: Logger
   readonly now: () => number
+  /**
+   * Messages by user and id, as they were delivered, where a module keeps an archive. A queued message that is in it is
+   * stored only here, so nothing may be removed that the user's queue still holds.
+   */
+  readonly archive: Table<Buffer>
   readonly #queues: QueueStore
   readonly #accounts = new Map<string, Account>()
   readonly #loading = new Map<string, Promise<Account | undefined>>()
@@ -107,11 +114,13 @@ export class Host {
     this.#unloadAt = this.#idleAccounts
     this.#retryWrites = options.retryWrites ?? 1000
     this.hooks = new Hooks(options.log)
-    this.#queues = new QueueStore(
-      options.store.table(options.name, { name: 'queue', codec: 'bytes', unique: true }),
-      (queue, entry, error) => this.#writeFailed(queue, entry, error),
-      (queue, error) => this.log.error({ err: error, user: queue.key[0] }, 'queued messages could not be read'),
-    )
+    this.#queues = new QueueStore(options.store.table(options.name, { name: 'queue', codec: 'bytes', unique: true }), {
+      failed: (queue, entry, error) => this.#writeFailed(queue, entry, error),
+      unread: (queue, error) => this.log.error({ err: error, user: queue.key[0] }, 'queued messages could not be read'),
+      confirmed: (queue, entry, holder) => this.#confirmed(queue, entry, holder as Session),
+      archived: (key, id) => this.archive.get(key, [id]),
+    })
+    this.archive = options.store.table(options.name, { name: 'archive', codec: 'bytes' })
     this.#window = new SenderWindow(options.store.table(options.name, { name: 'sent_window' }))
   }
 
@@ -309,6 +318,12 @@ export class Host {
       this.requests.add(id, to, timeout, resolve)
       void this.router.route(Stanza.make(xml('iq', { type, id }, payload), from, to))
     })
+  }
+
+  #confirmed(queue: MessageQueue, { id }: Entry, session: Session): void {
+    if (!this.hooks.has('message_acknowledged')) return
+    const account = this.#accounts.get(queue.key[0])
+    if (account !== undefined) this.hooks.notify('message_acknowledged', { account, id, session })
   }
 
   #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {

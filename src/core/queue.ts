@@ -1,4 +1,4 @@
-import type { Row, Table } from '../storage/store.ts'
+import type { Table } from '../storage/store.ts'
 
 /** Rows read from the store at a time while a session catches up. */
 const PAGE = 64
@@ -51,6 +51,8 @@ export class Entry {
   lazy = false
   /** Its write failed; it is written again if a client may have it, else bounced. */
   failed = false
+  /** Its bytes are in the archive under the same id: the queue keeps only that. */
+  archived = false
   /** It was given to a session at some time: an error to its sender could be a lie. */
   sent = false
 
@@ -78,12 +80,21 @@ export class Entry {
   }
 }
 
+/** A row whose bytes are in the archive. */
+const POINTER = Buffer.alloc(0)
+
+/** What the queues of a host tell it, and ask it. */
+export interface QueueHandlers {
+  failed(queue: MessageQueue, entry: Entry, error: unknown): void
+  unread?(queue: MessageQueue, error: unknown): void
+  confirmed?(queue: MessageQueue, entry: Entry, holder: Holder): void
+  archived?(key: readonly [string], id: string): Promise<Buffer | undefined>
+}
+
 /** The queue table of one host: writes gather, and who waits for them learns in one sweep per commit. */
 export class QueueStore {
   readonly table: Table<Buffer>
-  readonly #onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void
-  /** A page of a backlog could not be read; it will be tried again. */
-  readonly onUnread: (queue: MessageQueue, error: unknown) => void
+  readonly #handlers: QueueHandlers
   /** Rows that are to be removed, by id; see {@link erase}. */
   readonly #gone = new Map<string, readonly [string]>()
   #eraseTimer: NodeJS.Timeout | undefined
@@ -91,14 +102,24 @@ export class QueueStore {
   #timer: NodeJS.Timeout | undefined
   #open: { promise: Promise<void>; items: { queue: MessageQueue; entry: Entry }[] } | undefined
 
-  constructor(
-    table: Table<Buffer>,
-    onFailed: (queue: MessageQueue, entry: Entry, error: unknown) => void,
-    onUnread: (queue: MessageQueue, error: unknown) => void = () => {},
-  ) {
+  constructor(table: Table<Buffer>, handlers: QueueHandlers) {
     this.table = table
-    this.#onFailed = onFailed
-    this.onUnread = onUnread
+    this.#handlers = handlers
+  }
+
+  /** A page of a backlog could not be read; it will be tried again. */
+  unread(queue: MessageQueue, error: unknown): void {
+    this.#handlers.unread?.(queue, error)
+  }
+
+  /** A session has acknowledged a message. */
+  confirmed(queue: MessageQueue, entry: Entry, holder: Holder): void {
+    this.#handlers.confirmed?.(queue, entry, holder)
+  }
+
+  /** The bytes of a row: its own, or those it points to. Undefined for a pointer to nothing. */
+  bytesOf(key: readonly [string], id: string, value: Buffer): Buffer | Promise<Buffer | undefined> {
+    return value.length > 0 ? value : (this.#handlers.archived?.(key, id) ?? Promise.resolve(undefined))
   }
 
   writeLater(queue: MessageQueue, entry: Entry): void {
@@ -119,7 +140,7 @@ export class QueueStore {
 
   write(queue: MessageQueue, entry: Entry): void {
     entry.lazy = false
-    const promise = this.table.put(queue.key, [entry.id], entry.bytes)
+    const promise = this.table.put(queue.key, [entry.id], entry.archived ? POINTER : entry.bytes)
     let batch = this.#open
     if (batch === undefined || batch.promise !== promise) {
       const opened = { promise, items: [] as { queue: MessageQueue; entry: Entry }[] }
@@ -130,7 +151,7 @@ export class QueueStore {
           for (const { queue, entry } of opened.items) queue.onCommitted(entry)
         },
         (error: unknown) => {
-          for (const { queue, entry } of opened.items) this.#onFailed(queue, entry, error)
+          for (const { queue, entry } of opened.items) this.#handlers.failed(queue, entry, error)
         },
       )
     }
@@ -249,13 +270,38 @@ export class MessageQueue {
   async adopt(id: string, holder: Holder): Promise<Entry | undefined> {
     let entry = this.#entries.get(id)
     if (entry === undefined) {
-      const bytes = await this.#store.table.get(this.key, [id])
-      if (bytes === undefined) return undefined
-      entry = new Entry(id, bytes, undefined)
-      entry.committed = true
-      this.#entries.set(id, entry)
+      const value = await this.#store.table.get(this.key, [id])
+      const bytes = value && (await this.#store.bytesOf(this.key, id, value))
+      if (bytes === undefined || this.#store.isGone(id)) return undefined
+      // Somebody else may have fetched it meanwhile.
+      entry = this.#entries.get(id) ?? this.#stored(id, bytes)
     }
     this.hold(entry, holder)
+    return entry
+  }
+
+  /** Ids from `first` to `last`, both included, of messages that wait or are in flight; at most as many as `limit`. */
+  async pending(first: string, last: string, limit: number): Promise<ReadonlySet<string>> {
+    const found = new Set<string>()
+    for (const id of this.#entries.keys()) if (id >= first && id <= last) found.add(id)
+    if (first > this.#floor) return found
+    const finished = this.#finished
+    this.#reads++
+    try {
+      for (const { ck } of await this.#store.table.scan(this.key, { gte: [first], lte: [last], limit })) {
+        const id = String(ck[0])
+        if (!this.#store.isGone(id) && !finished.has(id)) found.add(id)
+      }
+    } finally {
+      if (--this.#reads === 0) this.#finished.clear()
+    }
+    return found
+  }
+
+  #stored(id: string, bytes: Buffer): Entry {
+    const entry = new Entry(id, bytes, undefined)
+    entry.committed = true
+    this.#entries.set(id, entry)
     return entry
   }
 
@@ -265,6 +311,7 @@ export class MessageQueue {
     if (entry.done) return
     this.#finish(entry)
     entry.settle()
+    this.#store.confirmed(this, entry, holder)
   }
 
   /**
@@ -313,12 +360,12 @@ export class MessageQueue {
   async #readPage(cursor: string, holder: Holder, current: () => boolean): Promise<string> {
     this.#reads++
     try {
-      const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
+      const rows = await this.#readRows(cursor)
       if (!current()) return cursor
-      if (rows.length > 0) return this.#handRows(rows, cursor, holder)
+      if (rows.size > 0) return this.#handRows(rows, cursor, holder)
       return this.#floor > cursor ? this.#floor : cursor
     } catch (error) {
-      this.#store.onUnread(this, error)
+      this.#store.unread(this, error)
     } finally {
       if (--this.#reads === 0) this.#finished.clear()
     }
@@ -364,28 +411,36 @@ export class MessageQueue {
     holder.take(entry, late)
   }
 
+  /** The next rows, by id, with their bytes; a pointer to nothing has none. */
+  async #readRows(cursor: string): Promise<Map<string, Buffer | undefined>> {
+    const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
+    const found = new Map<string, Buffer | undefined>()
+    for (const { ck, value } of rows) {
+      const id = String(ck[0])
+      const bytes = this.#store.bytesOf(this.key, id, value)
+      found.set(id, bytes instanceof Promise ? await bytes : bytes)
+    }
+    return found
+  }
+
   /** Until the session is full; returns the id of the last that it has seen. */
-  #handRows(rows: readonly Row<Buffer>[], cursor: string, holder: Holder): string {
-    const found = new Map(rows.map(({ ck, value }) => [String(ck[0]), value]))
-    const last = String(rows.at(-1)!.ck[0])
+  #handRows(found: Map<string, Buffer | undefined>, cursor: string, holder: Holder): string {
     let ids = [...found.keys()]
+    const last = ids.at(-1)!
+    const count = ids.length
     // What is not in the store yet comes in its place.
     for (const { id, bytes, committed } of this.#entries.values()) {
       if (!committed && id > cursor && id <= last) found.set(id, bytes)
     }
-    if (found.size > ids.length) ids = [...found.keys()].sort()
+    if (found.size > count) ids = [...found.keys()].sort()
     let seen = cursor
     for (const id of ids) {
       if (holder.full) break
       seen = id
       if (this.#store.isGone(id) || this.#finished.has(id)) continue
-      let entry = this.#entries.get(id)
-      if (entry === undefined) {
-        entry = new Entry(id, found.get(id)!, undefined)
-        entry.committed = true
-        this.#entries.set(id, entry)
-      }
-      this.#hand(entry, holder, true)
+      const bytes = found.get(id)
+      const entry = this.#entries.get(id) ?? (bytes === undefined ? undefined : this.#stored(id, bytes))
+      if (entry !== undefined) this.#hand(entry, holder, true)
     }
     return seen
   }

@@ -61,6 +61,8 @@ export interface Session extends Holder {
   readonly resumable: boolean
   /** Hands over a stanza: it is sent, or kept while the session can be resumed. Never waits. */
   deliver(stanza: Stanza, entry?: Entry): void
+  /** Hands over a queued message in another form (an archive's answer): its acknowledgement counts for the entry. */
+  deliverAs(stanza: Stanza, entry: Entry): void
   /** A nonza or other text straight to the stream, outside stream management; nothing if there is no connection. */
   sendRaw(xml: string): void
   /** Ends the session and its stream with an error; it cannot be resumed. */

@@ -13,6 +13,11 @@ declare module './hooks.ts' {
      * put another in its place.
      */
     deliver_message: { account: Account; stanza: Stanza }
+    /**
+     * A message has its id and is about to be queued and delivered. A handler that writes it to the archive of its account
+     * (`host.archive`) says so in `archived`: then the queue keeps only its id.
+     */
+    archive_message: { account: Account; stanza: Stanza; id: string; bytes: Buffer; archived: boolean }
     /** Nobody is there to take a message that will be kept. A handler throws StanzaError to refuse it (quota). */
     offline_message: { account: Account; stanza: Stanza }
     /** A message was handed to sessions of its account, or queued (`sessions` empty). */
@@ -84,7 +89,13 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
   const { queue, host } = account
   const id = host.ids.ordered()
   const stored = withStanzaId(stanza, account, id)
-  const entry = queue.push(id, Buffer.from(stored.toString()), origin)
+  const bytes = Buffer.from(stored.toString())
+  const entry = queue.push(id, bytes, origin)
+  if (host.hooks.has('archive_message')) {
+    const event = { account, stanza: stored, id, bytes, archived: false }
+    host.hooks.notify('archive_message', event)
+    entry.archived = event.archived
+  }
   origin?.accepted(entry)
   for (const session of targets) {
     if (queue.offer(entry, session)) session.deliver(stored, entry)

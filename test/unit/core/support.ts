@@ -189,10 +189,12 @@ export function queueOver(
   last = '',
 ): { queue: MessageQueue; store: QueueStore; bounced: string[] } {
   const bounced: string[] = []
-  const store = new QueueStore(table, (owner, entry) => {
-    if (entry.done) return
-    if (entry.sent) entry.failed = true
-    else owner.bounce(entry)
+  const store = new QueueStore(table, {
+    failed(owner, entry) {
+      if (entry.done) return
+      if (entry.sent) entry.failed = true
+      else owner.bounce(entry)
+    },
   })
   const queue = new MessageQueue(store, 'juliet', last)
   queue.onBounce = entry => bounced.push(entry.id)
@@ -263,6 +265,10 @@ export class FakeSession extends FakeHolder implements Session {
   deliver(stanza: Stanza, entry?: Entry): void {
     this.stanzas.push(stanza)
     if (entry !== undefined) super.take(entry, false)
+  }
+
+  deliverAs(stanza: Stanza, entry: Entry): void {
+    this.deliver(stanza, entry)
   }
 
   override take(entry: Entry, late: boolean): void {
