@@ -158,9 +158,12 @@ function complete(option: Opt<unknown>, written: unknown, partial: boolean): unk
   }
 }
 
+const TRUE = new Set(['true', '1'])
+const FALSE = new Set(['false', '0'])
+
 /** Values from the environment are texts, whatever they stand for. */
 function fromText(option: Opt<unknown>, text: string): unknown {
-  if (option.kind === 'bool') return text === 'true' ? true : text === 'false' ? false : text
+  if (option.kind === 'bool') return TRUE.has(text) ? true : FALSE.has(text) ? false : text
   if (option.kind === 'int' || option.kind === 'port') return /^-?\d{1,16}$/.test(text) ? Number(text) : text
   return text
 }

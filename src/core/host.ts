@@ -118,7 +118,11 @@ export class Host {
       failed: (queue, entry, error) => this.#writeFailed(queue, entry, error),
       unread: (queue, error) => this.log.error({ err: error, user: queue.key[0] }, 'queued messages could not be read'),
       confirmed: (queue, entry, holder) => this.#confirmed(queue, entry, holder as Session),
-      archived: (key, id) => this.archive.get(key, [id]),
+      archived: async (key, id) => {
+        const bytes = await this.archive.get(key, [id])
+        if (bytes === undefined) this.log.error({ user: key[0], id }, 'a queued message is missing in the archive')
+        return bytes
+      },
     })
     this.archive = options.store.table(options.name, { name: 'archive', codec: 'bytes' })
     this.#window = new SenderWindow(options.store.table(options.name, { name: 'sent_window' }))
@@ -215,6 +219,12 @@ export class Host {
       if (rows.length < 1000) return count
       after = String(rows.at(-1)!.ck[0])
     }
+  }
+
+  /** The id of the oldest message that waits for an account in the store; undefined if none does. */
+  async oldestQueued(user: string): Promise<string | undefined> {
+    const [row] = await this.#queues.table.scan([user], { limit: 1 })
+    return row && String(row.ck[0])
   }
 
   /** Hands a stanza to whom it is for on this host. Throws, or rejects, with the StanzaError for its sender. */

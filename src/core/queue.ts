@@ -266,7 +266,10 @@ export class MessageQueue {
     entry.holders.push(holder)
   }
 
-  /** A session that was in the middle of things before a restart holds an entry of the store. */
+  /**
+   * A session takes over an entry of the store: one that it held before a restart, or has got in another way. Undefined if it
+   * is done with, or in flight to this session already.
+   */
   async adopt(id: string, holder: Holder): Promise<Entry | undefined> {
     let entry = this.#entries.get(id)
     if (entry === undefined) {
@@ -276,6 +279,7 @@ export class MessageQueue {
       // Somebody else may have fetched it meanwhile.
       entry = this.#entries.get(id) ?? this.#stored(id, bytes)
     }
+    if (entry.holders.includes(holder)) return undefined
     this.hold(entry, holder)
     return entry
   }

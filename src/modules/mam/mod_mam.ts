@@ -1,0 +1,241 @@
+import { opt } from '../../config/schema.ts'
+import type { Account } from '../../core/account.ts'
+import { arg, CommandError } from '../../core/commands.ts'
+import type { IqRequest } from '../../core/iq.ts'
+import { defineModule, type ModuleContext } from '../../core/module.ts'
+import type { Session } from '../../core/session.ts'
+import { keeps } from '../../core/sessions.ts'
+import { orderedTime } from '../../util/ids.ts'
+import { type Element, findChild, NS, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { dataForm } from '../../xmpp/forms.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { pageElement } from '../../xmpp/rsm.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
+import { Archive, type Archived } from './archive.ts'
+import { readPage } from './page.ts'
+import { archives, PREFS, type Prefs, prefsElement, readPrefs } from './prefs.ts'
+import { FIELDS, readQuery } from './query.ts'
+import { sweep } from './retention.ts'
+import { bury, retracted } from './retraction.ts'
+
+const SWEEP = 3_600_000
+
+const options = {
+  archive: opt.bool(
+    true,
+    'Keep messages after they are delivered, so that a user’s other and later clients can fetch them. `false`: a message is gone once it is delivered.',
+  ),
+  default: opt.oneOf(
+    ['always', 'roster', 'never'],
+    'always',
+    'What is archived for users who have not chosen: everything, what comes from and goes to contacts, or nothing.',
+  ),
+  retention: opt.duration('365d', 'How long a message is archived. One that was not delivered yet stays.', {
+    min: 1000,
+    infinity: true,
+  }),
+  max_messages: opt.int(1_000_000, 'Messages that are archived of one user; the oldest give way.', {
+    min: 1,
+    infinity: true,
+  }),
+  max_page: opt.int(250, 'Messages that one query gets at most; for more, clients ask for the next page.', {
+    min: 1,
+    max: 1000,
+  }),
+}
+type Ctx = ModuleContext<typeof options>
+
+export const mod_mam = defineModule({
+  name: 'mod_mam',
+  xep: [
+    { number: 313, version: '1.1.3', name: 'Message Archive Management' },
+    { number: 441, version: '0.2.0', name: 'Message Archive Management Preferences' },
+    { number: 431, version: '0.2.0', name: 'Full Text Search in MAM' },
+    { number: 424, version: '0.4.2', name: 'Message Retraction' },
+    { number: 59, version: '1.0', name: 'Result Set Management' },
+  ],
+  summary: 'Keeps each user’s messages, so that all clients of a user can show the same conversations.',
+  options,
+  async start(ctx) {
+    const peers = ctx.table<Buffer>({ name: 'archive_by_peer', codec: 'bytes' })
+    const archive = new Archive(ctx.host, peers, ctx.log)
+    const prefs = ctx.table<Prefs>({ name: 'archive_prefs' })
+    commands(ctx, archive)
+    ctx.hook('remove_user', async ({ user }) => {
+      await archive.clear(user.local)
+      await prefs.del([user.local], [])
+    })
+    if (!ctx.options.archive) return
+
+    const load = async (account: Account): Promise<void> => {
+      const stored = await prefs.get([account.user], [])
+      if (stored !== undefined) account.slots.set(PREFS, stored)
+    }
+    for (const account of ctx.host.accounts.values()) await load(account)
+    ctx.hook('account_load', ({ account }) => load(account))
+
+    for (const ns of [NS.MAM, NS.MAM_EXTENDED, NS.SID, `${NS.RETRACT}#tombstone`, 'urn:xmpp:fulltext:0']) {
+      ctx.feature(ns, 'account')
+    }
+    ctx.iq('account', 'get', NS.MAM, 'query', request => {
+      ownerOf(request)
+      return xml('query', { xmlns: NS.MAM }, dataForm('form', NS.MAM, FIELDS))
+    })
+    ctx.iq('account', 'set', NS.MAM, 'query', request => answer(ctx, archive, request))
+    ctx.iq('account', 'get', NS.MAM, 'metadata', request => metadata(archive, ownerOf(request)))
+    ctx.iq('account', 'get', NS.MAM, 'prefs', request => prefsElement(prefsOf(ctx, ownerOf(request))))
+    ctx.iq('account', 'set', NS.MAM, 'prefs', async request => {
+      const account = ownerOf(request)
+      const wanted = readPrefs(request.payload)
+      await prefs.put([account.user], [], wanted)
+      account.slots.set(PREFS, wanted)
+      return prefsElement(wanted)
+    })
+    store(ctx, archive)
+    ctx.every(SWEEP, async () => {
+      const { retention, max_messages: maxMessages } = ctx.options
+      const count = await sweep(archive, ctx.host, { retention, maxMessages })
+      if (count > 0) ctx.log.info({ count }, 'old messages have left the archive')
+    })
+  },
+})
+
+/** Nobody sees the archive of somebody else (XEP-0313 9). */
+function ownerOf({ own, account, session }: IqRequest): Account {
+  if (!own || account === undefined || session === undefined) {
+    throw new StanzaError('forbidden', 'an archive is only for its owner')
+  }
+  return account
+}
+
+function prefsOf(ctx: Ctx, account: Account): Prefs {
+  return account.slots.get(PREFS) ?? { default: ctx.options.default, always: [], never: [] }
+}
+
+/** What comes in is archived when it is queued; what goes out, there too, or where it leaves this host. */
+function store(ctx: Ctx, archive: Archive): void {
+  const { host } = ctx
+  const wanted = (account: Account, peer: Jid): boolean =>
+    archives(prefsOf(ctx, account), account, peer, jid => {
+      const roster = ctx.use('roster')
+      return roster?.isSubscribedFrom(account, jid) === true || roster?.isSubscribedTo(account, jid) === true
+    })
+  const retract = (user: string, peer: Jid, el: Element): void => {
+    if (retracted(el) === undefined) return
+    bury(archive, user, peer.bare, el, ctx.now()).catch((error: unknown) => {
+      ctx.log.error({ err: error, user }, 'a message could not be retracted from the archive')
+    })
+  }
+  const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element): boolean => {
+    if (!wanted(account, peer)) return false
+    archive.add(account.user, id, peer, bytes)
+    retract(account.user, peer, el)
+    return true
+  }
+
+  ctx.hook('archive_message', event => {
+    const { account, stanza, id, bytes } = event
+    if (!isLasting(stanza)) return
+    const { from } = stanza
+    event.archived = keep(account, id, from, bytes, stanza.el)
+    const sender = from.domain === host.name && from.local !== account.user ? host.accounts.get(from.local) : undefined
+    if (sender !== undefined) keep(sender, id, account.jid, bytes, stanza.el)
+  })
+  ctx.hook('message_sent', ({ session, stanza }) => {
+    // A user of this host gets it in a moment, and the sender's copy is made there, under the same id.
+    if (stanza.to!.domain === host.name || !keeps(stanza) || !isLasting(stanza)) return
+    keep(session.account, host.ids.ordered(), stanza.to!, Buffer.from(stanza.toString()), stanza.el)
+  })
+}
+
+/** XEP-0334 4.1: some messages are to be delivered, but not kept beyond that. */
+function isLasting(stanza: Stanza): boolean {
+  return findChild(stanza.el, 'no-permanent-store', NS.HINTS) === undefined
+}
+
+async function answer(ctx: Ctx, archive: Archive, request: IqRequest): Promise<Element> {
+  const account = ownerOf(request)
+  const session = request.session!
+  const query = readQuery(request.payload)
+  const page = await readPage(archive, account.jid, query, ctx.options.max_page)
+  const messages = query.flip ? [...page.messages].reverse() : page.messages
+  await deliverResults(account, session, messages, query.queryid)
+  return xml(
+    'fin',
+    { xmlns: NS.MAM, complete: page.complete ? 'true' : undefined },
+    pageElement({ first: page.first, last: page.last }),
+  )
+}
+
+/**
+ * A message that still waits in the queue counts as delivered when the client acknowledges the result that carries it: it is
+ * not delivered a second time (XEP-0313 7.1.1), and not lost if the connection breaks.
+ */
+async function deliverResults(
+  account: Account,
+  session: Session,
+  messages: readonly Archived[],
+  queryid: string | undefined,
+): Promise<void> {
+  if (messages.length === 0) return
+  const ids = [messages[0]!.id, messages.at(-1)!.id].sort()
+  const pending = await account.queue.pending(ids[0]!, ids[1]!, messages.length)
+  for (const message of messages) {
+    const stanza = resultOf(message, account.jid, session.jid, queryid)
+    const entry = pending.has(message.id) && !session.full ? await account.queue.adopt(message.id, session) : undefined
+    if (entry === undefined) session.deliver(stanza)
+    else session.deliverAs(stanza, entry)
+  }
+}
+
+function resultOf({ id, el }: Archived, owner: Jid, to: Jid, queryid: string | undefined): Stanza {
+  const sent = Jid.parse(el.attrs['from'] ?? '')?.bare.equals(owner) === true
+  const peer = Jid.parse(el.attrs['to'] ?? '')?.bare
+  // What somebody sent lies in the archive as the other side got it, with an id that is not for the sender.
+  const children =
+    sent && peer !== undefined && !peer.equals(owner)
+      ? el.children.filter(child => typeof child === 'string' || !isStanzaId(child, peer.toString()))
+      : el.children
+  const message = xml('message', { ...el.attrs, xmlns: NS.CLIENT }, ...children)
+  const delay = xml('delay', { xmlns: NS.DELAY, stamp: stampOf(id) })
+  const forwarded = xml('forwarded', { xmlns: NS.FORWARD }, delay, message)
+  return Stanza.make(xml('message', {}, xml('result', { xmlns: NS.MAM, queryid, id }, forwarded)), owner, to)
+}
+
+function isStanzaId(el: Element, by: string): boolean {
+  return el.name === 'stanza-id' && el.attrs['xmlns'] === NS.SID && el.attrs['by'] === by
+}
+
+function stampOf(id: string): string {
+  return new Date(orderedTime(id) ?? 0).toISOString()
+}
+
+async function metadata(archive: Archive, account: Account): Promise<Element> {
+  const bounds = await archive.bounds(account.user)
+  if (bounds === undefined) return xml('metadata', { xmlns: NS.MAM })
+  const point = (name: string, id: string): Element => xml(name, { id, timestamp: stampOf(id) })
+  return xml('metadata', { xmlns: NS.MAM }, point('start', bounds.first), point('end', bounds.last))
+}
+
+function commands(ctx: Ctx, archive: Archive): void {
+  ctx.command({
+    name: 'delete_old_mam_messages',
+    summary:
+      'Removes messages from the archives of a host that are older than some days; what was not delivered yet stays.',
+    args: { host: arg.host('The host'), days: arg.int('How many days are kept') },
+    example: 'delete_old_mam_messages localhost 30',
+    async run({ host: name, days }) {
+      const host = ctx.host.router.hosts.get(name)
+      if (host === undefined) throw new CommandError('not_found', `there is no host ${name}`)
+      if (days < 0) throw new CommandError('usage', 'days is 0 or more')
+      const there = host === ctx.host ? archive : archiveOf(host, ctx)
+      return sweep(there, host, { retention: days * 86_400_000, maxMessages: Number.POSITIVE_INFINITY })
+    },
+  })
+}
+
+/** A command is declared once for all hosts. */
+function archiveOf(host: Ctx['host'], ctx: Ctx): Archive {
+  return new Archive(host, host.store.table(host.name, { name: 'archive_by_peer', codec: 'bytes' }), ctx.log)
+}
