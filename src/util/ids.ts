@@ -73,3 +73,9 @@ export function orderedTime(id: string): number | undefined {
   const ms = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
   return Number.isNaN(ms) ? undefined : ms
 }
+
+/** The least ordered id that can be made at this time (ms since 1970) or later. */
+export function firstIdAt(ms: number): string {
+  const hex = Math.max(0, Math.ceil(ms)).toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-`
+}

@@ -175,9 +175,3 @@ export function peerOf(el: Element, owner: Jid): Jid | undefined {
   if (from?.bare.equals(owner) !== true) return from?.bare
   return el.attrs['to'] === undefined ? owner : Jid.parse(el.attrs['to'])?.bare
 }
-
-/** The least id that a message of this time (ms since 1970) or a later one can have. */
-export function firstIdAt(ms: number): string {
-  const hex = Math.max(0, Math.ceil(ms)).toString(16).padStart(12, '0')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-`
-}

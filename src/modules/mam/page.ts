@@ -1,7 +1,8 @@
+import { firstIdAt } from '../../util/ids.ts'
 import { type Element, findChildren, textOf } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { type Archive, type Archived, firstIdAt } from './archive.ts'
+import type { Archive, Archived } from './archive.ts'
 import type { Query } from './query.ts'
 
 /** Messages looked at for one page, where most of them may not match: beyond, the asker goes on from where it got. */

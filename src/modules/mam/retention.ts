@@ -1,5 +1,6 @@
 import type { Host } from '../../core/host.ts'
-import { type Archive, firstIdAt } from './archive.ts'
+import { firstIdAt } from '../../util/ids.ts'
+import type { Archive } from './archive.ts'
 
 const USERS = 100
 

@@ -1,0 +1,197 @@
+import { opt } from '../../config/schema.ts'
+import { arg, CommandError } from '../../core/commands.ts'
+import type { IqRequest } from '../../core/iq.ts'
+import { defineModule, type ModuleContext } from '../../core/module.ts'
+import { firstIdAt } from '../../util/ids.ts'
+import { childElements, type Element, findChild, NS, parseElement, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { type Mark, type MessageState, type State, type StateRow, States, type Wanted } from './states.ts'
+
+/** Asks, and is told, of the messages that local users got. */
+export interface MessageStatesService {
+  /** Newest first. */
+  list(wanted: Wanted): Promise<MessageState[]>
+}
+
+declare module '../../core/services.ts' {
+  interface ServiceMap {
+    message_states: MessageStatesService
+  }
+}
+
+/** Our own protocol: docs/guide/message-states.md. */
+export const MESSAGE_STATES = 'urn:hermod:message-states:0'
+const STATES: readonly State[] = ['queued', 'delivered', 'read']
+const FLUSH = 1000
+const SWEEP = 86_400_000
+/** Messages that one iq may ask about. */
+const MAX_ASKED = 100
+
+const options = {
+  retention: opt.duration('30d', 'How long the state of a message is known.', { min: 60_000, infinity: true }),
+}
+type Ctx = ModuleContext<typeof options>
+
+export const mod_message_state = defineModule({
+  name: 'mod_message_state',
+  xep: [
+    { number: 184, version: '1.4.0', name: 'Message Delivery Receipts' },
+    { number: 333, version: '1.0', name: 'Displayed Markers' },
+  ],
+  summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
+  options,
+  start(ctx) {
+    const states = statesOf(ctx.host, ctx)
+    ctx.every(FLUSH, () => states.flush())
+    ctx.onStop(() => states.flush())
+    ctx.every(SWEEP, async () => {
+      if (Number.isFinite(ctx.options.retention)) await states.purge(firstIdAt(ctx.now() - ctx.options.retention))
+    })
+    ctx.hook('remove_user', ({ user }) => states.forget(user.toString()))
+    watch(ctx, states)
+    ctx.provide('message_states', { list: wanted => states.list(wanted) })
+    ctx.feature(MESSAGE_STATES, 'account')
+    ctx.iq('account', 'get', MESSAGE_STATES, 'states', request => answer(ctx, states, request))
+    commands(ctx)
+  },
+})
+
+function statesOf(host: Ctx['host'], ctx: Ctx): States {
+  const rows = host.store.table<StateRow>(host.name, { name: 'message_state' })
+  const marks = host.store.table<Mark>(host.name, { name: 'message_read' })
+  return new States(rows, marks, () => ctx.now())
+}
+
+function watch(ctx: Ctx, states: States): void {
+  const noted = (done: Promise<void>): void => {
+    done.catch((error: unknown) => ctx.log.warn({ err: error }, 'the state of a message could not be noted'))
+  }
+  ctx.hook('archive_message', ({ account, stanza, id }) => {
+    const to = account.jid.toString()
+    const from = stanza.from.bare.toString()
+    if (isNoted(stanza.el)) states.queued(to, from, id, stanza.id!)
+    const displayed = findChild(stanza.el, 'displayed', NS.MARKERS)?.attrs['id']
+    if (displayed !== undefined && stanza.from.domain === ctx.host.name) {
+      noted(
+        states
+          .find(from, to, displayed)
+          .then(found => (found === undefined ? undefined : states.read(from, to, found, true))),
+      )
+    }
+  })
+  ctx.hook('message_acknowledged', ({ account, id, bytes, session }) => {
+    states.delivered(account.jid.toString(), id, session.jid.resource, () => about(bytes))
+  })
+  ctx.hook('pep_published', ({ account, node, id, payload }) => {
+    if (node !== NS.MDS) return
+    const peer = Jid.parse(id)?.bare
+    const last = findChild(payload, 'stanza-id', NS.SID)
+    if (peer === undefined || last?.attrs['by'] !== account.jid.toString()) return
+    noted(states.read(account.jid.toString(), peer.toString(), last.attrs['id'] ?? '', false))
+  })
+}
+
+/** What people write to each other, with an id to ask for. */
+function isNoted(el: Element): boolean {
+  if (el.attrs['id'] === undefined) return false
+  return findChild(el, 'body') !== undefined || childElements(el).some(child => child.name === 'encrypted')
+}
+
+function about(bytes: Buffer): { from: string; messageId: string } | undefined {
+  const el = parseElement(bytes)
+  const from = Jid.parse(el.attrs['from'] ?? '')
+  return from !== undefined && isNoted(el) ? { from: from.bare.toString(), messageId: el.attrs['id']! } : undefined
+}
+
+/** The sender asks about its own messages; only of those who let it see them does it learn whether they were reached. */
+async function answer(ctx: Ctx, states: States, { own, account, payload }: IqRequest): Promise<Element> {
+  if (!own || account === undefined) throw new StanzaError('forbidden', 'only of one’s own messages')
+  const peer = Jid.parse(payload.attrs['with'] ?? '')?.bare
+  if (peer === undefined) throw new StanzaError('jid-malformed', 'with names the recipient')
+  const asked = childElements(payload)
+    .filter(el => el.name === 'message')
+    .map(el => el.attrs['id'] ?? '')
+  if (asked.length === 0 || asked.length > MAX_ASKED) {
+    throw new StanzaError('bad-request', `name between 1 and ${MAX_ASKED} messages`)
+  }
+  const from = account.jid.toString()
+  const visible = ctx.use('roster')?.isSubscribedTo(account, peer) === true
+  const found = await states.list({ to: peer.toString(), from, limit: 1000, toldOnly: true })
+  const known = new Map(found.map(state => [state.messageId, state]))
+  const list = asked.map(id => {
+    const state = known.get(id)
+    return xml('message', { id, ...(state === undefined ? { state: 'unknown' } : shown(state, visible)) })
+  })
+  return xml('states', { xmlns: MESSAGE_STATES, with: peer.toString() }, ...list)
+}
+
+function shown({ state, delivered, read, at }: MessageState, visible: boolean): { state: string; stamp: string } {
+  const stamp = (ms: number): string => new Date(ms).toISOString()
+  if (state === 'read') return { state, stamp: stamp(read!) }
+  if (state === 'delivered' && visible) return { state, stamp: stamp(delivered!.at) }
+  return { state: visible ? 'queued' : 'accepted', stamp: stamp(at) }
+}
+
+function commands(ctx: Ctx): void {
+  const service = (account: string): MessageStatesService => {
+    const host = ctx.host.router.hosts.get(Jid.from(account).domain)
+    const found = host?.services.use('message_states')
+    if (found === undefined) throw new CommandError('not_found', `no states are kept for ${account}`)
+    return found
+  }
+  ctx.command({
+    name: 'list_messages',
+    summary: 'Lists the newest messages to an account with their states.',
+    args: {
+      account: arg.account('Whose messages: the recipient'),
+      from: arg.text('Only those of this sender (a bare address); * for all', { optional: true }),
+      state: arg.text('Only those in this state', { optional: true, values: [...STATES] }),
+      limit: arg.int('At most so many; 100 if left out', { optional: true }),
+    },
+    columns: COLUMNS,
+    example: 'list_messages alice@localhost bob@localhost queued',
+    async run({ account, from, state, limit }) {
+      const found = await service(account).list({
+        to: account,
+        from: from === undefined || from === '*' ? undefined : from,
+        state: state as State | undefined,
+        limit: limit ?? 100,
+      })
+      return found.map(rowOf)
+    },
+  })
+  ctx.command({
+    name: 'message_status',
+    summary: 'Tells what became of one message.',
+    args: {
+      account: arg.account('The recipient'),
+      from: arg.jid('The sender, bare'),
+      id: arg.text('The id that the sender gave the message'),
+    },
+    columns: COLUMNS,
+    example: 'message_status alice@localhost bob@localhost 3f2a',
+    async run({ account, from, id }) {
+      const found = await service(account).list({ to: account, from, messageId: id, limit: 1 })
+      if (found.length === 0)
+        throw new CommandError('not_found', `no message ${id} from ${from} to ${account} is known`)
+      return found.map(rowOf)
+    },
+  })
+}
+
+const COLUMNS = ['id', 'from', 'message_id', 'state', 'at', 'delivered_at', 'resource', 'read_at']
+
+function rowOf({ id, from, messageId, state, at, delivered, read }: MessageState) {
+  const time = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString())
+  return {
+    id,
+    from,
+    message_id: messageId,
+    state,
+    at: time(at),
+    delivered_at: time(delivered?.at),
+    resource: delivered?.resource ?? null,
+    read_at: time(read),
+  }
+}

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { firstIdAt } from '../../src/util/ids.ts'
+import type { RawClient } from '../support/rawclient.ts'
+import { child } from '../support/rawxml.ts'
+import { available, befriend, refused, says, serve } from '../support/talk.ts'
+import type { TestOptions, TestServer } from '../support/testserver.ts'
+
+const NS = 'urn:hermod:message-states:0'
+const io = { progress: () => {} }
+
+async function run(server: TestServer, name: string, args: object): Promise<Record<string, unknown>[]> {
+  return (await server.server.commands.get(name)!.run(args as never, io)) as Record<string, unknown>[]
+}
+
+async function ask(client: RawClient, peer: string, ...ids: string[]): Promise<Record<string, string | undefined>> {
+  const list = ids.map(id => `<message id='${id}'/>`).join('')
+  const iq = await client.request('get', `<states xmlns='${NS}' with='${peer}'>${list}</states>`)
+  return Object.fromEntries(child(iq, 'states', NS)!.children.map(el => [el.attrs['id']!, el.attrs['state']]))
+}
+
+function say(client: RawClient, to: string, id: string, content = `<body>${id}</body>`): void {
+  client.send(`<message to='${to}' type='chat' id='${id}'>${content}</message>`)
+}
+
+async function friends(t: TestContext, options: TestOptions = {}) {
+  const server = await serve(t, options)
+  const romeo = await server.client('romeo', { resource: 'orchard' })
+  const juliet = await server.client('juliet', { resource: 'balcony' })
+  await juliet.enable()
+  await available(romeo)
+  await available(juliet)
+  await befriend(romeo, juliet)
+  return { server, romeo, juliet }
+}
+
+for (const archive of [true, false]) {
+  test(`queued, delivered to which client, read: ${archive ? 'with an archive' : 'until delivered'}`, async t => {
+    const { server, romeo, juliet } = await friends(t, { modules: { mod_mam: { archive } } })
+    await juliet.close()
+    say(romeo, 'juliet@localhost', 'a')
+    await romeo.ping()
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a', 'never'), { a: 'queued', never: 'unknown' })
+
+    const phone = await server.client('juliet', { resource: 'phone' })
+    await phone.enable()
+    await available(phone)
+    await phone.receive(says('a'))
+    phone.ack()
+    await phone.ping()
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a'), { a: 'delivered' })
+    const [row] = await run(server, 'message_status', {
+      account: 'juliet@localhost',
+      from: 'romeo@localhost',
+      id: 'a',
+    })
+    assert.equal(row!['resource'], 'phone')
+    assert.ok(Date.parse(String(row!['delivered_at'])) >= Date.parse(String(row!['at'])))
+
+    say(romeo, 'juliet@localhost', 'b')
+    await phone.receive(says('b'))
+    say(phone, 'romeo@localhost', 'm', "<displayed xmlns='urn:xmpp:chat-markers:0' id='b'/>")
+    await romeo.receive(el => child(el, 'displayed') !== undefined)
+    say(romeo, 'juliet@localhost', 'c')
+    await phone.receive(says('c'))
+    phone.ack()
+    await phone.ping()
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a', 'b', 'c'), { a: 'read', b: 'read', c: 'delivered' })
+    const rows = await run(server, 'list_messages', { account: 'juliet@localhost' })
+    assert.deepEqual(
+      rows.map(r => [r['message_id'], r['state']]),
+      [
+        ['c', 'delivered'],
+        ['b', 'read'],
+        ['a', 'read'],
+      ],
+    )
+    const queued = await run(server, 'list_messages', { account: 'juliet@localhost', state: 'queued' })
+    assert.deepEqual(queued, [])
+  })
+}
+
+test('who may not see somebody’s presence does not learn whether a message reached them', async t => {
+  const server = await serve(t)
+  const stranger = await server.client('stranger')
+  const juliet = await server.client('juliet')
+  await available(juliet)
+  say(stranger, 'juliet@localhost', 'a')
+  await juliet.receive(says('a'))
+  await juliet.ping()
+  assert.deepEqual(await ask(stranger, 'juliet@localhost', 'a'), { a: 'accepted' })
+  say(juliet, 'stranger@localhost', 'm', "<displayed xmlns='urn:xmpp:chat-markers:0' id='a'/>")
+  await juliet.ping()
+  assert.deepEqual(await ask(stranger, 'juliet@localhost', 'a'), { a: 'read' }, 'but for what she tells him')
+})
+
+test('nobody learns of what others wrote, or asks about too much', async t => {
+  const { romeo, juliet } = await friends(t)
+  const nurse = romeo
+  say(juliet, 'romeo@localhost', 'secret')
+  await romeo.receive(says('secret'))
+  assert.deepEqual(await ask(nurse, 'juliet@localhost', 'secret'), { secret: 'unknown' })
+  const payload = `<states xmlns='${NS}' with='romeo@localhost'><message id='secret'/></states>`
+  await refused('forbidden', romeo.request('get', payload, 'juliet@localhost'))
+  await refused('jid-malformed', romeo.request('get', `<states xmlns='${NS}'><message id='a'/></states>`))
+  await refused('bad-request', ask(romeo, 'juliet@localhost'))
+  await refused('bad-request', ask(romeo, 'juliet@localhost', ...Array.from({ length: 101 }, (_, i) => `m${i}`)))
+})
+
+test('a marker for somebody else’s message, or none at all, changes nothing', async t => {
+  const { romeo, juliet } = await friends(t)
+  say(romeo, 'juliet@localhost', 'a')
+  await juliet.receive(says('a'))
+  say(romeo, 'juliet@localhost', 'm1', "<displayed xmlns='urn:xmpp:chat-markers:0' id='a'/>")
+  say(juliet, 'romeo@localhost', 'm2', "<displayed xmlns='urn:xmpp:chat-markers:0' id='unheard of'/>")
+  juliet.ack()
+  await juliet.ping()
+  await romeo.ping()
+  assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a'), { a: 'delivered' })
+})
+
+test('states go with the account, and with time', async t => {
+  const { server, romeo, juliet } = await friends(t)
+  say(romeo, 'juliet@localhost', 'a')
+  await juliet.receive(says('a'))
+  await juliet.ping()
+  await romeo.ping()
+  const { States } = await import('../../src/modules/states/states.ts')
+  const host = server.server.host('localhost')!
+  await ask(romeo, 'juliet@localhost', 'a')
+  const states = new States(
+    host.store.table('localhost', { name: 'message_state' }),
+    host.store.table('localhost', { name: 'message_read' }),
+    Date.now,
+  )
+  assert.equal(await states.purge(firstIdAt(Date.now() - 60_000)), 0)
+  assert.equal(await states.purge(firstIdAt(Date.now() + 1)), 1)
+  assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a'), { a: 'unknown' })
+  say(romeo, 'juliet@localhost', 'b')
+  await juliet.receive(says('b'))
+  await juliet.ping()
+  await run(server, 'unregister', { account: 'juliet@localhost' })
+  await assert.rejects(run(server, 'message_status', { account: 'juliet@localhost', from: 'romeo@localhost', id: 'b' }))
+})

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Archive } from '../../../../src/modules/mam/archive.ts'
+import { readPage } from '../../../../src/modules/mam/page.ts'
+import { readQuery } from '../../../../src/modules/mam/query.ts'
+import { sweep } from '../../../../src/modules/mam/retention.ts'
+import { IdGenerator } from '../../../../src/util/ids.ts'
+import { parseElement } from '../../../../src/xml/index.ts'
+import { Jid } from '../../../../src/xmpp/jid.ts'
+import { host, silent } from '../../core/support.ts'
+
+const JULIET = Jid.from('juliet@example.org')
+const ROMEO = Jid.from('romeo@example.org')
+const FOREVER = Number.POSITIVE_INFINITY
+
+function world() {
+  let now = Date.parse('2026-01-01T00:00:00Z')
+  const ids = new IdGenerator(() => now)
+  const example = host({ now: () => now, ids })
+  const archive = new Archive(example, example.store.table('example.org', { name: 'peers', codec: 'bytes' }), silent)
+  return {
+    example,
+    archive,
+    later: (ms: number) => {
+      now += ms
+    },
+    add(count: number, peer = ROMEO): string[] {
+      return Array.from({ length: count }, (_, i) => {
+        const id = ids.ordered()
+        const xml = `<message from='${peer}/o' to='${JULIET}' id='${i}'><body>${i % 7 === 0 ? 'needle' : 'hay'}</body></message>`
+        archive.add('juliet', id, peer, Buffer.from(xml))
+        return id
+      })
+    },
+    async left(): Promise<string[]> {
+      return (await archive.read('juliet', { backwards: false, limit: 100_000 })).map(m => m.id)
+    },
+  }
+}
+
+test('of more than max_messages the oldest go, with their places in the conversations', async () => {
+  const { example, archive, add, left } = world()
+  const all = [...add(700), ...add(600, Jid.from('nurse@example.org'))]
+  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 1300 }), 0)
+  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 610 }), 690)
+  assert.deepEqual(await left(), all.slice(690))
+  const romeo = await archive.read('juliet', { peer: ROMEO, backwards: false, limit: 1000 })
+  assert.deepEqual(
+    romeo.map(m => m.id),
+    all.slice(690, 700),
+  )
+  const peers = await example.store
+    .table('example.org', { name: 'peers', codec: 'bytes' })
+    .scan(['juliet', ROMEO.toString()])
+  assert.equal(peers.length, 10)
+})
+
+test('what is older than retention goes; nothing does where both are infinite', async () => {
+  const { example, archive, add, later, left } = world()
+  add(3)
+  later(10_000)
+  const kept = add(2)
+  later(1000)
+  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: FOREVER }), 0)
+  assert.equal(await sweep(archive, example, { retention: 5000, maxMessages: FOREVER }), 3)
+  assert.deepEqual(await left(), kept)
+})
+
+test('a search that finds little gives up after a while and is gone on with, until all was seen', async () => {
+  const { archive, add } = world()
+  const all = add(12_000)
+  let after: string | undefined
+  const found: string[] = []
+  let rounds = 0
+  for (;;) {
+    const set = `<set xmlns='http://jabber.org/protocol/rsm'><max>5000</max>${after === undefined ? '' : `<after>${after}</after>`}</set>`
+    const form = `<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field><field var='{urn:xmpp:fulltext:0}fulltext'><value>needle</value></field></x>`
+    const query = readQuery(parseElement(`<query xmlns='urn:xmpp:mam:2'>${form}${set}</query>`))
+    const page = await readPage(archive, JULIET, query, 5000)
+    found.push(...page.messages.map(m => m.id))
+    rounds++
+    if (page.complete) break
+    after = page.last
+  }
+  assert.equal(rounds, 3)
+  assert.deepEqual(
+    found,
+    all.filter((_, i) => i % 7 === 0),
+  )
+})
