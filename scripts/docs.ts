@@ -1,14 +1,17 @@
 /**
- * Writes what is generated from the schemas: the example configuration, the reference pages and the JSON Schema. With
+ * Writes what is generated from the schemas: the example configuration, the reference pages, the JSON Schema, the DOAP file. With
  * `--check` it writes nothing and fails, naming them, if any is stale.
  */
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import packageJson from '../package.json' with { type: 'json' }
 import { exampleConfig } from '../src/config/example.ts'
 import { configJsonSchema } from '../src/config/jsonschema.ts'
 import { configReference, moduleReference } from '../src/config/reference.ts'
 import type { ModuleSchema } from '../src/config/schema.ts'
 import { builtinModules } from '../src/modules.ts'
+import { VERSION } from '../src/version.ts'
+import { doap } from './doap.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
 const MODULE_PAGES = 'docs/reference/modules'
@@ -19,6 +22,7 @@ export function generate(modules: readonly ModuleSchema[]): ReadonlyMap<string, 
     ['config/hermod.example.yml', exampleConfig(modules)],
     ['docs/reference/config.md', configReference(modules)],
     ['docs/reference/config.schema.json', `${JSON.stringify(configJsonSchema(modules), undefined, 1)}\n`],
+    ['hermod.doap', doap(modules, { version: VERSION, description: packageJson.description })],
     ...modules.map(module => [`${MODULE_PAGES}/${module.name}.md`, moduleReference(module)] as const),
   ])
 }

@@ -5,17 +5,17 @@ import type { IqRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import type { Session } from '../../core/session.ts'
 import { keeps } from '../../core/sessions.ts'
-import { orderedTime } from '../../util/ids.ts'
 import { type Element, findChild, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm } from '../../xmpp/forms.ts'
-import { Jid } from '../../xmpp/jid.ts'
+import type { Jid } from '../../xmpp/jid.ts'
 import { pageElement } from '../../xmpp/rsm.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { Archive, type Archived } from './archive.ts'
 import { readPage } from './page.ts'
 import { archives, PREFS, type Prefs, prefsElement, readPrefs } from './prefs.ts'
 import { FIELDS, readQuery } from './query.ts'
+import { resultElement, stampOf } from './results.ts'
 import { sweep } from './retention.ts'
 import { bury, retracted } from './retraction.ts'
 
@@ -182,33 +182,12 @@ async function deliverResults(
   const ids = [messages[0]!.id, messages.at(-1)!.id].sort()
   const pending = await account.queue.pending(ids[0]!, ids[1]!, messages.length)
   for (const message of messages) {
-    const stanza = resultOf(message, account.jid, session.jid, queryid)
+    const result = resultElement(message, account.jid, queryid)
+    const stanza = Stanza.make(xml('message', {}, result), account.jid, session.jid)
     const entry = pending.has(message.id) && !session.full ? await account.queue.adopt(message.id, session) : undefined
     if (entry === undefined) session.deliver(stanza)
     else session.deliverAs(stanza, entry)
   }
-}
-
-function resultOf({ id, el }: Archived, owner: Jid, to: Jid, queryid: string | undefined): Stanza {
-  const sent = Jid.parse(el.attrs['from'] ?? '')?.bare.equals(owner) === true
-  const peer = Jid.parse(el.attrs['to'] ?? '')?.bare
-  // What somebody sent lies in the archive as the other side got it, with an id that is not for the sender.
-  const children =
-    sent && peer !== undefined && !peer.equals(owner)
-      ? el.children.filter(child => typeof child === 'string' || !isStanzaId(child, peer.toString()))
-      : el.children
-  const message = xml('message', { ...el.attrs, xmlns: NS.CLIENT }, ...children)
-  const delay = xml('delay', { xmlns: NS.DELAY, stamp: stampOf(id) })
-  const forwarded = xml('forwarded', { xmlns: NS.FORWARD }, delay, message)
-  return Stanza.make(xml('message', {}, xml('result', { xmlns: NS.MAM, queryid, id }, forwarded)), owner, to)
-}
-
-function isStanzaId(el: Element, by: string): boolean {
-  return el.name === 'stanza-id' && el.attrs['xmlns'] === NS.SID && el.attrs['by'] === by
-}
-
-function stampOf(id: string): string {
-  return new Date(orderedTime(id) ?? 0).toISOString()
 }
 
 async function metadata(archive: Archive, account: Account): Promise<Element> {

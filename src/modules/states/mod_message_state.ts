@@ -12,6 +12,8 @@ import { type Mark, type MessageState, type State, type StateRow, States, type W
 export interface MessageStatesService {
   /** Newest first. */
   list(wanted: Wanted): Promise<MessageState[]>
+  /** The id up to which `reader` has read what `from` wrote; empty: nothing. Bare addresses. */
+  readUpTo(reader: string, from: string): Promise<string>
 }
 
 declare module '../../core/services.ts' {
@@ -50,7 +52,10 @@ export const mod_message_state = defineModule({
     })
     ctx.hook('remove_user', ({ user }) => states.forget(user.toString()))
     watch(ctx, states)
-    ctx.provide('message_states', { list: wanted => states.list(wanted) })
+    ctx.provide('message_states', {
+      list: wanted => states.list(wanted),
+      readUpTo: (reader, from) => states.readUpTo(reader, from),
+    })
     ctx.feature(MESSAGE_STATES, 'account')
     ctx.iq('account', 'get', MESSAGE_STATES, 'states', request => answer(ctx, states, request))
     commands(ctx)

@@ -96,6 +96,14 @@ export class States {
     if (before === undefined || before.id < id) await this.#marks.put([reader], key, { id, at: this.#now() })
   }
 
+  async readUpTo(reader: string, from: string): Promise<string> {
+    const marks = await Promise.all([
+      this.#marks.get([reader], [from, 'told']),
+      this.#marks.get([reader], [from, 'own']),
+    ])
+    return marks.reduce((last, mark) => (mark !== undefined && mark.id > last ? mark.id : last), '')
+  }
+
   /** The server's id of a message, by its sender's. */
   async find(to: string, from: string, messageId: string): Promise<string | undefined> {
     const recent = this.#recent.get(`${to} ${from} ${messageId}`)

@@ -1,0 +1,164 @@
+import { opt } from '../../config/schema.ts'
+import { OBSERVE } from '../../core/hooks.ts'
+import type { IqRequest } from '../../core/iq.ts'
+import { defineModule, type ModuleContext } from '../../core/module.ts'
+import type { Table } from '../../storage/store.ts'
+import { childElements, type Element, findChild, NS, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { pageElement, readPageRequest } from '../../xmpp/rsm.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
+import { Archive } from './archive.ts'
+import { resultElement } from './results.ts'
+
+const FLUSH = 1000
+/** Conversations noted in memory at which they are written before their time. */
+const MAX_PENDING = 10_000
+
+const options = {
+  max_conversations: opt.int(500, 'Conversations that one answer tells of, the most recent first.', {
+    min: 1,
+    max: 5000,
+  }),
+  max_unread: opt.int(100, 'Up to how many unread messages of a conversation are counted.', { min: 1, max: 1000 }),
+}
+type Ctx = ModuleContext<typeof options>
+
+interface Conversation {
+  peer: Jid
+  /** Of its last message. */
+  last: string
+}
+
+export const mod_inbox = defineModule({
+  name: 'mod_inbox',
+  xep: { number: 430, version: '0.2.0', name: 'Inbox' },
+  summary: 'Lists a user’s conversations with the last message of each and how many are unread.',
+  options,
+  start(ctx) {
+    const table = ctx.table<string>({ name: 'inbox' })
+    const peers = ctx.table<Buffer>({ name: 'archive_by_peer', codec: 'bytes' })
+    const archive = new Archive(ctx.host, peers, ctx.log)
+    const inbox = new Inbox(table)
+    ctx.every(FLUSH, () => inbox.flush())
+    ctx.onStop(() => inbox.flush())
+    ctx.feature(NS.INBOX, 'account')
+    ctx.hook(
+      'archive_message',
+      ({ account, stanza, id, archived }) => {
+        if (!archived || !isInstantMessage(stanza.el)) return
+        inbox.note(account.user, stanza.from.bare, id)
+        const own = stanza.from.domain === ctx.host.name && stanza.from.local !== account.user
+        if (own) inbox.note(stanza.from.local, account.jid, id)
+      },
+      { order: OBSERVE },
+    )
+    ctx.hook('remove_user', async ({ user }) => {
+      await inbox.flush()
+      await table.clear([user.local])
+    })
+    ctx.iq('account', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, archive, request))
+  },
+})
+
+/** The last message of each conversation; written in the background. */
+class Inbox {
+  readonly #table: Table<string>
+  readonly #pending = new Map<string, { user: string; peer: string; id: string }>()
+
+  constructor(table: Table<string>) {
+    this.#table = table
+  }
+
+  note(user: string, peer: Jid, id: string): void {
+    const address = peer.toString()
+    this.#pending.set(`${user} ${address}`, { user, peer: address, id })
+    if (this.#pending.size >= MAX_PENDING) void this.flush()
+  }
+
+  /** Never rejects: what cannot be written is out of date until the next message. */
+  async flush(): Promise<void> {
+    const rows = [...this.#pending.values()]
+    this.#pending.clear()
+    await Promise.all(rows.map(({ user, peer, id }) => this.#table.put([user], [peer], id).catch(() => {})))
+  }
+
+  /** The most recent first. */
+  async list(user: string): Promise<Conversation[]> {
+    await this.flush()
+    const rows = await this.#table.scan([user])
+    const found = rows.flatMap(({ ck, value }) => {
+      const peer = Jid.parse(String(ck[0]))
+      return peer === undefined ? [] : [{ peer, last: value }]
+    })
+    return found.sort((a, b) => (a.last < b.last ? 1 : -1))
+  }
+}
+
+function isInstantMessage(el: Element): boolean {
+  return findChild(el, 'body') !== undefined || childElements(el).some(child => child.name === 'encrypted')
+}
+
+async function answer(ctx: Ctx, inbox: Inbox, archive: Archive, { own, account, session, stanza, payload }: IqRequest) {
+  if (!own || account === undefined || session === undefined) {
+    throw new StanzaError('forbidden', 'an inbox is only for its owner')
+  }
+  const page = readPageRequest(payload)
+  if (page.before !== undefined) throw new StanzaError('feature-not-implemented', 'pages go from new to old')
+  const withMessages = payload.attrs['messages'] !== 'false' && payload.attrs['messages'] !== '0'
+  const unreadOnly = payload.attrs['unread-only'] === 'true' || payload.attrs['unread-only'] === '1'
+  const conversations = (await inbox.list(account.user)).slice(0, ctx.options.max_conversations)
+  const counted: { conversation: Conversation; unread: number }[] = []
+  for (const conversation of conversations) {
+    counted.push({ conversation, unread: await unreadOf(ctx, archive, account.jid, conversation.peer) })
+  }
+  const wanted = unreadOnly ? counted.filter(one => one.unread > 0) : counted
+  const at =
+    page.after === undefined
+      ? 0
+      : wanted.findIndex(({ conversation }) => conversation.peer.toString() === page.after) + 1
+  if (page.after !== undefined && at === 0) throw new StanzaError('item-not-found', 'there is no such conversation')
+  const shown = wanted.slice(at, at + (page.max ?? wanted.length))
+  for (const { conversation, unread } of shown) {
+    const entry = xml('entry', {
+      xmlns: NS.INBOX,
+      jid: conversation.peer.toString(),
+      unread: String(unread),
+      id: conversation.last,
+    })
+    const last = withMessages ? await archive.get(account.user, conversation.last) : undefined
+    const result = last && resultElement(last, account.jid, stanza.id)
+    session.deliver(Stanza.make(xml('message', {}, entry, result), account.jid, session.jid))
+  }
+  const unread = counted.map(one => one.unread).filter(count => count > 0)
+  return xml(
+    'fin',
+    {
+      xmlns: NS.INBOX,
+      total: String(counted.length),
+      unread: String(unread.length),
+      'all-unread': String(unread.reduce((sum, count) => sum + count, 0)),
+    },
+    pageElement({
+      first: shown[0]?.conversation.peer.toString(),
+      last: shown.at(-1)?.conversation.peer.toString(),
+      count: wanted.length,
+    }),
+  )
+}
+
+/** Messages from `peer` that neither a marker nor an answer of the user covers, newest first, up to the bound. */
+async function unreadOf(ctx: Ctx, archive: Archive, owner: Jid, peer: Jid): Promise<number> {
+  const read = (await ctx.use('message_states')?.readUpTo(owner.toString(), peer.toString())) ?? ''
+  const messages = await archive.read(owner.local, {
+    peer,
+    ...(read === '' ? {} : { after: read }),
+    backwards: true,
+    limit: ctx.options.max_unread,
+  })
+  const answered = messages.findIndex(
+    ({ el }) => Jid.parse(el.attrs['from'] ?? '')?.bare.equals(owner) === true && isInstantMessage(el),
+  )
+  const open = answered < 0 ? messages : messages.slice(0, answered)
+  return open.filter(({ el }) => isInstantMessage(el)).length
+}
