@@ -6,6 +6,7 @@
  *   --seconds N        of faults in each scenario (default 20)
  *   --senders, --recipients, --plain, --rate N
  *   --server SCRIPT    another server in place of hermod: a script with start, stop, pid and env (support/serverprocess.ts)
+ *   --archive on|off   with an archive in all, or in none (default: in half of them)
  *   --keep             keep the data folders
  */
 import { parseArgs } from 'node:util'
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     plain: { type: 'string', default: String(DEFAULTS.plain) },
     rate: { type: 'string', default: String(DEFAULTS.rate) },
     server: { type: 'string' },
+    archive: { type: 'string' },
     keep: { type: 'boolean', default: false },
   },
 })
@@ -42,6 +44,7 @@ const options = {
   plain: Number(values.plain),
   rate: Number(values.rate),
   keep: values.keep,
+  ...(values.archive === undefined ? {} : { archive: values.archive === 'on' }),
   ...(values.server ? { script: values.server } : {}),
 }
 

@@ -10,6 +10,8 @@ import { World } from './world.ts'
 
 export interface TrialOptions {
   seed: number
+  /** Messages are archived, or gone once delivered; undefined: the seed decides. */
+  archive?: boolean
   seconds: number
   senders: number
   recipients: number
@@ -96,7 +98,10 @@ async function serverFor(
   data: string,
 ): Promise<ServerProcess> {
   if (options.script) return scriptedServer(options.script, { BENCH_DIR: data })
-  return hermodProcess({ folder, data, resumeTimeout: `${scenario.resumeTimeout}ms` })
+  // With an archive in one half of the scenarios and without in the other; the next seed has it the other way round.
+  const archive = options.archive ?? (options.seed + scenario.name.length) % 2 === 0
+  const env = { HERMOD_MAM: archive ? '1' : '0' }
+  return hermodProcess({ folder, data, resumeTimeout: `${scenario.resumeTimeout}ms`, env })
 }
 
 function breaches({ scenario, counts, refused, resumed, ledger }: Result, server: ServerProcess): string[] {
