@@ -1,41 +1,26 @@
 /**
- * Brings and runs a real S3 server for tests: OpenStack Swift with its S3 API, a package of PyPI. It needs Python 3.9 or later
- * with `venv`, and nothing of the system: all of it lies in `node_modules/.cache`, its data where the caller says.
+ * Brings and runs a real S3 server for tests: OpenStack Swift with its S3 API, a package of PyPI. It needs Python 3 with
+ * `venv`, and nothing else of the system: all of it lies in `node_modules/.cache`, its data where the caller says.
  *
  *     node scripts/s3.ts            # runs one until Ctrl-C, and prints how to reach it
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { closeSync, openSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { bringPython } from './venv.ts'
 
 const run = promisify(execFile)
 const VERSION = '2.38.3'
-const CACHE = path.resolve(import.meta.dirname, '../node_modules/.cache')
 const KINDS = ['account', 'container', 'object', 'proxy'] as const
 type Kind = (typeof KINDS)[number]
 
 /** The folder of a Python environment with Swift in it. Rejects where it cannot be had: no Python, or no way to PyPI. */
-export async function bringS3(): Promise<string> {
-  const home = path.join(CACHE, `swift-${VERSION}`)
-  if (existsSync(home)) return home
-  await mkdir(CACHE, { recursive: true })
-  const undone = await mkdtemp(path.join(CACHE, 'swift-undone-'))
-  try {
-    await run('python3', ['-m', 'venv', undone])
-    const pip = path.join(undone, 'bin/python')
-    await run(pip, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `swift==${VERSION}`])
-    // Where two bring it at once, the second finds the first one's.
-    await rename(undone, home).catch((error: unknown) => {
-      if (!existsSync(home)) throw error
-    })
-    return home
-  } finally {
-    await rm(undone, { recursive: true, force: true })
-  }
+export function bringS3(): Promise<string> {
+  return bringPython('swift', VERSION)
 }
 
 /** Four processes: a proxy that speaks S3, and the servers of accounts, containers and objects behind it. */
@@ -157,6 +142,9 @@ export class S3Server {
     const args = [path.join(this.#bin, `swift-${kind}-server`), path.join(this.folder, `${kind}.conf`)]
     const child = spawn(path.join(this.#bin, 'python'), args, { cwd: this.folder, stdio: ['ignore', log, log] })
     closeSync(log)
+    const end = (): void => void child.kill('SIGKILL')
+    process.once('exit', end)
+    child.once('exit', () => process.off('exit', end))
     this.#processes.set(kind, child)
   }
 

@@ -7,6 +7,7 @@ declare module '@xmpp/client' {
     send(element: unknown): Promise<void>
     // biome-ignore lint/suspicious/noExplicitAny: the edge to an untyped library
     on(event: string, listener: (...args: any[]) => unknown): void
+    iqCaller: { request(iq: unknown): Promise<unknown> }
     streamManagement: { enabled: boolean }
   }
   export function client(options: {

@@ -1,13 +1,16 @@
 import { randomBytes } from 'node:crypto'
+import { AccountChain, type AuthMethod } from './auth/chain.ts'
 import { type Credentials, createCredentials, PASSWD } from './auth/credentials.ts'
+import { type DeviceSettings, Devices } from './auth/devices.ts'
 import { Failures } from './auth/failures.ts'
-import { createSasl, type Mechanism } from './auth/sasl.ts'
+import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
 import { ConnectionCounter } from './c2s/connections.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
 import { type C2SHost, type C2SServer, type HostSettings, ResumableSessions } from './c2s/server.ts'
 import { TlsContexts } from './c2s/tls.ts'
 import { Flusher } from './c2s/transport.ts'
+import { evaluateAccess } from './config/access.ts'
 import { type Config, type HostConfig, resolveHost } from './config/core.ts'
 import { sameValue } from './config/same.ts'
 import { adminCommands, type ServerControl } from './core/admin/index.ts'
@@ -18,14 +21,17 @@ import { createLog, type Logger } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import type { ModuleDefinition } from './core/module.ts'
 import { Router } from './core/router.ts'
-import { certificatesOf, listenerSettings } from './settings.ts'
+import { authMethods, certificatesOf, listenerSettings } from './settings.ts'
 import { backupToFile } from './storage/backup.ts'
+import type { BlobStore } from './storage/blob.ts'
+import { openBlobs } from './storage/blobs.ts'
 import { openStoreFolder, prepareRestore } from './storage/folder.ts'
 import { openMemoryStore } from './storage/memory.ts'
 import { type Store, StoreError } from './storage/store.ts'
 import { IdGenerator } from './util/ids.ts'
 import { VERSION } from './version.ts'
 import { StreamError } from './xmpp/errors.ts'
+import { Jid } from './xmpp/jid.ts'
 
 export interface ServerOptions {
   config: Config
@@ -38,11 +44,13 @@ export interface ServerOptions {
   leave?: (how: 'stop' | 'restart') => void
   /** For tests: a store to use instead of the configured one. */
   store?: Store
+  blobs?: BlobStore
   now?: () => number
 }
 
 interface RunningHost {
   readonly c2s: C2SHost
+  readonly accounts: AccountChain
   readonly modules: Map<string, RunningModule>
 }
 
@@ -60,6 +68,7 @@ export class Server implements ServerControl {
   readonly ids: IdGenerator
   readonly router: Router
   readonly store: Store
+  readonly blobs: BlobStore
   readonly #options: ServerOptions
   readonly #started = Date.now()
   readonly #hosts = new Map<string, RunningHost>()
@@ -75,6 +84,7 @@ export class Server implements ServerControl {
     const { config } = options
     const log = options.log ?? createLog({ level: config.loglevel, format: config.log_format })
     const store = options.store ?? (await openStore(config, log))
+    const blobs = options.blobs ?? (await openBlobs(config, log))
     const certificates = await certificatesOf(config)
     const tls = await TlsContexts.load({
       certificates,
@@ -82,7 +92,7 @@ export class Server implements ServerControl {
       ciphers: config.tls_ciphers,
       log,
     })
-    const server = new Server(options, log, store, tls)
+    const server = new Server(options, log, store, blobs, tls)
     try {
       await server.#open()
     } catch (error) {
@@ -92,12 +102,13 @@ export class Server implements ServerControl {
     return server
   }
 
-  private constructor(options: ServerOptions, log: Logger, store: Store, tls: TlsContexts) {
+  private constructor(options: ServerOptions, log: Logger, store: Store, blobs: BlobStore, tls: TlsContexts) {
     this.#options = options
     this.config = options.config
     this.#modules = options.modules
     this.log = log
     this.store = store
+    this.blobs = blobs
     this.ids = new IdGenerator(options.now)
     this.router = new Router(log)
     this.#c2s = {
@@ -126,7 +137,8 @@ export class Server implements ServerControl {
 
   async #open(): Promise<void> {
     for (const command of adminCommands(this)) this.commands.add('server', command)
-    for (const name of this.config.hosts) await this.#addHost(name)
+    const methods = await this.#authMethods(this.config)
+    for (const name of this.config.hosts) await this.#addHost(name, methods.get(name)!)
     await this.#keeper.restore()
     const counter = new ConnectionCounter(Math.max(...this.config.listen.map(l => l.max_connections_per_ip)))
     for (const listen of this.config.listen) {
@@ -141,7 +153,7 @@ export class Server implements ServerControl {
     this.#unwatch = this.#c2s.tls.watch()
   }
 
-  async #addHost(name: string): Promise<void> {
+  async #addHost(name: string, methods: readonly AuthMethod[]): Promise<void> {
     const config = resolveHost(this.config, name)
     if (!this.tls.covers(name)) {
       this.log.warn(
@@ -149,23 +161,34 @@ export class Server implements ServerControl {
         'no certificate is for this host: its clients will refuse to connect. Add one to certfiles',
       )
     }
+    const secret = await hostSecret(this.store, name)
     const credentials = createCredentials({
       table: this.store.table(name, PASSWD),
-      secret: await hostSecret(this.store, name),
+      secret,
       iterations: config.auth.scram_iterations,
       hashes: hashesOf(config),
+    })
+    const accounts = new AccountChain({
+      credentials,
+      methods,
+      failed: (err, method) => this.log.warn({ err, host: name, method }, 'a source of accounts could not tell'),
+      adopted: async user => void (await host.hooks.run('register_user', { user: Jid.of(user, name) })),
+      now: this.#options.now,
     })
     const host = new Host({
       name,
       store: this.store,
-      users: credentials,
+      users: accounts,
       router: this.router,
       ids: this.ids,
       log: this.log,
       now: this.#options.now,
     })
-    const c2s: C2SHost = { host, credentials, sasl: saslOf(credentials, config), settings: settingsOf(config) }
-    const running: RunningHost = { c2s, modules: new Map() }
+    const devices = new Devices(host, deviceSettings(config))
+    host.services.provide('server', 'devices', devices)
+    const sasl = saslOf(credentials, accounts, devices, config)
+    const c2s: C2SHost = { host, credentials, devices, secret, sasl, settings: settingsOf(config) }
+    const running: RunningHost = { c2s, accounts, modules: new Map() }
     this.#hosts.set(name, running)
     for (const module of Object.keys(config.modules)) await this.#startModule(running, module, config)
     this.#c2sHosts.set(name, c2s)
@@ -175,8 +198,22 @@ export class Server implements ServerControl {
   async #startModule(host: RunningHost, name: string, config: HostConfig): Promise<void> {
     const definition = this.#modules.get(name)
     if (definition === undefined) throw new Error(`no definition of the module ${name} was given`)
-    const around = { commands: this.commands, metrics: this.metrics, log: this.log, uptime: () => this.uptime }
+    const around = {
+      commands: this.commands,
+      metrics: this.metrics,
+      log: this.log,
+      uptime: () => this.uptime,
+      blobs: this.blobs,
+      allowed: (rule: string, jid: Jid, host: string) => this.#allowed(rule, jid, host),
+      named: (acl: string, host: string) => resolveHost(this.config, host).acl[acl]?.user ?? [],
+    }
     host.modules.set(name, await startModule(definition, config.modules[name], host.c2s.host, around))
+  }
+
+  #allowed(rule: string, jid: Jid, host: string): boolean {
+    const appointed = this.host(host)?.services.use('admins')?.has(jid) === true
+    const { local, domain } = jid
+    return evaluateAccess(this.config, rule, { jid: local === '' ? { domain } : { local, domain }, appointed }, host)
   }
 
   // ---- state
@@ -241,13 +278,15 @@ export class Server implements ServerControl {
    */
   async reload(config: Config, modules: ReadonlyMap<string, ModuleDefinition>): Promise<string[]> {
     const left = immutable(this.config, config)
+    // First what may be wrong beyond the shape of the configuration: then all stays as it was.
+    const methods = await this.#authMethods(config)
     await this.#c2s.tls.reload(await certificatesOf(config))
     this.config = config
     this.#modules = modules
     this.log.level = config.loglevel
-    for (const name of config.hosts) if (!this.#hosts.has(name)) await this.#addHost(name)
+    for (const name of config.hosts) if (!this.#hosts.has(name)) await this.#addHost(name, methods.get(name)!)
     for (const [name, host] of this.#hosts) {
-      if (config.hosts.includes(name)) await this.#reloadHost(host, resolveHost(config, name))
+      if (config.hosts.includes(name)) await this.#reloadHost(host, resolveHost(config, name), methods.get(name)!)
       else await this.#removeHost(name, host)
     }
     for (const listener of this.#listeners) {
@@ -258,9 +297,18 @@ export class Server implements ServerControl {
     return left
   }
 
-  async #reloadHost(host: RunningHost, config: HostConfig): Promise<void> {
+  async #authMethods(config: Config): Promise<Map<string, AuthMethod[]>> {
+    const methods = new Map<string, AuthMethod[]>()
+    for (const name of config.hosts) methods.set(name, await authMethods(resolveHost(config, name), this.#options.now))
+    return methods
+  }
+
+  async #reloadHost(host: RunningHost, config: HostConfig, methods: readonly AuthMethod[]): Promise<void> {
     Object.assign(host.c2s.settings, settingsOf(config))
-    host.c2s.sasl = saslOf(host.c2s.credentials, config)
+    host.c2s.devices.settings = deviceSettings(config)
+    host.accounts.methods = methods
+    host.c2s.credentials.configure({ iterations: config.auth.scram_iterations, hashes: hashesOf(config) })
+    host.c2s.sasl = saslOf(host.c2s.credentials, host.accounts, host.c2s.devices, config)
     for (const [name, running] of host.modules) {
       const same = running.definition === this.#modules.get(name) && sameValue(running.options, config.modules[name])
       if (same) continue
@@ -294,6 +342,10 @@ export class Server implements ServerControl {
 
   stopSoon(): void {
     this.#leaveSoon('stop')
+  }
+
+  restartSoon(): void {
+    this.#leaveSoon('restart')
   }
 
   /** After the answer to the command has been written. */
@@ -335,6 +387,7 @@ export class Server implements ServerControl {
       }
     }
     await this.store.close()
+    await this.blobs.close()
     this.log.info('stopped')
   }
 }
@@ -358,8 +411,20 @@ function hashesOf(config: HostConfig): ('SHA-1' | 'SHA-256' | 'SHA-512')[] {
   return hashes.length > 0 ? hashes : ['SHA-256']
 }
 
-function saslOf(credentials: Credentials, config: HostConfig) {
-  return createSasl({ credentials, domain: config.host, mechanisms: config.auth.mechanisms as readonly Mechanism[] })
+function saslOf(credentials: Credentials, accounts: AccountChain, devices: Devices, config: HostConfig): Sasl {
+  const mechanisms = config.auth.mechanisms as readonly Mechanism[]
+  return createSasl({
+    credentials,
+    passwords: accounts,
+    // Tokens are for accounts whose passwords are here: of the others nobody tells us when they are no longer to come in.
+    devices: config.auth.fast && accounts.methods.includes('internal') ? devices : undefined,
+    domain: config.host,
+    mechanisms: accounts.keysFirst ? mechanisms : mechanisms.filter(name => name === 'PLAIN'),
+  })
+}
+
+function deviceSettings({ auth }: HostConfig): DeviceSettings {
+  return { maxDevices: auth.max_devices, tokenLifetime: auth.token_lifetime, tokenRefreshAge: auth.token_refresh_age }
 }
 
 function settingsOf(config: HostConfig): HostSettings {
@@ -383,6 +448,7 @@ function immutable(before: Config, after: Config): string[] {
   const names: string[] = []
   if (before.data !== after.data) names.push('data')
   if (!sameValue(before.storage, after.storage)) names.push('storage')
+  if (!sameValue(before.blobs, after.blobs)) names.push('blobs')
   const ports = (c: Config) => c.listen.map(l => ({ port: l.port, ip: l.ip, tls: l.tls }))
   if (!sameValue(ports(before), ports(after))) names.push('listen (ports)')
   return names

@@ -1,10 +1,13 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import type { AuthMethod } from './auth/chain.ts'
+import { HttpSource } from './auth/http.ts'
+import { JwtSource, readJwtKeys } from './auth/jwt.ts'
 import type { CertificateSource } from './c2s/certificates.ts'
 import type { ListenerSettings } from './c2s/listener.ts'
 import { selfSigned } from './c2s/selfsigned.ts'
 import { evaluateAccess } from './config/access.ts'
-import { BUILTIN_SHAPERS, type Config, type ListenConfig } from './config/core.ts'
+import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig } from './config/core.ts'
 
 /** What a listener goes by, from its entry in the configuration. */
 export function listenerSettings(config: Config, listen: ListenConfig): ListenerSettings {
@@ -27,6 +30,35 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
     access: ({ user, host, ip }) => evaluateAccess(config, listen.access, { jid: { local: user, domain: host }, ip }),
     shaper: limited ? shaper : undefined,
   }
+}
+
+/**
+ * Where the passwords of a host are looked up, in order.
+ *
+ * @throws Error naming the option that is wrong
+ */
+export async function authMethods(config: HostConfig, now?: () => number): Promise<AuthMethod[]> {
+  const methods: AuthMethod[] = []
+  for (const method of new Set(config.auth_method)) methods.push(await authMethod(method, config, now))
+  return methods
+}
+
+async function authMethod(method: string, config: HostConfig, now: (() => number) | undefined): Promise<AuthMethod> {
+  const { host: domain, jwt_key: file, jwt_jid_field: claim, auth_http: http } = config
+  if (method === 'jwt') {
+    if (file === undefined) throw new Error(`jwt_key: auth_method jwt of ${domain} needs the file with the key`)
+    try {
+      return new JwtSource({ keys: readJwtKeys(await readFile(file, 'utf8')), claim, domain, now })
+    } catch (error) {
+      throw new Error(`jwt_key: ${file} cannot be used: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  if (method === 'http') {
+    const { url, timeout, max_requests: maxRequests } = http
+    if (url === undefined) throw new Error(`auth_http.url: auth_method http of ${domain} needs the address to ask`)
+    return new HttpSource({ url, domain, basicAuth: http.basic_auth?.reveal(), timeout, maxRequests })
+  }
+  return 'internal'
 }
 
 /** The configured certificates of all hosts; where there are none, a self-signed one in the data folder, made if absent. */

@@ -12,6 +12,7 @@ import {
   type ScramKeys,
   sameSecret,
 } from './derive.ts'
+import { Turns } from './turns.ts'
 
 /** {@link ScramKeys} as they lie in the store: bytes in base64. */
 export interface StoredKeys {
@@ -26,6 +27,10 @@ export interface CredentialRecord {
   scram: Partial<Record<ScramHash, StoredKeys>>
   createdAt: number
   disabled?: { at: number; reason?: string }
+  /** Rises when the password is set and when the account is disabled: what was issued before (tokens) is void then. */
+  epoch?: number
+  /** No password is kept here: the method of this name vouched for the account (see chain.ts). */
+  source?: string
 }
 
 /** Partition `[user]`, one row with the clustering key `[]`. */
@@ -55,7 +60,8 @@ export interface CredentialsOptions {
   now?: () => number
 }
 
-export type PasswordCheck = 'right' | 'wrong' | 'disabled'
+/** `vouched`: right, by the word of another source of accounts (see chain.ts). */
+export type PasswordCheck = 'right' | 'vouched' | 'wrong' | 'disabled'
 
 const SALT_BYTES = 16
 const MAX_LIST = 1000
@@ -82,6 +88,21 @@ export interface Credentials {
   disable(user: string, reason?: string): Promise<boolean>
   enable(user: string): Promise<boolean>
   isDisabled(user: string): boolean | Promise<boolean>
+  /** The hashes that are kept of passwords set from now on, strongest first. */
+  readonly hashes: readonly ScramHash[]
+  /**
+   * Names the account in its present state: another text once the password is set, the account is disabled, or removed and
+   * made anew. Undefined if there is no such account.
+   */
+  stamp(user: string): string | undefined | Promise<string | undefined>
+  /** An account whose password lies elsewhere, known here from now on. False if it was there already. */
+  adopt(user: string, source: string): Promise<boolean>
+  /** Keys of the password that the account has, under a hash it lacks. False if the stamp no longer fits, or they are there. */
+  addKeys(user: string, stamp: string, hash: ScramHash, keys: ScramKeys): Promise<boolean>
+  /** How passwords are kept that are set from now on. */
+  configure(options: { iterations: number; hashes: readonly ScramHash[] }): void
+  /** For {@link addKeys}: a new salt, and the rounds to use with it. */
+  freshSalt(): { salt: Buffer; iterations: number }
   /** Names in order, after the given one; at most 1000 at a time. */
   list(after?: string, limit?: number): Promise<string[]>
   /** Drops what is in memory of an account that somebody else (another node) has changed in the store. */
@@ -95,15 +116,14 @@ export function createCredentials(options: CredentialsOptions): Credentials {
 class StoredCredentials implements Credentials {
   readonly #table: Table<CredentialRecord>
   readonly #secret: Buffer
-  readonly #iterations: number
-  readonly #hashes: readonly ScramHash[]
+  #iterations: number
+  hashes: readonly ScramHash[]
   readonly #derive: Derive
   readonly #now: () => number
   readonly #known: Lru<string, CredentialRecord>
   /** Apart from the known, so that names made up by strangers do not displace accounts. */
   readonly #unknown: Lru<string, true>
-  /** Changes in progress, one after the other for each account. */
-  readonly #changes = new Map<string, Promise<unknown>>()
+  readonly #changes = new Turns()
   /** Counts changes: what was read before a change must not be remembered after it. */
   #epoch = 0
 
@@ -112,12 +132,17 @@ class StoredCredentials implements Credentials {
     this.#table = options.table
     this.#secret = options.secret
     this.#iterations = options.iterations ?? 10_000
-    this.#hashes = options.hashes ?? ['SHA-512', 'SHA-256', 'SHA-1']
-    if (this.#hashes.length === 0) throw new RangeError('at least one hash is needed')
+    this.hashes = options.hashes ?? ['SHA-512', 'SHA-256', 'SHA-1']
+    if (this.hashes.length === 0) throw new RangeError('at least one hash is needed')
     this.#derive = options.derive ?? createDerive()
     this.#now = options.now ?? Date.now
     this.#known = new Lru(options.cache ?? 10_000)
     this.#unknown = new Lru(options.cache ?? 10_000)
+  }
+
+  configure({ iterations, hashes }: { iterations: number; hashes: readonly ScramHash[] }): void {
+    this.#iterations = iterations
+    this.hashes = hashes
   }
 
   get(user: string): CredentialRecord | undefined | Promise<CredentialRecord | undefined> {
@@ -146,7 +171,7 @@ class StoredCredentials implements Credentials {
     const prepared = checkPassword(password)
     if (!(await this.exists(user))) return false
     const scram = await this.#keys(prepared)
-    return this.#update(user, record => ({ ...record, scram }))
+    return this.#update(user, record => ({ ...record, scram, epoch: (record.epoch ?? 0) + 1 }))
   }
 
   remove(user: string): Promise<boolean> {
@@ -165,11 +190,16 @@ class StoredCredentials implements Credentials {
     const prepared = preparePassword(password)
     if (prepared === undefined) return 'wrong'
     const record = await this.get(user)
-    const hash = this.#hashes.find(name => record?.scram[name] !== undefined) ?? firstHash(record) ?? this.#hashes[0]!
+    const hash = this.hashes.find(name => record?.scram[name] !== undefined) ?? firstHash(record) ?? this.hashes[0]!
     const keys = await this.scram(user, hash)
     const derived = await this.#derive(hash, prepared, keys.salt, keys.iterations)
-    if (!sameSecret(derived.storedKey, keys.storedKey) || !keys.real) return 'wrong'
-    return (await this.isDisabled(user)) ? 'disabled' : 'right'
+    if (!sameSecret(derived.storedKey, keys.storedKey) || !keys.real || record === undefined) return 'wrong'
+    // That took its time: the password may be another one by now, or the account be gone.
+    const now = await this.get(user)
+    if (now?.disabled !== undefined) return 'disabled'
+    if (now === undefined || stampOf(now) !== stampOf(record)) return 'wrong'
+    this.#complete(user, now, prepared)
+    return 'right'
   }
 
   scram(user: string, hash: ScramHash): (ScramKeys & { real: boolean }) | Promise<ScramKeys & { real: boolean }> {
@@ -187,11 +217,35 @@ class StoredCredentials implements Credentials {
   }
 
   disable(user: string, reason?: string): Promise<boolean> {
-    return this.#update(user, record => ({ ...record, disabled: { at: this.#now(), reason } }))
+    return this.#update(user, record => ({
+      ...record,
+      disabled: { at: this.#now(), reason },
+      epoch: (record.epoch ?? 0) + 1,
+    }))
   }
 
   enable(user: string): Promise<boolean> {
     return this.#update(user, ({ disabled: _, ...record }) => record)
+  }
+
+  stamp(user: string): string | undefined | Promise<string | undefined> {
+    return then(this.get(user), record => (record === undefined ? undefined : stampOf(record)))
+  }
+
+  adopt(user: string, source: string): Promise<boolean> {
+    const record = { scram: {}, createdAt: this.#now(), source }
+    return this.#change(user, () => this.#table.putIfAbsent([user], [], record))
+  }
+
+  addKeys(user: string, stamp: string, hash: ScramHash, keys: ScramKeys): Promise<boolean> {
+    return this.#update(user, record => {
+      if (stampOf(record) !== stamp || record.scram[hash] !== undefined) return undefined
+      return { ...record, scram: { ...record.scram, [hash]: stored(keys) } }
+    })
+  }
+
+  freshSalt(): { salt: Buffer; iterations: number } {
+    return { salt: randomBytes(SALT_BYTES), iterations: this.#iterations }
   }
 
   async list(after?: string, limit = MAX_LIST): Promise<string[]> {
@@ -215,28 +269,20 @@ class StoredCredentials implements Credentials {
     return record
   }
 
-  #update(user: string, next: (record: CredentialRecord) => CredentialRecord): Promise<boolean> {
+  /** Undefined as the next record: nothing is changed. */
+  #update(user: string, next: (record: CredentialRecord) => CredentialRecord | undefined): Promise<boolean> {
     return this.#change(user, async () => {
       const record = await this.#table.get([user], [])
-      if (record === undefined) return false
-      await this.#table.put([user], [], next(record))
+      const changed = record && next(record)
+      if (changed === undefined) return false
+      await this.#table.put([user], [], changed)
       return true
     })
   }
 
   /** Runs a change after those of the same account before it, and forgets the account when it begins and when it ends. */
-  async #change(user: string, run: () => Promise<boolean>): Promise<boolean> {
-    const before = this.#changes.get(user) ?? Promise.resolve()
-    const change = before.then(
-      () => this.#forgetting(user, run),
-      () => this.#forgetting(user, run),
-    )
-    this.#changes.set(user, change)
-    try {
-      return await change
-    } finally {
-      if (this.#changes.get(user) === change) this.#changes.delete(user)
-    }
+  #change(user: string, run: () => Promise<boolean>): Promise<boolean> {
+    return this.#changes.run(user, () => this.#forgetting(user, run))
   }
 
   async #forgetting(user: string, run: () => Promise<boolean>): Promise<boolean> {
@@ -250,16 +296,21 @@ class StoredCredentials implements Credentials {
 
   async #keys(password: string): Promise<CredentialRecord['scram']> {
     const scram: CredentialRecord['scram'] = {}
-    for (const hash of this.#hashes) {
-      const keys = await this.#derive(hash, password, randomBytes(SALT_BYTES), this.#iterations)
-      scram[hash] = {
-        salt: keys.salt.toString('base64'),
-        iterations: keys.iterations,
-        storedKey: keys.storedKey.toString('base64'),
-        serverKey: keys.serverKey.toString('base64'),
-      }
+    for (const hash of this.hashes) {
+      scram[hash] = stored(await this.#derive(hash, password, randomBytes(SALT_BYTES), this.#iterations))
     }
     return scram
+  }
+
+  /** A password that came in the clear gives the keys that the account lacks, for the mechanisms that came later. */
+  #complete(user: string, record: CredentialRecord, password: string): void {
+    for (const hash of this.hashes) {
+      if (record.scram[hash] !== undefined) continue
+      const { salt, iterations } = this.freshSalt()
+      this.#derive(hash, password, salt, iterations)
+        .then(keys => this.addKeys(user, stampOf(record), hash, keys))
+        .catch(() => {}) // busy, or the store failed: the next login tries again
+    }
   }
 
   /** The same for a name each time, so that asking twice does not tell an account from none (RFC 5802 section 9). */
@@ -273,6 +324,19 @@ class StoredCredentials implements Credentials {
       serverKey: bytes('server').subarray(0, SCRAM_HASHES[hash].bytes),
       real: false,
     }
+  }
+}
+
+function stampOf({ createdAt, epoch = 0 }: CredentialRecord): string {
+  return `${createdAt}.${epoch}`
+}
+
+function stored(keys: ScramKeys): StoredKeys {
+  return {
+    salt: keys.salt.toString('base64'),
+    iterations: keys.iterations,
+    storedKey: keys.storedKey.toString('base64'),
+    serverKey: keys.serverKey.toString('base64'),
   }
 }
 

@@ -62,6 +62,12 @@ export function sameSecret(a: Buffer, b: Buffer): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
+/** What is kept of a SaltedPassword (RFC 5802 section 3). */
+export function scramKeys(hash: ScramHash, salted: Buffer, salt: Buffer, iterations: number): ScramKeys {
+  const storedKey = digest(hash, hmac(hash, salted, 'Client Key'))
+  return { salt, iterations, storedKey, serverKey: hmac(hash, salted, 'Server Key') }
+}
+
 /** Derives keys from a prepared password, off the event loop. Rejects with {@link BusyError} beyond its bound. */
 export type Derive = (hash: ScramHash, password: string, salt: Buffer, iterations: number) => Promise<ScramKeys>
 
@@ -90,8 +96,7 @@ export function createDerive({ parallel = 2, waiting = 256 } = {}): Derive {
         pbkdf2(password, salt, iterations, bytes, node, (error, salted) => {
           done()
           if (error) return reject(error)
-          const storedKey = digest(hash, hmac(hash, salted, 'Client Key'))
-          resolve({ salt, iterations, storedKey, serverKey: hmac(hash, salted, 'Server Key') })
+          resolve(scramKeys(hash, salted, salt, iterations))
         })
       }
       if (running < parallel) run()

@@ -1,5 +1,7 @@
 import { Jid } from '../xmpp/jid.ts'
 import type { ChannelBindings } from './channelbinding.ts'
+import type { ScramHash } from './derive.ts'
+import type { DeviceLogin } from './devices.ts'
 
 /** RFC 6120 6.5. */
 export type SaslCondition =
@@ -22,6 +24,8 @@ export interface SaslContext {
   /** NO_BINDINGS without TLS of ours. */
   bindings: ChannelBindings
   allowPlainInsecure?: boolean
+  /** The hashes of the account that the stream says it is from, where it lacks some: others are of no use to it. */
+  hashes?: readonly ScramHash[]
 }
 
 export interface SaslFailure {
@@ -31,11 +35,18 @@ export interface SaslFailure {
   user?: string
 }
 
-export type SaslResult =
-  | { challenge: Buffer }
-  /** `user` is a prepared localpart; `data` goes to the client with the success. */
-  | { success: { user: string; data?: Buffer } }
-  | SaslFailure
+export interface SaslSuccess {
+  /** A prepared localpart. */
+  user: string
+  /** Goes to the client with the success. */
+  data?: Buffer
+  /** Another source of accounts has said so: nothing that outlives this login may follow from it. */
+  vouched?: boolean
+  /** A token was used, which may be due to be replaced (XEP-0484). */
+  token?: { login: DeviceLogin; due: boolean }
+}
+
+export type SaslResult = { challenge: Buffer } | { success: SaslSuccess } | SaslFailure
 
 /** One attempt to log in; ends with the first result that is no challenge. Dropping it is all that aborting needs. */
 export interface SaslExchange {

@@ -5,11 +5,11 @@ import { mayActAs, messageText, type SaslExchange, type SaslResult } from './exc
 
 /** SASL PLAIN (RFC 4616): `authzid NUL authcid NUL password` in one message. */
 export class PlainExchange implements SaslExchange {
-  readonly #credentials: Credentials
+  readonly #credentials: Pick<Credentials, 'check'>
   readonly #domain: string
   #state: 'new' | 'asked' | 'done' = 'new'
 
-  constructor(credentials: Credentials, domain: string) {
+  constructor(credentials: Pick<Credentials, 'check'>, domain: string) {
     this.#credentials = credentials
     this.#domain = domain
   }
@@ -35,6 +35,7 @@ export class PlainExchange implements SaslExchange {
     try {
       const answer = await this.#credentials.check(user, password)
       if (answer === 'right') return { success: { user } }
+      if (answer === 'vouched') return { success: { user, vouched: true } }
       return { failure: answer === 'disabled' ? 'account-disabled' : 'not-authorized', user }
     } catch (error) {
       if (error instanceof BusyError) return { failure: 'temporary-auth-failure', text: error.message }

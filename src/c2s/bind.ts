@@ -1,8 +1,10 @@
 import type { Account } from '../core/account.ts'
+import { DEVICE } from '../core/admin/devices.ts'
 import { childText, type Element, NS, serialize, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { prepResource } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+import { refuseRevoked } from './login.ts'
 import { C2SSession } from './session.ts'
 import type { C2SStream } from './stream.ts'
 
@@ -12,6 +14,7 @@ export async function bindResource(stream: C2SStream, iq: Stanza, payload: Eleme
   const account = await host.account(stream.user!)
   if (account === undefined) throw new StreamError('not-authorized', 'the account is gone')
   if (stream.state !== 'authenticated') return
+  refuseRevoked(stream)
   let resource: string
   try {
     resource = chooseResource(stream, account, childText(payload, 'resource') ?? '')
@@ -22,16 +25,24 @@ export async function bindResource(stream: C2SStream, iq: Stanza, payload: Eleme
     return stream.sendElement(answer.el)
   }
   makeRoom(stream, account)
-  const jid = account.jid.withResource(resource)
-  const { server } = stream
-  const session = new C2SSession(account, jid, stream, stream.info, stream.target!.settings, ended =>
-    server.sessions.ended(ended),
-  )
+  const session = newSession(stream, account, resource)
+  const { jid } = session
   account.sessions.set(resource, session)
   stream.bound(session)
   const el = xml('iq', { type: 'result', id: iq.id }, xml('bind', { xmlns: NS.BIND }, xml('jid', {}, jid.toString())))
   stream.send(serialize(el))
   host.hooks.notify('session_opened', { session })
+}
+
+/** A session for the stream, not yet among those of the account. */
+export function newSession(stream: C2SStream, account: Account, resource: string): C2SSession {
+  const { server, device } = stream
+  const jid = account.jid.withResource(resource)
+  const session = new C2SSession(account, jid, stream, stream.info, stream.target!.settings, ended =>
+    server.sessions.ended(ended),
+  )
+  if (device !== undefined) session.slots.set(DEVICE, device.id)
+  return session
 }
 
 /** RFC 6120 7.7.2: what happens to a resource in use is the operator's choice. */
@@ -49,11 +60,12 @@ function chooseResource(stream: C2SStream, account: Account, wanted: string): st
   return resource
 }
 
-/** One session more than an account may have ends the oldest. */
-function makeRoom(stream: C2SStream, account: Account): void {
+/** One session more than an account may have ends the oldest, of those that wait for their client if there are any. */
+export function makeRoom(stream: C2SStream, account: Account): void {
   const { maxUserSessions } = stream.target!.settings
   while (account.sessions.size >= maxUserSessions) {
-    const oldest = account.sessions.values().next().value!
+    const sessions = [...account.sessions.values()]
+    const oldest = sessions.find(session => !session.connected) ?? sessions[0]!
     oldest.end(new StreamError('conflict', 'too many sessions of this account'))
   }
 }

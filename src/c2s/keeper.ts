@@ -1,3 +1,4 @@
+import { DEVICE } from '../core/admin/devices.ts'
 import type { Host } from '../core/host.ts'
 import type { ConnectionInfo, Session } from '../core/session.ts'
 import { takesMessages } from '../core/session.ts'
@@ -22,6 +23,8 @@ declare module '../core/hooks.ts' {
 interface Suspended {
   user: string
   resource: string
+  /** The id of the device whose session it is, if it has said so. */
+  device?: string
   info: ConnectionInfo
   presence: string | undefined
   priority: number
@@ -73,6 +76,7 @@ export class SessionKeeper {
     const suspended: Suspended = {
       user: session.account.user,
       resource: session.jid.resource,
+      device: session.slots.get(DEVICE),
       info: session.info,
       presence: session.presence?.toString(),
       priority: session.priority,
@@ -141,6 +145,7 @@ export class SessionKeeper {
       items.push({ text, entry, lost: undefined })
     }
     await session.restore(id, suspended.handled, suspended.acked, items)
+    if (suspended.device !== undefined) session.slots.set(DEVICE, suspended.device)
     session.presence = suspended.presence === undefined ? undefined : Stanza.of(parseElement(suspended.presence))
     session.priority = suspended.priority
     session.interested = suspended.interested

@@ -1,5 +1,7 @@
 import { type Element, NS, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
+import { refuseRevoked } from './login.ts'
+import { isTrue } from './request.ts'
 import type { C2SSession } from './session.ts'
 import type { C2SStream } from './stream.ts'
 
@@ -8,24 +10,39 @@ const WAIT_SAFE = 5000
 
 /** XEP-0198 5: the client wants its session back. */
 export async function resumeSession(stream: C2SStream, el: Element): Promise<void> {
+  const failed = await takeUp(stream, el, (_session, resumed) => stream.sendElement(resumed))
+  if (failed !== undefined) stream.sendElement(failed)
+}
+
+/**
+ * Gives the session that `<resume/>` asks for to the stream. `announce` sends `<resumed/>`, in the same turn, before what the
+ * client has not seen is sent again. The answer is `<failed/>`, or nothing if there is nothing left to do: the session was
+ * taken up, or the client is gone.
+ */
+export async function takeUp(
+  stream: C2SStream,
+  el: Element,
+  announce: (session: C2SSession, resumed: Element) => void,
+): Promise<Element | undefined> {
   const previd = el.attrs['previd'] ?? ''
   const text = el.attrs['h'] ?? ''
   const account = `${stream.user}@${stream.target!.host.name}`
   const session = await stream.server.sessions.find(previd)
-  if (stream.state !== 'authenticated') return
+  if (stream.state !== 'authenticated') return undefined
   if (session === undefined || session.account.jid.toString() !== account) {
-    const h = stream.server.sessions.handled(previd, account)
-    return fail(stream, 'item-not-found', h)
+    return failed('item-not-found', stream.server.sessions.handled(previd, account))
   }
-  if (!/^\d{1,10}$/.test(text)) return fail(stream, 'bad-request', undefined)
+  if (!/^\d{1,10}$/.test(text)) return failed('bad-request', undefined)
   detachFromOld(session)
   await session.inbound.allSafe(WAIT_SAFE)
-  if (session.state === 'ended') return fail(stream, 'item-not-found', session.inbound.safe)
-  if (stream.state !== 'authenticated') return
+  if (session.state === 'ended') return failed('item-not-found', session.inbound.safe)
+  if (stream.state !== 'authenticated') return undefined
+  refuseRevoked(stream)
   detachFromOld(session) // another stream may have been faster meanwhile
   session.inbound.rewind()
-  session.resume(stream, Number(text))
+  session.resume(stream, Number(text), resumed => announce(session, resumed))
   stream.bound(session)
+  return undefined
 }
 
 /** A half-open connection that the server still believes in gives way. */
@@ -35,21 +52,24 @@ function detachFromOld(session: C2SSession): void {
   old.fail(new StreamError('conflict', 'resumed on another connection'))
 }
 
-function fail(stream: C2SStream, condition: string, h: number | undefined): void {
-  stream.sendElement(
-    xml('failed', { xmlns: NS.SM, h: h === undefined ? undefined : String(h) }, xml(condition, { xmlns: NS.STANZAS })),
-  )
+function failed(condition: string, h: number | undefined): Element {
+  const attrs = { xmlns: NS.SM, h: h === undefined ? undefined : String(h) }
+  return xml('failed', attrs, xml(condition, { xmlns: NS.STANZAS }))
 }
 
 /** XEP-0198 3: stream management begins on a bound stream. */
 export async function enableManagement(session: C2SSession, stream: C2SStream, el: Element): Promise<void> {
-  const wants = el.attrs['resume'] === 'true' || el.attrs['resume'] === '1'
-  const { resumeTimeout } = session.settings
-  const id = wants && resumeTimeout > 0 ? stream.server.ids.random() : undefined
   await session.inbound.start()
   if (session.stream !== stream) return // the client is gone
+  stream.sendElement(enabled(session, stream, isTrue(el.attrs['resume'])))
+}
+
+/** Begins to count, what comes in having been prepared. The answer must go out in the same turn. */
+export function enabled(session: C2SSession, stream: C2SStream, wantsToResume: boolean): Element {
+  const { resumeTimeout } = session.settings
+  const id = wantsToResume && resumeTimeout > 0 ? stream.server.ids.random() : undefined
   session.enable(id)
   stream.server.sessions.add(session)
   const max = id === undefined ? undefined : String(Math.floor(resumeTimeout / 1000))
-  stream.sendElement(xml('enabled', { xmlns: NS.SM, id, resume: id === undefined ? undefined : 'true', max }))
+  return xml('enabled', { xmlns: NS.SM, id, resume: id === undefined ? undefined : 'true', max })
 }

@@ -1,4 +1,5 @@
 import type { Credentials } from '../auth/credentials.ts'
+import type { Devices } from '../auth/devices.ts'
 import type { Failures } from '../auth/failures.ts'
 import type { Sasl } from '../auth/sasl.ts'
 import type { Host } from '../core/host.ts'
@@ -14,6 +15,9 @@ import type { Flusher } from './transport.ts'
 export interface C2SHost {
   readonly host: Host
   readonly credentials: Credentials
+  readonly devices: Devices
+  /** Stays with the host; what nobody shall be able to guess is derived from it. */
+  readonly secret: Buffer
   sasl: Sasl
   settings: HostSettings
 }

@@ -347,8 +347,11 @@ export class C2SSession implements Session {
     this.confirm(items)
   }
 
-  /** A client came back for this session on another stream: what it has not seen is sent again. */
-  resume(stream: C2SStream, h: number): void {
+  /**
+   * A client came back for this session on another stream: `announce` tells it (`<resumed/>`), then what it has not seen is
+   * sent again. @throws StreamError if it says to have seen more than there was
+   */
+  resume(stream: C2SStream, h: number, announce: (resumed: Element) => void): void {
     const seen = this.outbox.acknowledge(h)
     if (seen === undefined) throw tooHigh(h, this.outbox.sent)
     clearTimeout(this.#expiry)
@@ -356,7 +359,7 @@ export class C2SSession implements Session {
     this.#stream = stream
     this.state = 'connected'
     this.acknowledged(seen) // who knows the id has read what was sent before it
-    stream.send(`<resumed xmlns='${NS.SM}' previd='${this.resumption}' h='${this.inbound.safe}'/>`)
+    announce(xml('resumed', { xmlns: NS.SM, previd: this.resumption, h: String(this.inbound.safe) }))
     for (const item of this.outbox) stream.send(item.text ?? item.entry!.bytes)
     this.#maxBacklog = MAX_BACKLOG + this.outbox.bytes
     this.#ack.restart()
@@ -397,7 +400,17 @@ export class C2SSession implements Session {
     this.#stream = undefined
     this.state = 'detached'
     this.#ack.stop()
-    this.#expiry = setTimeout(() => this.close('the client did not come back'), this.settings.resumeTimeout)
+    this.keepFor(this.settings.resumeTimeout)
+  }
+
+  *unacknowledged(): Generator<string> {
+    for (const { text, entry } of this.outbox) if (entry === undefined && text !== undefined) yield text
+  }
+
+  keepFor(ms: number): void {
+    if (this.state !== 'detached') return
+    clearTimeout(this.#expiry)
+    this.#expiry = setTimeout(() => this.close('the client did not come back'), ms)
   }
 
   /** The client closed its stream in order (RFC 6120 4.4): what it got without stream management, it has. */

@@ -1,10 +1,22 @@
 import type { Socket } from 'node:net'
-import type { SaslContext, SaslExchange } from '../auth/exchange.ts'
+import type { DeviceLogin } from '../auth/devices.ts'
+import type { SaslContext } from '../auth/exchange.ts'
 import type { ConnectionInfo } from '../core/session.ts'
-import { type Element, NS, type ParserLimits, StreamParser, serialize, type XmlStreamError, xml } from '../xml/index.ts'
+import {
+  type Element,
+  escapeAttr,
+  NS,
+  type ParserLimits,
+  StreamParser,
+  serialize,
+  type XmlStreamError,
+  xml,
+} from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
-import { negotiate, sendFeatures } from './negotiation.ts'
+import { sendFeatures } from './features.ts'
+import type { Login } from './login.ts'
+import { negotiate } from './negotiation.ts'
 import type { AccessCheck, C2SHost, C2SServer } from './server.ts'
 import type { C2SSession } from './session.ts'
 import type { Shaper } from './shaper.ts'
@@ -44,7 +56,11 @@ export class C2SStream {
   mechanism: string | undefined
   /** What the mechanisms on offer were told of this stream. */
   sasl: SaslContext | undefined
-  exchange: SaslExchange | undefined
+  login: Login | undefined
+  /** Who the client says that it is, before it has logged in (RFC 6120 4.7.1). */
+  from: Jid | undefined
+  /** The device that logs in, or has; no longer when it has a session. */
+  device: DeviceLogin | undefined
   /** Failed logins on this stream. */
   failures = 0
   bytesRead = 0
@@ -179,6 +195,7 @@ export class C2SStream {
     clearTimeout(this.#slowed)
     this.#parser.stop()
     this.#transport.destroy()
+    this.release()
     const { session } = this
     this.session = undefined
     session?.lost(this, reason)
@@ -224,18 +241,26 @@ export class C2SStream {
     if (this.user !== undefined && from !== undefined && !from.bare.equals(Jid.of(this.user, target.host.name))) {
       throw new StreamError('invalid-from', 'you are logged in as somebody else')
     }
-    this.#sendHeader()
+    const unknown = this.user === undefined && from !== undefined && from.local !== ''
+    this.from = unknown && from.domain === target.host.name ? from : undefined
+    this.#sendHeader(from)
     if (!/^1\.\d+$/.test(root.attrs['version'] ?? '')) {
       throw new StreamError('unsupported-version', 'XMPP 1.0 is spoken here')
     }
-    sendFeatures(this)
+    if (unknown && this.from === undefined && this.secured) {
+      throw new StreamError('invalid-from', 'you cannot log in here from another domain') // XEP-0388 2.1
+    }
+    const done = sendFeatures(this)
+    if (done instanceof Promise) this.#waitFor(done)
   }
 
-  #sendHeader(): void {
+  /** RFC 6120 4.7.2: to whom the client says that it is, if it does. */
+  #sendHeader(client?: Jid): void {
     this.#headerSent = true
     const from = this.target?.host.name ?? this.server.hosts.keys().next().value ?? ''
+    const to = client === undefined ? '' : ` to='${escapeAttr(client.bare.toString())}'`
     this.send(
-      `<?xml version='1.0'?><stream:stream xmlns='${NS.CLIENT}' xmlns:stream='${NS.STREAM}' id='${this.server.ids.random()}' from='${from}' version='1.0' xml:lang='en'>`,
+      `<?xml version='1.0'?><stream:stream xmlns='${NS.CLIENT}' xmlns:stream='${NS.STREAM}' id='${this.server.ids.random()}' from='${from}'${to} version='1.0' xml:lang='en'>`,
     )
   }
 
@@ -348,6 +373,20 @@ export class C2SStream {
     session?.lost(this, error.message)
   }
 
+  /** Keeps a device that is logging in where a revocation finds it, until it has a session or is gone. */
+  hold(device: DeviceLogin): DeviceLogin {
+    this.release()
+    this.device = device
+    if (this.#closed) this.release()
+    return device
+  }
+
+  release(): void {
+    if (this.device === undefined) return
+    this.target!.devices.ended(this.device)
+    this.device = undefined
+  }
+
   /** Drops the connection without a word: nobody is listening. */
   abandon(reason: string): void {
     this.#onGone(reason)
@@ -359,6 +398,7 @@ export class C2SStream {
     this.#deadline = undefined
     this.session = session
     this.state = 'bound'
+    this.release()
     if (!Number.isFinite(this.settings.keepalive)) return
     clearInterval(this.#keepalive)
     this.#keepalive = setInterval(() => {

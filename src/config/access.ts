@@ -5,15 +5,20 @@ import type { AccessLine, AclConfig, Config } from './core.ts'
 export interface Subject {
   readonly jid?: { readonly local?: string; readonly domain: string }
   readonly ip?: string
+  /** Administrators have made them one (XEP-0133 4.29): they are in the acl `admin`, whatever the configuration says. */
+  readonly appointed?: boolean
 }
 
-export const BUILTIN_ACLS: readonly string[] = ['all', 'none', 'local', 'loopback']
+/** `admin` is nobody until it is declared. */
+export const BUILTIN_ACLS: readonly string[] = ['all', 'none', 'local', 'loopback', 'admin']
 
 /** Rules that need no declaring; a declared one of the same name takes its place. */
 const BUILTIN_RULES: { readonly [name: string]: readonly AccessLine[] } = {
   all: [{ allow: 'all', deny: undefined }],
   none: [],
   local: [{ allow: 'local', deny: undefined }],
+  /** Administration from a client: who is in the acl `admin`. */
+  configure: [{ allow: 'admin', deny: undefined }],
 }
 export const BUILTIN_RULE_NAMES: readonly string[] = Object.keys(BUILTIN_RULES)
 
@@ -32,6 +37,7 @@ export function evaluateAccess(config: Config, rule: string, who: Subject, host 
 }
 
 function matches(config: Config, acl: AclConfig | undefined, name: string, who: Subject): boolean {
+  if (name === 'admin' && who.appointed === true) return true
   if (acl) return matchesAcl(acl, who)
   switch (name) {
     case 'all':

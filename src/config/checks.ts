@@ -25,7 +25,7 @@ export function checkListen(value: unknown): Problem[] {
   })
 }
 
-/** Of the top level or an overlay: access rules that decide, certificates that can be read. */
+/** Of the top level or an overlay: access rules that decide, certificates and keys that can be read. */
 export function checkHost(options: RawMap, base: OptionPath): Problem[] {
   const rules = isMap(options['access_rules']) ? Object.entries(options['access_rules']) : []
   const undecided = rules.flatMap(([name, lines]) =>
@@ -42,7 +42,10 @@ export function checkHost(options: RawMap, base: OptionPath): Problem[] {
       return [{ path: [...base, 'certfiles', index, name], message: `cannot read ${String(file)}: ${reason}` }]
     }),
   )
-  return [...undecided, ...unread]
+  const jwtKey = options['jwt_key']
+  const reason = typeof jwtKey === 'string' ? unreadable(jwtKey) : undefined
+  if (reason === undefined) return [...undecided, ...unread]
+  return [...undecided, ...unread, { path: [...base, 'jwt_key'], message: `cannot read ${String(jwtKey)}: ${reason}` }]
 }
 
 function itemsOf(value: unknown): readonly unknown[] {

@@ -83,6 +83,41 @@ const AUTH = {
     false,
     'Take passwords in the clear on unencrypted connections. For tests on one machine only.',
   ),
+  fast: opt.bool(true, 'Give clients tokens by which they log in next time, in one round trip (XEP-0484).'),
+  token_lifetime: opt.duration('30d', 'How long a token lets its client in after it was given out.', {
+    min: 60_000,
+    max: 31_536_000_000,
+  }),
+  token_refresh_age: opt.duration('1d', 'A token of this age is replaced when it is used.', {
+    max: 31_536_000_000,
+  }),
+  max_devices: opt.int(
+    50,
+    'Clients that are remembered of an account; one more, and the one unused for longest is forgotten.',
+    {
+      min: 1,
+      max: 1000,
+    },
+  ),
+}
+
+const AUTH_HTTP = {
+  url: opt.text(undefined, 'Where the service is; `/check_password` and `/user_exists` are appended.', {
+    check: isHttpUrl,
+    words: 'an http or https URL',
+    example: 'https://accounts.example.org/xmpp',
+  }),
+  basic_auth: opt.secret('name:password that the service asks of us.'),
+  timeout: opt.duration('5s', 'How long an answer may take.', { min: 100, max: 60_000 }),
+  max_requests: opt.int(20, 'Requests of a kind at a time. Ten times as many wait; what is beyond fails.', {
+    min: 1,
+    max: 1000,
+  }),
+}
+
+function isHttpUrl(text: string): boolean {
+  const url = URL.parse(text)
+  return (url?.protocol === 'http:' || url?.protocol === 'https:') && url.search === '' && url.hash === ''
 }
 
 /** Options that may differ from host to host: at the top level for all, in `host_config` for one. */
@@ -101,6 +136,21 @@ export const hostOptions = {
     },
   ),
   auth: opt.object(AUTH, 'Logging in.'),
+  auth_method: opt.list(
+    opt.oneOf(['internal', 'jwt', 'http'], undefined),
+    ['internal'],
+    'Where accounts and passwords are looked up, one after the other: `internal` is the store of this server, `jwt` takes a signed token as password, `http` asks a web service. SCRAM is offered only if `internal` comes first.',
+    { minItems: 1, example: ['jwt', 'internal'] },
+  ),
+  jwt_key: opt.path(
+    undefined,
+    'For `jwt`: file with the key that tokens are signed with: a JWK, a JWK Set, or a public key in PEM.',
+    { example: '/etc/hermod/jwt.jwk' },
+  ),
+  jwt_jid_field: opt.text('jid', 'For `jwt`: the claim that has the address of the account, user@host.', {
+    maxLength: 100,
+  }),
+  auth_http: opt.object(AUTH_HTTP, 'For `http`: the web service that knows the accounts.'),
   resource_conflict: opt.oneOf(
     ['closeold', 'closenew', 'acceptnew', 'setresource'],
     'closeold',
@@ -124,14 +174,40 @@ export const hostOptions = {
   }),
   acl: opt.map(
     opt.object(aclOptions),
-    'Names for groups of users, for `access_rules`. Who matches any line of one, is in it. Built in: `all`, `none`, `local` (accounts of this server), `loopback` (clients on this machine).',
+    'Names for groups of users, for `access_rules`. Who matches any line of one, is in it. Built in: `all`, `none`, `local` (accounts of this server), `loopback` (clients on this machine), and `admin`, which is nobody until you declare it.',
     { example: { admin: { user: ['admin@localhost'] }, office: { ip: ['10.0.0.0/8'] } } },
   ),
   access_rules: opt.map(
     opt.list(opt.object(accessRuleOptions)),
-    'Names for decisions: the first line whose acl matches decides, and if none does the answer is no. Built in: `all`, `none`, `local`.',
+    'Names for decisions: the first line whose acl matches decides, and if none does the answer is no. Built in: `all`, `none`, `local`, and `configure` (who may administer the server from a client: the acl `admin`).',
     { example: { staff: [{ deny: 'none' }, { allow: 'loopback' }] } },
   ),
+}
+
+const S3 = {
+  endpoint: opt.text('https://s3.amazonaws.com', 'Address of the S3 server.', {
+    pattern: /^https?:\/\/[^\s/?#@]+\/?$/,
+    words: 'an address such as https://s3.example.org or http://127.0.0.1:9000',
+  }),
+  region: opt.text('us-east-1', 'Region that the server is in; many take any.', { pattern: /^[a-zA-Z0-9_-]{1,64}$/ }),
+  bucket: opt.text('hermod', 'Name of the bucket; made if it is absent.', {
+    pattern: /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+    words: 'a name of 3 to 63 lower-case letters, digits, dots and hyphens',
+  }),
+  path_style: opt.bool(
+    true,
+    'Name the bucket in the path of requests rather than in the host name. Means nothing for Amazon’s own servers.',
+  ),
+  access_key: opt.secret('Access key: as text, or where it is: `{env: NAME}`, `{file: PATH}`.', { example: 'hermod' }),
+  secret_key: opt.secret('Secret key: as text, or where it is: `{env: NAME}`, `{file: PATH}`.', {
+    example: 'a long secret',
+  }),
+  public_url: opt.text(
+    undefined,
+    'Address at which anybody may read the bucket. Links then start with it and do not end; left out, they are signed and end.',
+    { pattern: /^https?:\/\/[^\s]+$/, words: 'an address', example: 'https://pictures.example.org' },
+  ),
+  timeout: opt.duration('20s', 'A server that is silent for so long counts as gone.', { min: 100, max: 3_600_000 }),
 }
 
 /** Options of the whole server. */
@@ -182,6 +258,24 @@ export const serverOptions = {
       cache_size: opt.size('16 MiB', 'Memory for blocks read from the store.', { min: 65_536 }),
     },
     'The store.',
+  ),
+  blobs: opt.object(
+    {
+      driver: opt.oneOf(
+        ['auto', 'file', 's3', 'memory'],
+        'auto',
+        'Where pictures and files lie: `file` in a folder, `s3` in a bucket of an S3 server, `memory` nowhere. `auto` is `file`, but `memory` where the store is in memory.',
+      ),
+      path: opt.path(undefined, 'Folder of the `file` driver; left out, `blobs` in the data folder.', {
+        example: '/srv/hermod/blobs',
+      }),
+      url: opt.text('/blobs', 'What links to files of the `file` driver start with, as seen from outside.', {
+        pattern: /^(?:https?:\/\/[^\s/]+)?\/[^\s]*$|^https?:\/\/[^\s/]+$/,
+        words: 'a path or an address such as https://example.org/blobs',
+      }),
+      s3: opt.object(S3, 'The S3 server.'),
+    },
+    'Pictures and files.',
   ),
   drain: opt.object(
     {

@@ -1,16 +1,31 @@
 import type { OptionShape, Options } from '../config/schema.ts'
+import type { BlobStore } from '../storage/blob.ts'
+import type { Jid } from '../xmpp/jid.ts'
 import { type Commands, defineCommand } from './commands.ts'
+import { Domain } from './domains.ts'
 import type { Host } from './host.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { ModuleContext, ModuleDefinition } from './module.ts'
 
+declare module './services.ts' {
+  interface ServiceMap {
+    /** Whom administrators have made administrators of this host, beyond the configuration (XEP-0133 4.29). */
+    admins: { has(account: Jid): boolean }
+  }
+}
+
 /** What the server lends to every module. */
 export interface Surroundings {
   commands: Commands
+  /** Whether an access rule, as it stands for `host`, allows it to who has this address. */
+  allowed: (rule: string, jid: Jid, host: string) => boolean
+  /** The accounts that an acl names, as the configuration has it for `host`. */
+  named: (acl: string, host: string) => readonly string[]
   metrics: Metrics
   log: Logger
   uptime: () => number
+  blobs: BlobStore
 }
 
 /** A module that runs on a host. */
@@ -53,11 +68,20 @@ function createContext(
     options,
     log,
     uptime: around.uptime,
+    blobs: around.blobs,
     now: host.now,
     table: spec => host.store.table(host.name, spec),
     hook: (hook, handler, settings) => undo.push(host.hooks.add(name, hook, handler, settings)),
     iq: (scope, type, ns, payload, handler) => undo.push(host.iq.add(name, scope, type, ns, payload, handler)),
     nonza: (ns, element, handler) => undo.push(host.nonzas.add(ns, element, handler)),
+    domain: (domain, handler) => {
+      const served = new Domain(name, domain.replaceAll('@HOST@', host.name), host, handler)
+      host.router.addDomain(served)
+      undo.push(() => host.router.removeDomain(served))
+      const { name: called } = handler
+      undo.push(host.disco.addItem({ jid: served.name, ...(called === undefined ? {} : { name: called }) }))
+      return served
+    },
     feature: (ns, ...scopes) => {
       for (const scope of scopes.length === 0 ? (['server'] as const) : scopes)
         undo.push(host.disco.addFeature(scope, ns))
@@ -65,6 +89,11 @@ function createContext(
     identity: (identity, scope = 'server') => undo.push(host.disco.addIdentity(scope, identity)),
     streamFeature: make => undo.push(host.disco.addStreamFeature(make)),
     command: command => undo.push(around.commands.add(name, defineCommand(command))),
+    commands: around.commands,
+    adhoc: command =>
+      undo.push(typeof command === 'function' ? host.adhoc.addSource(command) : host.adhoc.add(name, command)),
+    allowed: (rule, jid, of = host.name) => around.allowed(rule, jid, of),
+    named: acl => around.named(acl, host.name),
     provide: (service, implementation) => undo.push(host.services.provide(name, service, implementation)),
     use: service => host.services.use(service),
     route: stanza => void host.router.route(stanza),

@@ -2,10 +2,18 @@ import type { Element } from '../xml/index.ts'
 import type { IqScope } from './iq.ts'
 import type { Identity } from './module.ts'
 
+/** XEP-0030 4. */
+export interface DiscoItem {
+  readonly jid: string
+  readonly name?: string
+  readonly node?: string
+}
+
 /** What the host and its accounts say of themselves (XEP-0030), gathered from the modules. */
 export class DiscoRegistry {
   readonly #features: Record<IqScope, Map<string, number>> = { server: new Map(), account: new Map() }
   readonly #identities: Record<IqScope, Identity[]> = { server: [], account: [] }
+  readonly #items: DiscoItem[] = []
   readonly #streamFeatures = new Set<() => Element>()
   /** Rises with every change: who caches what follows from this, compares. */
   version = 0
@@ -32,6 +40,12 @@ export class DiscoRegistry {
     }
   }
 
+  /** Among the items of the host itself: a domain below it. */
+  addItem(item: DiscoItem): () => void {
+    this.#items.push(item)
+    return () => this.#items.splice(this.#items.indexOf(item), 1)
+  }
+
   addStreamFeature(make: () => Element): () => void {
     this.#streamFeatures.add(make)
     return () => this.#streamFeatures.delete(make)
@@ -43,6 +57,10 @@ export class DiscoRegistry {
 
   identities(scope: IqScope): readonly Identity[] {
     return this.#identities[scope]
+  }
+
+  get items(): readonly DiscoItem[] {
+    return this.#items
   }
 
   streamFeatures(): Element[] {

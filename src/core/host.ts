@@ -5,8 +5,9 @@ import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { Account } from './account.ts'
+import { AdHocCommands } from './adhoc.ts'
 import { DiscoRegistry } from './disco.ts'
-import { Hooks } from './hooks.ts'
+import { type HookMap, Hooks, STOP } from './hooks.ts'
 import { IqRequests, type IqScope, IqTable } from './iq.ts'
 import type { Logger } from './log.ts'
 import { Nonzas } from './nonzas.ts'
@@ -24,11 +25,16 @@ declare module './hooks.ts' {
     /** An account leaves memory. */
     account_unload: { account: Account }
     /** A session has acknowledged a message of its account: it is delivered. */
-    message_acknowledged: { account: Account; id: string; session: Session }
+    message_acknowledged: { account: Account; id: string; bytes: Buffer; session: Session }
     /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
     presence_in: { account: Account; stanza: Stanza }
     /** A message or presence for the host itself. */
     host_packet: { stanza: Stanza }
+    /**
+     * Somebody wants an account of a name that nobody has now. A handler that keeps it from them says why in `kept`;
+     * `invitation` is the token of the invitation that they came with.
+     */
+    name_wanted: { user: string; invitation: string | undefined; kept: string | undefined }
     register_user: { user: Jid }
     /** An account is being removed: modules delete what they keep of it. */
     remove_user: { user: Jid }
@@ -79,6 +85,7 @@ export class Host {
   readonly services = new Services()
   readonly nonzas = new Nonzas()
   readonly disco = new DiscoRegistry()
+  readonly adhoc = new AdHocCommands()
   readonly users: Users
   readonly store: Store
   readonly router: Router
@@ -192,6 +199,13 @@ export class Host {
   #unload(account: Account): void {
     this.#accounts.delete(account.user)
     this.hooks.notify('account_unload', { account })
+  }
+
+  /** Why nobody can take the name now though it is free; undefined if they can. */
+  async nameKept(user: string, invitation?: string): Promise<string | undefined> {
+    const event: HookMap['name_wanted'] = { user, invitation, kept: undefined }
+    const verdict = await this.hooks.run('name_wanted', event)
+    return verdict === STOP ? (event.kept ?? 'that name cannot be looked at now; try again later') : event.kept
   }
 
   /** Removes an account with everything that is kept of it. Its sessions must have ended. */
@@ -330,10 +344,10 @@ export class Host {
     })
   }
 
-  #confirmed(queue: MessageQueue, { id }: Entry, session: Session): void {
+  #confirmed(queue: MessageQueue, { id, bytes }: Entry, session: Session): void {
     if (!this.hooks.has('message_acknowledged')) return
     const account = this.#accounts.get(queue.key[0])
-    if (account !== undefined) this.hooks.notify('message_acknowledged', { account, id, session })
+    if (account !== undefined) this.hooks.notify('message_acknowledged', { account, id, bytes, session })
   }
 
   #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {

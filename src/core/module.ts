@@ -1,10 +1,13 @@
 import type { OptionShape, Options } from '../config/schema.ts'
+import type { BlobStore } from '../storage/blob.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
 import type { Element } from '../xml/index.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import type { ArgShape, Command } from './commands.ts'
+import type { AdHocCommand, AdHocSource } from './adhoc.ts'
+import type { ArgShape, Command, Commands } from './commands.ts'
+import type { Domain, DomainHandler } from './domains.ts'
 import type { Handler, HookMap, HookName, HookOptions } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { IqHandler, IqScope } from './iq.ts'
@@ -49,6 +52,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   /** Ms since 1970. */
   now(): number
 
+  /** Pictures and files of the whole server, by key: keys start with the module's business and the host. */
+  readonly blobs: BlobStore
   /** A table of this host (see storage/store.ts). */
   table<V>(spec: TableSpec<V>): Table<V>
   hook<N extends HookName>(name: N, handler: Handler<HookMap[N]>, options?: HookOptions): void
@@ -56,12 +61,25 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   iq(scope: IqScope, type: 'get' | 'set', ns: string, name: string, handler: IqHandler): void
   /** An element on the stream that is no stanza (CSI's `<active/>`), from a bound session. */
   nonza(ns: string, name: string, handler: (session: Session, el: Element) => void): void
+  /**
+   * Serves a domain below the host (`pubsub.example.org`; `@HOST@` in its name is the host's): what comes there goes to
+   * `handler`, iqs to those registered on what is returned. It is listed among the host's items.
+   */
+  domain(name: string, handler: DomainHandler): Domain
   /** Named in the answers to disco#info: of the host, and with `account` of its accounts too. */
   feature(ns: string, ...scopes: IqScope[]): void
   identity(identity: Identity, scope?: IqScope): void
   /** Offered to authenticated streams before they are bound. */
   streamFeature(make: () => Element): void
   command<A extends ArgShape>(command: Command<A>): void
+  /** All commands of the server, declared by whomever. */
+  readonly commands: Commands
+  /** An ad-hoc command (XEP-0050) of this host, or a source of such. */
+  adhoc(command: AdHocCommand | AdHocSource): void
+  /** Whether an access rule allows it to who has this address; the rule as it stands for `host`, by default this one. */
+  allowed(rule: string, jid: Jid, host?: string): boolean
+  /** The accounts that an acl of the configuration names one by one. */
+  named(acl: string): readonly string[]
   provide<N extends ServiceName>(name: N, service: ServiceMap[N]): void
   /** Undefined while no module provides it: ask when you need it, not at start. */
   use<N extends ServiceName>(name: N): ServiceMap[N] | undefined

@@ -1,5 +1,6 @@
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+import type { Domain } from './domains.ts'
 import { STOP } from './hooks.ts'
 import type { Host } from './host.ts'
 import { asStanzaError } from './iq.ts'
@@ -9,7 +10,10 @@ import type { Session } from './session.ts'
 
 declare module './hooks.ts' {
   interface HookMap {
-    /** Every stanza on its way, at the host it goes to. STOP drops it; throw StanzaError to refuse it. */
+    /**
+     * Every stanza on its way, at the host it goes to, or whose domain it goes to (see domains.ts): an address is one of the
+     * host's accounts only where its domain is the host's. STOP drops it; throw StanzaError to refuse it.
+     */
     filter_packet: { stanza: Stanza }
   }
 }
@@ -27,6 +31,7 @@ export type Gateway = (stanza: Stanza, source: Source) => void | Promise<void>
 /** Chooses where a stanza goes, by the domain it is addressed to (RFC 6120 10). */
 export class Router {
   readonly #hosts = new Map<string, Host>()
+  readonly #domains = new Map<string, Domain>()
   readonly #log: Logger
   readonly #gateways: Gateway[] = []
 
@@ -39,11 +44,24 @@ export class Router {
   }
 
   add(host: Host): void {
+    if (this.#domains.has(host.name)) throw new Error(`${host.name} is served by a module of another host already`)
     this.#hosts.set(host.name, host)
   }
 
   remove(host: Host): void {
     this.#hosts.delete(host.name)
+  }
+
+  /** A domain below a host. Throws an Error where there is one of that name already. */
+  addDomain(domain: Domain): void {
+    const { name } = domain
+    if (this.#hosts.has(name) || name === domain.host.name) throw new Error(`${name} is a virtual host`)
+    if (this.#domains.has(name)) throw new Error(`${name} is served by another module, or for another host, already`)
+    this.#domains.set(name, domain)
+  }
+
+  removeDomain(domain: Domain): void {
+    if (this.#domains.get(domain.name) === domain) this.#domains.delete(domain.name)
   }
 
   /** Who takes what is for no host of ours; the last one added is asked first. */
@@ -66,20 +84,22 @@ export class Router {
   }
 
   #route(stanza: Stanza, source: Source): void | Promise<void> {
-    const host = this.#hosts.get(stanza.to!.domain)
-    if (host === undefined) {
+    const { domain } = stanza.to!
+    const target = this.#hosts.get(domain) ?? this.#domains.get(domain)
+    if (target === undefined) {
       const gateway = this.#gateways[0]
       if (gateway !== undefined) return gateway(stanza, source)
       throw new StanzaError('remote-server-not-found')
     }
-    if (host.hooks.has('filter_packet')) {
-      const verdict = host.hooks.run('filter_packet', { stanza })
+    const { hooks } = 'host' in target ? target.host : target
+    if (hooks.has('filter_packet')) {
+      const verdict = hooks.run('filter_packet', { stanza })
       if (verdict === STOP) return
       if (verdict instanceof Promise) {
-        return verdict.then(answer => (answer === STOP ? undefined : host.deliver(stanza, source)))
+        return verdict.then(answer => (answer === STOP ? undefined : target.deliver(stanza, source)))
       }
     }
-    return host.deliver(stanza, source)
+    return target.deliver(stanza, source)
   }
 
   /** Tells the sender that a stanza was not delivered. */

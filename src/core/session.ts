@@ -67,6 +67,10 @@ export interface Session extends Holder {
   sendRaw(xml: string): void
   /** Ends the session and its stream with an error; it cannot be resumed. */
   end(error: StreamError): void
+  /** What it was sent beyond queued messages and has not acknowledged, oldest first; with stream management only. */
+  unacknowledged(): Iterable<string>
+  /** While it waits for its client: how long (ms) from now, rather than the host's `resume_timeout`. */
+  keepFor(ms: number): void
   /** Runs `fn` after `ms` unless the session ends before; the returned function cancels it. */
   timer(ms: number, fn: () => void): () => void
 }

@@ -4,7 +4,7 @@ import { FIRST, STOP } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
 import type { Table } from '../storage/store.ts'
-import { childElements, type Element, NS, xml } from '../xml/index.ts'
+import { childElements, type Element, findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -16,6 +16,13 @@ export interface BlockingService {
    * everybody.
    */
   blocks(account: Account, jid: Jid): boolean
+}
+
+declare module '../core/hooks.ts' {
+  interface HookMap {
+    /** An account has blocked an address and says why: `<report/>` (XEP-0377). */
+    address_reported: { account: Account; jid: Jid; report: Element }
+  }
 }
 
 declare module '../core/services.ts' {
@@ -74,7 +81,10 @@ export const mod_blocking = defineModule({
       if (!own || account === undefined) throw new StanzaError('forbidden')
       const jids = addresses(payload)
       if (jids.length === 0) throw new StanzaError('bad-request', 'name at least one address')
-      return withList(account, () => block(ctx, table, account, jids))
+      return withList(account, async () => {
+        await block(ctx, table, account, jids)
+        report(account, payload)
+      })
     })
     ctx.iq('account', 'set', NS.BLOCKING, 'unblock', ({ own, account, payload }) => {
       if (!own || account === undefined) throw new StanzaError('forbidden')
@@ -90,8 +100,8 @@ export const mod_blocking = defineModule({
     ctx.hook(
       'filter_packet',
       ({ stanza }) => {
-        const { local } = stanza.to!
-        if (local === '') return
+        const { local, domain } = stanza.to!
+        if (local === '' || domain !== ctx.host.name) return // an address in a module's domain is no account
         const check = (account: Account | undefined) =>
           account === undefined ? undefined : withList(account, () => incoming(account, stanza))
         const account = ctx.account(local)
@@ -143,6 +153,17 @@ async function block(ctx: Ctx, table: Table<string[]>, account: Account, jids: J
   }
   push(account, 'block', jids)
   return undefined
+}
+
+/** XEP-0377 5: what a client says of those it blocks; the block holds whatever becomes of that. */
+function report(account: Account, payload: Element): void {
+  for (const item of childElements(payload)) {
+    const report = findChild(item, 'report', NS.REPORTING)
+    const jid = Jid.parse(item.attrs['jid'] ?? '')
+    if (report !== undefined && jid !== undefined) {
+      account.host.hooks.notify('address_reported', { account, jid, report })
+    }
+  }
 }
 
 async function unblock(ctx: Ctx, table: Table<string[]>, account: Account, jids: Jid[]): Promise<undefined> {

@@ -1,15 +1,44 @@
 import { opt } from '../config/schema.ts'
-import { defineModule } from '../core/module.ts'
-import { childElements, type Element, NS, xml } from '../xml/index.ts'
+import { defineModule, type ModuleContext } from '../core/module.ts'
+import { Lru } from '../util/lru.ts'
+import { childElements, type Element, findChild, findChildren, NS, serialize, xml } from '../xml/index.ts'
 import { verificationString } from '../xmpp/caps.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+
+export interface CapsService {
+  /**
+   * What the sender of this presence can do, by the hash in it (XEP-0115). At once where the hash is known; else whoever sent
+   * it is asked. Undefined where it tells nothing or does not answer. The same hash gives the same set.
+   */
+  features(presence: Stanza): Features | undefined | Promise<Features | undefined>
+}
+
+export type Features = ReadonlySet<string>
+
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    caps: CapsService
+  }
+}
+
+/** Ms that a client has to say what it can do. */
+const TIMEOUT = 20_000
+/** Features that are read of one answer, and characters of each. */
+const MAX_FEATURES = 500
+const MAX_FEATURE = 1024
+/** Hashes that are being asked for at a time. */
+const MAX_ASKED = 10_000
+
+const options = {
+  node: opt.text('urn:hermod:server', 'The URI that names the software; clients cache by it.', { maxLength: 256 }),
+  cache_size: opt.int(2000, 'Kinds of client whose abilities are remembered.', { min: 10, max: 1_000_000 }),
+}
 
 export const mod_caps = defineModule({
   name: 'mod_caps',
   xep: { number: 115, version: '1.6.0' },
-  summary: 'Tells clients at login, in one hash, what the server can do, so that they need not ask each time.',
-  options: {
-    node: opt.text('urn:hermod:server', 'The URI that names the software; clients cache by it.', { maxLength: 256 }),
-  },
+  summary: 'Tells clients at login, in one hash, what the server can do, and learns by their hashes what they can do.',
+  options,
   start(ctx) {
     const { node } = ctx.options
     ctx.feature(NS.CAPS)
@@ -33,5 +62,61 @@ export const mod_caps = defineModule({
       const now = current()
       if (now !== undefined && event.node === `${node}#${now.ver}`) event.answer = childElements(now.query)
     })
+
+    ctx.provide('caps', knowledge(ctx))
   },
 })
+
+function knowledge(ctx: ModuleContext<typeof options>): CapsService {
+  /** By hash, verified: nobody can say for others what they can do (XEP-0115 9). */
+  const known = new Lru<string, Features>(ctx.options.cache_size)
+  const asked = new Map<string, Promise<Features | undefined>>()
+
+  const ask = async (presence: Stanza, node: string, ver: string): Promise<Features | undefined> => {
+    const query = xml('query', { xmlns: NS.DISCO_INFO, node: `${node}#${ver}` })
+    const answer = await ctx.request(presence.from, 'get', query, TIMEOUT)
+    const info = answer?.type === 'result' ? findChild(answer.el, 'query', NS.DISCO_INFO) : undefined
+    if (info === undefined) return undefined
+    const features = featuresOf(info)
+    // XEP-0115 5.4: what does not fit its hash counts for who said it, and is not remembered.
+    // Nor is what holds the character that parts the string: two different answers could have the same hash.
+    if (verificationString(info) === ver && !serialize(info).includes('&lt;')) known.set(ver, features)
+    return features
+  }
+
+  /** One client of a kind is asked for all of them; where it does not answer well, the next one is. */
+  const learn = async (presence: Stanza, node: string, ver: string): Promise<Features | undefined> => {
+    for (;;) {
+      const there = known.get(ver)
+      if (there !== undefined) return there
+      const other = asked.get(ver)
+      if (other === undefined) break
+      await other
+    }
+    if (asked.size >= MAX_ASKED) return undefined
+    const mine = ask(presence, node, ver).finally(() => asked.delete(ver))
+    asked.set(ver, mine)
+    return mine
+  }
+
+  return {
+    features(presence) {
+      const c = findChild(presence.el, 'c', NS.CAPS)
+      const { hash, node = '', ver } = c?.attrs ?? {}
+      // Without a hash it is the old form, whose word nobody can check (XEP-0115 11).
+      if (ver === undefined || hash === undefined || ver.length > 256 || node.length > 1024) return undefined
+      if (hash.toLowerCase() !== 'sha-1') return ask(presence, node, ver)
+      return known.get(ver) ?? learn(presence, node, ver)
+    },
+  }
+}
+
+function featuresOf(info: Element): Features {
+  const features = new Set<string>()
+  for (const { attrs } of findChildren(info, 'feature', NS.DISCO_INFO)) {
+    const feature = attrs['var']
+    if (feature !== undefined && feature.length <= MAX_FEATURE) features.add(feature)
+    if (features.size >= MAX_FEATURES) break
+  }
+  return features
+}

@@ -25,6 +25,10 @@ export const mod_carbons = defineModule({
       if (!own || session === undefined) throw new StanzaError('not-allowed')
       session.slots.delete(ENABLED)
     })
+    ctx.hook('bind2_features', ({ features }) => void features.push(NS.CARBONS))
+    ctx.hook('bind2_bound', ({ session, request }) => {
+      if (findChild(request, 'enable', NS.CARBONS) !== undefined) session.slots.set(ENABLED, true)
+    })
     ctx.hook('session_suspend', ({ session, state }) => {
       if (session.slots.get(ENABLED) === true) state['mod_carbons'] = true
     })

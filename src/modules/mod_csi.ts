@@ -37,7 +37,7 @@ const HELD = new Slot<Held>('mod_csi')
 export const mod_csi = defineModule({
   name: 'mod_csi',
   xep: { number: 352, version: '1.0.0' },
-  summary: 'Spares the battery of phones: while nobody looks, presence and typing notifications wait.',
+  summary: 'Spares the battery of phones: while nobody looks, presence, typing notifications and news of nodes wait.',
   options: {
     queue_size: opt.int(500, 'Stanzas held back for one client; one more, and it gets them all.', {
       min: 1,
@@ -81,13 +81,19 @@ export const mod_csi = defineModule({
       unhook = undefined
     }
 
-    ctx.streamFeature(() => xml('csi', { xmlns: NS.CSI }))
-    ctx.nonza(NS.CSI, 'active', activate)
-    ctx.nonza(NS.CSI, 'inactive', session => {
+    const deactivate = (session: Session): void => {
       if (inactive.has(session)) return
       inactive.add(session)
       session.slots.set(HELD, new Held())
       unhook ??= hooks.add('mod_csi', 'user_receive_packet', receive, { order: FIRST })
+    }
+
+    ctx.streamFeature(() => xml('csi', { xmlns: NS.CSI }))
+    ctx.nonza(NS.CSI, 'active', activate)
+    ctx.nonza(NS.CSI, 'inactive', deactivate)
+    ctx.hook('bind2_features', ({ features }) => void features.push(NS.CSI))
+    ctx.hook('bind2_bound', ({ session, request }) => {
+      if (findChild(request, 'inactive', NS.CSI) !== undefined) deactivate(session)
     })
 
     ctx.hook('session_resumed', ({ session }) => activate(session)) // XEP-0352 5.2
@@ -102,7 +108,7 @@ export const mod_csi = defineModule({
 
 /**
  * What may wait has a key, under which a newer stanza takes its place: presence by its sender, typing notifications by
- * conversation. Undefined for all else.
+ * conversation, items of nodes (avatars, moods) by themselves. Undefined for all else.
  */
 function replaceKey(stanza: Stanza): string | undefined {
   const { kind, type, from, el } = stanza
@@ -111,8 +117,18 @@ function replaceKey(stanza: Stanza): string | undefined {
     return isOwnRoomPresence(el) ? undefined : `presence ${from}`
   }
   if (kind !== 'message' || type === 'error') return undefined
+  const event = type === 'headline' ? findChild(el, 'event', NS.PUBSUB_EVENT) : undefined
+  if (event !== undefined) return eventKey(event, stanza)
   const message = copied(el) ?? el
   return isChatState(message) ? `state ${message.attrs['from']} ${message.attrs['to']}` : undefined
+}
+
+/** XEP-0060 7.1.2.1: items of a node, by which of them. What was read on another device is to leave the screen at once. */
+function eventKey(event: Element, { from }: Stanza): string | undefined {
+  const items = findChild(event, 'items', NS.PUBSUB_EVENT)
+  const node = items?.attrs['node']
+  if (items === undefined || node === undefined || node === NS.MDS) return undefined
+  return `event ${from} ${node} ${childElements(items).map(item => item.attrs['id'])}`
 }
 
 /** XEP-0045: tells the client that it is in the room, or no longer. */

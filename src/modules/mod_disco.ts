@@ -1,5 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import type { DiscoItem } from '../core/disco.ts'
 import type { HookMap } from '../core/hooks.ts'
 import type { IqRequest, IqScope } from '../core/iq.ts'
 import { defineModule, type Identity } from '../core/module.ts'
@@ -34,13 +35,6 @@ export interface DiscoNode {
   readonly account: Account | undefined
   readonly trusted: boolean
   readonly node: string
-}
-
-/** XEP-0030 4. */
-export interface DiscoItem {
-  readonly jid: string
-  readonly name?: string
-  readonly node?: string
 }
 
 export interface DiscoService {
@@ -119,7 +113,7 @@ export const mod_disco = defineModule({
     const answerItems = (scope: IqScope, request: IqRequest, trusted: boolean): Element | Promise<Element> => {
       const node = request.payload.attrs['node'] ?? ''
       const { from, account } = request
-      const items: DiscoItem[] = []
+      const items: DiscoItem[] = scope === 'server' && node === '' ? [...disco.items] : []
       if (node === '' && trusted)
         for (const session of account?.available() ?? []) items.push({ jid: session.jid.toString() })
       const event = { scope, from, account, trusted, node, items, known: node === '' || !trusted }

@@ -60,7 +60,7 @@ export const mod_last = defineModule({
     ctx.hook(
       'filter_packet',
       ({ stanza }) => {
-        if (stanza.kind !== 'iq' || !isQueryOfClient(stanza)) return
+        if (stanza.kind !== 'iq' || stanza.to!.domain !== ctx.host.name || !isQueryOfClient(stanza)) return
         const account = ctx.account(stanza.to!.local)
         const check = (found: Account | undefined): void => {
           if (!mayKnow(found, stanza.from)) throw new StanzaError('forbidden')

@@ -1,8 +1,18 @@
 import { opt } from '../config/schema.ts'
+import type { Account } from '../core/account.ts'
 import { defineModule } from '../core/module.ts'
 import type { Op } from '../storage/store.ts'
 import { childElements, type Element, NS, parseElement, serialize, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
+
+declare module '../core/hooks.ts' {
+  interface HookMap {
+    /** A user stores a piece. A handler that keeps a part of it elsewhere puts a piece without that part in its place. */
+    private_write: { account: Account; piece: Element }
+    /** A piece is read: as it was stored, or empty. A handler puts one in its place that has what is kept elsewhere too. */
+    private_read: { account: Account; piece: Element }
+  }
+}
 
 /** Characters of a namespace and name that data is kept under. */
 const MAX_KEY = 1024
@@ -41,6 +51,14 @@ export const mod_private = defineModule({
       if (fresh > 0 && kept.size + fresh > maxItems) {
         throw new StanzaError('resource-constraint', `no more than ${maxItems} pieces of data are kept`)
       }
+      if (ctx.host.hooks.has('private_write')) {
+        for (const item of items) {
+          const event = { account: account!, piece: item }
+          await ctx.host.hooks.run('private_write', event)
+          const ck = keyOf(item)
+          pieces.set(ck.join(' '), { type: 'put', ck, value: serialize(event.piece) })
+        }
+      }
       await table.batch(key, [...pieces.values()])
     })
 
@@ -50,7 +68,9 @@ export const mod_private = defineModule({
       if (item === undefined || more.length > 0) throw new StanzaError('bad-request', 'ask for one piece of data')
       const [ns, name] = keyOf(item)
       const text = await table.get([account!.user], [ns, name])
-      return xml('query', { xmlns: NS.PRIVATE }, text === undefined ? xml(name, { xmlns: ns }) : parseElement(text))
+      const event = { account: account!, piece: text === undefined ? xml(name, { xmlns: ns }) : parseElement(text) }
+      await ctx.host.hooks.run('private_read', event)
+      return xml('query', { xmlns: NS.PRIVATE }, event.piece)
     })
 
     ctx.hook('remove_user', ({ user }) => table.clear([user.local]))

@@ -2,12 +2,17 @@ import { inNetworks } from '../config/access.ts'
 import { opt } from '../config/schema.ts'
 import type { IqRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
+import type { ServiceMap } from '../core/services.ts'
 import type { Session } from '../core/session.ts'
 import { networkOf } from '../util/address.ts'
-import { Lru } from '../util/lru.ts'
+import { Attempts } from '../util/attempts.ts'
 import { childElements, childText, type Element, findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { Jid, prepLocal } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+
+/** That a client has shown before it logs in (XEP-0445), if it has. */
+type Invitation = ReturnType<ServiceMap['invites']['shown']>
 
 const RESERVED = [
   'abuse',
@@ -26,6 +31,18 @@ const RESERVED = [
   'webmaster',
   'xmpp',
 ]
+
+/** It runs, and accounts can be made by invitation. */
+export interface RegistrationService {
+  /** Passwords, and tokens, are taken over encrypted connections only. */
+  readonly requiresTls: boolean
+}
+
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    registration: RegistrationService
+  }
+}
 
 export const mod_register = defineModule({
   name: 'mod_register',
@@ -63,6 +80,13 @@ export const mod_register = defineModule({
       'Choose a name and a password for the new account.',
       'What people are told who want an account.',
     ),
+    removal_grace: opt.duration(
+      '0',
+      'How long an account that its user removes is only locked, and the operator can have it back (needs mod_unregister_later).',
+    ),
+    registration_watchers: opt.list(opt.jid(), [], 'Who gets a message about every account that is made.', {
+      example: ['admin@localhost'],
+    }),
   },
   start(ctx) {
     const { host, options } = ctx
@@ -75,44 +99,85 @@ export const mod_register = defineModule({
 
     // ---- strangers, before they log in
 
+    ctx.provide('registration', { requiresTls: requireTls })
+    const secret = (secured: boolean): boolean => secured || !requireTls
     const welcome = (ip: string, secured: boolean): boolean =>
-      open && (secured || !requireTls) && (options.allow_from.length === 0 || inNetworks(options.allow_from, ip))
+      open && secret(secured) && (options.allow_from.length === 0 || inNetworks(options.allow_from, ip))
 
     ctx.hook('stream_features', ({ features, authenticated, secured, ip }) => {
-      if (!authenticated && welcome(ip, secured)) features.push(xml('register', { xmlns: NS.REGISTER_FEATURE }))
+      if (authenticated) return
+      const invited = ctx.use('invites') !== undefined && secret(secured)
+      if (invited) features.push(xml('register', { xmlns: NS.IBR_TOKEN }))
+      // Clients look for this one also when they have an invitation (XEP-0445 3).
+      if (invited || welcome(ip, secured)) features.push(xml('register', { xmlns: NS.REGISTER_FEATURE }))
     })
 
-    const register = async (query: Element, ip: string): Promise<void> => {
+    const register = async (query: Element, ip: string, invitation: Invitation): Promise<void> => {
       const name = childText(query, 'username') ?? ''
       const password = childText(query, 'password') ?? ''
       if (name === '' || password === '')
         throw new StanzaError('not-acceptable', 'both a name and a password are needed')
-      if (!strangers.allow(networkOf(ip))) throw tooMany()
+      if (invitation === undefined && !strangers.allow(networkOf(ip))) throw tooMany()
       const user = prepLocal(name)
       if (user === undefined) throw new StanzaError('not-acceptable', 'that cannot be the name of an account')
+      checkName(user, invitation)
+      checkPassword(password)
+      const kept = await host.nameKept(user, invitation?.token)
+      if (kept !== undefined) throw new StanzaError('conflict', kept)
+      const make = async (): Promise<Jid> => {
+        if (!(await tried(() => host.users.create(user, password)))) throw taken()
+        const jid = Jid.of(user, host.name)
+        ctx.log.info({ user, ip, invited: invitation !== undefined }, 'somebody made an account')
+        await host.hooks.run('register_user', { user: jid })
+        return jid
+      }
+      if (invitation === undefined) await make()
+      else await ctx.use('invites')!.redeem(invitation, make)
+      watched(user, ip)
+    }
+
+    const checkName = (user: string, invitation: Invitation): void => {
+      if (invitation?.username !== undefined) {
+        if (user === invitation.username) return // whoever made the invitation chose it
+        throw new StanzaError('not-acceptable', `the invitation is for the name ${invitation.username}`)
+      }
       const { min_username_length: min, max_username_length: max } = options
       if (user.length < min || user.length > max) {
         throw new StanzaError('not-acceptable', `a name has ${min} to ${max} characters`)
       }
-      if (reserved.has(user)) throw new StanzaError('conflict', 'that name is taken')
-      checkPassword(password)
-      if (!(await tried(() => host.users.create(user, password))))
-        throw new StanzaError('conflict', 'that name is taken')
-      ctx.log.info({ user, ip }, 'a stranger made an account')
-      await host.hooks.run('register_user', { user: Jid.of(user, host.name) })
+      // An administrator whose account is not made yet is not whoever comes first.
+      const jid = Jid.of(user, host.name)
+      const isAdmin = ctx.named('admin').some(text => Jid.parse(text)?.equals(jid) === true)
+      if (reserved.has(user) || isAdmin) throw taken()
+    }
+
+    const watched = (user: string, ip: string): void => {
+      const body = `The account ${user}@${host.name} was made from ${ip}.`
+      for (const watcher of options.registration_watchers) {
+        const to = Jid.parse(watcher)
+        const message = xml('message', { type: 'normal', id: host.ids.random() }, xml('body', {}, body))
+        if (to !== undefined) ctx.route(Stanza.make(message, host.jid, to))
+      }
     }
 
     ctx.hook('unauthenticated_iq', async event => {
-      const { stanza, ip, secured } = event
+      const { stanza, ip, secured, stream } = event
       const query = stanza.payload
       if (event.answer !== undefined || query === undefined || !query.is('query', NS.REGISTER)) return
       if (stanza.type !== 'get' && stanza.type !== 'set') return
       try {
-        if (!open) throw new StanzaError('service-unavailable')
-        if (!welcome(ip, secured))
-          throw new StanzaError('not-allowed', 'accounts cannot be made from here, or not without TLS')
-        if (stanza.type === 'set') await register(query, ip)
-        event.answer = stanza.result(stanza.type === 'get' ? form(options.instructions) : undefined)
+        const invites = ctx.use('invites')
+        const invitation = secret(secured) ? invites?.shown(stream) : undefined
+        if (invitation === undefined) {
+          if (!open && invites === undefined) throw new StanzaError('service-unavailable')
+          if (!open) throw new StanzaError('not-allowed', 'an invitation is needed to make an account here')
+          if (!welcome(ip, secured))
+            throw new StanzaError('not-allowed', 'accounts cannot be made from here, or not without TLS')
+        }
+        if (stanza.type === 'set') await register(query, ip, invitation)
+        event.answer = stanza.result(
+          stanza.type === 'get' ? form(options.instructions, invitation?.username) : undefined,
+        )
       } catch (error) {
         if (!(error instanceof StanzaError)) throw error
         event.answer = stanza.error(error)
@@ -150,7 +215,9 @@ export const mod_register = defineModule({
       session!.deliver(stanza.result())
       for (const one of [...account.sessions.values()])
         one.end(new StreamError('not-authorized', 'the account was removed'))
-      await host.removeAccount(account.user)
+      const removals = options.removal_grace > 0 ? ctx.use('removals') : undefined
+      if (removals === undefined) await host.removeAccount(account.user)
+      else await removals.schedule(account.user, options.removal_grace, false)
     }
 
     const asked = (request: IqRequest): Element => {
@@ -187,8 +254,18 @@ export const mod_register = defineModule({
   },
 })
 
-function form(instructions: string): Element {
-  return xml('query', { xmlns: NS.REGISTER }, xml('instructions', {}, instructions), xml('username'), xml('password'))
+function form(instructions: string, username: string | undefined): Element {
+  return xml(
+    'query',
+    { xmlns: NS.REGISTER },
+    xml('instructions', {}, instructions),
+    xml('username', {}, username),
+    xml('password'),
+  )
+}
+
+function taken(): StanzaError {
+  return new StanzaError('conflict', 'that name is taken')
 }
 
 function tooMany(): StanzaError {
@@ -204,30 +281,5 @@ async function tried<T>(change: () => Promise<T>): Promise<T> {
     if (error.name === 'CredentialError') throw new StanzaError('not-acceptable', error.message)
     if (error.name === 'BusyError') throw tooMany()
     throw error
-  }
-}
-
-/** Counts attempts by whoever makes them; those that were quiet longest are forgotten first. */
-class Attempts {
-  readonly #max: number
-  readonly #window: number
-  readonly #now: () => number
-  readonly #counts = new Lru<string, { since: number; count: number }>(20_000)
-
-  constructor(max: number, window: number, now: () => number) {
-    this.#max = max
-    this.#window = window
-    this.#now = now
-  }
-
-  /** Whether one more may be made; it is counted. */
-  allow(who: string): boolean {
-    const now = this.#now()
-    let entry = this.#counts.get(who)
-    if (entry === undefined || now - entry.since >= this.#window) {
-      entry = { since: now, count: 0 }
-      this.#counts.set(who, entry)
-    }
-    return entry.count++ < this.#max
   }
 }

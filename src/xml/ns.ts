@@ -36,6 +36,9 @@ export const NS = Object.freeze({
   REGISTER_FEATURE: 'http://jabber.org/features/iq-register',
   IBR_TOKEN: 'urn:xmpp:ibr-token:0',
   PARS: 'urn:xmpp:pars:0',
+  INVITE: 'urn:xmpp:invite#invite',
+  INVITE_ACCOUNT: 'urn:xmpp:invite#create-account',
+  INVITATION: 'urn:xmpp:invite#invitation',
   AUTH_LEGACY: 'jabber:iq:auth',
   AUTH_LEGACY_FEATURE: 'http://jabber.org/features/iq-auth',
 
@@ -82,6 +85,7 @@ export const NS = Object.freeze({
   VCARD: 'vcard-temp',
   VCARD_UPDATE: 'vcard-temp:x:update',
   VCARD4: 'urn:ietf:params:xml:ns:vcard-4.0',
+  VCARD4_NODE: 'urn:xmpp:vcard4',
   COMMANDS: 'http://jabber.org/protocol/commands',
   ADMIN: 'http://jabber.org/protocol/admin',
   IQ_SEARCH: 'jabber:iq:search',
@@ -89,6 +93,8 @@ export const NS = Object.freeze({
   HASHES: 'urn:xmpp:hashes:2',
   BOB: 'urn:xmpp:bob',
   SOFTWARE_INFO: 'urn:xmpp:dataforms:softwareinfo',
+  OUTAGE: 'urn:xmpp:sos:0',
+  DATA_POLICY: 'urn:xmpp:data-policy:0',
 
   // Messages
   CARBONS: 'urn:xmpp:carbons:2',
@@ -133,6 +139,7 @@ export const NS = Object.freeze({
   MAM_GROUPCHAT: 'urn:xmpp:mam:2#groupchat-field',
   PUSH: 'urn:xmpp:push:0',
   PUSH_SUMMARY: 'urn:xmpp:push:summary',
+  PUSH_PRIORITY: 'tigase:push:priority:0',
   INBOX: 'urn:xmpp:inbox:1',
   MDS: 'urn:xmpp:mds:displayed:0',
   MDS_ASSIST: 'urn:xmpp:mds:server-assist:0',

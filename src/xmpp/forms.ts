@@ -9,21 +9,76 @@ export interface FormField {
   readonly type?: string
   readonly label?: string
   readonly values: readonly string[]
+  readonly required?: boolean
+  /** A longer explanation than the label. */
+  readonly desc?: string
+  /** What may be chosen, for the list types. */
+  readonly options?: readonly FormOption[]
+}
+
+export interface FormOption {
+  readonly value: string
+  readonly label?: string
+}
+
+/** What people read above the fields. */
+export interface FormHead {
+  readonly title?: string
+  readonly instructions?: string
 }
 
 /** A data form whose FORM_TYPE says what its fields mean (XEP-0004, XEP-0068). */
-export function dataForm(type: FormType, formType: string, fields: readonly FormField[]): Element {
+export function dataForm(
+  type: FormType,
+  formType: string,
+  fields: readonly FormField[],
+  { title, instructions }: FormHead = {},
+): Element {
   return xml(
     'x',
     { xmlns: NS.DATA, type },
+    title !== undefined && xml('title', {}, title),
+    instructions !== undefined && xml('instructions', {}, instructions),
     fieldElement({ var: 'FORM_TYPE', type: 'hidden', values: [formType] }),
     fields.map(fieldElement),
   )
 }
 
+/** Several results in one form, as a table (XEP-0004 3.4): `columns` in order, then the rows' values by `var`. */
+export function tableForm(
+  formType: string,
+  columns: readonly Omit<FormField, 'values'>[],
+  rows: readonly Readonly<Record<string, string>>[],
+): Element {
+  return xml(
+    'x',
+    { xmlns: NS.DATA, type: 'result' },
+    fieldElement({ var: 'FORM_TYPE', type: 'hidden', values: [formType] }),
+    xml(
+      'reported',
+      {},
+      columns.map(column => fieldElement({ ...column, values: [] })),
+    ),
+    rows.map(row =>
+      xml(
+        'item',
+        {},
+        columns.map(column => fieldElement({ var: column.var, values: [row[column.var] ?? ''] })),
+      ),
+    ),
+  )
+}
+
 function fieldElement(field: FormField): Element {
-  const values = field.values.map(value => xml('value', {}, value))
-  return xml('field', { var: field.var, type: field.type, label: field.label }, values)
+  const options = field.options?.map(({ value, label }) => xml('option', { label }, xml('value', {}, value)))
+  return xml(
+    'field',
+    { var: field.var, type: field.type, label: field.label },
+    field.desc !== undefined && xml('desc', {}, field.desc),
+    field.required === true && xml('required'),
+    field.values.map(value => xml('value', {}, value)),
+    options,
+  )
 }
 
 /** The values of each field of a form, by `var`; of fields that come twice, the first counts. */

@@ -113,6 +113,75 @@ test('messages of any kind, subscriptions and being put out of a room do not wai
   await phone.receive(presenceFrom(carol.jid, 'unavailable'))
 })
 
+const EVENT = 'http://jabber.org/protocol/pubsub#event'
+/** What a node of bob tells alice's phone. */
+const event = (phone: RawClient, node: string, content: string) =>
+  `<message to='${phone.jid}' type='headline'><event xmlns='${EVENT}'><items node='${node}'>${content}</items></event></message>`
+const itemOf = (el: XmlElement) => child(child(child(el, 'event'), 'items'), 'item')
+
+test('news of nodes wait, the newest of each item; what was read elsewhere does not', async t => {
+  const { phone, bob, seen } = await people(t)
+  inactive(phone)
+  await phone.ping()
+  seen.length = 0
+  for (const n of [1, 2]) bob.send(event(phone, 'mood', `<item id='current'><mood n='${n}' xmlns='x'/></item>`))
+  bob.send(event(phone, 'bookmarks', "<item id='room1'/>"))
+  bob.send(event(phone, 'bookmarks', "<item id='room2'/>"))
+  bob.send(event(phone, 'bookmarks', "<retract id='room3'/>"))
+  await settled(bob)
+  assert.equal(seen.length, 0)
+  bob.send(event(phone, 'urn:xmpp:mds:displayed:0', "<item id='carol@localhost'/>"))
+  await phone.receive(el => itemOf(el)?.attrs['id'] === 'carol@localhost')
+  assert.deepEqual(
+    seen.map(el => itemOf(el)?.attrs['id']),
+    ['current', 'room1', 'room2', undefined, 'carol@localhost'],
+  )
+  assert.equal(itemOf(seen[0]!)!.children[0]!.attrs['n'], '2')
+})
+
+test('calls do not wait: neither their proposal nor their negotiation', async t => {
+  const { phone, bob, seen } = await people(t)
+  inactive(phone)
+  await phone.ping()
+  seen.length = 0
+  bob.send(shows('calling'))
+  bob.send(
+    "<message to='alice@localhost' type='chat'><propose xmlns='urn:xmpp:jingle-message:0' id='c'/><store xmlns='urn:xmpp:hints'/></message>",
+  )
+  await phone.receive(el => child(el, 'propose') !== undefined)
+  bob.send(shows('in a call'))
+  bob.send(
+    `<iq type='set' id='j' to='${phone.jid}'><jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' sid='c'/></iq>`,
+  )
+  await phone.receive(el => child(el, 'jingle') !== undefined)
+  assert.deepEqual(
+    seen.map(el => el.name),
+    ['presence', 'message', 'presence', 'iq'],
+  )
+})
+
+test('who comes and goes in a room waits, the newest of each occupant, and comes before what is said there', async t => {
+  const { server, phone, bob, seen } = await people(t)
+  const occupants = []
+  for (const nick of ['x', 'y']) occupants.push(await server.client('room', { resource: nick }))
+  const [x, y] = occupants as [RawClient, RawClient]
+  inactive(phone)
+  await phone.ping()
+  seen.length = 0
+  const muc = "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='participant'/></x>"
+  for (const client of [x, y]) client.send(`<presence to='${phone.jid}'>${muc}</presence>`)
+  x.send(`<presence to='${phone.jid}' type='unavailable'>${muc}</presence>`)
+  await x.ping()
+  await y.ping()
+  await settled(bob)
+  assert.equal(seen.length, 0)
+  x.send(`<message to='${phone.jid}' type='groupchat'><body>bye</body></message>`)
+  await phone.receive(says('bye'))
+  assert.equal(seen.length, 3)
+  const last = new Map(seen.slice(0, 2).map(el => [el.attrs['from'], el.attrs['type']]))
+  assert.deepEqual([last.get(x.jid), last.get(y.jid)], ['unavailable', undefined])
+})
+
 test('at the bound all that waits comes', async t => {
   const { server, phone, bob } = await people(t, { queue_size: 3 })
   inactive(phone)

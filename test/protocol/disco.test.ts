@@ -47,7 +47,10 @@ let server: TestServer
 before(async () => {
   server = await TestServer.start({
     extra: [mod_shelf],
-    modules: { mod_disco: { contact_addresses: { abuse: ['mailto:abuse@localhost', 'xmpp:abuse@localhost'] } } },
+    modules: {
+      mod_disco: { contact_addresses: { abuse: ['mailto:abuse@localhost', 'xmpp:abuse@localhost'] } },
+      mod_pubsub: false, // whose identity, and domain, its own tests look at
+    },
   })
 })
 after(() => server.stop())

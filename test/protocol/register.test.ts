@@ -12,7 +12,7 @@ const account = (name: string, password = 'correct horse') =>
 
 async function open(t: TestContext, options: Record<string, unknown> = {}, now?: () => number): Promise<TestServer> {
   const mod_register = { registration: 'open', require_tls: false, max_per_ip: 'infinity', ...options }
-  return serve(t, { modules: { mod_register }, ...(now && { now }) })
+  return serve(t, { modules: { mod_register, mod_invites: false }, ...(now && { now }) })
 }
 
 /** A connection that is not logged in. */
@@ -179,4 +179,27 @@ test('a user removes the account: the answer, then the end of all its sessions, 
   for (const name of ['vcard', 'last', 'roster', 'private', 'queue']) {
     assert.deepEqual(await host.store.table('localhost', { name }).scan(['alice']), [], name)
   }
+})
+
+test('an administrator whose account is not made yet is not whoever comes first', async t => {
+  const server = await serve(t, {
+    config: { acl: { admin: { user: ['Chief@localhost', 'boss@elsewhere.example'] } } },
+    modules: { mod_register: { registration: 'open', require_tls: false } },
+  })
+  const client = await stranger(t, server)
+  await refused('conflict', client.request('set', account('chief')))
+  await client.request('set', account('boss')) // the other one is elsewhere
+})
+
+test('when it cannot be told whether a name is kept for somebody, it is not given away', async t => {
+  const server = await open(t)
+  const host = server.server.host('localhost')!
+  const fails = () => {
+    throw new Error('the store is in trouble')
+  }
+  const undo = host.hooks.add('test', 'name_wanted', fails, { failClosed: true })
+  const client = await stranger(t, server)
+  await refused('conflict', client.request('set', account('alice')))
+  undo()
+  await client.request('set', account('alice'))
 })

@@ -98,7 +98,7 @@ test('features follow the state of the stream: TLS, login, bind', async t => {
 
   const client = await RawClient.connect({ port: server.port, domain: 'localhost', tls: 'starttls' })
   t.after(() => client.cut())
-  assert.deepEqual(names(client).slice(0, 3), ['mechanisms', 'sasl-channel-binding', 'limits'])
+  assert.deepEqual(names(client).slice(0, 4), ['mechanisms', 'authentication', 'sasl-channel-binding', 'limits'])
   const bindings = child(client.features, 'sasl-channel-binding')!.children.map(c => c.attrs['type'])
   assert.deepEqual(bindings, ['tls-exporter', 'tls-server-end-point'])
   await client.login({ user: 'juliet', password: 'secret' })

@@ -44,6 +44,8 @@ export interface RawClientOptions {
   port: number
   host?: string
   domain: string
+  /** Who the stream header says that it is from; nobody when not given. */
+  from?: string
   tls?: 'none' | 'starttls' | 'direct'
   /** ms to wait for each answer of the server; 10,000 when not given. */
   timeout?: number
@@ -305,9 +307,10 @@ export class RawClient extends EventEmitter<RawClientEvents> {
       el => this.onElement(el),
       () => this.onStreamEnd(),
     )
-    const { domain } = this.options
+    const { domain, from } = this.options
+    const sender = from === undefined ? '' : ` from='${xmlText(from)}'`
     this.write(
-      `<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='${NS_STREAM}' to='${domain}' version='1.0'>`,
+      `<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='${NS_STREAM}' to='${domain}'${sender} version='1.0'>`,
     )
     this.features = await this.receive(el => el.ns === NS_STREAM && el.name === 'features')
   }

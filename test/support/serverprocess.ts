@@ -41,6 +41,8 @@ export interface HermodOptions {
   resumeTimeout?: string
   /** More environment for the configuration. */
   env?: Record<string, string>
+  /** Options set on the command line: `path.to.option=value`. */
+  sets?: string[]
 }
 
 /** hermod from this tree with `config/test.yml`, on free ports; not yet started. */
@@ -57,6 +59,7 @@ class Hermod implements ServerProcess {
   readonly log: string
   died: string | undefined
   private readonly env: NodeJS.ProcessEnv
+  private readonly sets: readonly string[]
   private process: ChildProcess | undefined
   private gone: Promise<void> = Promise.resolve()
   private told = false
@@ -67,6 +70,7 @@ class Hermod implements ServerProcess {
     this.tlsPort = tlsPort
     mkdirSync(options.folder, { recursive: true })
     this.log = join(options.folder, 'server.log')
+    this.sets = options.sets ?? []
     this.env = {
       ...process.env,
       HERMOD_DOMAIN: this.domain,
@@ -85,7 +89,8 @@ class Hermod implements ServerProcess {
 
   async start(): Promise<void> {
     const out = openSync(this.log, 'a')
-    const args = ['src/cli/hermod.ts', 'start', '--config', 'config/test.yml']
+    const sets = this.sets.flatMap(set => ['--set', set])
+    const args = ['src/cli/hermod.ts', 'start', '--config', 'config/test.yml', ...sets]
     const child = spawn(process.execPath, args, { cwd: ROOT, env: this.env, stdio: ['ignore', out, out] })
     closeSync(out)
     this.process = child

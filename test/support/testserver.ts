@@ -4,6 +4,7 @@ import { createLog } from '../../src/core/log.ts'
 import type { ModuleDefinition } from '../../src/core/module.ts'
 import { builtinModules } from '../../src/modules.ts'
 import { Server } from '../../src/server.ts'
+import type { BlobStore } from '../../src/storage/blob.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { RawClient } from './rawclient.ts'
@@ -20,6 +21,7 @@ export interface TestOptions {
   /** Definitions beyond the built-in ones. */
   extra?: ModuleDefinition[]
   store?: Store
+  blobs?: BlobStore
   now?: () => number
   log?: boolean
 }
@@ -51,6 +53,7 @@ export class TestServer {
       modules: definitions,
       log: createLog({ level: options.log === true ? 'debug' : 'silent', format: 'json' }),
       store: options.store ?? openMemoryStore(),
+      ...(options.blobs === undefined ? {} : { blobs: options.blobs }),
       ...(options.now === undefined ? {} : { now: options.now }),
     })
     return new TestServer(server)

@@ -14,6 +14,8 @@ export function accountCommands(server: ServerControl): Command[] {
       example: 'register alice@localhost',
       async run({ account, password }) {
         const { host, user, jid } = accountOf(server, account)
+        const kept = await host.nameKept(user)
+        if (kept !== undefined && !(await host.users.exists(user))) throw new CommandError('conflict', kept)
         await checked(async () => {
           if (await host.users.create(user, password)) return
           throw new CommandError('conflict', `${jid} exists already; to set its password: change_password ${jid}`)

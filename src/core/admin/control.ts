@@ -27,6 +27,8 @@ export interface ServerControl {
   drain(): void
   /** Stops in order, once the answer to whoever asked is out. */
   stopSoon(): void
+  /** As {@link stopSoon}, and starts again. */
+  restartSoon(): void
   backup(file: string, progress: (text: string) => void): Promise<number>
   restore(file: string, progress: (text: string) => void): Promise<number>
 }

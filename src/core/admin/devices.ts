@@ -63,7 +63,8 @@ export function deviceCommands(server: ServerControl): Command[] {
     }),
     defineCommand({
       name: 'revoke_device',
-      summary: 'Logs a client of an account out: its tokens are deleted and its sessions end. A password still lets it in.',
+      summary:
+        'Logs a client of an account out: its tokens are deleted and its sessions end. A password still lets it in.',
       args: { account: arg.account('The account'), id: arg.text('The device, as list_devices names it') },
       example: 'revoke_device alice@localhost d4565fa7-4d72-4749-b3d3-740edbf87770',
       async run({ account, id }) {

@@ -1,7 +1,10 @@
 import type { Command } from '../commands.ts'
 import { accountCommands } from './accounts.ts'
 import type { ServerControl } from './control.ts'
+import { deviceCommands } from './devices.ts'
+import { leavingCommands } from './leaving.ts'
 import { messageCommands } from './messages.ts'
+import { peopleCommands } from './people.ts'
 import { serverCommands } from './server.ts'
 import { sessionCommands } from './sessions.ts'
 
@@ -9,5 +12,13 @@ export type { ServerControl } from './control.ts'
 
 /** The commands of the server itself; modules add theirs. Names are ejabberd's where it has the command. */
 export function adminCommands(server: ServerControl): Command[] {
-  return [...accountCommands(server), ...sessionCommands(server), ...messageCommands(server), ...serverCommands(server)]
+  return [
+    ...accountCommands(server),
+    ...deviceCommands(server),
+    ...sessionCommands(server),
+    ...messageCommands(server),
+    ...peopleCommands(server),
+    ...leavingCommands(server),
+    ...serverCommands(server),
+  ]
 }

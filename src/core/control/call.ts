@@ -51,6 +51,21 @@ export function readArgs(
   return args
 }
 
+/** Texts by the names of arguments, as forms give them; empty ones are left out. */
+export function readNamedArgs(
+  command: Command,
+  hosts: readonly string[],
+  given: (name: string) => string | undefined,
+): Record<string, unknown> {
+  const args: Record<string, unknown> = {}
+  for (const [name, arg] of Object.entries(command.args)) {
+    const word = given(name)
+    if (word !== undefined && word !== '') args[name] = readArg(name, arg, word, hosts)
+    else if (!arg.optional) throw new CommandError('usage', `${name} is missing (${arg.doc.toLowerCase()})`)
+  }
+  return args
+}
+
 function readArg(name: string, arg: Arg<unknown>, word: string, hosts: readonly string[]): unknown {
   const wrong = (wanted: string) => new CommandError('usage', `${name}: ${wanted}, not "${word}"`)
   if (arg.values !== undefined && !arg.values.includes(word)) throw wrong(`one of ${arg.values.join(', ')}`)

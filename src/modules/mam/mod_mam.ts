@@ -92,6 +92,8 @@ export const mod_mam = defineModule({
       account.slots.set(PREFS, wanted)
       return prefsElement(wanted)
     })
+    // XEP-0386 3.2: tells what there is to catch up with.
+    ctx.hook('bind2_request', async ({ account, bound }) => void bound.append(await metadata(archive, account)))
     store(ctx, archive)
     ctx.every(SWEEP, async () => {
       const { retention, max_messages: maxMessages } = ctx.options

@@ -2,12 +2,12 @@ import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { STOP } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
-import { NS, parseElement, xml } from '../../xml/index.ts'
+import { type Element, NS, parseElement, xml } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
-import { isSubscriptionType } from '../../xmpp/subscription.ts'
+import { isSubscriptionType, type SubscriptionType } from '../../xmpp/subscription.ts'
 import { rosterCommands } from './commands.ts'
-import type { StoredItem } from './roster.ts'
+import { itemElement, type StoredItem } from './roster.ts'
 import { Rosters } from './rosters.ts'
 
 /** Other modules' view of rosters; of accounts that are loaded. */
@@ -20,8 +20,14 @@ export interface RosterService {
   subscribers(account: Account): readonly Jid[]
   /** Bare addresses of those whose presence this account sees. */
   subscriptions(account: Account): readonly Jid[]
+  /** The groups in which the account has put this contact. */
+  groups(account: Account, jid: Jid): readonly string[]
   /** Subscription requests that wait for an answer (RFC 6121 3.1.3). */
   requests(account: Account): Iterable<Stanza>
+  /** The `<item/>`s that the account's clients see. */
+  items(account: Account): Iterable<Element>
+  /** Asks, agrees or ends something in the name of the account, as if a client of it had sent this presence (RFC 6121 3). */
+  send(account: Account, type: SubscriptionType, contact: Jid): Promise<void>
 }
 
 declare module '../../core/services.ts' {
@@ -76,9 +82,15 @@ export const mod_roster = defineModule({
       isSubscribedTo: (account, jid) => account.jid.equals(jid.bare) || rosters.of(account).subscription(jid).to,
       subscribers: account => rosters.of(account).subscribers,
       subscriptions: account => rosters.of(account).subscriptions,
+      groups: (account, jid) => rosters.of(account).get(jid)?.groups ?? [],
       *requests(account) {
         for (const text of rosters.of(account).requests()) yield Stanza.of(parseElement(text))
       },
+      *items(account) {
+        for (const item of rosters.of(account).listed()) yield itemElement(item)
+      },
+      send: (account, type, contact) =>
+        rosters.outgoing(account, Stanza.make(xml('presence', { type }), account.jid, contact.bare)),
     })
     for (const command of rosterCommands(ctx.host.router, rosters)) ctx.command(command)
   },

@@ -274,3 +274,102 @@ test('lists names in order, in pages', async () => {
 test('a secret that is too short is refused', () => {
   assert.throws(() => accounts({ secret: Buffer.alloc(15) }), RangeError)
 })
+
+test('a stamp changes with the password, when the account is disabled, and with who has the name', async () => {
+  let now = 1000
+  const { credentials } = accounts({ now: () => now })
+  assert.equal(await credentials.stamp('me'), undefined)
+  await credentials.create('me', 'one')
+  const stamps = [await credentials.stamp('me')]
+  const next = async (): Promise<void> => {
+    const stamp = await credentials.stamp('me')
+    assert.ok(stamp !== undefined && !stamps.includes(stamp), String(stamp))
+    stamps.push(stamp)
+  }
+  await credentials.setPassword('me', 'one')
+  await next()
+  await credentials.disable('me')
+  await next()
+  const disabled = await credentials.stamp('me')
+  await credentials.enable('me')
+  assert.equal(await credentials.stamp('me'), disabled, 'what was void stays so')
+  await credentials.remove('me')
+  now = 2000
+  await credentials.create('me', 'one')
+  await next()
+})
+
+test('keys that are brought later are taken once, and only for the password that is still the one', async () => {
+  const { credentials, table } = accounts({ hashes: ['SHA-1'] })
+  await credentials.create('me', 'pw')
+  const other = accounts({ table }).credentials
+  const stamp = (await other.stamp('me'))!
+  const derive = createDerive()
+  const { salt, iterations } = other.freshSalt()
+  const keys = await derive('SHA-256', 'pw', salt, iterations)
+  assert.equal(await other.addKeys('me', 'another', 'SHA-256', keys), false)
+  assert.equal(await other.addKeys('nobody', stamp, 'SHA-256', keys), false)
+  assert.equal(await other.addKeys('me', stamp, 'SHA-256', keys), true)
+  assert.equal(await other.addKeys('me', stamp, 'SHA-256', keys), false)
+  assert.equal(await other.stamp('me'), stamp, 'what was issued before stays good')
+  assert.equal((await other.scram('me', 'SHA-256')).real, true)
+  assert.equal(await other.verify('me', 'pw'), true)
+})
+
+test('a password that is changed while it is checked is no longer right', async () => {
+  const gate = Promise.withResolvers<void>()
+  const arrived = Promise.withResolvers<void>()
+  let slow = false
+  const real = createDerive()
+  const derive: Derive = async (...args) => {
+    const keys = await real(...args)
+    if (slow && args[1] === 'old') {
+      arrived.resolve()
+      await gate.promise
+    }
+    return keys
+  }
+  const { credentials } = accounts({ derive, hashes: ['SHA-256'] })
+  await credentials.create('me', 'old')
+  slow = true
+  const answer = credentials.check('me', 'old')
+  await arrived.promise
+  await credentials.setPassword('me', 'new')
+  gate.resolve()
+  assert.equal(await answer, 'wrong')
+  assert.equal(await credentials.check('me', 'new'), 'right')
+})
+
+test('how passwords are kept may change while the server runs', async () => {
+  const { credentials, table } = accounts({ hashes: ['SHA-1'] })
+  credentials.configure({ iterations: 5000, hashes: ['SHA-256'] })
+  await credentials.create('me', 'pw')
+  const { scram } = (await table.get(['me'], []))!
+  assert.deepEqual(Object.keys(scram), ['SHA-256'])
+  assert.equal(scram['SHA-256']!.iterations, 5000)
+})
+
+test('a right password in the clear brings the keys that are missing; a wrong one none', async () => {
+  const { credentials, table } = accounts({ hashes: ['SHA-1'] })
+  await credentials.create('me', 'pw')
+  const other = accounts({ table }).credentials
+  const hashes = async () => Object.keys((await table.get(['me'], []))!.scram).length
+  assert.equal(await other.verify('me', 'wrong'), false)
+  assert.equal(await hashes(), 1)
+  assert.equal(await other.verify('me', 'pw'), true)
+  for (let tries = 0; tries < 1000 && (await hashes()) < 3; tries++) {
+    await new Promise(resolve => setTimeout(resolve, 2))
+  }
+  assert.equal((await other.scram('me', 'SHA-512')).real, true)
+})
+
+test('an account whose password lies elsewhere exists, and no password of ours is right', async () => {
+  const { credentials } = accounts()
+  assert.equal(await credentials.adopt('me', 'jwt'), true)
+  assert.equal(await credentials.adopt('me', 'jwt'), false)
+  assert.equal(await credentials.exists('me'), true)
+  assert.equal(await credentials.verify('me', ''), false)
+  assert.equal(await credentials.verify('me', 'pw'), false)
+  assert.equal((await credentials.scram('me', 'SHA-256')).real, false)
+  assert.equal(await credentials.create('me', 'pw'), false)
+})

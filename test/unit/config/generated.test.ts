@@ -52,8 +52,8 @@ test('the example loads with every option uncommented', async () => {
   for (const name of [...Object.keys(serverOptions), ...Object.keys(hostOptions), 'modules', 'host_config']) {
     assert.match(text, new RegExp(`^${name}:`, 'm'))
   }
-  const { certfiles, ...written } = parse(text) as Record<string, unknown>
-  assert.ok(certfiles, 'names files that are not on this machine')
+  const { certfiles, jwt_key: jwtKey, ...written } = parse(text) as Record<string, unknown>
+  assert.ok(certfiles && jwtKey, 'they name files that are not on this machine')
   const { config } = await load(JSON.stringify(written), { modules })
   const host = config.perHost.get('localhost')
   assert.equal(host?.max_user_sessions, 5)

@@ -89,6 +89,19 @@ test('built-in rules and unknown ones', async () => {
   assert.equal(may('here', { ip: 'unknown' }), false)
 })
 
+test('administrators are whom the acl admin names, and whom they have appointed', async () => {
+  const boss = { jid: { local: 'boss', domain: 'localhost' } }
+  const undeclared = (await load('')).config
+  assert.equal(evaluateAccess(undeclared, 'configure', boss), false)
+  assert.equal(evaluateAccess(undeclared, 'configure', { ...boss, appointed: true }), true)
+  assert.equal(evaluateAccess(undeclared, 'none', { ...boss, appointed: true }), false)
+  const { config } = await load('acl: {admin: {user: boss@localhost}}')
+  assert.equal(evaluateAccess(config, 'configure', boss), true)
+  const other = { jid: { local: 'other', domain: 'localhost' } }
+  assert.equal(evaluateAccess(config, 'configure', other), false)
+  assert.equal(evaluateAccess(config, 'configure', { ...other, appointed: true }), true)
+})
+
 test('networks take addresses of their own family only', () => {
   assert.equal(inNetworks(['0.0.0.0/0'], '2001:db8::1'), false)
   assert.equal(inNetworks(['::/0'], '2001:db8::1'), true)

@@ -132,6 +132,17 @@ test('certificates that cannot be read are told before anything starts', async (
   ])
 })
 
+test('so is the key of auth_method jwt, of the top level and of one host', async () => {
+  const errors = await errorsOf('jwt_key: /nowhere/a\nhost_config: {localhost: {jwt_key: /nowhere/b}}\n')
+  assert.deepEqual(errors, [
+    'test.yml:1:10  jwt_key  cannot read /nowhere/a: there is no such file',
+    'test.yml:2:36  host_config.localhost.jwt_key  cannot read /nowhere/b: there is no such file',
+  ])
+  assert.deepEqual(await errorsOf('auth_http: {url: "ftp://example.org"}'), [
+    'test.yml:1:18  auth_http.url  wanted an http or https URL, got "ftp://example.org"',
+  ])
+})
+
 test('modules run unless they are false, optional ones where they are named', async () => {
   const running = async (text: string) => Object.keys((await load(text)).config.perHost.get('localhost')!.modules)
   assert.deepEqual(await running('modules:\n'), ['mod_last'])

@@ -282,6 +282,12 @@ export class FakeSession extends FakeHolder implements Session {
     this.closed = error
   }
 
+  unacknowledged(): string[] {
+    return []
+  }
+
+  keepFor(): void {}
+
   timer(): () => void {
     return () => {}
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseElement, serialize } from '../../../src/xml/index.ts'
-import { dataForm, findForm, formTypeOf, formValues } from '../../../src/xmpp/forms.ts'
+import { dataForm, findForm, formTypeOf, formValues, tableForm } from '../../../src/xmpp/forms.ts'
 
 test('a form is written and read', () => {
   const form = dataForm('result', 'urn:example', [
@@ -19,6 +19,33 @@ test('a form is written and read', () => {
     colours: ['red', 'blue'],
     none: [],
   })
+})
+
+test('a form to fill out says what it is for, what must be given and what may be chosen', () => {
+  const options = [{ value: 'red', label: 'Red' }, { value: 'blue' }]
+  const colour = { var: 'colour', type: 'list-single', label: 'Colour', desc: 'Of the door', required: true, options }
+  const form = dataForm('form', 'urn:example', [{ ...colour, values: ['red'] }], {
+    title: 'Door',
+    instructions: 'Choose.',
+  })
+  assert.equal(
+    serialize(form),
+    "<x xmlns='jabber:x:data' type='form'><title>Door</title><instructions>Choose.</instructions>" +
+      "<field var='FORM_TYPE' type='hidden'><value>urn:example</value></field>" +
+      "<field var='colour' type='list-single' label='Colour'><desc>Of the door</desc><required/><value>red</value>" +
+      "<option label='Red'><value>red</value></option><option><value>blue</value></option></field></x>",
+  )
+})
+
+test('a table has a head and rows; what a row lacks is empty', () => {
+  const form = tableForm('urn:example', [{ var: 'a', label: 'A' }, { var: 'b' }], [{ a: '1', b: '2' }, { a: '3' }])
+  assert.equal(
+    serialize(form),
+    "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>urn:example</value></field>" +
+      "<reported><field var='a' label='A'/><field var='b'/></reported>" +
+      "<item><field var='a'><value>1</value></field><field var='b'><value>2</value></field></item>" +
+      "<item><field var='a'><value>3</value></field><field var='b'><value></value></field></item></x>",
+  )
 })
 
 test('only a submission may have a FORM_TYPE that is not hidden', () => {

@@ -1,0 +1,141 @@
+import { TLSSocket } from 'node:tls'
+import { NO_BINDINGS, tlsBindings } from '../auth/channelbinding.ts'
+import type { SaslCondition, SaslContext, SaslExchange, SaslResult, SaslSuccess } from '../auth/exchange.ts'
+import { StreamError } from '../xmpp/errors.ts'
+import type { LoginRequest } from './request.ts'
+import type { C2SStream } from './stream.ts'
+import type { UpgradeTasks } from './upgrade.ts'
+
+/** Failed logins after which a stream is closed (RFC 6120 6.4.5 recommends 2 to 5). */
+const MAX_FAILURES = 5
+
+/** How the messages of a login travel: SASL (RFC 6120 6) or SASL2 (XEP-0388). What they mean is the same. */
+export interface Profile {
+  /** Undefined for what is not base64 as the profile wants it. */
+  decode(text: string): Buffer | undefined
+  challenge(stream: C2SStream, data: Buffer): void
+  failure(stream: C2SStream, condition: SaslCondition, text: string | undefined): void
+  /** The client has shown who it is, and may come in. */
+  success(stream: C2SStream, login: Login, success: SaslSuccess): void | Promise<void>
+}
+
+/** A login that is going on. */
+export interface Login {
+  readonly profile: Profile
+  readonly mechanism: string
+  readonly exchange: SaslExchange
+  /** What a client asks for along with a login by SASL2. */
+  readonly request: LoginRequest | undefined
+  /** What is left to do though the client has shown who it is. */
+  tasks?: UpgradeTasks
+}
+
+/** Where STARTTLS is required nothing else is offered, or taken, before it. */
+export function mayLogIn(stream: C2SStream): boolean {
+  return stream.secured || stream.settings.starttls !== 'required'
+}
+
+export function saslContext(stream: C2SStream): SaslContext {
+  const { socket } = stream
+  return {
+    secure: stream.secured,
+    bindings: socket instanceof TLSSocket ? tlsBindings(socket, stream.server.tls.endPoints) : NO_BINDINGS,
+    allowPlainInsecure: stream.target!.settings.plainWithoutTls,
+  }
+}
+
+/** Whether an attempt is heard at all; if not, the client is told how long to wait. */
+export function isHeard(stream: C2SStream, profile: Profile, account?: string): boolean {
+  const verdict = stream.server.failures.check(stream.ip, account)
+  if (verdict.allowed) return true
+  const seconds = Math.ceil(verdict.retryAfter / 1000)
+  fail(stream, profile, 'temporary-auth-failure', `too many failed logins; wait ${seconds} s`)
+  return false
+}
+
+/** The first step of a login, with the client's initial response if there is one. */
+export function begin(stream: C2SStream, login: Login, text: string | undefined): void | Promise<void> {
+  stream.release() // of an attempt before that was not let in
+  stream.login = login
+  stream.mechanism = login.mechanism
+  return step(stream, login, text)
+}
+
+export function step(stream: C2SStream, login: Login, text: string | undefined): void | Promise<void> {
+  let input: Buffer | undefined
+  if (text !== undefined) {
+    input = login.profile.decode(text)
+    if (input === undefined) return fail(stream, login.profile, 'incorrect-encoding')
+  }
+  const result = login.exchange.step(input)
+  if (!(result instanceof Promise)) return conclude(stream, login, result)
+  return result.then(
+    later => conclude(stream, login, later),
+    (error: unknown) => {
+      // The store or another source of accounts failed, or too many passwords are being checked: not the client's fault.
+      stream.server.log.warn({ err: error, ip: stream.ip }, 'a login could not be checked')
+      fail(stream, login.profile, 'temporary-auth-failure')
+    },
+  )
+}
+
+function conclude(stream: C2SStream, login: Login, result: SaslResult): void | Promise<void> {
+  const { profile } = login
+  if ('success' in result && result.success.token !== undefined) stream.hold(result.success.token.login)
+  if (stream.state !== 'unauthenticated') return
+  if ('challenge' in result) return profile.challenge(stream, result.challenge)
+  if ('failure' in result) {
+    // The server was too busy to tell, or the token was a right one once: no attempt to guess.
+    const innocent = result.failure === 'temporary-auth-failure' || result.failure === 'credentials-expired'
+    if (innocent) return fail(stream, profile, result.failure, result.text)
+    return failed(stream, profile, result.failure, result.text, result.user)
+  }
+  const { user } = result.success
+  const { name } = stream.target!.host
+  if (!isHeard(stream, profile, `${user}@${name}`)) return
+  if (!stream.settings.access({ user, host: name, ip: stream.ip })) return fail(stream, profile, 'not-authorized')
+  return profile.success(stream, login, result.success)
+}
+
+/** From here on the stream is that user's. */
+export function accept(stream: C2SStream, user: string): void {
+  const { failures, counters } = stream.server
+  failures.succeeded(stream.ip, `${user}@${stream.target!.host.name}`)
+  stream.user = user
+  stream.login = undefined
+  stream.sasl = undefined
+  stream.from = undefined
+  stream.state = 'authenticated'
+  counters.logins.value++
+}
+
+/** A login that was really tried and failed: it counts, and the more there were the later comes the answer. */
+export async function failed(
+  stream: C2SStream,
+  profile: Profile,
+  condition: SaslCondition,
+  text?: string,
+  user?: string,
+): Promise<void> {
+  const { failures, counters } = stream.server
+  counters.failures.value++
+  const account = user === undefined ? undefined : `${user}@${stream.target!.host.name}`
+  failures.failed(stream.ip, account)
+  const verdict = failures.check(stream.ip, account)
+  stream.server.log.info({ ip: stream.ip, account, condition }, 'a login failed')
+  const delay = verdict.allowed ? verdict.delay : 0
+  if (delay > 0) await new Promise(resolve => setTimeout(resolve, delay))
+  fail(stream, profile, condition, text)
+  if (++stream.failures >= MAX_FAILURES) throw new StreamError('policy-violation', 'too many failed logins')
+}
+
+/** Ends a login, if there is one, without counting it. */
+export function fail(stream: C2SStream, profile: Profile, condition: SaslCondition, text?: string): void {
+  stream.login = undefined
+  profile.failure(stream, condition, text)
+}
+
+/** A device that was logged out while it was logging in gets no session. */
+export function refuseRevoked(stream: C2SStream): void {
+  if (stream.device?.revoked) throw new StreamError('not-authorized', 'this device was logged out')
+}

@@ -1,0 +1,44 @@
+import type { Account } from './account.ts'
+import type { Host } from './host.ts'
+
+const PAGE = 1000
+
+/** The accounts of a host, in order of their names. */
+export async function* users(host: Host): AsyncGenerator<string> {
+  let after: string | undefined
+  for (;;) {
+    const page = await host.users.list(after, PAGE)
+    yield* page
+    if (page.length < PAGE) return
+    after = page.at(-1)
+  }
+}
+
+export async function* disabledUsers(host: Host): AsyncGenerator<string> {
+  for await (const user of users(host)) if (await host.users.isDisabled(user)) yield user
+}
+
+/** With at least one session, also one that waits for its client to come back. */
+export function onlineAccounts(host: Host): Account[] {
+  return [...host.accounts.values()].filter(account => account.sessions.size > 0)
+}
+
+/** Somebody is at one of the clients, as far as their presence says (RFC 6121 4.7.2.1). */
+export function isActive(account: Account): boolean {
+  return account.available().some(({ presence }) => !isAway(presence!.el.getChildText('show')))
+}
+
+/** Available, and nobody is at any of the clients. */
+export function isIdle(account: Account): boolean {
+  return account.available().length > 0 && !isActive(account)
+}
+
+function isAway(show: string | null): boolean {
+  return show === 'away' || show === 'xa'
+}
+
+export async function count(list: AsyncIterable<unknown>): Promise<number> {
+  let number = 0
+  for await (const _ of list) number++
+  return number
+}

@@ -1,0 +1,177 @@
+import {
+  type AdHocCommand,
+  type AdHocDone,
+  answerOf,
+  badPayload,
+  type FormAnswers,
+  formStage,
+} from '../../core/adhoc.ts'
+import { type Element, NS, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { dataForm, type FormField } from '../../xmpp/forms.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { type Administration, one, result } from './administration.ts'
+
+const JID: FormField = {
+  var: 'accountjid',
+  type: 'jid-single',
+  label: 'The Jabber ID of the account',
+  required: true,
+  values: [],
+}
+const JIDS: FormField = { ...JID, var: 'accountjids', type: 'jid-multi', label: 'The Jabber ID(s) of the accounts' }
+const PASSWORD = { type: 'text-private', required: true, values: [] }
+
+/** Of a new user; kept in the vCard. */
+const ABOUT: readonly FormField[] = [
+  { var: 'email', type: 'text-single', label: 'Email address', values: [] },
+  { var: 'given_name', type: 'text-single', label: 'Given name', values: [] },
+  { var: 'surname', type: 'text-single', label: 'Family name', values: [] },
+]
+
+/** XEP-0133 4.1 to 4.10, of accounts of this host. */
+export function accountCommands(admin: Administration): AdHocCommand[] {
+  const { ctx } = admin
+
+  /** Addresses in the field, all of accounts that this host serves; or may serve, where they need not exist. */
+  const addresses = async (values: FormAnswers, field: string, exist = true): Promise<Jid[]> => {
+    const texts = (values.get(field) ?? []).map(text => text.trim()).filter(text => text !== '')
+    const jids: Jid[] = []
+    for (const text of texts) {
+      const jid = Jid.parse(text)
+      if (jid === undefined || jid.local === '') throw badPayload(`${text.slice(0, 100)} is no address of an account`)
+      if (jid.domain !== ctx.host.name) throw new StanzaError('item-not-found', `${jid.domain} is not this host`)
+      if (exist && !(await ctx.host.users.exists(jid.local))) {
+        throw new StanzaError('item-not-found', `there is no account ${jid.bare}`)
+      }
+      jids.push(jid)
+    }
+    if (jids.length === 0) throw badPayload('name an account')
+    return jids
+  }
+  /** A command about one address or several, one declared command each. */
+  const each = (node: string, name: string, act: (jid: Jid) => Promise<unknown>): AdHocCommand =>
+    admin.command(node, name, () =>
+      formStage(NS.ADMIN, { title: name }, [JIDS], async values => {
+        for (const jid of await addresses(values, 'accountjids')) await act(jid)
+        return one('info', 'Done')
+      }),
+    )
+  const asked = (node: string, name: string, answer: (jids: Jid[]) => Promise<AdHocDone>, field = JIDS): AdHocCommand =>
+    admin.command(node, name, () =>
+      formStage(NS.ADMIN, { title: name }, [field], async values => answer(await addresses(values, field.var))),
+    )
+
+  return [
+    admin.command('add-user', 'Add a user', () =>
+      formStage(
+        NS.ADMIN,
+        { title: 'Add a user' },
+        [
+          JID,
+          { ...PASSWORD, var: 'password', label: 'The password for this account' },
+          { ...PASSWORD, var: 'password-verify', label: 'Retype password' },
+          ...ABOUT,
+        ],
+        async values => {
+          const [jid] = await addresses(values, 'accountjid', false)
+          const password = values.get('password')![0]!
+          if (values.get('password-verify')?.[0] !== password) throw badPayload('the two passwords differ')
+          await admin.run('register', { account: jid!.bare.toString(), password })
+          await introduce(admin, jid!, values)
+          return one('info', `${jid!.bare} can log in now`)
+        },
+      ),
+    ),
+    each('delete-user', 'Delete users', jid => admin.run('unregister', { account: jid.bare.toString() })),
+    each('disable-user', 'Disable users', jid => admin.run('ban_account', { account: jid.bare.toString() })),
+    each('reenable-user', 'Re-enable users', jid => admin.run('unban_account', { account: jid.bare.toString() })),
+    each('end-user-session', 'End sessions of users', jid =>
+      jid.isBare
+        ? admin.run('kick_user', { account: jid.toString() })
+        : admin.run('kick_session', { jid: jid.toString() }),
+    ),
+    admin.command('change-user-password', 'Change the password of a user', () =>
+      formStage(
+        NS.ADMIN,
+        { title: 'Change the password of a user' },
+        [JID, { ...PASSWORD, var: 'password', label: 'The password for this account' }],
+        async values => {
+          const [jid] = await addresses(values, 'accountjid')
+          await admin.run('change_password', { account: jid!.bare.toString(), password: values.get('password')![0]! })
+          return one('info', `${jid!.bare} has a new password`)
+        },
+      ),
+    ),
+    asked('get-user-roster', 'Get the roster of a user', async jids => {
+      const form = dataForm('result', NS.ADMIN, [{ ...JIDS, values: jids.map(jid => jid.bare.toString()) }])
+      for (const jid of jids) form.append(xml('query', { xmlns: NS.ROSTER }, await rosterOf(admin, jid)))
+      return { payload: form }
+    }),
+    asked('get-user-lastlogin', 'Get the last login of a user', async jids => {
+      const times: string[] = []
+      for (const jid of jids) times.push(await lastSeen(admin, jid))
+      return result([
+        { ...JIDS, values: jids.map(jid => jid.bare.toString()) },
+        { var: 'lastlogin', label: 'The last login time', values: times },
+      ])
+    }),
+    asked(
+      'user-stats',
+      'Get statistics of a user',
+      async jids => {
+        const jid = jids[0]!
+        const sessions = [...(ctx.host.accounts.get(jid.local)?.sessions.values() ?? [])]
+        const roster = await rosterOf(admin, jid)
+        return result([
+          { ...JID, values: [jid.bare.toString()] },
+          {
+            var: 'ipaddresses',
+            type: 'list-multi',
+            label: 'The IP addresses of the sessions',
+            values: [...new Set(sessions.map(session => session.info.ip))],
+          },
+          { var: 'rostersize', label: 'Number of contacts', values: [String(roster.length)] },
+          {
+            var: 'onlineresources',
+            type: 'list-multi',
+            label: 'The names of the sessions',
+            values: sessions.map(session => session.jid.resource),
+          },
+        ])
+      },
+      JID,
+    ),
+  ]
+}
+
+async function rosterOf({ ctx }: Administration, { local }: Jid): Promise<Element[]> {
+  const account = await ctx.account(local)
+  const roster = ctx.use('roster')
+  return account === undefined || roster === undefined ? [] : [...roster.items(account)]
+}
+
+/** XEP-0082. Of who is online when the newest session began, of others when they were last seen; empty where nobody knows. */
+async function lastSeen(admin: Administration, jid: Jid): Promise<string> {
+  const sessions = [...(admin.ctx.host.accounts.get(jid.local)?.sessions.values() ?? [])]
+  if (sessions.length > 0) return new Date(Math.max(...sessions.map(({ info }) => info.since))).toISOString()
+  const rows = await admin.run('get_last', { account: jid.bare.toString() })
+  const row = Array.isArray(rows) ? (rows[0] as { at?: unknown } | undefined) : undefined
+  return typeof row?.at === 'string' ? row.at : ''
+}
+
+/** A first vCard (XEP-0054), where something is told of the user. */
+async function introduce({ ctx }: Administration, { local }: Jid, values: FormAnswers): Promise<void> {
+  const [email, given, family] = ABOUT.map(field => answerOf(values, field.var))
+  if (email === undefined && given === undefined && family === undefined) return
+  const name = [given, family].filter(part => part !== undefined)
+  const vcard = xml(
+    'vCard',
+    { xmlns: NS.VCARD },
+    name.length > 0 && xml('FN', {}, name.join(' ')),
+    name.length > 0 && xml('N', {}, family && xml('FAMILY', {}, family), given && xml('GIVEN', {}, given)),
+    email && xml('EMAIL', {}, xml('INTERNET'), xml('USERID', {}, email)),
+  )
+  const account = await ctx.account(local)
+  if (account !== undefined) await ctx.use('vcard')?.change(account, () => vcard, true)
+}

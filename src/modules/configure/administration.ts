@@ -1,0 +1,63 @@
+import { type AdHocAnswer, type AdHocCommand, type AdHocDone, type AdHocNote, runCommand } from '../../core/adhoc.ts'
+import type { CommandResult } from '../../core/commands.ts'
+import type { ModuleContext } from '../../core/module.ts'
+import { NS } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { dataForm, type FormField } from '../../xmpp/forms.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+
+/** What the commands of XEP-0133 have in common: who may run them, and the declared commands that do the work. */
+export class Administration {
+  readonly ctx: ModuleContext
+  readonly #access: string
+
+  constructor(ctx: ModuleContext, access: string) {
+    this.ctx = ctx
+    this.#access = access
+  }
+
+  /** A command of this host's administrators. `node` is what follows the `#`. */
+  command(node: string, name: string, execute: () => AdHocAnswer | Promise<AdHocAnswer>): AdHocCommand {
+    return this.#make(node, name, from => this.ctx.allowed(this.#access, from), execute)
+  }
+
+  /** A command that reaches the whole server: only for who administers all of its hosts. */
+  serverCommand(node: string, name: string, execute: () => AdHocAnswer | Promise<AdHocAnswer>): AdHocCommand {
+    const allowed = (from: Jid) =>
+      [...this.ctx.host.router.hosts.keys()].every(host => this.ctx.allowed(this.#access, from, host))
+    return this.#make(node, name, allowed, execute)
+  }
+
+  #make(
+    node: string,
+    name: string,
+    allowed: (from: Jid) => boolean,
+    execute: () => AdHocAnswer | Promise<AdHocAnswer>,
+  ): AdHocCommand {
+    return {
+      node: `${NS.ADMIN}#${node}`,
+      name,
+      allowed,
+      execute: from => {
+        this.ctx.log.info({ command: node, by: from.toString() }, 'an administrator runs a command')
+        return execute()
+      },
+    }
+  }
+
+  /** Runs a declared command. */
+  run(name: string, args: Readonly<Record<string, string>>): Promise<CommandResult> {
+    const command = this.ctx.commands.get(name)
+    if (command === undefined) throw new StanzaError('feature-not-implemented', `there is no command ${name} here`)
+    return runCommand(command, [this.ctx.host.name], arg => args[arg])
+  }
+}
+
+export function one(type: AdHocNote['type'], text: string): AdHocDone {
+  return { notes: [{ type, text }] }
+}
+
+/** A result of XEP-0133. */
+export function result(fields: readonly FormField[], notes: readonly AdHocNote[] = []): AdHocDone {
+  return { payload: dataForm('result', NS.ADMIN, fields), notes }
+}

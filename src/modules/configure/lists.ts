@@ -1,0 +1,161 @@
+import { type AdHocCommand, badPayload, formStage } from '../../core/adhoc.ts'
+import { FIRST, STOP } from '../../core/hooks.ts'
+import type { ModuleContext } from '../../core/module.ts'
+import type { Table } from '../../storage/store.ts'
+import { NS } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { type Administration, one } from './administration.ts'
+
+/** Addresses of any form, in memory and in the store. */
+export class JidList {
+  readonly name: string
+  readonly #table: Table<true>
+  readonly #max: number
+  #jids: ReadonlySet<string> = new Set<string>()
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(name: string, table: Table<true>, max: number) {
+    this.name = name
+    this.#table = table
+    this.#max = max
+  }
+
+  async load(): Promise<void> {
+    this.#jids = new Set((await this.#table.scan([this.name])).map(({ ck }) => String(ck[0])))
+  }
+
+  get size(): number {
+    return this.#jids.size
+  }
+
+  [Symbol.iterator](): Iterator<string> {
+    return this.#jids.values()
+  }
+
+  has(jid: string): boolean {
+    return this.#jids.has(jid)
+  }
+
+  /** The address, or what it is part of, is in the list: full, bare, domain with resource, domain (XEP-0016 2.1). */
+  matches(jid: Jid): boolean {
+    const { domain, resource } = jid
+    return (
+      this.#jids.has(jid.toString()) ||
+      this.#jids.has(jid.bare.toString()) ||
+      this.#jids.has(`${domain}/${resource}`) ||
+      this.#jids.has(domain)
+    )
+  }
+
+  replace(jids: readonly string[]): Promise<void> {
+    return this.#change(() => jids)
+  }
+
+  add(jid: string): Promise<void> {
+    return this.#change(now => [...now, jid])
+  }
+
+  remove(jid: string): Promise<void> {
+    return this.#change(now => [...now].filter(other => other !== jid))
+  }
+
+  /** One change after the other; each counts when it is stored. */
+  #change(next: (now: ReadonlySet<string>) => readonly string[]): Promise<void> {
+    const change = this.#last.then(() => this.#store(next(this.#jids)))
+    this.#last = change.catch(() => {})
+    return change
+  }
+
+  async #store(jids: readonly string[]): Promise<void> {
+    if (jids.length > this.#max) throw badPayload(`the ${this.name} has at most ${this.#max} addresses`)
+    const next = new Set(jids)
+    const gone = [...this.#jids].filter(jid => !next.has(jid))
+    const come = [...next].filter(jid => !this.#jids.has(jid))
+    if (gone.length + come.length === 0) return
+    await this.#table.batch(
+      [this.name],
+      [
+        ...gone.map(jid => ({ type: 'del' as const, ck: [jid] })),
+        ...come.map(jid => ({ type: 'put' as const, ck: [jid], value: true as const })),
+      ],
+    )
+    this.#jids = next
+  }
+}
+
+/** The addresses of a jid-multi field, prepared; each once. */
+export function jidsOf(values: readonly string[]): string[] {
+  const jids = values
+    .map(text => text.trim())
+    .filter(text => text !== '')
+    .map(text => {
+      const jid = Jid.parse(text)
+      if (jid === undefined) throw badPayload(`${text.slice(0, 100)} is no address`)
+      return jid.toString()
+    })
+  return [...new Set(jids)]
+}
+
+/**
+ * Whom the host deals with at all (XEP-0133 4.11, 4.12), in both directions. Who is in the blacklist is kept out; where the
+ * whitelist is not empty, so is every stranger who is not in it. The host itself and its administrators always get through.
+ */
+export async function serviceLists(
+  ctx: ModuleContext,
+  table: Table<true>,
+  access: string,
+  max: number,
+): Promise<{ black: JidList; white: JidList }> {
+  const [black, white] = [new JidList('blacklist', table, max), new JidList('whitelist', table, max)]
+  await black.load()
+  await white.load()
+  const isLocal = (jid: Jid): boolean => ctx.host.router.hosts.has(jid.domain)
+  const keptOut = (jid: Jid): boolean => {
+    if (black.size === 0 && white.size === 0) return false
+    if (jid.domain === ctx.host.name && jid.local === '') return false
+    if (!black.matches(jid) && (white.size === 0 || isLocal(jid) || white.matches(jid))) return false
+    return !ctx.allowed(access, jid)
+  }
+  ctx.hook(
+    'filter_packet',
+    ({ stanza }) => {
+      if (!keptOut(stanza.from)) return
+      // Nobody out there need know whom this server talks to: the answer is that of an account that does not exist.
+      if (stanza.kind === 'presence' || stanza.type === 'headline') return STOP
+      throw new StanzaError('service-unavailable')
+    },
+    { order: FIRST, failClosed: true },
+  )
+  ctx.hook(
+    'user_send_packet',
+    ({ stanza }) => {
+      if (stanza.to === undefined || !keptOut(stanza.to)) return
+      throw new StanzaError('not-allowed', 'this server does not deal with that address')
+    },
+    { order: FIRST, failClosed: true },
+  )
+  return { black, white }
+}
+
+/** The nodes that edit the lists. */
+export function listCommands(admin: Administration, black: JidList, white: JidList): AdHocCommand[] {
+  const edit = (node: string, name: string, field: string, list: JidList): AdHocCommand =>
+    admin.command(node, name, () =>
+      formStage(
+        NS.ADMIN,
+        { title: name, instructions: 'Addresses of any form: user@host, host, with or without a resource.' },
+        [{ var: field, type: 'jid-multi', label: `The ${list.name}`, values: [...list] }],
+        async values => {
+          const jids = jidsOf(values.get(field) ?? [])
+          if (jids.includes(admin.ctx.host.name)) throw badPayload('that is this server itself')
+          await list.replace(jids)
+          return one('info', `${jids.length} addresses`)
+        },
+      ),
+    )
+  return [
+    edit('edit-blacklist', 'Edit the blacklist', 'blacklistjids', black),
+    edit('edit-whitelist', 'Edit the whitelist', 'whitelistjids', white),
+  ]
+}

@@ -1,0 +1,176 @@
+import type { ModuleContext } from '../../core/module.ts'
+import type { Table } from '../../storage/store.ts'
+
+/** What an invitation is good for; ejabberd's words. */
+export type InviteType =
+  /** A contact of the inviter, with an account from anywhere. */
+  | 'roster_only'
+  /** An account here. */
+  | 'account_only'
+  /** An account here, or one from anywhere; either becomes a contact of the inviter. */
+  | 'account_subscription'
+
+/** Times are ms since 1970. */
+export interface Invite {
+  type: InviteType
+  /** Localpart; none where the operator invites. */
+  inviter?: string
+  /** The name that the new account must have. */
+  username?: string
+  createdAt: number
+  expires: number
+  /** Times that it can still be used. */
+  uses: number
+}
+
+export interface NewInvite {
+  type: InviteType
+  inviter?: string | undefined
+  username?: string | undefined
+  uses?: number
+  /** Ms; default as configured. */
+  lifetime?: number | undefined
+}
+
+/** Kept a while after it has expired: who has shown it in time may still be filling in the form (XEP-0445 4). */
+const GRACE = 3_600_000
+
+/** The invitations of one host. */
+export class Invites {
+  readonly #ctx: ModuleContext
+  readonly #lifetime: number
+  /** `[token]` */
+  readonly #invites: Table<Invite>
+  /** `[inviter]` x `[token]` */
+  readonly #byInviter: Table<true>
+  /** `[username]`: the token that the name is kept for. */
+  readonly #names: Table<string>
+  /** Uses of each token that are being made now. */
+  readonly #claims = new Map<string, number>()
+  /** Changes of invitations, one after the other. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(ctx: ModuleContext, lifetime: number) {
+    this.#ctx = ctx
+    this.#lifetime = lifetime
+    this.#invites = ctx.table<Invite>({ name: 'invites' })
+    this.#byInviter = ctx.table<true>({ name: 'invites_by' })
+    this.#names = ctx.table<string>({ name: 'invite_names' })
+  }
+
+  /** The token: 32 hex digits that nobody can guess. The name, if there is one, must be free. */
+  async create({ type, inviter, username, uses = 1, lifetime = this.#lifetime }: NewInvite): Promise<string> {
+    const now = this.#ctx.now()
+    const token = this.#ctx.host.ids.random()
+    const invite: Invite = { type, createdAt: now, expires: now + lifetime, uses }
+    if (inviter !== undefined) invite.inviter = inviter
+    if (username !== undefined) invite.username = username
+    await Promise.all([
+      this.#invites.put([token], [], invite),
+      inviter !== undefined && this.#byInviter.put([inviter], [token], true),
+      username !== undefined && this.#names.put([username], [], token),
+    ])
+    return token
+  }
+
+  /** What the token is good for now; undefined if for nothing. */
+  async find(token: string): Promise<Invite | undefined> {
+    if (!/^[0-9a-f]{32}$/.test(token)) return undefined
+    const invite = await this.#invites.get([token], [])
+    return invite !== undefined && this.#isLive(token, invite) ? invite : undefined
+  }
+
+  /** A name that an account is being made for by invitation is kept for it. */
+  async keepsName(user: string): Promise<string | undefined> {
+    const token = await this.#names.get([user], [])
+    return token !== undefined && (await this.find(token)) !== undefined ? token : undefined
+  }
+
+  /** Holds one use back for who is using it now; undefined where none is left. Its time no longer matters. */
+  async claim(token: string): Promise<Invite | undefined> {
+    const invite = await this.#invites.get([token], [])
+    const claimed = this.#claims.get(token) ?? 0
+    if (invite === undefined || invite.uses - claimed <= 0) return undefined
+    this.#claims.set(token, claimed + 1)
+    return invite
+  }
+
+  /** What was claimed was used. */
+  async use(token: string): Promise<void> {
+    try {
+      await this.#inTurn(async () => {
+        const invite = await this.#invites.get([token], [])
+        if (invite === undefined) return
+        if (invite.uses > 1) await this.#invites.put([token], [], { ...invite, uses: invite.uses - 1 })
+        else await this.#remove(token, invite)
+      })
+    } finally {
+      this.release(token)
+    }
+  }
+
+  /** What was claimed was not used. */
+  release(token: string): void {
+    const left = (this.#claims.get(token) ?? 1) - 1
+    if (left > 0) this.#claims.set(token, left)
+    else this.#claims.delete(token)
+  }
+
+  delete(token: string): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const invite = await this.#invites.get([token], [])
+      if (invite !== undefined) await this.#remove(token, invite)
+      return invite !== undefined
+    })
+  }
+
+  /** The tokens of an inviter that are good for something. */
+  async of(inviter: string): Promise<string[]> {
+    const tokens = (await this.#byInviter.scan([inviter])).map(({ ck }) => String(ck[0]))
+    const found = await Promise.all(tokens.map(token => this.find(token)))
+    return tokens.filter((_, i) => found[i] !== undefined)
+  }
+
+  /** For administration: reads all of them. */
+  async *all(): AsyncGenerator<{ token: string; invite: Invite }> {
+    let after: readonly (string | number)[] | undefined
+    for (;;) {
+      const keys = await this.#invites.partitions(after, 1000)
+      for (const key of keys) {
+        const token = String(key[0])
+        const invite = await this.#invites.get([token], [])
+        if (invite !== undefined) yield { token, invite }
+      }
+      if (keys.length < 1000) return
+      after = keys.at(-1)
+    }
+  }
+
+  /** Deletes what expired a while ago; how many. */
+  async sweep(): Promise<number> {
+    let number = 0
+    const before = this.#ctx.now() - GRACE
+    for await (const { token, invite } of this.all()) {
+      if (invite.expires < before && (await this.delete(token))) number++
+    }
+    return number
+  }
+
+  #isLive(token: string, invite: Invite): boolean {
+    return invite.expires > this.#ctx.now() && invite.uses > (this.#claims.get(token) ?? 0)
+  }
+
+  async #remove(token: string, { inviter, username }: Invite): Promise<void> {
+    await Promise.all([
+      this.#invites.del([token], []),
+      inviter !== undefined && this.#byInviter.del([inviter], [token]),
+      username !== undefined && (await this.#names.get([username], [])) === token && this.#names.del([username], []),
+    ])
+  }
+
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(change)
+    this.#last = done.catch(() => {})
+    return done
+  }
+}

@@ -1,0 +1,99 @@
+import { opt } from '../config/schema.ts'
+import {
+  type AdHocAnswer,
+  type AdHocCommand,
+  type AdHocDone,
+  answerOf,
+  formStage,
+  linesOf,
+  runCommand,
+} from '../core/adhoc.ts'
+import type { Arg, Command, CommandResult, TableRow } from '../core/commands.ts'
+import { defineModule } from '../core/module.ts'
+import { NS } from '../xml/index.ts'
+import { dataForm, type FormField, tableForm } from '../xmpp/forms.ts'
+import type { Jid } from '../xmpp/jid.ts'
+
+const PREFIX = 'api-commands/'
+const TYPES: Partial<Record<Arg<unknown>['kind'], string>> = {
+  account: 'jid-single',
+  jid: 'jid-single',
+  host: 'list-single',
+  secret: 'text-private',
+  xml: 'text-multi',
+}
+
+/**
+ * A command may reach every host, so only who may administer all of them is offered any. Those that read or write files are
+ * for who is on the machine.
+ */
+export const mod_adhoc_api = defineModule({
+  name: 'mod_adhoc_api',
+  summary: 'Offers the commands of hermodctl to administrators in their clients.',
+  options: {
+    access: opt.access('configure', 'Who may run them; it must be allowed on every host.'),
+    max_rows: opt.int(1000, 'Rows of a table that are shown; of a longer one the first.', { min: 1, max: 100_000 }),
+  },
+  start(ctx) {
+    const hosts = (): string[] => [...ctx.host.router.hosts.keys()]
+    const allowed = (from: Jid): boolean => hosts().every(host => ctx.allowed(ctx.options.access, from, host))
+
+    const offer = (command: Command): AdHocCommand => ({
+      node: PREFIX + command.name,
+      name: `${command.name}: ${command.summary}`,
+      allowed,
+      execute(from) {
+        const run = async (given: (name: string) => string | undefined): Promise<AdHocAnswer> => {
+          ctx.log.info({ command: command.name, by: from.toString() }, 'an administrator runs a command')
+          return done(command, await runCommand(command, hosts(), given), ctx.options.max_rows)
+        }
+        if (Object.keys(command.args).length === 0) return run(() => undefined)
+        const head = { title: command.name, instructions: command.summary }
+        return formStage(NS.ADMIN, head, fields(command, hosts()), values =>
+          run(name => (command.args[name]!.kind === 'xml' ? linesOf(values, name) : answerOf(values, name))),
+        )
+      },
+    })
+    ctx.adhoc(() =>
+      ctx.commands
+        .list()
+        .filter(({ args }) => Object.values(args).every(({ kind }) => kind !== 'file'))
+        .map(offer),
+    )
+  },
+})
+
+function fields(command: Command, hosts: readonly string[]): FormField[] {
+  return Object.entries(command.args).map(([name, { kind, doc, optional, values }]) => {
+    const choices = values ?? (kind === 'host' ? hosts : undefined)
+    return {
+      var: name,
+      type: choices === undefined ? (TYPES[kind] ?? 'text-single') : 'list-single',
+      label: doc,
+      required: !optional,
+      values: kind === 'host' && !optional && hosts.length === 1 ? hosts : [],
+      ...(choices === undefined ? {} : { options: choices.map(value => ({ value })) }),
+    }
+  })
+}
+
+function done(command: Command, result: CommandResult, maxRows: number): AdHocDone {
+  if (result === undefined || result === null) return { notes: [{ type: 'info', text: 'Done' }] }
+  if (isTable(result)) {
+    const columns = (command.columns ?? Object.keys(result[0] ?? {})).map(name => ({ var: name, label: name }))
+    const rows = result.slice(0, maxRows).map(textRow)
+    const payload = tableForm(NS.ADMIN, columns, rows)
+    if (rows.length === result.length) return { payload }
+    return { payload, notes: [{ type: 'warn', text: `The first ${maxRows} of ${result.length} rows` }] }
+  }
+  const payload = dataForm('result', NS.ADMIN, [{ var: 'result', label: 'Result', values: [String(result)] }])
+  return { payload, notes: [{ type: 'info', text: String(result) }] }
+}
+
+function isTable(result: NonNullable<CommandResult>): result is readonly TableRow[] {
+  return Array.isArray(result)
+}
+
+function textRow(row: TableRow): Record<string, string> {
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? '' : String(value)]))
+}

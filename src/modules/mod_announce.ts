@@ -1,0 +1,306 @@
+import { setImmediate } from 'node:timers/promises'
+import { opt } from '../config/schema.ts'
+import { arg, type Command, CommandError, defineCommand } from '../core/commands.ts'
+import { OBSERVE, STOP } from '../core/hooks.ts'
+import { defineModule, type ModuleContext } from '../core/module.ts'
+import { onlineAccounts, users } from '../core/people.ts'
+import { type Session, Slot, takesMessages } from '../core/session.ts'
+import type { Table } from '../storage/store.ts'
+import { childText, xml } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import { Jid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+
+export interface Announcement {
+  subject?: string
+  body: string
+}
+
+/** Of one host. What is sent is queued for its accounts as any message is. */
+export interface AnnounceService {
+  /** To every account that has a session; how many. */
+  online(text: Announcement): Promise<number>
+  /** To every account; how many. */
+  all(text: Announcement): Promise<number>
+  motd(): Promise<Announcement | undefined>
+  /** A new message of the day: to who is online now, to the others when they come. How many have it at once. */
+  setMotd(text: Announcement): Promise<number>
+  /** Other words for the message of the day; who has seen it does not see it again. */
+  updateMotd(text: Announcement): Promise<void>
+  deleteMotd(): Promise<void>
+  welcome(): Promise<Announcement | undefined>
+  /** What new accounts find waiting; undefined for nothing. */
+  setWelcome(text: Announcement | undefined): Promise<void>
+}
+
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    announce: AnnounceService
+  }
+}
+
+interface Motd extends Announcement {
+  id: string
+}
+
+const options = {
+  access: opt.access('configure', 'Who may send announcements.'),
+}
+type Ctx = ModuleContext<typeof options>
+/** On an account: the message of the day that it has been shown, so that not every presence asks the store. */
+const SHOWN = new Slot<string>('message of the day')
+/** One row: the message of the day, or the welcome. */
+const MOTD = ['motd']
+const WELCOME = ['welcome']
+
+export const mod_announce = defineModule({
+  name: 'mod_announce',
+  summary: 'Sends announcements to all users of a host, shows a message of the day and a welcome to new accounts.',
+  options,
+  async start(ctx) {
+    const texts = ctx.table<Motd>({ name: 'announce' })
+    /** `[user]` x `[id]`: the message of the day that the account was sent. */
+    const seen = ctx.table<true>({ name: 'motd_seen' })
+    const announcer = new Announcer(ctx, texts, seen)
+    await announcer.load()
+    ctx.provide('announce', announcer)
+
+    ctx.hook('set_presence', ({ session }) => announcer.came(session), { order: OBSERVE })
+    ctx.hook('register_user', ({ user }) => announcer.joined(user), { order: OBSERVE })
+    ctx.hook('remove_user', ({ user }) => seen.clear([user.local]))
+    ctx.hook('host_packet', ({ stanza }) => {
+      if (stanza.kind !== 'message' || !stanza.to!.resource.startsWith('announce/')) return
+      return stanza.type === 'error' ? STOP : addressed(ctx, stanza).then(() => STOP)
+    })
+    for (const command of commands(ctx)) ctx.command(command)
+  },
+})
+
+class Announcer implements AnnounceService {
+  readonly #ctx: Ctx
+  readonly #texts: Table<Motd>
+  readonly #seen: Table<true>
+  #motd: Motd | undefined
+
+  constructor(ctx: Ctx, texts: Table<Motd>, seen: Table<true>) {
+    this.#ctx = ctx
+    this.#texts = texts
+    this.#seen = seen
+  }
+
+  async load(): Promise<void> {
+    this.#motd = await this.#texts.get(MOTD, [])
+  }
+
+  async online(text: Announcement): Promise<number> {
+    const accounts = onlineAccounts(this.#ctx.host)
+    for (const [index, { jid }] of accounts.entries()) {
+      if (index % 100 === 99) await setImmediate() // others have their turn
+      this.#send(jid, text)
+    }
+    return accounts.length
+  }
+
+  async all(text: Announcement): Promise<number> {
+    const { host } = this.#ctx
+    let number = 0
+    for await (const user of users(host)) {
+      // One after the other, so that not all accounts come into memory at once.
+      await host.router.route(this.#message(Jid.of(user, host.name), text))
+      number++
+    }
+    return number
+  }
+
+  motd(): Promise<Announcement | undefined> {
+    return Promise.resolve(this.#motd)
+  }
+
+  async setMotd(text: Announcement): Promise<number> {
+    const motd = { ...text, id: this.#ctx.host.ids.random() }
+    await this.#texts.put(MOTD, [], motd)
+    this.#motd = motd
+    const accounts = onlineAccounts(this.#ctx.host)
+    for (const { jid } of accounts) await this.#show(jid, motd)
+    return accounts.length
+  }
+
+  async updateMotd(text: Announcement): Promise<void> {
+    const motd = { ...text, id: this.#motd?.id ?? this.#ctx.host.ids.random() }
+    await this.#texts.put(MOTD, [], motd)
+    this.#motd = motd
+  }
+
+  async deleteMotd(): Promise<void> {
+    await this.#texts.del(MOTD, [])
+    this.#motd = undefined
+  }
+
+  welcome(): Promise<Announcement | undefined> {
+    return this.#texts.get(WELCOME, [])
+  }
+
+  async setWelcome(text: Announcement | undefined): Promise<void> {
+    if (text === undefined) return this.#texts.del(WELCOME, [])
+    await this.#texts.put(WELCOME, [], { ...text, id: '' })
+  }
+
+  /** A session takes messages: it is shown what the account has not seen. */
+  came(session: Session): void {
+    const motd = this.#motd
+    if (motd === undefined || !takesMessages(session)) return
+    const { jid, slots } = session.account
+    if (slots.get(SHOWN) === motd.id) return
+    slots.set(SHOWN, motd.id)
+    this.#show(jid, motd).catch((error: unknown) => {
+      slots.delete(SHOWN)
+      this.#ctx.log.warn({ err: error, user: jid.local }, 'the message of the day was not shown')
+    })
+  }
+
+  /** Waits in the queue of the new account for its first client. */
+  async joined(user: Jid): Promise<void> {
+    const text = await this.welcome()
+    if (text !== undefined) this.#send(user, text)
+  }
+
+  /** Once for each account: it is noted before it is sent, so that two clients that come together make no two of it. */
+  async #show({ local }: Jid, motd: Motd): Promise<void> {
+    if (!(await this.#seen.putIfAbsent([local], [motd.id], true))) return
+    this.#send(Jid.of(local, this.#ctx.host.name), motd)
+    await this.#seen.clear([local], { lt: [motd.id] })
+    await this.#seen.clear([local], { gt: [motd.id] })
+  }
+
+  #send(to: Jid, text: Announcement): void {
+    this.#ctx.route(this.#message(to, text))
+  }
+
+  #message(to: Jid, { subject, body }: Announcement): Stanza {
+    const { host } = this.#ctx
+    const children = [subject !== undefined && xml('subject', {}, subject), xml('body', {}, body)]
+    return Stanza.make(xml('message', { type: 'normal', id: host.ids.random() }, children), host.jid, to)
+  }
+}
+
+/** A message to HOST/announce/... , as in ejabberd. */
+async function addressed(ctx: Ctx, stanza: Stanza): Promise<void> {
+  const [, everywhere, what] = /^announce\/(all-hosts\/)?([a-z/]+)$/.exec(stanza.to!.resource) ?? []
+  if (what === undefined || !/^(all|online|motd|motd\/update|motd\/delete)$/.test(what)) {
+    throw new StanzaError('item-not-found', 'there is no such kind of announcement')
+  }
+  const hosts = everywhere === undefined ? [ctx.host] : [...ctx.host.router.hosts.values()]
+  for (const { name } of hosts) {
+    if (!ctx.allowed(ctx.options.access, stanza.from, name)) throw new StanzaError('forbidden')
+  }
+  const body = childText(stanza.el, 'body') ?? ''
+  const subject = childText(stanza.el, 'subject')
+  const text: Announcement = subject === undefined ? { body } : { subject, body }
+  if (body === '' && what !== 'motd/delete') throw new StanzaError('bad-request', 'an announcement needs a body')
+  ctx.log.info({ what, by: stanza.from.toString() }, 'an administrator makes an announcement')
+  for (const host of hosts) {
+    const service = host.services.use('announce')
+    if (service === undefined) continue
+    const done = announce(service, what, text)
+    if (what !== 'all') await done
+    // To all accounts it takes a while: the administrator's stream does not wait for it.
+    else done.catch((error: unknown) => ctx.log.error({ err: error }, 'an announcement did not reach all accounts'))
+  }
+}
+
+async function announce(service: AnnounceService, what: string, text: Announcement): Promise<void> {
+  switch (what) {
+    case 'all':
+      await service.all(text)
+      return
+    case 'online':
+      await service.online(text)
+      return
+    case 'motd':
+      await service.setMotd(text)
+      return
+    case 'motd/update':
+      return service.updateMotd(text)
+    default:
+      return service.deleteMotd()
+  }
+}
+
+function commands(ctx: Ctx): Command[] {
+  const HOST = arg.host('The host')
+  const TEXT = {
+    host: HOST,
+    subject: arg.text('Subject; may be empty', { optional: true }),
+    body: arg.text('What it says'),
+  }
+  const of = (host: string): AnnounceService => {
+    const service = ctx.host.router.hosts.get(host)?.services.use('announce')
+    if (service === undefined) throw new CommandError('not_found', `mod_announce does not run on ${host}`)
+    return service
+  }
+  const text = (subject: string | undefined, body: string): Announcement =>
+    subject === undefined || subject === '' ? { body } : { subject, body }
+  return [
+    defineCommand({
+      name: 'announce_send_online',
+      summary: 'Sends a message to every user of a host who is online.',
+      args: TEXT,
+      example: "announce_send_online localhost Maintenance 'Tonight at ten.'",
+      run: async ({ host, subject, body }) => `${await of(host).online(text(subject, body))} users`,
+    }),
+    defineCommand({
+      name: 'announce_send_all',
+      summary: 'Sends a message to every account of a host; it waits for who is offline.',
+      args: TEXT,
+      run: async ({ host, subject, body }) => `${await of(host).all(text(subject, body))} accounts`,
+    }),
+    defineCommand({
+      name: 'announce_motd_get',
+      summary: 'Shows the message of the day.',
+      args: { host: HOST },
+      run: async ({ host }) => (await of(host).motd())?.body ?? '',
+    }),
+    defineCommand({
+      name: 'announce_motd_set_online',
+      summary: 'Sets a message of the day: users who are online get it now, the others when they come.',
+      args: TEXT,
+      run: async ({ host, subject, body }) => `${await of(host).setMotd(text(subject, body))} users have it now`,
+    }),
+    defineCommand({
+      name: 'announce_motd_update',
+      summary: 'Changes the message of the day for those who have not seen it.',
+      args: TEXT,
+      run: async ({ host, subject, body }) =>
+        of(host)
+          .updateMotd(text(subject, body))
+          .then(() => 'changed'),
+    }),
+    defineCommand({
+      name: 'announce_motd_delete',
+      summary: 'Deletes the message of the day.',
+      args: { host: HOST },
+      run: ({ host }) =>
+        of(host)
+          .deleteMotd()
+          .then(() => 'deleted'),
+    }),
+    defineCommand({
+      name: 'announce_welcome_set',
+      summary: 'Sets the message that new accounts find waiting.',
+      args: TEXT,
+      run: ({ host, subject, body }) =>
+        of(host)
+          .setWelcome(text(subject, body))
+          .then(() => 'set'),
+    }),
+    defineCommand({
+      name: 'announce_welcome_delete',
+      summary: 'Deletes the message for new accounts.',
+      args: { host: HOST },
+      run: ({ host }) =>
+        of(host)
+          .setWelcome(undefined)
+          .then(() => 'deleted'),
+    }),
+  ]
+}

@@ -1,0 +1,342 @@
+import { readFile } from 'node:fs/promises'
+import type { Account } from '../core/account.ts'
+import { arg, CommandError, type TableRow } from '../core/commands.ts'
+import { FILTER } from '../core/hooks.ts'
+import type { Host } from '../core/host.ts'
+import { defineModule } from '../core/module.ts'
+import { type Session, Slot } from '../core/session.ts'
+import { childText, findChild, xml } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import { Jid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { type Card, readVCard, writeVCard } from '../xmpp/vcard.ts'
+
+/** What a user tells of themselves, in one place; what is not said is not there. */
+export interface Profile {
+  name?: string
+  nickname?: string
+  /** Shown with presence where the client says nothing itself. */
+  status?: string
+  emails?: readonly string[]
+  phones?: readonly string[]
+  urls?: readonly string[]
+  note?: string
+  /** The organisation, then its units. */
+  organization?: readonly string[]
+  title?: string
+  birthday?: string
+  picture?: { hash: string; type: string; width: number; height: number; size: number; link: string }
+}
+
+/** As a {@link Profile}, the picture as bytes of any format that is taken. Null says that there is none. */
+export type ProfileChange = { [K in keyof Omit<Profile, 'picture'>]?: Profile[K] | null } & { picture?: Buffer | null }
+
+/** Profiles of accounts, for other modules, over vCard, vCard4, avatar and presence, which all follow. */
+export interface ProfileService {
+  get(account: Account): Promise<Profile>
+  /** What is left out is removed. Rejects with StanzaError where a value cannot be. */
+  set(account: Account, profile: ProfileChange): Promise<void>
+  /** What is left out stays as it is. Rejects with StanzaError where a value cannot be. */
+  update(account: Account, change: ProfileChange): Promise<void>
+}
+
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    profile: ProfileService
+  }
+}
+
+const TEXTS = ['name', 'nickname', 'status', 'note', 'title', 'birthday'] as const
+const LISTS = ['emails', 'phones', 'urls', 'organization'] as const
+const FIELDS: readonly string[] = [...TEXTS, ...LISTS]
+const MAX_TEXT = 1024
+const MAX_NOTE = 8192
+const MAX_ENTRIES = 20
+
+/** The status of an account's profile. */
+const STATUS = new Slot<string>('profile status')
+
+export const mod_profile = defineModule({
+  name: 'mod_profile',
+  summary: 'One profile a user: name, status, picture, contact details, for administrators and other modules.',
+  options: {},
+  async start(ctx) {
+    /** `[user]` */
+    const table = ctx.table<{ status: string }>({ name: 'profile', version: 1 })
+    const load = async (account: Account): Promise<void> => {
+      const row = await table.get([account.user], [])
+      if (row !== undefined) account.slots.set(STATUS, row.status)
+    }
+    ctx.hook('account_load', ({ account }) => load(account))
+    await Promise.all([...ctx.host.accounts.values()].map(load))
+    ctx.hook('remove_user', ({ user }) => table.del([user.local], []))
+
+    ctx.hook(
+      'user_send_packet',
+      event => {
+        const { session, stanza } = event
+        if (stanza.kind !== 'presence' || stanza.to !== undefined || stanza.type !== 'available') return
+        if (findChild(stanza.el, 'status') !== undefined) return
+        event.stanza = withStatus(stanza, session.account.slots.get(STATUS))
+      },
+      { order: FILTER },
+    )
+
+    const setStatus = async (account: Account, status: string | undefined): Promise<void> => {
+      const before = account.slots.get(STATUS)
+      if (before === status) return
+      if (status === undefined) {
+        await table.del([account.user], [])
+        account.slots.delete(STATUS)
+      } else {
+        await table.put([account.user], [], { status })
+        account.slots.set(STATUS, status)
+      }
+      for (const session of account.available()) tellAgain(session, before, status)
+    }
+
+    const write = async (account: Account, change: ProfileChange, all: boolean): Promise<void> => {
+      check(change)
+      const avatar = ctx.use('avatar')
+      const vcard = ctx.use('vcard')
+      if (change.picture && avatar === undefined) throw new StanzaError('feature-not-implemented', 'mod_avatar is off')
+      // The picture first: it is what is most likely to be refused.
+      if (change.picture) await avatar!.set(account, change.picture)
+      else if (change.picture === null || (all && change.picture === undefined)) await avatar?.remove(account)
+      await vcard?.change(account, now => writeVCard(merged(now ? readVCard(now) : {}, change, all), now), false)
+      if (change.status !== undefined || all) await setStatus(account, filled(change.status))
+    }
+
+    ctx.provide('profile', {
+      async get(account) {
+        const vcard = await ctx.use('vcard')?.get(account)
+        const picture = await ctx.use('avatar')?.get(account)
+        return profileOf(vcard === undefined ? {} : readVCard(vcard), statusOf(account), picture)
+      },
+      set: (account, profile) => write(account, profile, true),
+      update: (account, change) => write(account, change, false),
+    })
+
+    const find = async (text: string): Promise<{ account: Account; host: Host; profiles: ProfileService }> => {
+      const jid = Jid.from(text)
+      const host = ctx.host.router.hosts.get(jid.domain)
+      const account = await host?.account(jid.local)
+      const profiles = host?.services.use('profile')
+      if (host === undefined || account === undefined || profiles === undefined) {
+        throw new CommandError('not_found', `there is no account ${jid}`)
+      }
+      return { account, host, profiles }
+    }
+    const account = arg.account('The account')
+
+    ctx.command({
+      name: 'get_profile',
+      summary: 'Shows what a user tells of themselves.',
+      args: { account },
+      columns: ['field', 'value'],
+      example: 'get_profile alice@localhost',
+      async run(args) {
+        const { account, profiles } = await find(args.account)
+        const { picture, ...said } = await profiles.get(account)
+        const rows: TableRow[] = Object.entries(said).map(([field, value]) => ({
+          field,
+          value: typeof value === 'string' ? value : value.join(', '),
+        }))
+        return picture === undefined ? rows : [...rows, { field: 'picture', value: picture.link }]
+      },
+    })
+    ctx.command({
+      name: 'set_profile',
+      summary: 'Replaces what a user tells of themselves. What is left out is removed, the picture apart.',
+      args: { account, profile: arg.text(`JSON: an object with some of ${FIELDS.join(', ')}`) },
+      example: `set_profile alice@localhost '{"name": "Alice Liddell", "emails": ["alice@example.org"]}'`,
+      async run(args) {
+        const { account, profiles } = await find(args.account)
+        const before = await profiles.get(account)
+        const removed = Object.fromEntries(FIELDS.filter(field => field in before).map(field => [field, null]))
+        await commanded(profiles.update(account, { ...removed, ...readJson(args.profile) }))
+        return undefined
+      },
+    })
+    ctx.command({
+      name: 'update_profile',
+      summary: 'Changes one thing that a user tells of themselves.',
+      args: {
+        account,
+        field: arg.text('What is changed', { values: FIELDS }),
+        value: arg.text('Its text; for lists, entries with commas between them. Left out, it is removed.', {
+          optional: true,
+        }),
+      },
+      example: "update_profile alice@localhost status 'On holiday until Monday'",
+      async run({ field, value, ...args }) {
+        const { account, profiles } = await find(args.account)
+        const list = (LISTS as readonly string[]).includes(field)
+        const given = value === undefined || value.trim() === '' ? null : list ? entriesOf(value) : value
+        await commanded(profiles.update(account, { [field]: given }))
+        return undefined
+      },
+    })
+    ctx.command({
+      name: 'get_picture',
+      summary: 'Shows the picture of an account, with a link to it.',
+      args: {
+        account,
+        side: arg.int('Pixels that are wanted: the link is then to the smallest size that has them', {
+          optional: true,
+        }),
+      },
+      columns: ['type', 'width', 'height', 'size', 'hash', 'link'],
+      async run({ side, ...args }) {
+        const { account, host } = await find(args.account)
+        const picture = await host.services.use('avatar')?.get(account, side)
+        if (picture === undefined) throw new CommandError('not_found', `${args.account} has no picture`)
+        const { type, width, height, size, hash, link } = picture
+        return [{ type, width, height, size, hash, link }]
+      },
+    })
+    ctx.command({
+      name: 'set_picture',
+      summary: 'Gives an account a picture: PNG, JPEG, GIF or WebP. With neither file nor text, it is taken away.',
+      args: {
+        account,
+        file: arg.file('A file on the machine of the server', { optional: true }),
+        base64: arg.text('The picture itself in Base64, in place of a file', { optional: true }),
+      },
+      example: 'set_picture alice@localhost alice.png',
+      async run({ file, base64, ...args }) {
+        const { account, profiles } = await find(args.account)
+        await commanded(profiles.update(account, { picture: await readPicture(file, base64) }))
+        return undefined
+      },
+    })
+  },
+})
+
+function profileOf(card: Card, status: string | undefined, picture: Profile['picture']): Profile {
+  const { name, nicknames, emails, phones, urls, note, organization, title, birthday } = card
+  const values = (list: Card['emails']) => list?.map(entry => entry.value)
+  const all = { name, nickname: nicknames?.[0], status, emails: values(emails), phones: values(phones), urls, note }
+  const said = { ...all, organization, title, birthday, picture }
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Profile
+}
+
+/** The card with a change laid over it; with `all`, what the change leaves out is not said any more. */
+function merged(card: Card, change: ProfileChange, all: boolean): Card {
+  const next = { ...card }
+  const names = ['name', 'note', 'organization', 'title', 'birthday', 'urls'] as const
+  const put = (key: keyof Card, value: unknown): void => {
+    Object.assign(next, { [key]: isSaid(value) ? value : undefined })
+  }
+  for (const name of names) if (change[name] !== undefined || all) put(name, change[name])
+  if (change.nickname !== undefined || all) put('nicknames', change.nickname ? [change.nickname] : undefined)
+  for (const name of ['emails', 'phones'] as const) {
+    if (change[name] === undefined && !all) continue
+    // What an address that stays is for, stays.
+    const kinds = (value: string) => card[name]?.find(entry => entry.value === value)?.kinds ?? []
+    put(
+      name,
+      change[name]?.map(value => ({ value, kinds: kinds(value) })),
+    )
+  }
+  // A name in parts that says something else than the name would contradict it.
+  if (next.name !== card.name) put('names', undefined)
+  return next
+}
+
+function isSaid(value: unknown): boolean {
+  return value !== undefined && value !== null && (value as { length: number }).length > 0
+}
+
+function filled(text: string | null | undefined): string | undefined {
+  return text === null || text === '' ? undefined : text
+}
+
+/** Throws StanzaError `not-acceptable`. */
+function check(change: ProfileChange): void {
+  const one = (field: string, value: unknown): void => {
+    const most = field === 'note' ? MAX_NOTE : MAX_TEXT
+    if (typeof value !== 'string' || value.length > most || !isXmlText(value)) {
+      throw new StanzaError('not-acceptable', `${field} is a text of at most ${most} characters`)
+    }
+  }
+  for (const field of TEXTS) if (change[field] !== undefined && change[field] !== null) one(field, change[field])
+  for (const field of LISTS) {
+    const list: unknown = change[field]
+    if (list === undefined || list === null) continue
+    if (!Array.isArray(list) || list.length > MAX_ENTRIES) {
+      throw new StanzaError('not-acceptable', `${field} is a list of at most ${MAX_ENTRIES} texts`)
+    }
+    for (const value of list) one(field, value)
+  }
+}
+
+/** XML 1.0, 2.2: what a client could not parse is never sent to one. */
+function isXmlText(text: string): boolean {
+  return !/[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u.test(text)
+}
+
+/** What contacts see now, or would see. */
+function statusOf(account: Account): string | undefined {
+  const [session] = account.available().sort((a, b) => b.priority - a.priority)
+  return filled(session && childText(session.presence!.el, 'status')) ?? account.slots.get(STATUS)
+}
+
+function withStatus(stanza: Stanza, status: string | undefined): Stanza {
+  return status === undefined ? stanza : stanza.changed(el => void el.append(xml('status', {}, status)))
+}
+
+/** The present presence of a client goes out again with `status` where it had `before`, unless it says its own. */
+function tellAgain(session: Session, before: string | undefined, status: string | undefined): void {
+  if (childText(session.presence!.el, 'status') !== before) return
+  const bare = session.presence!.changed(el => {
+    el.children = el.children.filter(child => typeof child === 'string' || child.name !== 'status')
+  })
+  const stanza = withStatus(Stanza.make(bare.el, session.jid, undefined), status)
+  session.account.host.hooks.notify('presence_broadcast', { session, stanza })
+}
+
+function entriesOf(text: string): string[] {
+  return text
+    .split(',')
+    .map(entry => entry.trim())
+    .filter(entry => entry !== '')
+}
+
+/** Throws CommandError. */
+function readJson(text: string): ProfileChange {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new CommandError('usage', 'the profile is no JSON')
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new CommandError('usage', 'the profile is a JSON object')
+  }
+  const unknown = Object.keys(value).find(key => !FIELDS.includes(key))
+  if (unknown !== undefined) {
+    throw new CommandError('usage', `a profile has no "${unknown.slice(0, 50)}", but: ${FIELDS.join(', ')}`)
+  }
+  return value as ProfileChange
+}
+
+/** Null where there is neither. Throws CommandError. */
+async function readPicture(file: string | undefined, base64: string | undefined): Promise<Buffer | null> {
+  if (file !== undefined && base64 !== undefined) throw new CommandError('usage', 'a file or Base64, not both')
+  if (file === undefined) return base64 === undefined ? null : Buffer.from(base64, 'base64')
+  try {
+    return await readFile(file)
+  } catch (error) {
+    throw new CommandError('failed', `cannot read ${file}: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+/** What a client would be told as an error stanza, the administrator is told in words. */
+async function commanded<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw error instanceof StanzaError ? new CommandError('failed', error.message) : error
+  }
+}

@@ -1,0 +1,152 @@
+import { opt } from '../config/schema.ts'
+import { arg, CommandError } from '../core/commands.ts'
+import type { Host } from '../core/host.ts'
+import { defineModule } from '../core/module.ts'
+import type { Table, TableSpec } from '../storage/store.ts'
+import { Attempts } from '../util/attempts.ts'
+import { type Element, findChild, findChildren, NS, parseElement, textOf, xml } from '../xml/index.ts'
+import { Jid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+
+/** What somebody said of an address when blocking it. */
+interface Report {
+  at: number
+  /** Localpart. */
+  reporter: string
+  jid: string
+  /** The last part of the reason's URN: `spam`, `abuse`, or another. */
+  reason: string
+  text: string
+  /** The messages that were pointed at, as they lie in the reporter's archive. */
+  messages: string[]
+  /** The user agrees that the report goes to the server it came from, or to others (XEP-0377 5). */
+  share: string[]
+}
+
+/** `['reports']` x `[id]` */
+const TABLE: TableSpec<Report> = { name: 'reports', version: 1 }
+const KEY = ['reports']
+const DAY = 86_400_000
+const PREFIX = 'urn:xmpp:reporting:'
+const MAX_TEXT = 2000
+const MAX_REASON = 100
+const MAX_MESSAGES = 10
+const MAX_MESSAGE = 4096
+
+export const mod_reporting = defineModule({
+  name: 'mod_reporting',
+  xep: { number: 377, version: '0.4.1', name: 'Blocking and Reporting' },
+  summary: 'Keeps what users report of spam and abuse when they block somebody, for the administrators.',
+  options: {
+    max_reports: opt.int(1000, 'Reports that are kept; beyond, the oldest goes.', { min: 1, max: 100_000 }),
+    max_user_reports: opt.int(20, 'Reports of one user a day; more are not kept.', { min: 1 }),
+    report_watchers: opt.list(opt.jid(), [], 'Who gets a message about every report that is kept.', {
+      example: ['admin@localhost'],
+    }),
+  },
+  async start(ctx) {
+    const { options, host } = ctx
+    const table = ctx.table(TABLE)
+    const today = new Attempts(options.max_user_reports, DAY, ctx.now)
+    ctx.feature(NS.REPORTING)
+
+    const tell = (report: Report): void => {
+      const text = report.text === '' ? '' : `: ${report.text}`
+      const body = `${report.reporter}@${host.name} reports ${report.jid} for ${report.reason}${text}`
+      for (const watcher of options.report_watchers) {
+        const to = Jid.parse(watcher)
+        const message = xml('message', { type: 'normal', id: host.ids.random() }, xml('body', {}, body))
+        if (to !== undefined) ctx.route(Stanza.make(message, host.jid, to))
+      }
+    }
+    const keep = async (reporter: Jid, jid: Jid, el: Element): Promise<void> => {
+      const report = await readReport(host, reporter, jid, el, ctx.now())
+      if (report === undefined) return
+      await table.put(KEY, [host.ids.ordered()], report)
+      await prune(table, options.max_reports)
+      tell(report)
+    }
+    ctx.hook('address_reported', ({ account, jid, report }) => {
+      if (!today.allow(account.user)) return
+      keep(account.jid, jid, report).catch((error: unknown) => {
+        ctx.log.warn({ err: error, user: account.user }, 'a report could not be kept')
+      })
+    })
+
+    ctx.hook('remove_user', async ({ user }) => {
+      const rows = await table.scan(KEY)
+      const ops = rows
+        .filter(({ value }) => value.reporter === user.local)
+        .map(({ ck }) => ({ type: 'del' as const, ck }))
+      if (ops.length > 0) await table.batch(KEY, ops)
+    })
+
+    const of = (name: string): Table<Report> => ctx.host.router.hosts.get(name)!.store.table(name, TABLE)
+    ctx.command({
+      name: 'abuse_reports',
+      summary: 'Lists what users of a host have reported, newest first.',
+      args: { host: arg.host('The host') },
+      columns: ['id', 'at', 'reporter', 'jid', 'reason', 'text', 'messages', 'share'],
+      async run({ host: name }) {
+        const rows = await of(name).scan(KEY, { reverse: true })
+        return rows.map(({ ck, value }) => ({
+          id: String(ck[0]),
+          at: new Date(value.at).toISOString(),
+          reporter: `${value.reporter}@${name}`,
+          jid: value.jid,
+          reason: value.reason,
+          text: value.text,
+          messages: value.messages.join('\n'),
+          share: value.share.join(' '),
+        }))
+      },
+    })
+    ctx.command({
+      name: 'delete_abuse_report',
+      summary: 'Deletes a report that has been dealt with.',
+      args: { host: arg.host('The host'), id: arg.text('Its id, as abuse_reports shows it') },
+      async run({ host: name, id }) {
+        const table = of(name)
+        if ((await table.get(KEY, [id])) === undefined) throw new CommandError('not_found', 'there is no such report')
+        await table.del(KEY, [id])
+        return 'deleted'
+      },
+    })
+  },
+})
+
+/** Undefined for what is no report: one gives a reason (XEP-0377 4). */
+async function readReport(host: Host, reporter: Jid, jid: Jid, el: Element, at: number): Promise<Report | undefined> {
+  const reason = el.attrs['reason'] ?? ''
+  if (reason === '') return undefined
+  const texts = findChildren(el, 'text').map(textOf)
+  const ids = findChildren(el, 'stanza-id', NS.SID)
+    .filter(id => id.attrs['by'] === undefined || Jid.parse(id.attrs['by'])?.equals(reporter) === true)
+    .map(id => id.attrs['id'] ?? '')
+    .filter(id => id !== '' && id.length <= 100)
+  const messages: string[] = []
+  for (const id of ids.slice(0, MAX_MESSAGES)) {
+    const bytes = await host.archive.get([reporter.local], [id])
+    if (bytes !== undefined && isFrom(bytes, jid)) messages.push(bytes.toString().slice(0, MAX_MESSAGE).toWellFormed())
+  }
+  return {
+    at,
+    reporter: reporter.local,
+    jid: jid.toString(),
+    reason: (reason.startsWith(PREFIX) ? reason.slice(PREFIX.length) : reason).slice(0, MAX_REASON).toWellFormed(),
+    text: (texts[0] ?? '').trim().slice(0, MAX_TEXT).toWellFormed(),
+    messages,
+    share: ['report-origin', 'third-party'].filter(name => findChild(el, name) !== undefined),
+  }
+}
+
+/** Of a message of somebody else nothing is shown to administrators. */
+function isFrom(bytes: Buffer, jid: Jid): boolean {
+  const from = Jid.parse(parseElement(bytes).attrs['from'] ?? '')
+  return from !== undefined && (from.bare.equals(jid.bare) || (jid.local === '' && from.domain === jid.domain))
+}
+
+async function prune(table: Table<Report>, max: number): Promise<void> {
+  const [oldestKept] = (await table.scan(KEY, { reverse: true, limit: max })).slice(max - 1)
+  if (oldestKept !== undefined) await table.clear(KEY, { lt: oldestKept.ck })
+}

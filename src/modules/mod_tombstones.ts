@@ -1,0 +1,72 @@
+import { opt } from '../config/schema.ts'
+import { arg, CommandError } from '../core/commands.ts'
+import { defineModule } from '../core/module.ts'
+import type { TableSpec } from '../storage/store.ts'
+import { Jid } from '../xmpp/jid.ts'
+
+/** `[user]`: when the account was removed, ms since 1970. */
+const TABLE: TableSpec<number> = { name: 'tombstones', version: 1 }
+const SWEEP = 3_600_000
+
+/** Contacts, rooms and services elsewhere go on trusting an address long after its owner has left it. */
+export const mod_tombstones = defineModule({
+  name: 'mod_tombstones',
+  summary: 'Keeps the names of removed accounts from being taken by somebody else.',
+  options: {
+    tombstone_expiry: opt.duration('60d', 'How long a name is kept.', { min: 1000, infinity: true }),
+  },
+  start(ctx) {
+    const { tombstone_expiry: expiry } = ctx.options
+    const table = ctx.table(TABLE)
+    ctx.hook('remove_user', ({ user }) => table.put([user.local], [], ctx.now()))
+    ctx.hook(
+      'name_wanted',
+      async event => {
+        const at = await table.get([event.user], [])
+        if (at === undefined || at + expiry <= ctx.now()) return
+        event.kept ??= 'that name belonged to somebody else not long ago'
+      },
+      { failClosed: true },
+    )
+    ctx.every(SWEEP, async () => {
+      if (expiry === Number.POSITIVE_INFINITY) return
+      let after: readonly (string | number)[] | undefined
+      for (;;) {
+        const keys = await table.partitions(after, 1000)
+        for (const key of keys) {
+          const at = await table.get(key, [])
+          if (at !== undefined && at + expiry <= ctx.now()) await table.del(key, [])
+        }
+        if (keys.length < 1000) return
+        after = keys.at(-1)
+      }
+    })
+    ctx.command({
+      name: 'delete_tombstone',
+      summary: 'Frees the name of an account that was removed.',
+      args: { account: arg.account('The address of the account') },
+      async run({ account }) {
+        const { local, domain } = Jid.from(account)
+        const table = ctx.host.router.hosts.get(domain)!.store.table(domain, TABLE)
+        if ((await table.get([local], [])) === undefined) throw new CommandError('not_found', `${account} is not kept`)
+        await table.del([local], [])
+        return `${account} can be taken now`
+      },
+    })
+    ctx.command({
+      name: 'list_tombstones',
+      summary: 'Lists the names of removed accounts that are kept from being taken.',
+      args: { host: arg.host('The host') },
+      columns: ['account', 'removed'],
+      async run({ host: name }) {
+        const table = ctx.host.router.hosts.get(name)!.store.table(name, TABLE)
+        const rows: { account: string; removed: string }[] = []
+        for (const key of await table.partitions()) {
+          const at = await table.get(key, [])
+          if (at !== undefined) rows.push({ account: `${key[0]}@${name}`, removed: new Date(at).toISOString() })
+        }
+        return rows
+      },
+    })
+  },
+})

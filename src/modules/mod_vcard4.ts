@@ -1,0 +1,81 @@
+import type { Account } from '../core/account.ts'
+import { defineModule } from '../core/module.ts'
+import { childElements, type Element, elementNs, NS } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import { readVCard, readVCard4, sameCard, writeVCard, writeVCard4 } from '../xmpp/vcard.ts'
+
+/** XEP-0292 4.1: a node with one item, for everybody. The item's id means nothing. */
+const ITEM = 'current'
+
+export const mod_vcard4 = defineModule({
+  name: 'mod_vcard4',
+  xep: { number: 292, version: '0.12.0' },
+  summary:
+    'Keeps vCard4 and vCard in step: what a user says in one, the other says too; needs mod_pubsub and mod_vcard.',
+  options: {},
+  start(ctx) {
+    ctx.feature(NS.VCARD4, 'server', 'account')
+
+    /** The vCard4 as it is kept; undefined where there is none. */
+    const stored = async (account: Account): Promise<Element | undefined> =>
+      (await ctx.use('pep')?.items(account, NS.VCARD4_NODE))?.[0]?.payload
+
+    const publish = async (account: Account, vcard: Element): Promise<void> => {
+      const access_model = ctx.use('vcard')?.isPublic === false ? 'presence' : 'open'
+      await ctx.use('pep')?.publish(account, NS.VCARD4_NODE, ITEM, vcard, { access_model, max_items: 1 })
+    }
+
+    // The vCard4 says the same, and keeps what a vCard cannot say.
+    ctx.hook('vcard_stored', async ({ account, vcard }) => {
+      if (ctx.use('pep') === undefined) return
+      const now = await stored(account)
+      const card = readVCard(vcard)
+      if (now === undefined ? childElements(vcard).length === 0 : sameCard(readVCard4(now), card)) return
+      await publish(account, writeVCard4(card, now))
+    })
+
+    // And the other way.
+    const follow = async (account: Account, vcard4: Element): Promise<void> => {
+      const card = readVCard4(vcard4)
+      await ctx
+        .use('vcard')
+        ?.change(
+          account,
+          now => (now !== undefined && sameCard(readVCard(now), card) ? undefined : writeVCard(card, now)),
+          false,
+        )
+    }
+    ctx.hook('pep_published', async ({ account, node, payload }) => {
+      if (node !== NS.VCARD4_NODE || payload.name !== 'vcard' || elementNs(payload) !== NS.VCARD4) return
+      await follow(account, payload).catch((error: unknown) => {
+        ctx.log.info({ err: error, user: account.user }, 'a vCard could not follow its vCard4')
+      })
+    })
+
+    // Clients of earlier versions of the XEP ask for it without PEP.
+    ctx.iq('account', 'get', NS.VCARD4, 'vcard', async ({ own, account, from }) => {
+      const vcard = account && (await readable(account, from))
+      if (vcard === undefined) throw new StanzaError(own ? 'item-not-found' : 'service-unavailable')
+      return vcard
+    })
+
+    const readable = async (account: Account, asker: Jid): Promise<Element | undefined> => {
+      const pep = ctx.use('pep')
+      const [item] = (await pep?.items(account, NS.VCARD4_NODE)) ?? []
+      if (item === undefined || pep === undefined) return undefined
+      if (!(await pep.mayRead(account, NS.VCARD4_NODE, asker))) return undefined
+      const items = [{ ...item }]
+      await ctx.host.hooks.run('pep_read', { account, node: NS.VCARD4_NODE, items })
+      return items[0]!.payload
+    }
+
+    ctx.iq('account', 'set', NS.VCARD4, 'vcard', async ({ own, account, payload, session }) => {
+      if (!own || account === undefined) throw new StanzaError('forbidden')
+      if (ctx.use('pep') === undefined) throw new StanzaError('feature-not-implemented')
+      const event = { account, node: NS.VCARD4_NODE, id: ITEM, payload, session }
+      await ctx.host.hooks.run('pep_publish', event)
+      await publish(account, event.payload)
+    })
+  },
+})

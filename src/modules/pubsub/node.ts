@@ -1,0 +1,88 @@
+import type { Jid } from '../../xmpp/jid.ts'
+import type { Affiliation, NodeConfig, SubscriptionState } from './types.ts'
+
+/** A node as it lies in the store; `config` holds what differs from the defaults of its service. */
+export interface StoredNode {
+  config: Partial<NodeConfig>
+  /** Bare address. */
+  creator: string
+  /** ms since 1970 */
+  created: number
+}
+
+/** What an entity is to a node, as it lies in the store. */
+export type StoredEntity =
+  | { affiliation: Affiliation }
+  | { subscription: Exclude<SubscriptionState, 'none'>; deliver: boolean }
+
+export interface Subscription {
+  /** Bare or full, as it was subscribed. */
+  readonly jid: Jid
+  readonly state: Exclude<SubscriptionState, 'none'>
+  /** The subscriber wants notifications now (`pubsub#deliver`). */
+  readonly deliver: boolean
+}
+
+const NOBODY: ReadonlyMap<string, never> = new Map<string, never>()
+
+/** A node in memory. What it is to whom is read when it is first needed; `count` is of its items, once they were counted. */
+export class Node {
+  readonly name: string
+  readonly creator: string
+  readonly created: number
+  config: NodeConfig
+  /** By bare address; who is not in it is nobody to the node. */
+  affiliations: ReadonlyMap<string, Affiliation> = NOBODY
+  /** By address. */
+  subscriptions: ReadonlyMap<string, Subscription> = NOBODY
+  count: number | undefined
+  entities: Promise<void> | 'loaded' | undefined
+
+  /** `config` may be that of other nodes too: it is replaced, not changed. */
+  constructor(name: string, { creator, created }: StoredNode, config: NodeConfig) {
+    this.name = name
+    this.creator = creator
+    this.created = created
+    this.config = config
+  }
+
+  setAffiliation(bare: string, affiliation: Affiliation): void {
+    this.affiliations = changed(this.affiliations, bare, affiliation === 'none' ? undefined : affiliation)
+  }
+
+  setSubscription(jid: string, subscription: Subscription | undefined): void {
+    this.subscriptions = changed(this.subscriptions, jid, subscription)
+  }
+
+  /** What is known of who is what to it is not to be trusted: it is read again. */
+  forgetEntities(): void {
+    this.affiliations = NOBODY
+    this.subscriptions = NOBODY
+    this.entities = undefined
+  }
+
+  /** Somebody with this bare address is subscribed. */
+  isSubscribed(bare: string): boolean {
+    for (const { jid, state } of this.subscriptions.values()) {
+      if (state === 'subscribed' && jid.bare.toString() === bare) return true
+    }
+    return false
+  }
+}
+
+/** Most nodes have nobody in either map: all these share one. */
+function changed<V>(map: ReadonlyMap<string, V>, key: string, value: V | undefined): ReadonlyMap<string, V> {
+  if (map === NOBODY && value === undefined) return map
+  const own = map === NOBODY ? new Map<string, V>() : (map as Map<string, V>)
+  if (value === undefined) own.delete(key)
+  else own.set(key, value)
+  return own
+}
+
+/** The options of a configuration that differ from the defaults: what is stored. */
+export function differences(config: NodeConfig, defaults: NodeConfig): Partial<NodeConfig> {
+  const entries = Object.entries(config).filter(
+    ([key, value]) => String(value) !== String(defaults[key as keyof NodeConfig]),
+  )
+  return Object.fromEntries(entries) as Partial<NodeConfig>
+}

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { form, ITEMS, itemIds, owner, publish, pubsub, refusal } from '../support/publishing.ts'
+import { child } from '../support/rawxml.ts'
+import { available, refused, serve } from '../support/talk.ts'
+import { troubled } from '../unit/core/support.ts'
+
+const SERVICE = 'pubsub.localhost'
+const P = "<p xmlns='urn:p'/>"
+
+test('an account has so many nodes, and no more', async t => {
+  const server = await serve(t, { modules: { mod_pubsub: { max_user_nodes: 10 } } })
+  const alice = await server.client('alice')
+  for (let i = 0; i < 10; i++) await publish(alice, `urn:${i}`, P, 'x')
+  const item = pubsub(`<publish node='urn:10'><item>${P}</item></publish>`)
+  await refusal('policy-violation max-nodes-exceeded', alice, 'set', item)
+  await publish(alice, 'urn:9', P, 'y')
+  await alice.request('set', owner("<delete node='urn:3'/>"))
+  await alice.request('set', item)
+  // At the service for everybody, one owns as many, and others as many again.
+  for (let i = 0; i < 10; i++) await alice.request('set', pubsub(`<create node='${i}'/>`), SERVICE)
+  await refusal('policy-violation max-nodes-exceeded', alice, 'set', pubsub('<create/>'), SERVICE)
+  const bob = await server.client('bob')
+  await bob.request('set', pubsub('<create/>'), SERVICE)
+})
+
+test('a node has so many items, the newest of them', async t => {
+  const server = await serve(t, { modules: { mod_pubsub: { max_items_node: 3 } } })
+  const alice = await server.client('alice')
+  for (const id of ['1', '2', '3', '4']) await publish(alice, 'urn:p', P, id, { max_items: 'max' })
+  assert.deepEqual(await itemIds(alice, 'urn:p'), ['4', '3', '2'])
+  await publish(alice, 'urn:p', P, '2')
+  await publish(alice, 'urn:p', P, '5')
+  assert.deepEqual(await itemIds(alice, 'urn:p'), ['5', '2', '4'])
+})
+
+test('an item has so many bytes, and names so many characters', async t => {
+  const server = await serve(t, { modules: { mod_pubsub: { max_item_size: 1024 } } })
+  const alice = await server.client('alice')
+  const empty = '<p xmlns="urn:p"></p>'.length
+  const big = (size: number) => `<p xmlns='urn:p'>${'x'.repeat(size - empty)}</p>`
+  await publish(alice, 'urn:p', big(1024), 'x')
+  const item = (payload: string, node = 'urn:p', id = 'x') =>
+    pubsub(`<publish node='${node}'><item id='${id}'>${payload}</item></publish>`)
+  await refusal('not-acceptable payload-too-big', alice, 'set', item(big(1025)))
+  const answer = await alice.request('get', ITEMS('urn:p'))
+  assert.equal(child(answer.children[0], 'items')!.children[0]!.children[0]!.text.length, 1024 - empty)
+  await alice.request('set', item(P, 'n'.repeat(1023), 'i'.repeat(1023)))
+  await refusal('not-acceptable', alice, 'set', item(P, 'n'.repeat(1024)))
+  await refusal('not-acceptable', alice, 'set', item(P, 'urn:p', 'i'.repeat(1024)))
+  const configure = owner(`<configure node='urn:p'>${form('node_config', { max_payload_size: '1025' })}</configure>`)
+  await refusal('not-acceptable', alice, 'set', configure)
+})
+
+test('a node has so many subscribers, and each so many addresses', async t => {
+  const server = await serve(t, { modules: { mod_pubsub: { max_subscriptions_node: 11 } } })
+  const alice = await server.client('alice')
+  await alice.request('set', pubsub("<create node='n'/>"), SERVICE)
+  const subscribe = (who: string, resource: string) =>
+    pubsub(`<subscribe node='n' jid='${who}@localhost/${resource}'/>`)
+  for (let i = 0; i < 10; i++) await alice.request('set', subscribe('alice', String(i)), SERVICE)
+  await refusal('policy-violation too-many-subscriptions', alice, 'set', subscribe('alice', '10'), SERVICE)
+  await alice.request('set', subscribe('alice', '3'), SERVICE) // that is there already
+  const bob = await server.client('bob')
+  await bob.request('set', subscribe('bob', 'x'), SERVICE)
+  await refusal('policy-violation too-many-subscriptions', bob, 'set', subscribe('bob', 'y'), SERVICE)
+  const elsewhere =
+    "<subscriptions node='n'><subscription jid='victim@far.example' subscription='subscribed'/></subscriptions>"
+  await refusal('not-acceptable', alice, 'set', owner(elsewhere), SERVICE)
+})
+
+test('a request names so many, and a node keeps so many in mind', async t => {
+  const server = await serve(t)
+  const alice = await server.client('alice')
+  await alice.request('set', pubsub("<create node='n'/>"), SERVICE)
+  const members = (from: number, count: number) => {
+    const list = Array.from({ length: count }, (_, i) => `<affiliation jid='u${from + i}@x' affiliation='member'/>`)
+    return owner(`<affiliations node='n'>${list.join('')}</affiliations>`)
+  }
+  await refusal('policy-violation', alice, 'set', members(0, 501), SERVICE)
+  for (let i = 0; i < 4500; i += 500) await alice.request('set', members(i, 500), SERVICE)
+  await alice.request('set', members(4500, 499), SERVICE) // and alice
+  await refusal('policy-violation', alice, 'set', members(4999, 1), SERVICE)
+  await alice.request('set', members(4998, 1), SERVICE)
+  const ids = (count: number) => Array.from({ length: count }, (_, i) => `<item id='${i}'/>`).join('')
+  await alice.request('get', ITEMS('n', ids(200)), SERVICE)
+  await refusal('policy-violation', alice, 'get', ITEMS('n', ids(201)), SERVICE)
+})
+
+test('so many may wait for an owner’s answer', async t => {
+  const { store } = troubled()
+  const first = await serve(t, { store })
+  const authorize = form('node_config', { access_model: 'authorize' })
+  const create = pubsub(`<create node='n'/><configure>${authorize}</configure>`)
+  await (await first.client('alice')).request('set', create, SERVICE)
+  await first.server.stop()
+  const table = store.table<object>('localhost', { name: 'pubsub_entity', version: 1 })
+  const ask = (user: string) => table.put([''], ['n', 's', user], { subscription: 'pending', deliver: true })
+  for (let i = 0; i < 99; i++) await ask(`user${i}@localhost`)
+  const server = await serve(t, { store })
+  const [bob, carol] = [await server.client('bob'), await server.client('carol')]
+  await bob.request('set', pubsub("<subscribe node='n' jid='bob@localhost'/>"), SERVICE)
+  const one = pubsub("<subscribe node='n' jid='carol@localhost'/>")
+  await refusal('policy-violation too-many-subscriptions', carol, 'set', one, SERVICE)
+})
+
+test('an answer that would be too long is cut, and says so', async t => {
+  const server = await serve(t)
+  const alice = await server.client('alice')
+  const big = `<p xmlns='urn:p'>${'x'.repeat(200_000)}</p>`
+  for (let i = 0; i < 8; i++) await publish(alice, 'urn:p', big, String(i), { max_items: 'max' })
+  const answer = (await alice.request('get', ITEMS('urn:p'))).children[0]!
+  const items = child(answer, 'items')!.children
+  assert.ok(items.length >= 5 && items.length < 8, `${items.length} items`)
+  const set = child(answer, 'set', 'http://jabber.org/protocol/rsm')!
+  assert.equal(child(set, 'count')!.text, '8')
+  const last = child(set, 'last')!.text
+  const rest = pubsub(`<items node='urn:p'/><set xmlns='http://jabber.org/protocol/rsm'><after>${last}</after></set>`)
+  const more = child((await alice.request('get', rest)).children[0], 'items')!.children
+  assert.deepEqual(
+    [...items, ...more].map(i => i.attrs['id']),
+    ['7', '6', '5', '4', '3', '2', '1', '0'],
+  )
+})
+
+test('items are gone when their time is over, and a command deletes them', async t => {
+  let now = Date.now()
+  const server = await serve(t, { now: () => now, modules: { mod_pubsub: { max_item_expire_node: '1h' } } })
+  const alice = await server.client('alice')
+  const options = { max_items: 'max', item_expire: '60' }
+  await publish(alice, 'urn:p', P, 'old', options)
+  await publish(alice, 'urn:q', P, 'old')
+  now += 30_000
+  await publish(alice, 'urn:p', P, 'new', options)
+  assert.deepEqual(await itemIds(alice, 'urn:p'), ['new', 'old'])
+  now += 31_000
+  const command = server.server.commands.get('delete_expired_pubsub_items')!
+  assert.equal(await command.run({}, { progress() {} }), 1)
+  assert.deepEqual(await itemIds(alice, 'urn:p'), ['new'])
+  now += 60_000
+  assert.deepEqual(await itemIds(alice, 'urn:p'), [])
+  assert.deepEqual(await itemIds(alice, 'urn:q'), ['old'])
+  now += 3_600_000
+  assert.deepEqual(await itemIds(alice, 'urn:q'), [])
+  assert.equal(await command.run({}, { progress() {} }), 0, 'reading had deleted them')
+})
+
+test('who may make nodes is configured', async t => {
+  const server = await serve(t, { modules: { mod_pubsub: { access_createnode: 'none', host: 'news.@HOST@' } } })
+  const alice = await server.client('alice')
+  await available(alice)
+  await refused('forbidden', alice.request('set', pubsub('<create/>'), 'news.localhost'))
+  await refused('forbidden', publish(alice, 'n', P, 'x', undefined, 'news.localhost'))
+  await publish(alice, 'n', P, 'x')
+  await refused('remote-server-not-found', alice.request('set', pubsub('<create/>'), SERVICE))
+})

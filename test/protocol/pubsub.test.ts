@@ -1,0 +1,351 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import {
+  event,
+  form,
+  ITEMS,
+  itemIds,
+  owner,
+  PUBSUB,
+  publish,
+  publishes,
+  pubsub,
+  refusal,
+  retracts,
+  tells,
+} from '../support/publishing.ts'
+import type { RawClient } from '../support/rawclient.ts'
+import { child, type XmlElement } from '../support/rawxml.ts'
+import { available, nothing, refused } from '../support/talk.ts'
+import { TestServer } from '../support/testserver.ts'
+
+const SERVICE = 'pubsub.localhost'
+const ENTRY = "<entry xmlns='http://www.w3.org/2005/Atom'><title>x</title></entry>"
+const AUTHORIZE = `${PUBSUB}#subscribe_authorization`
+
+let server: TestServer
+
+before(async () => {
+  server = await TestServer.start()
+})
+after(() => server.stop())
+
+async function user(name: string): Promise<RawClient> {
+  const client = await server.client(name)
+  await available(client)
+  return client
+}
+
+const create = (client: RawClient, node: string, fields?: Record<string, string>) =>
+  client.request(
+    'set',
+    pubsub(
+      `<create node='${node}'/>${fields === undefined ? '' : `<configure>${form('node_config', fields)}</configure>`}`,
+    ),
+    SERVICE,
+  )
+const subscribe = (client: RawClient, node: string) =>
+  client.request('set', pubsub(`<subscribe node='${node}' jid='${client.jid.split('/')[0]}'/>`), SERVICE)
+const ask = (what: string, node = '') =>
+  `<query xmlns='http://jabber.org/protocol/disco#${what}'${node === '' ? '' : ` node='${node}'`}/>`
+const subscriptionOf = (answer: XmlElement) => child(answer.children[0], 'subscription')!.attrs['subscription']
+
+test('the service is listed by the host and says what it can do', async () => {
+  const alice = await user('alice')
+  const list = await alice.request('get', ask('items'), 'localhost')
+  assert.ok(list.children[0]!.children.some(item => item.attrs['jid'] === SERVICE))
+  const info = await alice.request('get', ask('info'), SERVICE)
+  assert.equal(info.attrs['from'], SERVICE)
+  const said = info.children[0]!.children.map(el => el.attrs['var'] ?? `${el.attrs['category']}/${el.attrs['type']}`)
+  for (const one of ['pubsub/service', PUBSUB, `${PUBSUB}#create-nodes`, `${PUBSUB}#config-node-max`]) {
+    assert.ok(said.includes(one), one)
+  }
+})
+
+test('what is not for it is refused, as everywhere', async () => {
+  const alice = await user('alice')
+  await refused('service-unavailable', alice.request('get', "<query xmlns='jabber:iq:version'/>", SERVICE))
+  await refused('service-unavailable', alice.request('get', ask('items'), `somebody@${SERVICE}/x`))
+  await refused('item-not-found', alice.request('get', ask('info'), `somebody@${SERVICE}`))
+  await refused('item-not-found', alice.request('get', ask('info', 'none'), SERVICE))
+  await refused('bad-request', alice.request('set', pubsub('<dance/>'), SERVICE))
+  alice.send(`<message to='${SERVICE}' id='hi' type='chat'><body>Hi</body></message>`)
+  const bounce = await alice.receive(el => el.name === 'message' && el.attrs['id'] === 'hi')
+  assert.equal(child(child(bounce, 'error'), 'service-unavailable')?.name, 'service-unavailable')
+  alice.send(`<presence to='${SERVICE}'/>`)
+  await nothing(alice, el => el.name === 'presence' && el.attrs['from'] === SERVICE)
+})
+
+test('one makes a node, others subscribe and hear of its items', async () => {
+  const [alice, bob, carol] = [await user('alice'), await user('bob'), await user('carol')]
+  await create(alice, 'news', { title: 'News' })
+  await refused('conflict', create(bob, 'news'))
+  assert.equal(subscriptionOf(await subscribe(bob, 'news')), 'subscribed')
+  await publish(alice, 'news', ENTRY, 'one', undefined, SERVICE)
+  const message = await bob.receive(publishes('news', 'one'))
+  assert.equal(message.attrs['from'], SERVICE)
+  assert.equal(event(message)!.children[0]!.attrs['publisher'], 'alice@localhost')
+  await nothing(carol, publishes('news'), alice)
+  await refused('forbidden', publish(bob, 'news', ENTRY, 'two', undefined, SERVICE))
+  assert.deepEqual(await itemIds(carol, 'news', SERVICE), ['one'])
+  // Who comes later gets the last item, with its time.
+  await subscribe(carol, 'news')
+  assert.ok(child(await carol.receive(publishes('news', 'one')), 'delay', 'urn:xmpp:delay'))
+  const listed = await carol.request('get', ask('items'), SERVICE)
+  assert.ok(listed.children[0]!.children.some(i => i.attrs['node'] === 'news' && i.attrs['name'] === 'News'))
+  const items = await carol.request('get', ask('items', 'news'), SERVICE)
+  assert.deepEqual(
+    items.children[0]!.children.map(i => i.attrs),
+    [{ jid: SERVICE, name: 'one' }],
+  )
+  const unsubscribe = pubsub("<unsubscribe node='news' jid='bob@localhost'/>")
+  await bob.request('set', unsubscribe, SERVICE)
+  await publish(alice, 'news', ENTRY, 'two', undefined, SERVICE)
+  await carol.receive(publishes('news', 'two'))
+  await nothing(bob, publishes('news', 'two'), alice)
+  await refusal('unexpected-request not-subscribed', bob, 'set', unsubscribe, SERVICE)
+})
+
+test('a node without a name gets one', async () => {
+  const alice = await user('alice')
+  const answer = await alice.request('set', pubsub('<create/>'), SERVICE)
+  const name = child(answer.children[0], 'create')!.attrs['node']!
+  assert.match(name, /^[0-9a-f]{32}$/)
+  await alice.request('get', owner(`<configure node='${name}'/>`), SERVICE)
+  await refusal('bad-request nodeid-required', alice, 'get', owner('<configure/>'), SERVICE)
+  await refusal('bad-request nodeid-required', alice, 'get', pubsub('<items/>'), SERVICE)
+})
+
+test('only owners configure, purge and delete', async () => {
+  const [alice, bob] = [await user('alice'), await user('bob')]
+  await create(alice, 'mine')
+  for (const payload of ["<configure node='mine'/>", "<subscriptions node='mine'/>", "<affiliations node='mine'/>"]) {
+    await refused('forbidden', bob.request('get', owner(payload), SERVICE))
+  }
+  for (const payload of ["<delete node='mine'/>", "<purge node='mine'/>", "<affiliations node='mine'/>"]) {
+    await refused('forbidden', bob.request('set', owner(payload), SERVICE))
+    await refused('item-not-found', alice.request('set', owner(payload.replace('mine', 'none')), SERVICE))
+  }
+  const submit = owner(`<configure node='mine'>${form('node_config', { title: 'x' })}</configure>`)
+  await refused('forbidden', bob.request('set', submit, SERVICE))
+  const cancel = owner("<configure node='mine'><x xmlns='jabber:x:data' type='cancel'/></configure>")
+  await alice.request('set', cancel, SERVICE)
+  await refused('bad-request', alice.request('set', submit.replace('node_config', 'other'), SERVICE))
+  const defaults = await alice.request('get', owner('<default/>'), SERVICE)
+  const fields = child(child(defaults.children[0], 'default'), 'x')!.children
+  const access = fields.find(f => f.attrs['var'] === 'pubsub#access_model')!
+  assert.deepEqual([child(access, 'value')!.text, access.attrs['type']], ['open', 'list-single'])
+  await refusal('feature-not-implemented unsupported', alice, 'get', owner("<default type='collection'/>"), SERVICE)
+})
+
+test('owners say who may publish and who is kept out', async () => {
+  const [alice, bob, carol] = [await user('alice'), await user('bob'), await user('carol')]
+  await create(alice, 'club')
+  await subscribe(bob, 'club')
+  const set = (jid: string, affiliation: string) =>
+    owner(`<affiliations node='club'><affiliation jid='${jid}@localhost' affiliation='${affiliation}'/></affiliations>`)
+  await alice.request('set', set('carol', 'publisher'), SERVICE)
+  await publish(carol, 'club', ENTRY, 'c1', undefined, SERVICE)
+  await bob.receive(publishes('club', 'c1'))
+  const own = await carol.request('get', pubsub('<affiliations/>'), SERVICE)
+  assert.deepEqual(
+    own.children[0]!.children[0]!.children.map(a => a.attrs),
+    [{ node: 'club', affiliation: 'publisher' }],
+  )
+  // A publisher takes back what is its own, nothing else.
+  await publish(alice, 'club', ENTRY, 'a1', undefined, SERVICE)
+  const retract = (id: string) => pubsub(`<retract node='club' notify='1'><item id='${id}'/></retract>`)
+  await refused('forbidden', carol.request('set', retract('a1'), SERVICE))
+  await carol.request('set', retract('c1'), SERVICE)
+  await bob.receive(retracts('club', 'c1'))
+  await alice.request('set', set('bob', 'outcast'), SERVICE)
+  const told = await bob.receive(tells('subscription', 'club'))
+  assert.equal(event(told)!.attrs['subscription'], 'none')
+  await refused('forbidden', bob.request('get', ITEMS('club'), SERVICE))
+  await refused('forbidden', subscribe(bob, 'club'))
+  await publish(alice, 'club', ENTRY, 'a2', undefined, SERVICE)
+  await nothing(bob, publishes('club', 'a2'), alice)
+  await refused('not-acceptable', alice.request('set', set('alice', 'none'), SERVICE))
+  await refused('not-acceptable', alice.request('set', set('bob', 'king'), SERVICE))
+  const all = await alice.request('get', owner("<affiliations node='club'/>"), SERVICE)
+  const list = all.children[0]!.children[0]!.children.map(a => `${a.attrs['jid']} ${a.attrs['affiliation']}`)
+  assert.deepEqual(list.sort(), ['alice@localhost owner', 'bob@localhost outcast', 'carol@localhost publisher'])
+  await alice.request('set', set('carol', 'publish-only'), SERVICE)
+  await publish(carol, 'club', ENTRY, 'c2', undefined, SERVICE)
+  await refused('forbidden', carol.request('get', ITEMS('club'), SERVICE))
+})
+
+test('on a whitelist, members alone', async () => {
+  const [alice, bob] = [await user('alice'), await user('bob')]
+  await create(alice, 'closed', { access_model: 'whitelist' })
+  const subscription = pubsub("<subscribe node='closed' jid='bob@localhost'/>")
+  await refusal('not-allowed closed-node', bob, 'set', subscription, SERVICE)
+  await refusal('not-allowed closed-node', bob, 'get', ITEMS('closed'), SERVICE)
+  const member = "<affiliations node='closed'><affiliation jid='bob@localhost' affiliation='member'/></affiliations>"
+  await alice.request('set', owner(member), SERVICE)
+  await subscribe(bob, 'closed')
+  await publish(alice, 'closed', ENTRY, 'x', undefined, SERVICE)
+  await bob.receive(publishes('closed', 'x'))
+})
+
+test('presence of the owner opens a node for contacts', async () => {
+  const [alice, eve] = [await user('alice'), await user('eve')]
+  await create(alice, 'near', { access_model: 'presence' })
+  const subscription = pubsub("<subscribe node='near' jid='eve@localhost'/>")
+  await refusal('not-authorized presence-subscription-required', eve, 'set', subscription, SERVICE)
+})
+
+test('an owner is asked, and answers', async () => {
+  const [alice, bob, carol] = [await user('alice'), await user('bob'), await user('carol')]
+  await create(alice, 'asked', { access_model: 'authorize' })
+  await publish(alice, 'asked', ENTRY, 'x', undefined, SERVICE)
+  const question = (el: XmlElement) =>
+    el.name === 'message' && JSON.stringify(el).includes(AUTHORIZE) && el.attrs['from'] === SERVICE
+  const answer = (id: string, jid: string, allow: string) => {
+    const fields = { node: 'asked', subscriber_jid: jid, allow }
+    return `<message to='${SERVICE}' id='${id}'>${form('subscribe_authorization', fields)}</message>`
+  }
+  assert.equal(subscriptionOf(await subscribe(bob, 'asked')), 'pending')
+  const subscription = pubsub("<subscribe node='asked' jid='bob@localhost'/>")
+  await refusal('not-authorized pending-subscription', bob, 'set', subscription, SERVICE)
+  await refusal('not-authorized not-subscribed', bob, 'get', ITEMS('asked'), SERVICE)
+  const asked = await alice.receive(question)
+  const values = Object.fromEntries(
+    child(asked, 'x', 'jabber:x:data')!.children.map(f => [f.attrs['var'], child(f, 'value')?.text]),
+  )
+  assert.equal(values['pubsub#node'], 'asked')
+  assert.equal(values['pubsub#subscriber_jid'], 'bob@localhost')
+  // Nobody but an owner answers.
+  carol.send(answer('no', 'bob@localhost', 'true'))
+  const bounce = await carol.receive(el => el.attrs['id'] === 'no')
+  assert.ok(child(child(bounce, 'error'), 'forbidden'))
+  alice.send(answer(asked.attrs['id']!, 'bob@localhost', 'true'))
+  assert.equal(event(await bob.receive(tells('subscription', 'asked')))!.attrs['subscription'], 'subscribed')
+  await bob.receive(publishes('asked', 'x'))
+  assert.deepEqual(await itemIds(bob, 'asked', SERVICE), ['x'])
+  await subscribe(carol, 'asked')
+  alice.send(answer((await alice.receive(question)).attrs['id']!, 'carol@localhost', '0'))
+  assert.equal(event(await carol.receive(tells('subscription', 'asked')))!.attrs['subscription'], 'none')
+  const left = await alice.request('get', owner("<subscriptions node='asked'/>"), SERVICE)
+  assert.deepEqual(
+    left.children[0]!.children[0]!.children.map(s => s.attrs),
+    [{ jid: 'bob@localhost', subscription: 'subscribed' }],
+  )
+})
+
+test('owners change subscriptions', async () => {
+  const [alice, bob] = [await user('alice'), await user('bob')]
+  await create(alice, 'forced')
+  const set = (state: string) =>
+    owner(`<subscriptions node='forced'><subscription jid='bob@localhost' subscription='${state}'/></subscriptions>`)
+  await alice.request('set', set('subscribed'), SERVICE)
+  assert.equal(event(await bob.receive(tells('subscription', 'forced')))!.attrs['subscription'], 'subscribed')
+  const own = await bob.request('get', pubsub("<subscriptions node='forced'/>"), SERVICE)
+  assert.deepEqual(
+    own.children[0]!.children[0]!.children.map(s => s.attrs),
+    [{ node: 'forced', jid: 'bob@localhost', subscription: 'subscribed' }],
+  )
+  await refused('not-acceptable', alice.request('set', set('maybe'), SERVICE))
+  await alice.request('set', set('none'), SERVICE)
+  await publish(alice, 'forced', ENTRY, 'x', undefined, SERVICE)
+  await nothing(bob, publishes('forced'), alice)
+})
+
+test('one subscribes for oneself, and says how', async () => {
+  const [alice, bob] = [await user('alice'), await user('bob')]
+  await create(alice, 'quiet')
+  const foreign = pubsub("<subscribe node='quiet' jid='alice@localhost'/>")
+  await refusal('bad-request invalid-jid', bob, 'set', foreign, SERVICE)
+  const options = (deliver: string) =>
+    `<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'><value>${PUBSUB}#subscribe_options</value></field><field var='pubsub#deliver'><value>${deliver}</value></field></x>`
+  const silent = pubsub(`<subscribe node='quiet' jid='bob@localhost'/><options>${options('0')}</options>`)
+  assert.ok(child((await bob.request('set', silent, SERVICE)).children[0], 'options'))
+  await publish(alice, 'quiet', ENTRY, 'x', undefined, SERVICE)
+  await nothing(bob, publishes('quiet'), alice)
+  const now = await bob.request('get', pubsub("<options node='quiet' jid='bob@localhost'/>"), SERVICE)
+  assert.match(JSON.stringify(now), /pubsub#deliver.*"text":"0"/)
+  const change = pubsub(`<options node='quiet' jid='bob@localhost'>${options('1')}</options>`)
+  await bob.request('set', change, SERVICE)
+  await publish(alice, 'quiet', ENTRY, 'y', undefined, SERVICE)
+  await bob.receive(publishes('quiet', 'y'))
+  const invalid = pubsub(`<options node='quiet' jid='bob@localhost'>${options('perhaps')}</options>`)
+  await refusal('bad-request invalid-options', bob, 'set', invalid, SERVICE)
+  await refusal('bad-request jid-required', bob, 'get', pubsub("<options node='quiet'/>"), SERVICE)
+})
+
+test('an item must be of the kind that the node is for', async () => {
+  const alice = await user('alice')
+  await create(alice, 'typed', { type: 'urn:typed', max_payload_size: '60' })
+  const item = (node: string, content: string) => pubsub(`<publish node='${node}'>${content}</publish>`)
+  await refusal('bad-request invalid-payload', alice, 'set', item('typed', "<item><a xmlns='urn:x'/></item>"), SERVICE)
+  const two = item('typed', "<item><a xmlns='urn:typed'/><b xmlns='urn:typed'/></item>")
+  await refusal('bad-request invalid-payload', alice, 'set', two, SERVICE)
+  await refusal('bad-request payload-required', alice, 'set', item('typed', '<item/>'), SERVICE)
+  await refusal('bad-request item-required', alice, 'set', item('typed', ''), SERVICE)
+  const big = `<item><a xmlns='urn:typed'>${'x'.repeat(61)}</a></item>`
+  await refusal('not-acceptable payload-too-big', alice, 'set', item('typed', big), SERVICE)
+  await alice.request('set', item('typed', "<item><a xmlns='urn:typed'/></item>"), SERVICE)
+  // Notifications without payload: nothing is kept, or nothing is shown.
+  await create(alice, 'bell', { persist_items: '0', deliver_payloads: '0' })
+  await subscribe(alice, 'bell')
+  await refusal('bad-request item-forbidden', alice, 'set', item('bell', `<item>${ENTRY}</item>`), SERVICE)
+  await alice.request('set', item('bell', ''), SERVICE)
+  assert.deepEqual(event(await alice.receive(tells('items', 'bell')))!.children, [])
+  await refusal('feature-not-implemented unsupported', alice, 'get', ITEMS('bell'), SERVICE)
+  await create(alice, 'hint', { deliver_payloads: '0' })
+  await subscribe(alice, 'hint')
+  await publish(alice, 'hint', ENTRY, 'x', undefined, SERVICE)
+  assert.deepEqual(event(await alice.receive(publishes('hint', 'x')))!.children[0]!.children, [])
+  const items = child((await alice.request('get', ITEMS('hint'), SERVICE)).children[0], 'items')!
+  assert.equal(items.children[0]!.children.length, 1)
+})
+
+test('a long list comes in pages, newest first', async () => {
+  const alice = await user('alice')
+  await create(alice, 'long')
+  for (const id of ['1', '2', '3', '4', '5']) await publish(alice, 'long', ENTRY, id, undefined, SERVICE)
+  const read = async (attrs: string, set = '') => {
+    const rsm = set === '' ? '' : `<set xmlns='http://jabber.org/protocol/rsm'>${set}</set>`
+    const answer = await alice.request('get', pubsub(`<items node='long' ${attrs}/>${rsm}`), SERVICE)
+    const page = child(answer.children[0], 'set')
+    return {
+      ids: child(answer.children[0], 'items')!.children.map(i => i.attrs['id']),
+      count: page && child(page, 'count')?.text,
+      last: page && child(page, 'last')?.text,
+    }
+  }
+  assert.deepEqual(await read("max_items='2'"), { ids: ['5', '4'], count: undefined, last: undefined })
+  assert.deepEqual(await read('', '<max>2</max>'), { ids: ['5', '4'], count: '5', last: '4' })
+  assert.deepEqual(await read('', '<max>2</max><after>4</after>'), { ids: ['3', '2'], count: '5', last: '2' })
+  assert.deepEqual(await read('', '<max>2</max><after>2</after>'), { ids: ['1'], count: '5', last: '1' })
+  assert.deepEqual(await read('', '<max>2</max><before>2</before>'), { ids: ['4', '3'], count: '5', last: '3' })
+  assert.deepEqual(await read('', '<max>2</max><before/>'), { ids: ['2', '1'], count: '5', last: '1' })
+  assert.deepEqual(await read('', '<max>0</max>'), { ids: [], count: '5', last: undefined })
+  await refused('item-not-found', read('', '<max>2</max><after>9</after>'))
+})
+
+test('who has left the server is nobody to its nodes', async () => {
+  const [alice, dora] = [await user('alice'), await user('dora')]
+  await create(dora, 'doras')
+  await publish(dora, 'doras', ENTRY, 'x', undefined, SERVICE)
+  await create(alice, 'shared')
+  await subscribe(dora, 'shared')
+  await publish(dora, 'urn:own', ENTRY, 'x')
+  await dora.close()
+  await server.server.host('localhost')!.removeAccount('dora')
+  await refused('item-not-found', alice.request('get', ITEMS('doras'), SERVICE))
+  const left = await alice.request('get', owner("<subscriptions node='shared'/>"), SERVICE)
+  assert.deepEqual(left.children[0]!.children[0]!.children, [])
+  for (const name of ['pubsub_node', 'pubsub_entity', 'pubsub_item', 'pubsub_by_entity']) {
+    const keys = await server.server.store.table('localhost', { name }).partitions()
+    assert.deepEqual(
+      keys.filter(key => key.some(part => String(part).includes('dora'))),
+      [],
+      name,
+    )
+  }
+  assert.deepEqual(
+    await itemIds(await server.client('dora'), 'urn:own').catch(String),
+    'Error: iq error: item-not-found',
+  )
+})

@@ -1,0 +1,141 @@
+/** Accounts that go: names that are kept (mod_tombstones), and a time of grace (mod_unregister_later). */
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { openMemoryStore } from '../../src/storage/memory.ts'
+import { RawClient } from '../support/rawclient.ts'
+import { refused, serve } from '../support/talk.ts'
+import type { TestOptions, TestServer } from '../support/testserver.ts'
+
+const DAY = 86_400_000
+const query = (content: string) => `<query xmlns='jabber:iq:register'>${content}</query>`
+
+async function start(t: TestContext, options: TestOptions = {}): Promise<TestServer> {
+  const { modules, ...more } = options
+  const mod_register = { registration: 'open', require_tls: false, max_per_ip: 'infinity' }
+  return serve(t, { ...more, modules: { mod_register, mod_unregister_later: { check_interval: '20ms' }, ...modules } })
+}
+
+async function register(t: TestContext, server: TestServer, name: string): Promise<unknown> {
+  const client = await RawClient.connect({ host: '127.0.0.1', port: server.port, domain: 'localhost' })
+  t.after(() => client.cut())
+  return client.request('set', query(`<username>${name}</username><password>correct horse</password>`))
+}
+
+const command = (server: TestServer, name: string, args: Record<string, unknown>) =>
+  server.server.commands.get(name)!.run(args, { progress: () => {} })
+const account = (user: string) => ({ account: `${user}@localhost` })
+const exists = (server: TestServer, user: string) => server.server.host('localhost')!.users.exists(user)
+const ended = (client: RawClient) => new Promise<string>(resolve => client.once('closed', resolve))
+
+/** Waits until the account has been removed with everything in it. */
+const removed = (server: TestServer) =>
+  new Promise<void>(resolve => {
+    server.server.host('localhost')!.hooks.add('test', 'remove_user', () => resolve(), { order: 1000 })
+  })
+
+test('the name of an account that was removed is nobody’s for a while', async t => {
+  let now = Date.UTC(2026, 0, 1)
+  const server = await start(t, { now: () => now, modules: { mod_tombstones: { tombstone_expiry: '60d' } } })
+  await register(t, server, 'alice')
+  await command(server, 'unregister', account('alice'))
+  await refused('conflict', register(t, server, 'alice'))
+  await refused('conflict', register(t, server, 'ALICE'))
+  await assert.rejects(async () => command(server, 'register', { ...account('alice'), password: 'x' }), {
+    code: 'conflict',
+  })
+  const kept = await command(server, 'list_tombstones', { host: 'localhost' })
+  assert.deepEqual(kept, [{ account: 'alice@localhost', removed: new Date(now).toISOString() }])
+  now += 60 * DAY
+  await register(t, server, 'alice')
+})
+
+test('an operator may free a name before its time', async t => {
+  const server = await start(t)
+  await register(t, server, 'alice')
+  await command(server, 'unregister', account('alice'))
+  await command(server, 'delete_tombstone', account('alice'))
+  await register(t, server, 'alice')
+  await assert.rejects(async () => command(server, 'delete_tombstone', account('alice')), { code: 'not_found' })
+})
+
+test('an account that is to be removed is locked, and can be had back', async t => {
+  const now = Date.UTC(2026, 0, 1)
+  const server = await start(t, { now: () => now })
+  const alice = await server.client('alice')
+  const gone = ended(alice)
+  await command(server, 'unregister_later', { ...account('alice'), grace: '7d' })
+  assert.match(await gone, /not-authorized/)
+  await assert.rejects(server.client('alice'))
+  const due = new Date(now + 7 * DAY).toISOString()
+  const pending = () => command(server, 'unregister_pending', { host: 'localhost' })
+  assert.deepEqual(await pending(), [{ account: 'alice@localhost', due }])
+  await command(server, 'unregister_cancel', account('alice'))
+  assert.deepEqual(await pending(), [])
+  await server.client('alice')
+  await assert.rejects(async () => command(server, 'unregister_cancel', account('alice')), { code: 'not_found' })
+  await assert.rejects(async () => command(server, 'unregister_later', account('nobody')), { code: 'not_found' })
+  await assert.rejects(async () => command(server, 'unregister_later', { ...account('alice'), grace: 'soon' }), {
+    code: 'usage',
+  })
+})
+
+test('an account that was banned before stays so when it is had back', async t => {
+  const server = await start(t)
+  await server.register('alice')
+  await command(server, 'ban_account', account('alice'))
+  await command(server, 'unregister_later', account('alice'))
+  await command(server, 'unregister_later', { ...account('alice'), grace: '90d' })
+  await command(server, 'unregister_cancel', account('alice'))
+  await assert.rejects(server.client('alice'))
+})
+
+test('when the time of grace is over the account goes with everything in it, also after a restart', async t => {
+  let now = Date.UTC(2026, 0, 1)
+  const store = openMemoryStore()
+  const kept = { ...store, table: store.table.bind(store), close: async () => {} }
+  const first = await start(t, { now: () => now, store: kept })
+  const alice = await first.client('alice')
+  await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>")
+  await command(first, 'unregister_later', { ...account('alice'), grace: '1d' })
+  await first.stop()
+
+  const second = await start(t, { now: () => now, store: kept })
+  assert.equal(await exists(second, 'alice'), true)
+  const done = removed(second)
+  now += DAY
+  await done
+  assert.equal(await exists(second, 'alice'), false)
+  assert.deepEqual(await kept.table('localhost', { name: 'vcard' }).partitions(), [])
+  assert.deepEqual(await command(second, 'unregister_pending', { host: 'localhost' }), [])
+  await refused('conflict', register(t, second, 'alice'))
+})
+
+test('an account that was let in again meanwhile stays', async t => {
+  let now = Date.UTC(2026, 0, 1)
+  const server = await start(t, { now: () => now })
+  await server.register('alice', 'bob')
+  await command(server, 'unregister_later', { ...account('alice'), grace: '1d' })
+  await command(server, 'unban_account', account('alice'))
+  await command(server, 'unregister_later', { ...account('bob'), grace: '2d' })
+  const done = removed(server) // of bob, who is looked at after alice
+  now += 2 * DAY
+  await done
+  assert.equal(await exists(server, 'alice'), true)
+  assert.deepEqual(await command(server, 'unregister_pending', { host: 'localhost' }), [])
+})
+
+test('by option an account that its user removes is only locked at first', async t => {
+  const mod_register = { require_tls: false, removal_grace: '30d' }
+  const server = await start(t, { modules: { mod_register } })
+  const alice = await server.client('alice')
+  const gone = ended(alice)
+  await alice.request('set', query('<remove/>'))
+  assert.match(await gone, /not-authorized/)
+  const pending = async () => (await command(server, 'unregister_pending', { host: 'localhost' })) as unknown[]
+  const bob = await server.client('bob')
+  while ((await pending()).length === 0) await bob.ping()
+  assert.equal(await exists(server, 'alice'), true)
+  await assert.rejects(server.client('alice'))
+  await command(server, 'unregister_cancel', account('alice'))
+  await server.client('alice')
+})
