@@ -1,3 +1,4 @@
+import { StanzaError } from '../xmpp/errors.ts'
 import type { Logger } from './log.ts'
 
 /** Returned by a handler to end the chain: what comes after is not asked. */
@@ -23,7 +24,10 @@ export type Handler<E> = (event: E) => void | typeof STOP | Promise<void | typeo
 export interface HookOptions {
   /** Default {@link NORMAL}. */
   order?: number
-  /** A handler that guards (blocking, limits): if it throws, the chain stops as if it had answered STOP. */
+  /**
+   * A handler that guards (blocking, limits): if it fails, the chain ends, and who ran it gets a StanzaError for the sender
+   * (STOP, from {@link Hooks.notify}, where there is no sender).
+   */
   failClosed?: boolean
 }
 
@@ -135,10 +139,11 @@ export class Hooks {
   }
 
   /** An error meant for the sender passes on; anything else is the handler's fault and is logged. */
-  #failed(hook: string, entry: Entry, error: unknown): undefined | typeof STOP {
+  #failed(hook: string, entry: Entry, error: unknown): undefined {
     if (isVerdict(error)) throw error
     this.#logFailure(hook, entry, error)
-    return entry.failClosed ? STOP : undefined
+    // Not STOP, which would drop the stanza without a word: its sender may have to be told (promise 8).
+    if (entry.failClosed) throw new StanzaError('internal-server-error', undefined, { type: 'wait' })
   }
 
   #logFailure(hook: string, entry: Entry, error: unknown): void {

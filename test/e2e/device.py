@@ -1,5 +1,6 @@
 """A client made with slixmpp, for tests: commands as lines of JSON on stdin, answers and events as lines of JSON on stdout."""
 import asyncio
+import base64
 import hashlib
 import json
 import sys
@@ -58,11 +59,10 @@ class Device(slixmpp.ClientXMPP):
 
     async def do_avatar(self, jid):
         """The SHA-1 of the picture that the metadata of somebody names, and of the bytes that come."""
-        node = 'urn:xmpp:avatar:metadata'
-        items = await self['xep_0060'].get_items(slixmpp.JID(jid), node)
-        info = list(items['pubsub']['items'])[0]['avatar_metadata'].xml[0]
+        items = await self['xep_0060'].get_items(slixmpp.JID(jid), 'urn:xmpp:avatar:metadata')
+        info = items.xml.find('.//{urn:xmpp:avatar:metadata}info')
         data = await self['xep_0084'].retrieve_avatar(slixmpp.JID(jid), info.attrib['id'])
-        value = list(data['pubsub']['items'])[0]['avatar_data']['value']
+        value = base64.b64decode(data.xml.find('.//{urn:xmpp:avatar:data}data').text)
         return [info.attrib['id'], hashlib.sha1(value).hexdigest()]
 
     async def do_photo(self, jid):

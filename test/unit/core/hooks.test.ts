@@ -86,7 +86,10 @@ test('a handler that fails is logged with its module and skipped; one that guard
 
     undo()
     hooks.add('mod_guard', 'test_fold', fail, { failClosed: true })
-    assert.equal(await hooks.run('test_fold', event), STOP)
+    await assert.rejects(async () => hooks.run('test_fold', event), {
+      condition: 'internal-server-error',
+      type: 'wait',
+    })
     assert.deepEqual(event.said, ['after'], 'nobody came after the guard')
   }
 })
