@@ -13,6 +13,8 @@ export async function greeting(server: Server, config: Config, ctl: string): Pro
   const admin = `admin@${host.name}`
   const password = randomBytes(12).toString('base64url')
   const made = await host.users.create('admin', password)
+  // It may administer the host from its client too, unless that is not wanted (mod_configure: false).
+  if (made) await host.services.use('admins')?.appoint('admin')
   // Last, so that whoever was killed in between is still told how to get in.
   await table.put(['first start'], [], Date.now())
   const account = made

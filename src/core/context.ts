@@ -11,7 +11,7 @@ import type { ModuleContext, ModuleDefinition } from './module.ts'
 declare module './services.ts' {
   interface ServiceMap {
     /** Whom administrators have made administrators of this host, beyond the configuration (XEP-0133 4.29). */
-    admins: { has(account: Jid): boolean }
+    admins: { has(account: Jid): boolean; appoint(user: string): Promise<void> }
   }
 }
 

@@ -115,6 +115,12 @@ describe('hermod', () => {
     const [, password] = await server!.says(/shown only this once:\s+(\S+)/)
     await server!.says(/port \d+ \(STARTTLS\)[\s\S]*self-signed[\s\S]*hermodctl register alice@localhost/)
     const client = await login('admin', password!)
+    const items = "<query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/commands'/>"
+    const commands = (await client.request('get', items, 'localhost')).children[0]!.children.map(el => el.attrs['node'])
+    assert.ok(
+      commands.includes('http://jabber.org/protocol/admin#add-user'),
+      'it administers the server from its client',
+    )
     await client.close()
     assert.equal(statSync(path.join(folder, 'data')).mode & 0o777, 0o700)
     assert.equal((await stop()).code, 0)

@@ -40,7 +40,10 @@ export const mod_configure = defineModule({
 
     const appointed = new JidList('admins', table, max)
     await appointed.load()
-    ctx.provide('admins', { has: jid => appointed.has(jid.bare.toString()) })
+    ctx.provide('admins', {
+      has: jid => appointed.has(jid.bare.toString()),
+      appoint: user => appointed.add(Jid.of(user, ctx.host.name).toString()),
+    })
     // Whoever takes the name later is somebody else.
     ctx.hook('remove_user', ({ user }) => appointed.remove(user.toString()))
 
