@@ -77,7 +77,7 @@ function available(ctx: Ctx, session: Session, stanza: Stanza): void {
   session.presence = stanza
   session.priority = priority
   broadcast(ctx, session, stanza)
-  ctx.host.hooks.runSync('set_presence', { session, stanza, initial })
+  ctx.host.hooks.notify('set_presence', { session, stanza, initial })
   if (initial) welcome(ctx, session)
   if (takesMessages(session)) attach(ctx, session)
   else session.account.queue.detach(session)
@@ -186,7 +186,7 @@ function unavailable(ctx: Ctx, session: Session, stanza: Stanza): void {
   session.presence = undefined
   session.priority = 0
   account.queue.detach(session)
-  if (was) ctx.host.hooks.runSync('unset_presence', { session, status: childText(stanza.el, 'status') })
+  if (was) ctx.host.hooks.notify('unset_presence', { session, status: childText(stanza.el, 'status') })
 }
 
 /** RFC 6121 4.6: who is told directly also learns when the session goes. */

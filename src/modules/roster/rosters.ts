@@ -94,7 +94,7 @@ export class Rosters {
     const saved = roster.remove(jid)
     push(roster, xml('item', { jid: jid.toString(), subscription: 'remove' }))
     // RFC 6121 3.2.2: while the contact still takes the user's presence, it learns that there is no more.
-    if (item.subscription.from) account.host.hooks.runSync('subscription_revoked', { account, contact: jid })
+    if (item.subscription.from) account.host.hooks.notify('subscription_revoked', { account, contact: jid })
     endSubscriptions(account.host, account.jid, jid, item.subscription)
     await saved
     return undefined
@@ -122,10 +122,10 @@ export class Rosters {
     if (!pass) return
     const { hooks } = account.host
     // RFC 6121 3.2.2: before the contact is told.
-    if (before.from && !next.from) hooks.runSync('subscription_revoked', { account, contact })
+    if (before.from && !next.from) hooks.notify('subscription_revoked', { account, contact })
     // RFC 6121 3.1.2: stamped with the bare address.
     await account.host.router.route(stanza.readdressed(account.jid, contact))
-    if (next.from && !before.from) hooks.runSync('subscription_granted', { account, contact })
+    if (next.from && !before.from) hooks.notify('subscription_granted', { account, contact })
   }
 
   /** The contact's side, as it reaches the user (RFC 6121 3, A.3). */
@@ -150,9 +150,9 @@ export class Rosters {
     const { hooks } = account.host
     if (reply !== undefined) {
       send(account.host, account.jid, contact, reply)
-      if (!before.from) hooks.runSync('subscription_granted', { account, contact })
+      if (!before.from) hooks.notify('subscription_granted', { account, contact })
     }
-    if (before.from && !next.from) hooks.runSync('subscription_revoked', { account, contact })
+    if (before.from && !next.from) hooks.notify('subscription_revoked', { account, contact })
   }
 
   async #change(roster: Roster, jid: Jid, next: Subscription, creates: boolean, request?: string): Promise<void> {
