@@ -167,9 +167,14 @@ export class Host {
 
   async #load(user: string): Promise<Account | undefined> {
     if (!(await this.users.exists(user))) return undefined
-    const [last] = await this.#queues.table.scan([user], { reverse: true, limit: 1 })
+    const newest = { reverse: true, limit: 1 }
+    const [[last], [archived]] = await Promise.all([
+      this.#queues.table.scan([user], newest),
+      this.archive.scan([user], newest),
+    ])
     const lastId = last === undefined ? '' : String(last.ck[0])
     this.ids.after(lastId)
+    if (archived !== undefined) this.ids.after(String(archived.ck[0]))
     const queue = new MessageQueue(this.#queues, user, lastId)
     queue.onBounce = entry => this.#bounce(entry)
     const account = new Account(this, Jid.of(user, this.name), queue)
@@ -213,7 +218,10 @@ export class Host {
     if (!(await this.users.remove(user))) return false
     // First: what comes from now on is for nobody, and not for whoever takes the name next.
     const account = this.#accounts.get(user)
-    if (account !== undefined) this.#unload(account)
+    if (account !== undefined) {
+      account.queue.end()
+      this.#unload(account)
+    }
     await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })
     await this.#queues.table.clear([user])
     await this.#window.clear(user)
@@ -235,10 +243,14 @@ export class Host {
     }
   }
 
-  /** The id of the oldest message that waits for an account in the store; undefined if none does. */
+  /** The id of the oldest message that waits for an account, in flight or in the store; undefined if none does. */
   async oldestQueued(user: string): Promise<string | undefined> {
-    const [row] = await this.#queues.table.scan([user], { limit: 1 })
-    return row && String(row.ck[0])
+    const stored = this.#queues.table.scan([user], { limit: 1 })
+    // In the same turn: what is written afterwards is still here now.
+    const inFlight = this.#accounts.get(user)?.queue.oldest
+    const [row] = await stored
+    const waiting = row && String(row.ck[0])
+    return waiting === undefined || (inFlight !== undefined && inFlight < waiting) ? inFlight : waiting
   }
 
   /** Hands a stanza to whom it is for on this host. Throws, or rejects, with the StanzaError for its sender. */

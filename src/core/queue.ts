@@ -91,6 +91,11 @@ export interface QueueHandlers {
   archived?(key: readonly [string], id: string): Promise<Buffer | undefined>
 }
 
+interface Batch {
+  readonly promise: Promise<void>
+  readonly items: { queue: MessageQueue; entry: Entry; pointer: boolean }[]
+}
+
 /** The queue table of one host: writes gather, and who waits for them learns in one sweep per commit. */
 export class QueueStore {
   readonly table: Table<Buffer>
@@ -100,7 +105,7 @@ export class QueueStore {
   #eraseTimer: NodeJS.Timeout | undefined
   #later: { queue: MessageQueue; entry: Entry }[] = []
   #timer: NodeJS.Timeout | undefined
-  #open: { promise: Promise<void>; items: { queue: MessageQueue; entry: Entry }[] } | undefined
+  #open: Batch | undefined
 
   constructor(table: Table<Buffer>, handlers: QueueHandlers) {
     this.table = table
@@ -140,22 +145,27 @@ export class QueueStore {
 
   write(queue: MessageQueue, entry: Entry): void {
     entry.lazy = false
-    const promise = this.table.put(queue.key, [entry.id], entry.archived ? POINTER : entry.bytes)
+    const pointer = entry.archived
+    const promise = this.table.put(queue.key, [entry.id], pointer ? POINTER : entry.bytes)
     let batch = this.#open
     if (batch === undefined || batch.promise !== promise) {
-      const opened = { promise, items: [] as { queue: MessageQueue; entry: Entry }[] }
+      const opened: Batch = { promise, items: [] }
       batch = opened
       this.#open = opened
       promise.then(
         () => {
-          for (const { queue, entry } of opened.items) queue.onCommitted(entry)
+          for (const { queue, entry, pointer } of opened.items) {
+            // The archive failed meanwhile: what was written points to nothing.
+            if (pointer && !entry.archived && !entry.done) this.write(queue, entry)
+            else queue.onCommitted(entry)
+          }
         },
         (error: unknown) => {
           for (const { queue, entry } of opened.items) this.#handlers.failed(queue, entry, error)
         },
       )
     }
-    batch.items.push({ queue, entry })
+    batch.items.push({ queue, entry, pointer })
   }
 
   /** Removes a row; where that fails, it counts as gone and is removed as soon as the store writes again. */
@@ -201,6 +211,7 @@ export class MessageQueue {
   /** Pages being read, and what was done with meanwhile: they may still show it. */
   #reads = 0
   readonly #finished = new Set<string>()
+  #ended = false
   #floor: string
   /** The newest id, and the one before it. */
   #newest: string
@@ -224,6 +235,13 @@ export class MessageQueue {
     return this.#entries.size
   }
 
+  /** The least id of those in memory. */
+  get oldest(): string | undefined {
+    let oldest: string | undefined
+    for (const id of this.#entries.keys()) if (oldest === undefined || id < oldest) oldest = id
+    return oldest
+  }
+
   get live(): ReadonlySet<Holder> {
     return this.#live
   }
@@ -235,6 +253,15 @@ export class MessageQueue {
     this.#previous = this.#newest
     this.#newest = id
     return entry
+  }
+
+  /** The archive keeps the bytes of an entry, unless that write fails: then they are the queue's to keep again. */
+  archived(entry: Entry, written: Promise<void>): void {
+    entry.archived = true
+    written.catch(() => {
+      entry.archived = false
+      if (entry.committed && !entry.done) this.#store.write(this, entry)
+    })
   }
 
   /**
@@ -273,15 +300,26 @@ export class MessageQueue {
   async adopt(id: string, holder: Holder): Promise<Entry | undefined> {
     let entry = this.#entries.get(id)
     if (entry === undefined) {
-      const value = await this.#store.table.get(this.key, [id])
-      const bytes = value && (await this.#store.bytesOf(this.key, id, value))
-      if (bytes === undefined || this.#store.isGone(id)) return undefined
+      const bytes = await this.#readBytes(id)
+      if (bytes === undefined) return undefined
       // Somebody else may have fetched it meanwhile.
       entry = this.#entries.get(id) ?? this.#stored(id, bytes)
     }
     if (entry.holders.includes(holder)) return undefined
     this.hold(entry, holder)
     return entry
+  }
+
+  /** Of a row of the store; undefined if there is none, or somebody acknowledged it meanwhile. */
+  async #readBytes(id: string): Promise<Buffer | undefined> {
+    this.#reads++
+    try {
+      const value = await this.#store.table.get(this.key, [id])
+      const bytes = value && (await this.#store.bytesOf(this.key, id, value))
+      return this.#store.isGone(id) || this.#finished.has(id) ? undefined : bytes
+    } finally {
+      if (--this.#reads === 0) this.#finished.clear()
+    }
   }
 
   /** Ids from `first` to `last`, both included, of messages that wait or are in flight; at most as many as `limit`. */
@@ -404,9 +442,15 @@ export class MessageQueue {
     else for (const holder of entry.holders) holder.committed(entry)
   }
 
+  /** The account was removed: nothing is written any more, for whoever has the name next would get it. */
+  end(): void {
+    this.#ended = true
+  }
+
   /** Writes an entry again whose write failed. */
   rewrite(entry: Entry): void {
-    if (!entry.done && !entry.committed) this.#store.write(this, entry)
+    if (this.#ended) this.bounce(entry)
+    else if (!entry.done && !entry.committed) this.#store.write(this, entry)
   }
 
   #hand(entry: Entry, holder: Holder, late: boolean): void {

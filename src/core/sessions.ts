@@ -2,7 +2,7 @@ import { findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import { STOP } from './hooks.ts'
+import { type HookMap, STOP } from './hooks.ts'
 import type { Origin } from './queue.ts'
 import { type Session, takesMessages } from './session.ts'
 
@@ -15,9 +15,17 @@ declare module './hooks.ts' {
     deliver_message: { account: Account; stanza: Stanza }
     /**
      * A message has its id and is about to be queued and delivered. A handler that writes it to the archive of its account
-     * (`host.archive`) says so in `archived`: then the queue keeps only its id.
+     * (`host.archive`) puts that write in `archived`: then the queue keeps only its id, unless the write fails. `sent`: it is
+     * in the archive of its sender too, an account of this host.
      */
-    archive_message: { account: Account; stanza: Stanza; id: string; bytes: Buffer; archived: boolean }
+    archive_message: {
+      account: Account
+      stanza: Stanza
+      id: string
+      bytes: Buffer
+      archived: Promise<void> | undefined
+      sent: boolean
+    }
     /** Nobody is there to take a message that will be kept. A handler throws StanzaError to refuse it (quota). */
     offline_message: { account: Account; stanza: Stanza }
     /** A message was handed to sessions of its account, or queued (`sessions` empty). */
@@ -92,9 +100,9 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
   const bytes = Buffer.from(stored.toString())
   const entry = queue.push(id, bytes, origin)
   if (host.hooks.has('archive_message')) {
-    const event = { account, stanza: stored, id, bytes, archived: false }
+    const event: HookMap['archive_message'] = { account, stanza: stored, id, bytes, archived: undefined, sent: false }
     host.hooks.notify('archive_message', event)
-    entry.archived = event.archived
+    if (event.archived !== undefined) queue.archived(entry, event.archived)
   }
   origin?.accepted(entry)
   for (const session of targets) {

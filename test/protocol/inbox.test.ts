@@ -79,3 +79,27 @@ test('conversations by their last message, with what is unread', async t => {
   const nowhere = "<set xmlns='http://jabber.org/protocol/rsm'><after>tybalt@localhost</after></set>"
   await refused('item-not-found', inbox(juliet, '', nowhere))
 })
+
+test('the sender’s inbox goes by what the sender archives, not the recipient', async t => {
+  const server = await serve(t)
+  const juliet = await server.client('juliet', { resource: 'balcony' })
+  const romeo = await server.client('romeo', { resource: 'orchard' })
+  for (const client of [juliet, romeo]) await available(client)
+  const prefs = (client: RawClient, def: string) =>
+    client.request('set', `<prefs xmlns='urn:xmpp:mam:2' default='${def}'><always/><never/></prefs>`)
+  const tell = async (body: string) => {
+    romeo.send(`<message to='juliet@localhost' type='chat' id='${body}'><body>${body}</body></message>`)
+    await juliet.receive(says(body))
+  }
+  await prefs(romeo, 'never')
+  await tell('one')
+  assert.deepEqual((await inbox(romeo)).lines, [])
+  await prefs(romeo, 'always')
+  await prefs(juliet, 'never')
+  await tell('two')
+  assert.deepEqual((await inbox(romeo)).lines, [{ jid: 'juliet@localhost', unread: 0, body: 'two' }])
+  assert.deepEqual(
+    (await inbox(juliet)).lines.map(line => line.body),
+    ['one'],
+  )
+})

@@ -301,6 +301,8 @@ test('old messages go, the oldest first; one that was not delivered stays, with 
   now += 86_400_000
   await tell(romeo, juliet, 'day 3')
   const [, second] = (await query(juliet)).results
+  const queues = [...server.server.host('localhost')!.accounts.values()].map(account => account.queue)
+  await eventually(() => queues.every(queue => queue.size === 0), 'all delivered')
   assert.equal(await run(server, 'delete_old_mam_messages', { host: 'localhost', days: 1 }), 2, 'hers and his')
   assert.deepEqual((await query(juliet)).bodies, ['day 2', 'day 3'])
   assert.deepEqual((await query(juliet, { with: 'romeo@localhost' })).bodies, ['day 2', 'day 3'])
@@ -317,6 +319,49 @@ test('old messages go, the oldest first; one that was not delivered stays, with 
   nurse.send('<presence/>')
   await nurse.receive(says('waits'))
   assert.deepEqual((await query(nurse)).bodies, ['waits'])
+})
+
+test('what is in flight and not written yet is not removed either', async t => {
+  const store = openMemoryStore()
+  let now = Date.parse('2026-01-01T00:00:00Z')
+  const first = await serve(t, { store: troubled(store).store, now: () => now })
+  const romeo = await first.client('romeo')
+  const juliet = await managed(first, 'juliet')
+  juliet.options.autoAck = false
+  for (const body of ['1', '2']) {
+    romeo.send(`<message to='juliet@localhost' type='chat' id='${body}'><body>${body}</body></message>`)
+    await juliet.receive(says(body))
+  }
+  now += 1000
+  await run(first, 'delete_old_mam_messages', { host: 'localhost', days: 0 })
+  await first.stop()
+  const second = await serve(t, { store, now: () => now })
+  const again = await second.client('juliet')
+  again.send('<presence/>')
+  assert.deepEqual(await bodies(again, '2'), ['1', '2'])
+})
+
+test('new messages come after those in the archive, also where the clock was put back', async t => {
+  const store = openMemoryStore()
+  const now = Date.parse('2026-01-01T00:00:00Z')
+  const first = await couple(t, { store: troubled(store).store, now: () => now + 3_600_000 })
+  await tell(first.romeo, first.juliet, 'before')
+  const { last } = await query(first.juliet)
+  await first.juliet.close()
+  const host = first.server.server.host('localhost')!
+  await eventually(() => host.accounts.get('juliet')!.queue.size === 0, 'delivered')
+  await first.server.stop()
+  const { romeo, juliet } = await couple(t, { store, now: () => now })
+  await tell(romeo, juliet, 'after')
+  assert.deepEqual((await query(juliet, {}, `<after>${last}</after>`)).bodies, ['after'])
+})
+
+test('an id that no message can have is not found', async t => {
+  const { juliet } = await couple(t)
+  const id = 'x'.repeat(20_000)
+  await refused('item-not-found', query(juliet, { 'after-id': id }))
+  await refused('item-not-found', query(juliet, { ids: [id] }))
+  await refused('item-not-found', query(juliet, {}, `<before>${id}</before>`))
 })
 
 test('a retracted message leaves a tombstone in both archives; nobody can retract what others said', async t => {

@@ -107,6 +107,17 @@ test('nobody learns of what others wrote, or asks about too much', async t => {
   await refused('bad-request', ask(romeo, 'juliet@localhost', ...Array.from({ length: 101 }, (_, i) => `m${i}`)))
 })
 
+test('a message with an id that is too long to remember has no state', async t => {
+  const { romeo, juliet } = await friends(t)
+  const [long, longer] = ['x'.repeat(256), 'x'.repeat(257)]
+  say(romeo, 'juliet@localhost', long)
+  say(romeo, 'juliet@localhost', longer)
+  await juliet.receive(says(longer))
+  juliet.ack()
+  await juliet.ping()
+  assert.deepEqual(await ask(romeo, 'juliet@localhost', long, longer), { [long]: 'delivered', [longer]: 'unknown' })
+})
+
 test('a marker for somebody else’s message, or none at all, changes nothing', async t => {
   const { romeo, juliet } = await friends(t)
   say(romeo, 'juliet@localhost', 'a')

@@ -174,6 +174,31 @@ test('a full disk while the recipient is there: it gets the message, its sender 
   await nothing(romeo, isError)
 })
 
+for (const acks of [true, false]) {
+  test(`a full disk: what the archive could not keep the queue keeps, for a sender that ${acks ? 'waits for it' : 'does not ask'}`, async t => {
+    const world = machine(t)
+    const server = await world.start()
+    const romeo = acks ? await managed(server, 'romeo') : await server.client('romeo')
+    const juliet = await managed(server, 'juliet')
+    juliet.options.autoAck = false
+    juliet.send('<presence/>')
+    await juliet.ping()
+    world.troubles.failWrites = true
+    const told = acked(romeo)
+    say(romeo, '1')
+    await juliet.receive(says('1'))
+    await romeo.ping()
+    world.troubles.failWrites = false
+    if (acks) {
+      romeo.askAck()
+      await eventually(() => told.includes('1'), 'the disk is well again, so it is safe')
+    }
+    await server.server.stop()
+    const next = await world.start()
+    assert.deepEqual(await everything(next, 1), ['1'])
+  })
+}
+
 test('no false bounce: neither a cut, nor a session that ends, nor a restart tells a sender that a message was lost', async t => {
   const world = machine(t)
   const server = await world.start()

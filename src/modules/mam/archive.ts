@@ -45,10 +45,11 @@ export class Archive {
   }
 
   /** Joins the writes of this moment: the message's own, and whatever acknowledges it, fail or succeed with it. */
-  add(user: string, id: string, peer: Jid, bytes: Buffer): void {
+  add(user: string, id: string, peer: Jid, bytes: Buffer): Promise<void> {
     const written = this.#rows.put([user], [id], bytes)
     void this.#peers.put([user, peer.bare.toString()], [id], EMPTY).catch(() => {})
     written.then(this.#written, this.#failed)
+    return written
   }
 
   readonly #written = (): void => {

@@ -12,6 +12,7 @@ import { Archive } from './archive.ts'
 import { resultElement } from './results.ts'
 
 const FLUSH = 1000
+const SWEEP = 86_400_000
 /** Conversations noted in memory at which they are written before their time. */
 const MAX_PENDING = 10_000
 
@@ -39,35 +40,43 @@ export const mod_inbox = defineModule({
     const table = ctx.table<string>({ name: 'inbox' })
     const peers = ctx.table<Buffer>({ name: 'archive_by_peer', codec: 'bytes' })
     const archive = new Archive(ctx.host, peers, ctx.log)
-    const inbox = new Inbox(table)
+    const recent = ctx.table<string>({ name: 'inbox_recent' })
+    const inbox = new Inbox(table, recent, ctx.options.max_conversations)
     ctx.every(FLUSH, () => inbox.flush())
     ctx.onStop(() => inbox.flush())
+    ctx.every(SWEEP, () => inbox.sweep())
     ctx.feature(NS.INBOX, 'account')
     ctx.hook(
       'archive_message',
-      ({ account, stanza, id, archived }) => {
-        if (!archived || !isInstantMessage(stanza.el)) return
-        inbox.note(account.user, stanza.from.bare, id)
-        const own = stanza.from.domain === ctx.host.name && stanza.from.local !== account.user
-        if (own) inbox.note(stanza.from.local, account.jid, id)
+      ({ account, stanza, id, archived, sent }) => {
+        if (!isInstantMessage(stanza.el)) return
+        if (archived !== undefined) inbox.note(account.user, stanza.from.bare, id)
+        if (sent) inbox.note(stanza.from.local, account.jid, id)
       },
       { order: OBSERVE },
     )
     ctx.hook('remove_user', async ({ user }) => {
       await inbox.flush()
       await table.clear([user.local])
+      await recent.clear([user.local])
     })
     ctx.iq('account', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, archive, request))
   },
 })
 
-/** The last message of each conversation; written in the background. */
-class Inbox {
+/** The last message of each conversation; written in the background. Strangers begin as many as they like: see `most`. */
+export class Inbox {
   readonly #table: Table<string>
+  readonly #recent: Table<string>
+  readonly #most: number
+  #writing = Promise.resolve()
   readonly #pending = new Map<string, { user: string; peer: string; id: string }>()
 
-  constructor(table: Table<string>) {
+  /** `table`: user, peer -> id of the last message; `recent`: user, that id -> peer. `most` conversations are kept. */
+  constructor(table: Table<string>, recent: Table<string>, most: number) {
     this.#table = table
+    this.#recent = recent
+    this.#most = most
   }
 
   note(user: string, peer: Jid, id: string): void {
@@ -77,21 +86,61 @@ class Inbox {
   }
 
   /** Never rejects: what cannot be written is out of date until the next message. */
-  async flush(): Promise<void> {
+  flush(): Promise<void> {
     const rows = [...this.#pending.values()]
     this.#pending.clear()
-    await Promise.all(rows.map(({ user, peer, id }) => this.#table.put([user], [peer], id).catch(() => {})))
+    // One after another: each takes away the place that its conversation had before.
+    this.#writing = this.#writing.then(async () => {
+      await Promise.all(rows.map(({ user, peer, id }) => this.#write(user, peer, id).catch(() => {})))
+    })
+    return this.#writing
+  }
+
+  async #write(user: string, peer: string, id: string): Promise<void> {
+    const before = await this.#table.get([user], [peer])
+    if (before !== undefined && before >= id) return
+    const written = [this.#table.put([user], [peer], id), this.#recent.put([user], [id], peer)]
+    if (before !== undefined) written.push(this.#recent.del([user], [before]))
+    await Promise.all(written)
+  }
+
+  /** Forgets the conversations beyond the most recent ones. */
+  async sweep(): Promise<void> {
+    let after: string | undefined
+    for (;;) {
+      const users = await this.#recent.partitions(after === undefined ? undefined : [after], 100)
+      for (const [user] of users) await this.#sweepUser(String(user))
+      if (users.length < 100) return
+      after = String(users.at(-1)![0])
+    }
+  }
+
+  async #sweepUser(user: string): Promise<void> {
+    const kept = await this.#recent.scan([user], { reverse: true, limit: this.#most })
+    if (kept.length < this.#most) return
+    const oldest = kept.at(-1)!.ck
+    for (;;) {
+      const rows = await this.#recent.scan([user], { lt: oldest, limit: 500 })
+      for (const { ck, value: peer } of rows) {
+        // Not where it has gone on meanwhile.
+        if ((await this.#table.get([user], [peer])) === ck[0]) void this.#table.del([user], [peer]).catch(() => {})
+      }
+      await this.#recent.batch(
+        [user],
+        rows.map(({ ck }) => ({ type: 'del', ck })),
+      )
+      if (rows.length < 500) return
+    }
   }
 
   /** The most recent first. */
   async list(user: string): Promise<Conversation[]> {
     await this.flush()
-    const rows = await this.#table.scan([user])
-    const found = rows.flatMap(({ ck, value }) => {
-      const peer = Jid.parse(String(ck[0]))
-      return peer === undefined ? [] : [{ peer, last: value }]
+    const rows = await this.#recent.scan([user], { reverse: true, limit: this.#most })
+    return rows.flatMap(({ ck, value }) => {
+      const peer = Jid.parse(value)
+      return peer === undefined ? [] : [{ peer, last: String(ck[0]) }]
     })
-    return found.sort((a, b) => (a.last < b.last ? 1 : -1))
   }
 }
 
@@ -107,7 +156,7 @@ async function answer(ctx: Ctx, inbox: Inbox, archive: Archive, { own, account, 
   if (page.before !== undefined) throw new StanzaError('feature-not-implemented', 'pages go from new to old')
   const withMessages = payload.attrs['messages'] !== 'false' && payload.attrs['messages'] !== '0'
   const unreadOnly = payload.attrs['unread-only'] === 'true' || payload.attrs['unread-only'] === '1'
-  const conversations = (await inbox.list(account.user)).slice(0, ctx.options.max_conversations)
+  const conversations = await inbox.list(account.user)
   const counted: { conversation: Conversation; unread: number }[] = []
   for (const conversation of conversations) {
     counted.push({ conversation, unread: await unreadOf(ctx, archive, account.jid, conversation.peer) })

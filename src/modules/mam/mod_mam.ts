@@ -5,6 +5,7 @@ import type { IqRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import type { Session } from '../../core/session.ts'
 import { keeps } from '../../core/sessions.ts'
+import { Background } from '../../util/background.ts'
 import { type Element, findChild, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm } from '../../xmpp/forms.ts'
@@ -20,6 +21,8 @@ import { sweep } from './retention.ts'
 import { bury, retracted } from './retraction.ts'
 
 const SWEEP = 3_600_000
+/** Retractions of one archive that wait: each may have to look through a long conversation. */
+const MAX_RETRACTIONS = 100
 
 const options = {
   archive: opt.bool(
@@ -123,17 +126,20 @@ function store(ctx: Ctx, archive: Archive): void {
       const roster = ctx.use('roster')
       return roster?.isSubscribedFrom(account, jid) === true || roster?.isSubscribedTo(account, jid) === true
     })
+  const burials = new Background(MAX_RETRACTIONS, (error, user) => {
+    ctx.log.error({ err: error, user }, 'a message could not be retracted from the archive')
+  })
   const retract = (user: string, peer: Jid, el: Element): void => {
     if (retracted(el) === undefined) return
-    bury(archive, user, peer.bare, el, ctx.now()).catch((error: unknown) => {
-      ctx.log.error({ err: error, user }, 'a message could not be retracted from the archive')
-    })
+    if (!burials.add(user, () => bury(archive, user, peer.bare, el, ctx.now()))) {
+      ctx.log.warn({ user }, 'too many retractions at once: one leaves no tombstone')
+    }
   }
-  const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element): boolean => {
-    if (!wanted(account, peer)) return false
-    archive.add(account.user, id, peer, bytes)
+  const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> | undefined => {
+    if (!wanted(account, peer)) return undefined
+    const written = archive.add(account.user, id, peer, bytes)
     retract(account.user, peer, el)
-    return true
+    return written
   }
 
   ctx.hook('archive_message', event => {
@@ -142,12 +148,12 @@ function store(ctx: Ctx, archive: Archive): void {
     const { from } = stanza
     event.archived = keep(account, id, from, bytes, stanza.el)
     const sender = from.domain === host.name && from.local !== account.user ? host.accounts.get(from.local) : undefined
-    if (sender !== undefined) keep(sender, id, account.jid, bytes, stanza.el)
+    event.sent = sender !== undefined && keep(sender, id, account.jid, bytes, stanza.el) !== undefined
   })
   ctx.hook('message_sent', ({ session, stanza }) => {
     // A user of this host gets it in a moment, and the sender's copy is made there, under the same id.
     if (stanza.to!.domain === host.name || !keeps(stanza) || !isLasting(stanza)) return
-    keep(session.account, host.ids.ordered(), stanza.to!, Buffer.from(stanza.toString()), stanza.el)
+    void keep(session.account, host.ids.ordered(), stanza.to!, Buffer.from(stanza.toString()), stanza.el)
   })
 }
 

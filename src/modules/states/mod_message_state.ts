@@ -2,6 +2,7 @@ import { opt } from '../../config/schema.ts'
 import { arg, CommandError } from '../../core/commands.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
+import { Background } from '../../util/background.ts'
 import { firstIdAt } from '../../util/ids.ts'
 import { childElements, type Element, findChild, NS, parseElement, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -27,6 +28,10 @@ export const MESSAGE_STATES = 'urn:hermod:message-states:0'
 const STATES: readonly State[] = ['queued', 'delivered', 'read']
 const FLUSH = 1000
 const SWEEP = 86_400_000
+/** Longest id that is remembered; the message with a longer one has no state. */
+const MAX_ID = 256
+/** Markers of one reader that wait: each may have to look through a long conversation. */
+const MAX_MARKS = 100
 /** Messages that one iq may ask about. */
 const MAX_ASKED = 100
 
@@ -69,20 +74,19 @@ function statesOf(host: Ctx['host'], ctx: Ctx): States {
 }
 
 function watch(ctx: Ctx, states: States): void {
-  const noted = (done: Promise<void>): void => {
-    done.catch((error: unknown) => ctx.log.warn({ err: error }, 'the state of a message could not be noted'))
-  }
+  const marks = new Background(MAX_MARKS, error => {
+    ctx.log.warn({ err: error }, 'the state of a message could not be noted')
+  })
   ctx.hook('archive_message', ({ account, stanza, id }) => {
     const to = account.jid.toString()
     const from = stanza.from.bare.toString()
     if (isNoted(stanza.el)) states.queued(to, from, id, stanza.id!)
     const displayed = findChild(stanza.el, 'displayed', NS.MARKERS)?.attrs['id']
     if (displayed !== undefined && stanza.from.domain === ctx.host.name) {
-      noted(
-        states
-          .find(from, to, displayed)
-          .then(found => (found === undefined ? undefined : states.read(from, to, found, true))),
-      )
+      marks.add(from, async () => {
+        const found = await states.find(from, to, displayed)
+        if (found !== undefined) await states.read(from, to, found, true)
+      })
     }
   })
   ctx.hook('message_acknowledged', ({ account, id, bytes, session }) => {
@@ -93,13 +97,15 @@ function watch(ctx: Ctx, states: States): void {
     const peer = Jid.parse(id)?.bare
     const last = findChild(payload, 'stanza-id', NS.SID)
     if (peer === undefined || last?.attrs['by'] !== account.jid.toString()) return
-    noted(states.read(account.jid.toString(), peer.toString(), last.attrs['id'] ?? '', false))
+    const reader = account.jid.toString()
+    marks.add(reader, () => states.read(reader, peer.toString(), last.attrs['id'] ?? '', false))
   })
 }
 
 /** What people write to each other, with an id to ask for. */
 function isNoted(el: Element): boolean {
-  if (el.attrs['id'] === undefined) return false
+  const { id } = el.attrs
+  if (id === undefined || id.length > MAX_ID) return false
   return findChild(el, 'body') !== undefined || childElements(el).some(child => child.name === 'encrypted')
 }
 

@@ -139,3 +139,42 @@ test('a row that could not be removed is not delivered again, and is removed lat
   await settled()
   assert.deepEqual(await rows(table), [])
 })
+
+test('of an account that was removed nothing is written again', async () => {
+  const { queue, troubles, bounced, table } = setup()
+  const holder = await live(queue)
+  troubles.failWrites = true
+  const origin = new FakeOrigin()
+  const entry = send(queue, id(1), [holder], origin)
+  await settled()
+  holder.leave(queue)
+  troubles.failWrites = false
+  queue.end()
+  queue.rewrite(entry)
+  await settled()
+  assert.deepEqual(await rows(table), [])
+  assert.deepEqual(bounced, [id(1)])
+  assert.deepEqual(origin.safeIds, [id(1)])
+})
+
+test('what is acknowledged while a session fetches it is not taken over any more', async () => {
+  const { table } = setup()
+  const gate = Promise.withResolvers<void>()
+  const slow: Table<Buffer> = {
+    ...table,
+    get: async (pk, ck) => {
+      const value = await table.get(pk, ck)
+      await gate.promise
+      return value
+    },
+  }
+  const { queue } = queueOver(slow)
+  send(queue, id(1), [])
+  await settled()
+  const adopted = queue.adopt(id(1), new FakeHolder('late'))
+  const holder = await live(queue)
+  holder.confirm(queue)
+  gate.resolve()
+  assert.equal(await adopted, undefined)
+  assert.equal(queue.size, 0)
+})

@@ -28,7 +28,7 @@ function world() {
       return Array.from({ length: count }, (_, i) => {
         const id = ids.ordered()
         const xml = `<message from='${peer}/o' to='${JULIET}' id='${i}'><body>${i % 7 === 0 ? 'needle' : 'hay'}</body></message>`
-        archive.add('juliet', id, peer, Buffer.from(xml))
+        void archive.add('juliet', id, peer, Buffer.from(xml))
         return id
       })
     },
