@@ -23,7 +23,7 @@ const store = await openLevelStore(path.join(folder, 'db'))
 const router = new Router(silent)
 const ids = new IdGenerator()
 const host = new Host({ name: 'example.org', store, users: everybody, router, ids, log: silent })
-const archive = new Archive(host, store.table('example.org', { name: 'peers', codec: 'bytes' }), silent)
+const archive = new Archive(host, silent)
 
 const body = 'x'.repeat(100)
 async function fill(user: string, count: number): Promise<string[]> {
@@ -31,7 +31,7 @@ async function fill(user: string, count: number): Promise<string[]> {
   for (let i = 0; i < count; i++) {
     const id = ids.ordered()
     const peer = Jid.of(`peer${i % 100}`, 'example.org')
-    archive.add(
+    void archive.add(
       user,
       id,
       peer,

@@ -173,6 +173,10 @@ export class QueueStore {
     this.#erase(queue.key, entry.id)
   }
 
+  eraseRow(key: readonly [string], id: string): void {
+    this.#erase(key, id)
+  }
+
   #erase(key: readonly [string], id: string): void {
     this.table.del(key, [id]).then(
       () => this.#gone.delete(id),
@@ -466,7 +470,10 @@ export class MessageQueue {
     for (const { ck, value } of rows) {
       const id = String(ck[0])
       const bytes = this.#store.bytesOf(this.key, id, value)
-      found.set(id, bytes instanceof Promise ? await bytes : bytes)
+      const there = bytes instanceof Promise ? await bytes : bytes
+      found.set(id, there)
+      // A pointer to nothing, of which the log has told: there is nothing left to deliver.
+      if (there === undefined && !this.#entries.has(id)) this.#store.eraseRow(this.key, id)
     }
     return found
   }

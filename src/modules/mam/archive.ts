@@ -26,6 +26,12 @@ export interface Slice {
 
 const EMPTY = Buffer.alloc(0)
 
+/** Of a user: how many messages there are up to the one of this id. */
+interface Tally {
+  upTo: string
+  count: number
+}
+
 /**
  * The messages of the users of one host, by user and time-ordered id, with a second table that finds those of one
  * conversation. The bytes of a received message are the only ones that are stored of it: its queue entry points here.
@@ -33,13 +39,15 @@ const EMPTY = Buffer.alloc(0)
 export class Archive {
   readonly #rows: Table<Buffer>
   readonly #peers: Table<Buffer>
+  readonly #tallies: Table<Tally>
   readonly #host: string
   readonly #log: Logger
   #failing = false
 
-  constructor(host: Host, peers: Table<Buffer>, log: Logger) {
+  constructor(host: Host, log: Logger) {
     this.#rows = host.archive
-    this.#peers = peers
+    this.#peers = host.store.table(host.name, { name: 'archive_by_peer', codec: 'bytes' })
+    this.#tallies = host.store.table(host.name, { name: 'archive_count' })
     this.#host = host.name
     this.#log = log
   }
@@ -112,25 +120,44 @@ export class Archive {
       .then(keys => keys.map(key => String(key[0])))
   }
 
-  /** The id of the newest message that is not among the newest `count`; undefined if there are no more than that. */
-  async beyond(user: string, count: number): Promise<string | undefined> {
-    let before: string | undefined
-    let left = count
+  /** How many messages a user has; only what came since the last time is counted. */
+  async count(user: string): Promise<number> {
+    let { upTo, count } = (await this.#tallies.get([user], [])) ?? { upTo: '', count: 0 }
+    const before = upTo
     for (;;) {
-      const page = await this.#rows.scan([user], {
-        reverse: true,
-        limit: Math.min(PAGE, left + 1),
-        ...(before === undefined ? {} : { lt: [before] }),
-      })
-      if (page.length > left) return String(page[left]!.ck[0])
-      if (page.length < Math.min(PAGE, left + 1)) return undefined
-      left -= page.length
-      before = String(page.at(-1)!.ck[0])
+      const page = await this.#rows.scan([user], { gt: [upTo], limit: PAGE })
+      count += page.length
+      if (page.length > 0) upTo = String(page.at(-1)!.ck[0])
+      if (page.length < PAGE) break
     }
+    if (upTo !== before) await this.#tallies.put([user], [], { upTo, count })
+    return count
+  }
+
+  /** The id of the last of the oldest `count` messages. */
+  async lastOfOldest(user: string, count: number): Promise<string | undefined> {
+    let last: string | undefined
+    for (let left = count; left > 0; ) {
+      const limit = Math.min(PAGE, left)
+      const page = await this.#rows.scan([user], { limit, ...(last === undefined ? {} : { gt: [last] }) })
+      if (page.length > 0) last = String(page.at(-1)!.ck[0])
+      if (page.length < limit) break
+      left -= page.length
+    }
+    return last
   }
 
   /** Removes what is older than `id`, oldest first; resolves with how many messages that were. */
   async purge(user: string, id: string): Promise<number> {
+    const removed = await this.#purge(user, id)
+    const tally = removed > 0 ? await this.#tallies.get([user], []) : undefined
+    // What was not counted yet may be among them: then all is counted anew.
+    if (tally !== undefined && tally.upTo < id) await this.#tallies.del([user], [])
+    else if (tally !== undefined) await this.#tallies.put([user], [], { ...tally, count: tally.count - removed })
+    return removed
+  }
+
+  async #purge(user: string, id: string): Promise<number> {
     let count = 0
     for (;;) {
       const rows = await this.#rows.scan([user], { lt: [id], limit: PAGE })
@@ -147,7 +174,7 @@ export class Archive {
     }
   }
 
-  async clear(user: string): Promise<number> {
+  clear(user: string): Promise<number> {
     return this.purge(user, PAST_ALL)
   }
 

@@ -38,8 +38,7 @@ export const mod_inbox = defineModule({
   options,
   start(ctx) {
     const table = ctx.table<string>({ name: 'inbox' })
-    const peers = ctx.table<Buffer>({ name: 'archive_by_peer', codec: 'bytes' })
-    const archive = new Archive(ctx.host, peers, ctx.log)
+    const archive = new Archive(ctx.host, ctx.log)
     const recent = ctx.table<string>({ name: 'inbox_recent' })
     const inbox = new Inbox(table, recent, ctx.options.max_conversations)
     ctx.every(FLUSH, () => inbox.flush())

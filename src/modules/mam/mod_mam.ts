@@ -61,8 +61,7 @@ export const mod_mam = defineModule({
   summary: 'Keeps each user’s messages, so that all clients of a user can show the same conversations.',
   options,
   async start(ctx) {
-    const peers = ctx.table<Buffer>({ name: 'archive_by_peer', codec: 'bytes' })
-    const archive = new Archive(ctx.host, peers, ctx.log)
+    const archive = new Archive(ctx.host, ctx.log)
     const prefs = ctx.table<Prefs>({ name: 'archive_prefs' })
     commands(ctx, archive)
     ctx.hook('remove_user', async ({ user }) => {
@@ -216,13 +215,8 @@ function commands(ctx: Ctx, archive: Archive): void {
       const host = ctx.host.router.hosts.get(name)
       if (host === undefined) throw new CommandError('not_found', `there is no host ${name}`)
       if (days < 0) throw new CommandError('usage', 'days is 0 or more')
-      const there = host === ctx.host ? archive : archiveOf(host, ctx)
+      const there = host === ctx.host ? archive : new Archive(host, ctx.log)
       return sweep(there, host, { retention: days * 86_400_000, maxMessages: Number.POSITIVE_INFINITY })
     },
   })
-}
-
-/** A command is declared once for all hosts. */
-function archiveOf(host: Ctx['host'], ctx: Ctx): Archive {
-  return new Archive(host, host.store.table(host.name, { name: 'archive_by_peer', codec: 'bytes' }), ctx.log)
 }

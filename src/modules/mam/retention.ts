@@ -30,8 +30,9 @@ export async function sweep(archive: Archive, host: Host, limits: Limits): Promi
 async function sweepUser(archive: Archive, host: Host, user: string, limits: Limits): Promise<number> {
   let until = Number.isFinite(limits.retention) ? firstIdAt(host.now() - limits.retention) : ''
   if (Number.isFinite(limits.maxMessages)) {
-    const beyond = await archive.beyond(user, limits.maxMessages)
-    if (beyond !== undefined && beyond >= until) until = `${beyond}~` // itself included
+    const excess = (await archive.count(user)) - limits.maxMessages
+    const last = excess > 0 ? await archive.lastOfOldest(user, excess) : undefined
+    if (last !== undefined && last >= until) until = `${last}~` // itself included
   }
   const waiting = await host.oldestQueued(user)
   if (waiting !== undefined && waiting < until) until = waiting

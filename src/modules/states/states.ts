@@ -48,6 +48,7 @@ const MAX_RECENT = 20_000
 /** How far back a message is looked for by the id that its sender gave it. */
 const MAX_LOOKED_AT = 2000
 const PAGE = 250
+const DAY = 86_400_000
 
 /**
  * The states of the messages that came to the users of one host. Rows are written in the background, some at a time: after a
@@ -91,6 +92,7 @@ export class States {
 
   /** `reader` has read what `from` wrote, up to the message of this id; `told`: and let `from` know. */
   async read(reader: string, from: string, id: string, told: boolean): Promise<void> {
+    if ((orderedTime(id) ?? Number.POSITIVE_INFINITY) > this.#now() + DAY) return // no message has this id
     const key = [from, told ? 'told' : 'own']
     const before = await this.#marks.get([reader], key)
     if (before === undefined || before.id < id) await this.#marks.put([reader], key, { id, at: this.#now() })

@@ -17,7 +17,7 @@ function world() {
   let now = Date.parse('2026-01-01T00:00:00Z')
   const ids = new IdGenerator(() => now)
   const example = host({ now: () => now, ids })
-  const archive = new Archive(example, example.store.table('example.org', { name: 'peers', codec: 'bytes' }), silent)
+  const archive = new Archive(example, silent)
   return {
     example,
     archive,
@@ -44,15 +44,23 @@ test('of more than max_messages the oldest go, with their places in the conversa
   assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 1300 }), 0)
   assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 610 }), 690)
   assert.deepEqual(await left(), all.slice(690))
+  assert.equal(await archive.count('juliet'), 610)
+  const more = add(5)
+  assert.equal(
+    await sweep(archive, example, { retention: FOREVER, maxMessages: 610 }),
+    5,
+    'counted on from where it was',
+  )
+  assert.deepEqual(await left(), [...all.slice(695), ...more])
   const romeo = await archive.read('juliet', { peer: ROMEO, backwards: false, limit: 1000 })
   assert.deepEqual(
     romeo.map(m => m.id),
-    all.slice(690, 700),
+    [...all.slice(695, 700), ...more],
   )
   const peers = await example.store
-    .table('example.org', { name: 'peers', codec: 'bytes' })
+    .table('example.org', { name: 'archive_by_peer', codec: 'bytes' })
     .scan(['juliet', ROMEO.toString()])
-  assert.equal(peers.length, 10)
+  assert.equal(peers.length, 10, 'five old ones, and five new ones')
 })
 
 test('what is older than retention goes; nothing does where both are infinite', async () => {
