@@ -1,4 +1,4 @@
-import type { Entry, Origin } from '../core/queue.ts'
+import type { Entry, Origin } from '../core/entry.ts'
 import { fingerprint, type Ring, Run } from '../core/window.ts'
 import { NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'

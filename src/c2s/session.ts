@@ -1,7 +1,7 @@
 import type { Account } from '../core/account.ts'
+import type { Entry } from '../core/entry.ts'
 import { STOP } from '../core/hooks.ts'
 import { asStanzaError } from '../core/iq.ts'
-import type { Entry } from '../core/queue.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
 import { delayElement } from '../core/sessions.ts'
 import { orderedTime } from '../util/ids.ts'

@@ -2,8 +2,8 @@ import { findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
+import type { Origin } from './entry.ts'
 import { type HookMap, STOP } from './hooks.ts'
-import type { Origin } from './queue.ts'
 import { type Session, takesMessages } from './session.ts'
 
 declare module './hooks.ts' {

@@ -2,7 +2,7 @@ import type { Table } from '../storage/store.ts'
 import { type Element, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import type { Entry } from './queue.ts'
+import type { Entry } from './entry.ts'
 import { Slot } from './session.ts'
 
 /** Messages remembered for each sender: more than a client has unacknowledged at any time (see SM_ACK_EVERY in c2s). */

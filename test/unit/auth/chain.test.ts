@@ -159,3 +159,15 @@ test('so much at a time, so much that waits, and no more', async () => {
   )
   await Promise.all([1, 2, 3, 4, 5].map(() => limit.run(async () => {})))
 })
+
+test('an account that a source vouches for gets no password of ours beside it', async () => {
+  const http = new Fake('http', { juliet: 'theirs' })
+  const { chain: accountChain, credentials } = chain('internal', http)
+  assert.equal(await accountChain.check('juliet', 'theirs'), 'vouched')
+  await assert.rejects(accountChain.setPassword('juliet', 'for ever'), { name: 'CredentialError' })
+  assert.equal(await credentials.check('juliet', 'for ever'), 'wrong')
+  await credentials.create('romeo', 'old')
+  assert.equal(await accountChain.setPassword('romeo', 'new'), true)
+  accountChain.methods = ['internal'] // the source is gone: an account that it left may be taken over
+  assert.equal(await accountChain.setPassword('juliet', 'ours'), true)
+})

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Entry } from '../../../src/core/queue.ts'
+import { Entry } from '../../../src/core/entry.ts'
 import { fingerprint, Run, SenderWindow } from '../../../src/core/window.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { host, message, stanza, troubled } from './support.ts'

@@ -1,0 +1,66 @@
+/** Who sent a message and waits for it to be safe before acknowledging it (XEP-0198 `<a h/>`). */
+export interface Origin {
+  /** The message was queued; it is not safe yet. */
+  accepted(entry: Entry): void
+  /** The entry is durable, delivered, or answered with an error: the sender may be told. Called once. */
+  safe(entry: Entry): void
+}
+
+/** A session that queued messages are delivered to. */
+export interface Holder {
+  /** Delivers an entry; later the session calls {@link MessageQueue.confirm} or {@link MessageQueue.release} for it. */
+  take(entry: Entry, late: boolean): void
+  /** It has so much unacknowledged that it should get no more for now. */
+  readonly full: boolean
+  /** Resolves when the session can take more of its backlog; false when it ended. */
+  room(): Promise<boolean>
+  /** The entry became durable: the session may now ask for an acknowledgement. */
+  committed(entry: Entry): void
+}
+
+/** One message on its way to one account: safe once durable, done once a session of the account acknowledged it. */
+export class Entry {
+  readonly id: string
+  /** As delivered, with its stanza-id. */
+  readonly bytes: Buffer
+  /** The sessions it is in flight to. */
+  readonly holders: Holder[] = []
+  origin: Origin | undefined
+  /** Who sent the same message again, and waits too. */
+  #others: Origin[] | undefined
+  committed = false
+  done = false
+  /** It ended with an error to its sender. */
+  bounced = false
+  /** Nobody waits for it to be safe and it is in flight: it is written if it is still here in a while. */
+  lazy = false
+  /** Its write failed; it is written again if a client may have it, else bounced. */
+  failed = false
+  /** Its bytes are in the archive under the same id: the queue keeps only that. */
+  archived = false
+  /** It was given to a session at some time: an error to its sender could be a lie. */
+  sent = false
+
+  constructor(id: string, bytes: Buffer, origin: Origin | undefined) {
+    this.id = id
+    this.bytes = bytes
+    this.origin = origin
+  }
+
+  /** One more who waits for it to be safe. */
+  join(origin: Origin): void {
+    if (this.origin === undefined) this.origin = origin
+    else if (this.#others === undefined) this.#others = [origin]
+    else this.#others.push(origin)
+  }
+
+  settle(): void {
+    const origin = this.origin
+    if (origin === undefined) return
+    const others = this.#others
+    this.origin = undefined
+    this.#others = undefined
+    origin.safe(this)
+    if (others !== undefined) for (const other of others) other.safe(this)
+  }
+}
