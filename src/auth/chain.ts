@@ -140,7 +140,10 @@ export class AccountChain implements Users {
   }
 
   async setPassword(user: string, password: string): Promise<boolean> {
-    if (!this.#internal) throw elsewhere()
+    const source = (await this.#credentials.get(user))?.source
+    // One of ours beside it would outlive what the source says, and leave the old one good.
+    const foreign = this.methods.some(method => method !== 'internal' && method.name === source)
+    if (!this.#internal || foreign) throw elsewhere()
     return this.#credentials.setPassword(user, password)
   }
 
@@ -170,5 +173,5 @@ async function vouch(source: PasswordSource, user: string, password: string): Pr
 }
 
 function elsewhere(): CredentialError {
-  return new CredentialError('password', 'accounts and passwords of this host are kept elsewhere (auth_method)')
+  return new CredentialError('password', 'accounts and passwords are kept elsewhere (auth_method)')
 }

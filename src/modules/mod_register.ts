@@ -14,6 +14,9 @@ import { Stanza } from '../xmpp/stanza.ts'
 /** That a client has shown before it logs in (XEP-0445), if it has. */
 type Invitation = ReturnType<ServiceMap['invites']['shown']>
 
+/** Times that one invitation may be tried within `window`: nobody finds out with it who has an account here. */
+const MAX_INVITED = 100
+
 const RESERVED = [
   'abuse',
   'admin',
@@ -94,6 +97,7 @@ export const mod_register = defineModule({
     const open = options.registration === 'open'
     const reserved = new Set(options.reserved.map(name => prepLocal(name) ?? name))
     const strangers = new Attempts(options.max_per_ip, options.window, ctx.now)
+    const holders = new Attempts(MAX_INVITED, options.window, ctx.now)
     const changes = new Attempts(options.max_changes, options.window, ctx.now)
     ctx.feature(NS.REGISTER)
 
@@ -117,7 +121,8 @@ export const mod_register = defineModule({
       const password = childText(query, 'password') ?? ''
       if (name === '' || password === '')
         throw new StanzaError('not-acceptable', 'both a name and a password are needed')
-      if (invitation === undefined && !strangers.allow(networkOf(ip))) throw tooMany()
+      const may = invitation === undefined ? strangers.allow(networkOf(ip)) : holders.allow(invitation.token)
+      if (!may) throw tooMany()
       const user = prepLocal(name)
       if (user === undefined) throw new StanzaError('not-acceptable', 'that cannot be the name of an account')
       checkName(user, invitation)

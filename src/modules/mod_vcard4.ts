@@ -2,11 +2,13 @@ import type { Account } from '../core/account.ts'
 import { defineModule } from '../core/module.ts'
 import { childElements, type Element, elementNs, NS } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import type { Jid } from '../xmpp/jid.ts'
+import { Jid } from '../xmpp/jid.ts'
 import { readVCard, readVCard4, sameCard, writeVCard, writeVCard4 } from '../xmpp/vcard.ts'
 
 /** XEP-0292 4.1: a node with one item, for everybody. The item's id means nothing. */
 const ITEM = 'current'
+/** Somebody who is nobody's contact. */
+const STRANGER = Jid.of('', 'stranger.invalid')
 
 export const mod_vcard4 = defineModule({
   name: 'mod_vcard4',
@@ -21,6 +23,9 @@ export const mod_vcard4 = defineModule({
     const stored = async (account: Account): Promise<Element | undefined> =>
       (await ctx.use('pep')?.items(account, NS.VCARD4_NODE))?.[0]?.payload
 
+    const isOpen = async (account: Account): Promise<boolean> =>
+      (await ctx.use('pep')?.mayRead(account, NS.VCARD4_NODE, STRANGER)) === true
+
     const publish = async (account: Account, vcard: Element): Promise<void> => {
       const access_model = ctx.use('vcard')?.isPublic === false ? 'presence' : 'open'
       await ctx.use('pep')?.publish(account, NS.VCARD4_NODE, ITEM, vcard, { access_model, max_items: 1 })
@@ -30,6 +35,8 @@ export const mod_vcard4 = defineModule({
     ctx.hook('vcard_stored', async ({ account, vcard }) => {
       if (ctx.use('pep') === undefined) return
       const now = await stored(account)
+      // What contacts alone may read does not come to a node that everybody reads.
+      if (now !== undefined && ctx.use('vcard')?.isPublic === false && (await isOpen(account))) return
       const card = readVCard(vcard)
       if (now === undefined ? childElements(vcard).length === 0 : sameCard(readVCard4(now), card)) return
       await publish(account, writeVCard4(card, now))
@@ -37,6 +44,8 @@ export const mod_vcard4 = defineModule({
 
     // And the other way.
     const follow = async (account: Account, vcard4: Element): Promise<void> => {
+      // Nor does what only some may read come to a vCard for everybody.
+      if (ctx.use('vcard')?.isPublic === true && !(await isOpen(account))) return
       const card = readVCard4(vcard4)
       await ctx
         .use('vcard')

@@ -308,3 +308,18 @@ test('the server is stopped, or started again, after everybody was told', async 
   await run(admin, node('shutdown'), { delay: '30' })
   assert.equal(await server.server.commands.get('stop_cancel')!.run({}, { progress: () => {} }), 'called off')
 })
+
+test('an administrator of one host does not come to others by an account that administers them', async t => {
+  const server = await serve(t, { hosts: ['localhost', 'other.example'], config: CONFIG })
+  const password = 'correct horse'
+  const bob = await server.client('bob')
+  await server.register('alice')
+  const admin = await server.client('admin')
+  await run(admin, node('edit-admin'), { adminjids: ['admin@localhost', 'bob@localhost'] })
+  await refused('forbidden', run(bob, node('change-user-password'), { accountjid: 'admin@localhost', password }))
+  for (const name of ['delete-user', 'disable-user', 'end-user-session']) {
+    await refused('forbidden', run(bob, node(name), { accountjids: ['alice@localhost', 'admin@localhost'] }))
+  }
+  await run(bob, node('change-user-password'), { accountjid: 'alice@localhost', password })
+  await run(admin, node('delete-user'), { accountjids: 'bob@localhost' })
+})

@@ -350,3 +350,15 @@ test('tokens are shown over encrypted connections only, where passwords are', as
   await preauth(secure, token)
   await register(secure, 'carol')
 })
+
+test('an invitation tells nobody who has an account here: it is tried so often, and no more', async t => {
+  const server = await start(t)
+  const [{ invite_uri }] = (await server.server.commands
+    .get('generate_invite')!
+    .run({ host: 'localhost', uses: 1 }, { progress: () => {} })) as [{ invite_uri: string }]
+  await server.register('juliet')
+  const romeo = await stranger(t, server)
+  await preauth(romeo, tokenOf(invite_uri))
+  for (let i = 0; i < 100; i++) await refused('conflict', register(romeo, 'juliet'))
+  await refused('resource-constraint', register(romeo, 'juliet'))
+})

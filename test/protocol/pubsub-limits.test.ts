@@ -154,3 +154,34 @@ test('who may make nodes is configured', async t => {
   await publish(alice, 'n', P, 'x')
   await refused('remote-server-not-found', alice.request('set', pubsub('<create/>'), SERVICE))
 })
+
+test('who gives nodes away has made them all the same, and who is given some may make others', async t => {
+  const server = await serve(t, { modules: { mod_pubsub: { max_user_nodes: 10 } } })
+  const alice = await server.client('alice')
+  const bob = await server.client('bob')
+  const give = (node: number) =>
+    owner(`<affiliations node='${node}'><affiliation jid='bob@localhost' affiliation='owner'/>
+      <affiliation jid='alice@localhost' affiliation='none'/></affiliations>`)
+  for (let i = 0; i < 10; i++) {
+    await alice.request('set', pubsub(`<create node='${i}'/>`), SERVICE)
+    await alice.request('set', give(i), SERVICE)
+  }
+  await refusal('policy-violation max-nodes-exceeded', alice, 'set', pubsub('<create/>'), SERVICE)
+  await bob.request('set', pubsub('<create/>'), SERVICE)
+  await bob.request('set', owner("<delete node='3'/>"), SERVICE)
+  await alice.request('set', pubsub('<create/>'), SERVICE)
+})
+
+test('the roster groups of a configuration have so many characters in all', async t => {
+  const server = await serve(t)
+  const alice = await server.client('alice')
+  await alice.request('set', pubsub("<create node='n'/>"))
+  const configure = (size: number) => {
+    const value = `<value>${'g'.repeat(size)}</value>`
+    const type = "<field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#node_config</value></field>"
+    const groups = `<field var='pubsub#roster_groups_allowed'>${value.repeat(8)}</field>`
+    return owner(`<configure node='n'><x xmlns='jabber:x:data' type='submit'>${type}${groups}</x></configure>`)
+  }
+  await alice.request('set', configure(512))
+  await refusal('not-acceptable', alice, 'set', configure(513))
+})

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { publish as publishItem } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { refused } from '../support/talk.ts'
+import { refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const NS = 'urn:ietf:params:xml:ns:vcard-4.0'
@@ -87,4 +88,24 @@ test('what only some may read by PEP, others cannot ask for in another way', asy
   const bob = await server.client('bob')
   await publish(erin, '<fn><text>Erin</text></fn>') // a personal node is for contacts, if nothing else is said
   await refused('service-unavailable', bob.request('get', `<vcard xmlns='${NS}'/>`, 'erin@localhost'))
+})
+
+test('what only some may read in a vCard4 does not come into a vCard for everybody', async () => {
+  const gina = await server.client('gina')
+  const bob = await server.client('bob')
+  await publish(gina, '<fn><text>Gina</text></fn><tel><text>+1-23</text></tel>') // for contacts
+  await gina.ping()
+  await refused('service-unavailable', bob.request('get', GET, 'gina@localhost'))
+})
+
+test('nor what is in a vCard for contacts into a vCard4 for everybody', async t => {
+  const closed = await serve(t, { modules: { mod_vcard: { privacy: 'contacts' } } })
+  const alice = await closed.client('alice')
+  const bob = await closed.client('bob')
+  await publishItem(alice, NODE, card4('<fn><text>Alice</text></fn>'), 'current', { access_model: 'open' })
+  await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN><TEL><NUMBER>+1-23</NUMBER></TEL></vCard>")
+  await alice.ping()
+  const vcard = await published(bob, 'alice@localhost')
+  assert.equal(fieldOf(vcard, 'fn', 'text'), 'Alice')
+  assert.equal(child(vcard, 'tel'), undefined)
 })

@@ -51,9 +51,11 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
   }
   /** A command about one address or several, one declared command each. */
   const each = (node: string, name: string, act: (jid: Jid) => Promise<unknown>): AdHocCommand =>
-    admin.command(node, name, () =>
+    admin.command(node, name, from =>
       formStage(NS.ADMIN, { title: name }, [JIDS], async values => {
-        for (const jid of await addresses(values, 'accountjids')) await act(jid)
+        const jids = await addresses(values, 'accountjids')
+        for (const jid of jids) admin.mustReach(from, jid)
+        for (const jid of jids) await act(jid)
         return one('info', 'Done')
       }),
     )
@@ -63,7 +65,7 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
     )
 
   return [
-    admin.command('add-user', 'Add a user', () =>
+    admin.command('add-user', 'Add a user', from =>
       formStage(
         NS.ADMIN,
         { title: 'Add a user' },
@@ -75,6 +77,7 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
         ],
         async values => {
           const [jid] = await addresses(values, 'accountjid', false)
+          admin.mustReach(from, jid!)
           const password = values.get('password')![0]!
           if (values.get('password-verify')?.[0] !== password) throw badPayload('the two passwords differ')
           await admin.run('register', { account: jid!.bare.toString(), password })
@@ -91,13 +94,14 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
         ? admin.run('kick_user', { account: jid.toString() })
         : admin.run('kick_session', { jid: jid.toString() }),
     ),
-    admin.command('change-user-password', 'Change the password of a user', () =>
+    admin.command('change-user-password', 'Change the password of a user', from =>
       formStage(
         NS.ADMIN,
         { title: 'Change the password of a user' },
         [JID, { ...PASSWORD, var: 'password', label: 'The password for this account' }],
         async values => {
           const [jid] = await addresses(values, 'accountjid')
+          admin.mustReach(from, jid!)
           await admin.run('change_password', { account: jid!.bare.toString(), password: values.get('password')![0]! })
           return one('info', `${jid!.bare} has a new password`)
         },

@@ -17,7 +17,7 @@ export class Administration {
   }
 
   /** A command of this host's administrators. `node` is what follows the `#`. */
-  command(node: string, name: string, execute: () => AdHocAnswer | Promise<AdHocAnswer>): AdHocCommand {
+  command(node: string, name: string, execute: (from: Jid) => AdHocAnswer | Promise<AdHocAnswer>): AdHocCommand {
     return this.#make(node, name, from => this.ctx.allowed(this.#access, from), execute)
   }
 
@@ -32,7 +32,7 @@ export class Administration {
     node: string,
     name: string,
     allowed: (from: Jid) => boolean,
-    execute: () => AdHocAnswer | Promise<AdHocAnswer>,
+    execute: (from: Jid) => AdHocAnswer | Promise<AdHocAnswer>,
   ): AdHocCommand {
     return {
       node: `${NS.ADMIN}#${node}`,
@@ -40,8 +40,17 @@ export class Administration {
       allowed,
       execute: from => {
         this.ctx.log.info({ command: node, by: from.toString() }, 'an administrator runs a command')
-        return execute()
+        return execute(from)
       },
+    }
+  }
+
+  /** Throws `forbidden` where an account administers hosts that `from` does not: whoever has it would have those too. */
+  mustReach(from: Jid, { bare }: Jid): void {
+    for (const host of this.ctx.host.router.hosts.keys()) {
+      if (this.ctx.allowed(this.#access, bare, host) && !this.ctx.allowed(this.#access, from, host)) {
+        throw new StanzaError('forbidden', `${bare} administers ${host}, and you do not`)
+      }
     }
   }
 

@@ -17,6 +17,8 @@ export interface Limits {
 /** Characters of a title and its like. */
 const MAX_TEXT = 1024
 const MAX_GROUPS = 100
+/** Characters of the names of all groups of a node: configurations are kept in memory. */
+const MAX_GROUP_TEXT = 4096
 
 type Reader = (values: readonly string[], limits: Limits) => unknown
 
@@ -73,7 +75,7 @@ const FIELDS: Readonly<Record<keyof NodeConfig, Field>> = {
   roster_groups_allowed: {
     type: 'list-multi',
     label: 'Roster groups that may subscribe and read',
-    read: values => (values.length <= MAX_GROUPS && values.every(v => v.length <= MAX_TEXT) ? [...values] : undefined),
+    read: values => (values.length <= MAX_GROUPS && values.join('').length <= MAX_GROUP_TEXT ? [...values] : undefined),
   },
   publish_model: choice('Who may publish', 'publishers', 'subscribers', 'open'),
   persist_items: flag('Keep items'),

@@ -40,7 +40,7 @@ const options = {
     false,
     'A client that comes online gets the last items only of those contacts that are online.',
   ),
-  max_user_nodes: opt.int(500, 'Nodes that one account may have, and nodes that one may own at the service.', {
+  max_user_nodes: opt.int(500, 'Nodes that one account may have, and nodes that one may make at the service.', {
     min: 10,
     max: 100_000,
   }),

@@ -19,8 +19,11 @@ export async function createNode(
   const { shelf, account } = service
   mayMake(engine, service, creator)
   if (name.length > MAX_NAME) throw new StanzaError('not-acceptable', `a name has ${MAX_NAME} characters at most`)
-  if ((await owned(engine, service, creator)) >= maxNodes) {
-    throw pubsubError('policy-violation', 'max-nodes-exceeded', { type: 'wait', text: `you may own ${maxNodes} nodes` })
+  if ((await made(engine, service, creator)) >= maxNodes) {
+    throw pubsubError('policy-violation', 'max-nodes-exceeded', {
+      type: 'wait',
+      text: `you may make ${maxNodes} nodes`,
+    })
   }
   const { node, saved } = store.create(shelf, name, initialConfig(service, name, config), creator.bare, engine.now())
   if (account !== undefined) return { node, saved }
@@ -33,12 +36,13 @@ export function mayMake(engine: Engine, { account }: Service, creator: Jid): voi
   if (!may) throw new StanzaError('forbidden', 'you may not make nodes here')
 }
 
-async function owned({ store }: Engine, { shelf, account }: Service, creator: Jid): Promise<number> {
+/** Not those that one owns: others may give theirs to anybody. */
+async function made({ store }: Engine, { shelf, account }: Service, creator: Jid): Promise<number> {
   if (account !== undefined) {
     if (!shelf.complete) await store.load(shelf)
     return shelf.nodes.size
   }
-  return (await store.nodesOf(creator.bare.toString(), shelf.key)).filter(({ owner }) => owner).length
+  return (await store.nodesOf(creator.bare.toString(), shelf.key)).filter(node => node.made === true).length
 }
 
 /** XEP-0060 8.1. Without a name it gets one (an instant node). */

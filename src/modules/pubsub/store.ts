@@ -21,6 +21,8 @@ export interface PubsubTables {
 /** What a bare address is to a node, in the table by who it is. */
 export interface Relation {
   owner: boolean
+  /** It made the node, at the service of the host: that counts as long as the node is there, whoever owns it. */
+  made?: true
 }
 
 /** A service's nodes in memory; writes are one after another. */
@@ -144,6 +146,7 @@ export class PubsubStore {
     if (node.entities !== 'loaded') await this.entities(shelf, node)
     shelf.nodes.delete(node.name)
     const bares = new Set(node.affiliations.keys())
+    if (shelf.key === '') bares.add(node.creator)
     for (const { jid } of node.subscriptions.values()) bares.add(jid.bare.toString())
     const deleted = Promise.all([
       this.#tables.items.clear([shelf.key, node.name]),
@@ -224,14 +227,18 @@ export class PubsubStore {
   }
 
   async #saveEntity(shelf: Shelf, node: Node, bare: string, saved: Promise<void>): Promise<void> {
+    const made = shelf.key === '' && node.creator === bare
     const there =
-      node.affiliations.has(bare) || [...node.subscriptions.values()].some(s => s.jid.bare.toString() === bare)
+      made || node.affiliations.has(bare) || [...node.subscriptions.values()].some(s => s.jid.bare.toString() === bare)
     const ck = [shelf.key, node.name]
     try {
       await Promise.all([
         saved,
         there
-          ? this.#tables.byEntity.put([bare], ck, { owner: node.affiliations.get(bare) === 'owner' })
+          ? this.#tables.byEntity.put([bare], ck, {
+              owner: node.affiliations.get(bare) === 'owner',
+              ...(made ? { made } : {}),
+            })
           : this.#tables.byEntity.del([bare], ck),
       ])
     } catch (error) {
