@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Table, TableSpec } from '../storage/store.ts'
 import { Lru } from '../util/lru.ts'
+import { Turns } from '../util/turns.ts'
 import { prepLocal } from '../xmpp/jid.ts'
 import { foldsElsewhere } from '../xmpp/precis.ts'
 import {
@@ -12,7 +13,6 @@ import {
   type ScramKeys,
   sameSecret,
 } from './derive.ts'
-import { Turns } from './turns.ts'
 
 /** {@link ScramKeys} as they lie in the store: bytes in base64. */
 export interface StoredKeys {

@@ -1,4 +1,6 @@
 import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import { Limit } from '../util/limit.ts'
 import { opaqueString } from '../xmpp/precis.ts'
 
 /** Hash functions of SCRAM, by the name that the mechanism carries (RFC 5802, RFC 7677). */
@@ -27,6 +29,8 @@ export class BusyError extends Error {
 }
 
 const MAX_PASSWORD = 1023
+
+const derivedBits = promisify(pbkdf2)
 
 // RFC 3454 B.1, which SASLprep removes: soft hyphen, joiners, variation selectors and their like.
 const REMOVED = /\u00ad|\u034f|\u1806|[\u180b-\u180d]|[\u200b-\u200d]|\u2060|[\ufe00-\ufe0f]|\ufeff/gu
@@ -76,30 +80,10 @@ export type Derive = (hash: ScramHash, password: string, salt: Buffer, iteration
  * passwords must not stop the disk. So only `parallel` run at a time, and `waiting` more wait for their turn.
  */
 export function createDerive({ parallel = 2, waiting = 256 } = {}): Derive {
-  const queue: (() => void)[] = []
-  let running = 0
-
-  function done(): void {
-    running--
-    queue.shift()?.()
-  }
-
+  const limit = new Limit(parallel, waiting, () => new BusyError())
   return (hash, password, salt, iterations) =>
-    new Promise((resolve, reject) => {
-      if (running >= parallel && queue.length >= waiting) {
-        reject(new BusyError())
-        return
-      }
-      const run = (): void => {
-        running++
-        const { node, bytes } = SCRAM_HASHES[hash]
-        pbkdf2(password, salt, iterations, bytes, node, (error, salted) => {
-          done()
-          if (error) return reject(error)
-          resolve(scramKeys(hash, salted, salt, iterations))
-        })
-      }
-      if (running < parallel) run()
-      else queue.push(run)
+    limit.run(async () => {
+      const { node, bytes } = SCRAM_HASHES[hash]
+      return scramKeys(hash, await derivedBits(password, salt, iterations, bytes, node), salt, iterations)
     })
 }

@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { DEVICE, type Device, type DeviceList } from '../core/admin/devices.ts'
 import type { Host } from '../core/host.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
+import { Turns } from '../util/turns.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { sameSecret } from './derive.ts'
 import { type TokenAttempt, tokenProof } from './token.ts'
-import { Turns } from './turns.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {

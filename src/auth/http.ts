@@ -1,5 +1,6 @@
+import { Limit } from '../util/limit.ts'
 import type { PasswordSource } from './chain.ts'
-import { Limit } from './limit.ts'
+import { BusyError } from './derive.ts'
 
 export interface HttpOptions {
   /** What `/check_password` and `/user_exists` are appended to. */
@@ -29,7 +30,7 @@ export class HttpSource implements PasswordSource {
 
   constructor(options: HttpOptions) {
     this.#options = options
-    const limit = () => new Limit(options.maxRequests, options.maxRequests * 10)
+    const limit = () => new Limit(options.maxRequests, options.maxRequests * 10, () => new BusyError())
     this.#logins = limit()
     this.#names = limit()
   }

@@ -1,14 +1,15 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
-import { arg, CommandError } from '../core/commands.ts'
+import { arg } from '../core/commands.ts'
 import { FILTER, OBSERVE } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
+import { accountNamed } from '../core/people.ts'
 import { type Session, Slot } from '../core/session.ts'
 import type { TableSpec } from '../storage/store.ts'
 import { type Element, elementNs, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import { Jid } from '../xmpp/jid.ts'
+import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 
 /** When an account was last online (ms since 1970), and what it said when it left. One row `[user]`. */
@@ -77,13 +78,9 @@ export const mod_last = defineModule({
       columns: ['state', 'at', 'status'],
       example: 'get_last alice@localhost',
       async run({ account }) {
-        const jid = Jid.from(account)
-        const host = ctx.host.router.hosts.get(jid.domain)
-        const loaded = await host?.account(jid.local)
-        if (host === undefined || loaded === undefined)
-          throw new CommandError('not_found', `there is no account ${jid}`)
-        if (loaded.available().length > 0) return [{ state: 'online', at: null, status: null }]
-        const last = await host.store.table(host.name, TABLE).get([jid.local], [])
+        const found = await accountNamed(ctx.host.router, account)
+        if (found.available().length > 0) return [{ state: 'online', at: null, status: null }]
+        const last = await found.host.store.table(found.host.name, TABLE).get([found.user], [])
         if (last === undefined) return [{ state: 'unknown', at: null, status: null }]
         return [{ state: 'offline', at: new Date(last.at).toISOString(), status: last.status }]
       },

@@ -4,10 +4,10 @@ import { arg, CommandError, type TableRow } from '../core/commands.ts'
 import { FILTER } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
+import { accountNamed, noAccount } from '../core/people.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { childText, findChild, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { type Card, readVCard, writeVCard } from '../xmpp/vcard.ts'
 
@@ -118,13 +118,10 @@ export const mod_profile = defineModule({
     })
 
     const find = async (text: string): Promise<{ account: Account; host: Host; profiles: ProfileService }> => {
-      const jid = Jid.from(text)
-      const host = ctx.host.router.hosts.get(jid.domain)
-      const account = await host?.account(jid.local)
-      const profiles = host?.services.use('profile')
-      if (host === undefined || account === undefined || profiles === undefined) {
-        throw new CommandError('not_found', `there is no account ${jid}`)
-      }
+      const account = await accountNamed(ctx.host.router, text)
+      const { host } = account
+      const profiles = host.services.use('profile')
+      if (profiles === undefined) throw noAccount(account.jid)
       return { account, host, profiles }
     }
     const account = arg.account('The account')

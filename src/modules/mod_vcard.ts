@@ -2,10 +2,11 @@ import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import { arg, CommandError } from '../core/commands.ts'
 import { defineModule } from '../core/module.ts'
-import { Slot } from '../core/session.ts'
+import { accountNamed, noAccount } from '../core/people.ts'
+import { Turns } from '../util/turns.ts'
 import { type Element, findChild, NS, parseElement, serialize, textOf, XmlError, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import { Jid } from '../xmpp/jid.ts'
+import type { Jid } from '../xmpp/jid.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -45,7 +46,6 @@ declare module '../core/services.ts' {
 }
 
 /** Changes of an account that are under way: the next one waits for it. */
-const CHANGING = new Slot<Promise<unknown>>('vcard change')
 
 export const mod_vcard = defineModule({
   name: 'mod_vcard',
@@ -68,6 +68,7 @@ export const mod_vcard = defineModule({
     const table = ctx.table<string>({ name: 'vcard', version: 1 })
     ctx.feature(NS.VCARD, 'server', 'account')
 
+    const changes = new Turns()
     const service: VCardService = {
       isPublic: privacy === 'everyone',
       async get(account) {
@@ -80,11 +81,7 @@ export const mod_vcard = defineModule({
         return event.vcard
       },
       async change(account, change, asked) {
-        const before = account.slots.get(CHANGING) ?? Promise.resolve()
-        const next = () => store(account, change, asked)
-        const done = before.then(next, next)
-        account.slots.set(CHANGING, done)
-        const vcard = await done
+        const vcard = await changes.run(account.user, () => store(account, change, asked))
         if (vcard !== undefined) await ctx.host.hooks.run('vcard_stored', { account, vcard, asked })
       },
     }
@@ -126,12 +123,9 @@ export const mod_vcard = defineModule({
     const content = arg.text('Its text; an empty one takes it away')
     /** A command finds its host by the account: this module may run on several. */
     const vcardOf = async (text: string): Promise<[Account, VCardService]> => {
-      const jid = Jid.from(text)
-      const host = ctx.host.router.hosts.get(jid.domain)
-      const account = await host?.account(jid.local)
-      const vcards = host?.services.use('vcard')
-      if (account === undefined || vcards === undefined)
-        throw new CommandError('not_found', `there is no account ${jid}`)
+      const account = await accountNamed(ctx.host.router, text)
+      const vcards = account.host.services.use('vcard')
+      if (vcards === undefined) throw noAccount(account.jid)
       return [account, vcards]
     }
     const field = async (text: string, path: readonly string[]): Promise<string> => {

@@ -1,4 +1,13 @@
-import { clone, type Element, firstChild, serialize, serializeFor, xml } from '../xml/index.ts'
+import {
+  childElements,
+  clone,
+  type Element,
+  findChild,
+  firstChild,
+  serialize,
+  serializeFor,
+  xml,
+} from '../xml/index.ts'
 import { StanzaError } from './errors.ts'
 import { Jid } from './jid.ts'
 
@@ -162,6 +171,11 @@ export class Stanza {
     el.append(error.toElement(options.by?.toString()))
     return new Stanza(this.kind, el, this.to ?? this.from.bare, this.from, 'error')
   }
+}
+
+/** Whether a message says something that people read, as text or encrypted (XEP-0384, XEP-0373): no receipt, no marker. */
+export function isInstantMessage(el: Element): boolean {
+  return findChild(el, 'body') !== undefined || childElements(el).some(child => child.name === 'encrypted')
 }
 
 function onePayload(el: Element): boolean {

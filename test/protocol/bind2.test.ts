@@ -12,6 +12,7 @@ import {
   BIND2,
   bind,
   byPassword,
+  chat,
   closed,
   DESK,
   dial,
@@ -20,12 +21,9 @@ import {
   PHONE,
   people,
   resources,
+  slowBind,
 } from '../support/sasl2client.ts'
 import { available, copyOf, nothing, presenceFrom, says } from '../support/talk.ts'
-
-function chat(from: RawClient, to: string, body: string): void {
-  from.send(`<message to='${to}' type='chat' id='${body}'><body>${body}</body></message>`)
-}
 
 test('a resource that carries the client’s tag, is the same for the device each time, and cannot be guessed', async t => {
   const server = await people(t)
@@ -253,19 +251,7 @@ test('modules answer in bound, before the session is there and when it is; nothi
 })
 
 test('an account that is removed while it is bound gets no session', async t => {
-  const gate = Promise.withResolvers<void>()
-  const arrived = Promise.withResolvers<void>()
-  const slow = defineModule({
-    name: 'mod_slow',
-    summary: 'Takes its time.',
-    options: {},
-    start(ctx) {
-      ctx.hook('bind2_request', () => {
-        arrived.resolve()
-        return gate.promise
-      })
-    },
-  })
+  const { slow, arrived, gate } = slowBind()
   const server = await people(t, { extra: [slow] })
   const client = await dial(t, server, 'juliet')
   const gone = closed(client)

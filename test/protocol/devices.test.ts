@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Device } from '../../src/core/admin/devices.ts'
 import type { Command, TableRow } from '../../src/core/commands.ts'
-import { defineModule } from '../../src/core/module.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { detached } from '../support/resuming.ts'
 import {
@@ -19,6 +18,7 @@ import {
   PHONE,
   plain,
   requestToken,
+  slowBind,
   tokenOf,
 } from '../support/sasl2client.ts'
 import { serve } from '../support/talk.ts'
@@ -149,19 +149,7 @@ test('the session of a device ends also where it was bound the old way, or waits
 })
 
 test('a device that is revoked while it logs in gets no session, and is not remembered', async t => {
-  const gate = Promise.withResolvers<void>()
-  const arrived = Promise.withResolvers<void>()
-  const slow = defineModule({
-    name: 'mod_slow',
-    summary: 'Takes its time.',
-    options: {},
-    start(ctx) {
-      ctx.hook('bind2_request', () => {
-        arrived.resolve()
-        return gate.promise
-      })
-    },
-  })
+  const { slow, arrived, gate } = slowBind()
   const { server } = await people(t, { extra: [slow] })
   const client = await dial(t, server, 'juliet')
   const gone = closed(client)

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { detached, NS } from '../support/resuming.ts'
 import {
@@ -8,6 +7,7 @@ import {
   BIND2,
   bind,
   byPassword,
+  chat,
   closed,
   DESK,
   dial,
@@ -19,10 +19,6 @@ import {
 import { available, says, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 import { troubled } from '../unit/core/support.ts'
-
-function chat(from: RawClient, to: string, body: string): void {
-  from.send(`<message to='${to}' type='chat' id='${body}'><body>${body}</body></message>`)
-}
 
 const resume = (sm: { id: string; handled: number }): string =>
   `<resume xmlns='${NS}' previd='${sm.id}' h='${sm.handled}'/>`

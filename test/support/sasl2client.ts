@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { serverEndPoint } from '../../src/auth/channelbinding.ts'
 import type { SaslExchange, SaslResult } from '../../src/auth/exchange.ts'
+import { defineModule } from '../../src/core/module.ts'
 import { type ClientOptions, scramClient } from '../unit/auth/support.ts'
 import { NS_SM, RawClient } from './rawclient.ts'
 import { child, type XmlElement } from './rawxml.ts'
@@ -196,4 +197,26 @@ export async function juliet(t: TestContext, server: TestServer, inner = '', ua 
 /** The resources that juliet has. */
 export function resources(server: TestServer): string[] {
   return [...(server.server.host('localhost')!.accounts.get('juliet')?.sessions.keys() ?? [])]
+}
+
+export function chat(from: RawClient, to: string, body: string): void {
+  from.send(`<message to='${to}' type='chat' id='${body}'><body>${body}</body></message>`)
+}
+
+/** A module at which every bind waits: `arrived` when one does, until `gate` is resolved. */
+export function slowBind() {
+  const gate = Promise.withResolvers<void>()
+  const arrived = Promise.withResolvers<void>()
+  const slow = defineModule({
+    name: 'mod_slow',
+    summary: 'Takes its time.',
+    options: {},
+    start(ctx) {
+      ctx.hook('bind2_request', () => {
+        arrived.resolve()
+        return gate.promise
+      })
+    },
+  })
+  return { slow, arrived, gate }
 }

@@ -3,6 +3,7 @@ import type { HookMap } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { Slot } from '../../core/session.ts'
 import type { Table } from '../../storage/store.ts'
+import { Turns } from '../../util/turns.ts'
 import { childElements, type Element, elementNs, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
@@ -56,7 +57,6 @@ const SHOWN = new Slot<Row>('avatar')
 /** The picture of the vCard4 that is being published. */
 const COMING = new Slot<Picture>('avatar of a vCard4')
 /** The last change that is under way. */
-const CHANGING = new Slot<Promise<void>>('avatar change')
 /** Somebody who is nobody's contact. */
 const STRANGER = Jid.of('', 'stranger.invalid')
 const LINK_TTL = 3_600_000
@@ -66,6 +66,7 @@ const MAX_INLINE = 128 * 1024
 /** One picture an account, whichever way it came: PEP, vcard-temp, vCard4, or the server's administrator. */
 export class Avatars implements AvatarService {
   readonly #ctx: Ctx
+  readonly #changes = new Turns()
   readonly #pictures: Pictures
   readonly #images: Images
   readonly #table: Table<Row>
@@ -261,10 +262,8 @@ export class Avatars implements AvatarService {
   // ---- the one picture
 
   /** One change of an account after the other: the last one that was asked for is what stays. */
-  async #inOrder(account: Account, change: () => Promise<void>): Promise<void> {
-    const done = (account.slots.get(CHANGING) ?? Promise.resolve()).then(change, change)
-    account.slots.set(CHANGING, done)
-    await done
+  #inOrder(account: Account, change: () => Promise<void>): Promise<void> {
+    return this.#changes.run(account.user, change)
   }
 
   async #show(account: Account, picture: Picture, via: Row['via']): Promise<void> {

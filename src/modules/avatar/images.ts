@@ -1,4 +1,5 @@
 import type { Sharp } from 'sharp'
+import { Limit } from '../../util/limit.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 
 export interface ImageLimits {
@@ -42,8 +43,9 @@ type Format = 'png' | 'jpeg' | 'gif' | 'webp'
 /** Decodes, checks and scales pictures that strangers made. Refuses with a StanzaError that names the reason. */
 export class Images {
   readonly #limits: ImageLimits
-  readonly #waiting: (() => void)[] = []
-  #busy = 0
+  readonly #turns = new Limit(AT_ONCE, MAX_WAITING, () => {
+    return new StanzaError('resource-constraint', 'too many pictures at once; try again later')
+  })
 
   constructor(limits: ImageLimits) {
     this.#limits = limits
@@ -58,7 +60,7 @@ export class Images {
       throw refusal(`a picture may have ${this.#limits.bytes} bytes, this one has ${bytes.length}`)
     }
     const format = formatOf(bytes)
-    return this.#turn(async () => {
+    return this.#turns.run(async () => {
       try {
         return await this.#check(bytes, format)
       } catch (error) {
@@ -88,7 +90,7 @@ export class Images {
   /** The picture itself where it has `most` bytes at most, else the largest smaller one that does. */
   async shrink(image: Image, most: number): Promise<Image> {
     if (image.bytes.length <= most) return image
-    return this.#turn(async () => {
+    return this.#turns.run(async () => {
       const format = image.type.slice(6) as Format
       for (const side of SMALLER) {
         const scaled = (await this.#open(image.bytes)).resize(fit(side))
@@ -104,7 +106,7 @@ export class Images {
   async variants(image: Image, sides: readonly number[]): Promise<Variant[]> {
     const wanted = sides.filter(side => side < Math.max(image.width, image.height))
     if (wanted.length === 0) return []
-    return this.#turn(async () => {
+    return this.#turns.run(async () => {
       const variants: Variant[] = []
       for (const side of wanted) {
         for (const format of ['png', 'webp'] as const) {
@@ -122,25 +124,6 @@ export class Images {
     const { pixels, timeout } = this.#limits
     const seconds = Math.max(1, Math.ceil(timeout / 1000))
     return sharp(bytes, { pages, limitInputPixels: pixels, failOn: 'warning' }).timeout({ seconds })
-  }
-
-  async #turn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#busy >= AT_ONCE) {
-      if (this.#waiting.length >= MAX_WAITING) {
-        throw new StanzaError('resource-constraint', 'too many pictures at once; try again later')
-      }
-      await new Promise<void>(resolve => this.#waiting.push(resolve))
-    } else {
-      this.#busy++
-    }
-    try {
-      return await work()
-    } finally {
-      // The place goes straight to who waits, so that nobody comes in between.
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#busy--
-      else next()
-    }
   }
 }
 

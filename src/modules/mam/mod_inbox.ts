@@ -3,11 +3,11 @@ import { OBSERVE } from '../../core/hooks.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import type { Table } from '../../storage/store.ts'
-import { childElements, type Element, findChild, NS, xml } from '../../xml/index.ts'
+import { NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { pageElement, readPageRequest } from '../../xmpp/rsm.ts'
-import { Stanza } from '../../xmpp/stanza.ts'
+import { isInstantMessage, Stanza } from '../../xmpp/stanza.ts'
 import { Archive } from './archive.ts'
 import { resultElement } from './results.ts'
 
@@ -141,10 +141,6 @@ export class Inbox {
       return peer === undefined ? [] : [{ peer, last: String(ck[0]) }]
     })
   }
-}
-
-function isInstantMessage(el: Element): boolean {
-  return findChild(el, 'body') !== undefined || childElements(el).some(child => child.name === 'encrypted')
 }
 
 async function answer(ctx: Ctx, inbox: Inbox, archive: Archive, { own, account, session, stanza, payload }: IqRequest) {

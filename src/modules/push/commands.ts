@@ -1,6 +1,6 @@
 import { arg, type Command, CommandError, defineCommand } from '../../core/commands.ts'
 import type { Host } from '../../core/host.ts'
-import { Jid } from '../../xmpp/jid.ts'
+import { accountNamed } from '../../core/people.ts'
 import { TABLE } from './registration.ts'
 
 declare module '../../core/services.ts' {
@@ -23,11 +23,8 @@ export function pushCommands(host: Host): Command[] {
       columns: ['service', 'node', 'resource', 'enabled'],
       example: 'get_push_sessions alice@localhost',
       async run({ account }) {
-        const jid = Jid.from(account)
-        const at = host.router.hosts.get(jid.domain)
-        if (at === undefined || (await at.account(jid.local)) === undefined)
-          throw new CommandError('not_found', `there is no account ${jid}`)
-        const rows = await at.store.table(at.name, TABLE).scan([jid.local])
+        const { host: at, user } = await accountNamed(host.router, account)
+        const rows = await at.store.table(at.name, TABLE).scan([user])
         return rows.map(({ ck, value }) => ({
           service: String(ck[0]),
           node: String(ck[1]),

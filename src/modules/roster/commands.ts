@@ -1,4 +1,5 @@
 import { arg, type Command, CommandError, defineCommand } from '../../core/commands.ts'
+import { accountNamed } from '../../core/people.ts'
 import type { Router } from '../../core/router.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { attribute, NONE } from '../../xmpp/subscription.ts'
@@ -8,12 +9,7 @@ import type { Rosters } from './rosters.ts'
 const SUBSCRIPTIONS = ['none', 'to', 'from', 'both'] as const
 
 export function rosterCommands(router: Router, rosters: Rosters): Command[] {
-  const loaded = async (text: string): Promise<Roster> => {
-    const jid = Jid.from(text)
-    const account = await router.hosts.get(jid.domain)?.account(jid.local)
-    if (account === undefined) throw new CommandError('not_found', `there is no account ${jid}`)
-    return rosters.load(account)
-  }
+  const loaded = async (text: string): Promise<Roster> => rosters.load(await accountNamed(router, text))
   return [
     defineCommand({
       name: 'get_roster',

@@ -7,6 +7,7 @@ import { firstIdAt } from '../../util/ids.ts'
 import { childElements, type Element, findChild, NS, parseElement, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
+import { isInstantMessage } from '../../xmpp/stanza.ts'
 import { type Mark, type MessageState, type State, type StateRow, States, type Wanted } from './states.ts'
 
 /** Asks, and is told, of the messages that local users got. */
@@ -24,7 +25,7 @@ declare module '../../core/services.ts' {
 }
 
 /** Our own protocol: docs/guide/message-states.md. */
-export const MESSAGE_STATES = 'urn:hermod:message-states:0'
+const MESSAGE_STATES = 'urn:hermod:message-states:0'
 const STATES: readonly State[] = ['queued', 'delivered', 'read']
 const FLUSH = 1000
 const SWEEP = 86_400_000
@@ -49,7 +50,8 @@ export const mod_message_state = defineModule({
   summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
   options,
   start(ctx) {
-    const states = statesOf(ctx.host, ctx)
+    const rows = ctx.table<StateRow>({ name: 'message_state' })
+    const states = new States(rows, ctx.table<Mark>({ name: 'message_read' }), () => ctx.now())
     ctx.every(FLUSH, () => states.flush())
     ctx.onStop(() => states.flush())
     ctx.every(SWEEP, async () => {
@@ -66,12 +68,6 @@ export const mod_message_state = defineModule({
     commands(ctx)
   },
 })
-
-function statesOf(host: Ctx['host'], ctx: Ctx): States {
-  const rows = host.store.table<StateRow>(host.name, { name: 'message_state' })
-  const marks = host.store.table<Mark>(host.name, { name: 'message_read' })
-  return new States(rows, marks, () => ctx.now())
-}
 
 function watch(ctx: Ctx, states: States): void {
   const marks = new Background(MAX_MARKS, error => {
@@ -105,8 +101,7 @@ function watch(ctx: Ctx, states: States): void {
 /** What people write to each other, with an id to ask for. */
 function isNoted(el: Element): boolean {
   const { id } = el.attrs
-  if (id === undefined || id.length > MAX_ID) return false
-  return findChild(el, 'body') !== undefined || childElements(el).some(child => child.name === 'encrypted')
+  return id !== undefined && id.length <= MAX_ID && isInstantMessage(el)
 }
 
 function about(bytes: Buffer): { from: string; messageId: string } | undefined {

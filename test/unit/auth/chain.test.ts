@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AccountChain, type AuthMethod, type PasswordSource } from '../../../src/auth/chain.ts'
 import { BusyError } from '../../../src/auth/derive.ts'
-import { Limit } from '../../../src/auth/limit.ts'
+import { Limit } from '../../../src/util/limit.ts'
 import { accounts } from './support.ts'
 
 class Fake implements PasswordSource {
@@ -137,7 +137,7 @@ test('where accounts are kept elsewhere, none are made here', async () => {
 })
 
 test('so much at a time, so much that waits, and no more', async () => {
-  const limit = new Limit(2, 3)
+  const limit = new Limit(2, 3, () => new BusyError())
   const gate = Promise.withResolvers<void>()
   let running = 0
   let most = 0

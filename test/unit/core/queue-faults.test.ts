@@ -1,26 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Table } from '../../../src/storage/store.ts'
-import { FakeHolder, FakeOrigin, queueOver, send, settled, troubled } from './support.ts'
-
-const id = (n: number) => `id${String(n).padStart(6, '0')}`
-const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => id(from + i))
-
-function setup() {
-  const { store, troubles } = troubled()
-  const table = store.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
-  return { ...queueOver(table), table, troubles }
-}
-
-async function rows(table: Table<Buffer>): Promise<string[]> {
-  return (await table.scan(['juliet'])).map(row => String(row.ck[0]))
-}
-
-async function live(queue: ReturnType<typeof setup>['queue'], name = 'holder'): Promise<FakeHolder> {
-  const holder = new FakeHolder(name)
-  await queue.attach(holder)
-  return holder
-}
+import { id, live, range, rows, setup } from './queues.ts'
+import { FakeHolder, FakeOrigin, queueOver, send, settled } from './support.ts'
 
 test('a store that cannot be read is asked again, and nobody’s promise is broken', async t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })

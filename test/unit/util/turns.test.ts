@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Turns } from '../../../src/auth/turns.ts'
+import { Turns } from '../../../src/util/turns.ts'
 
 test('work on a key waits for that before it, failed or not; on another key it does not', async () => {
   const turns = new Turns()
