@@ -18,6 +18,12 @@ export interface Holder {
   committed(entry: Entry): void
 }
 
+/** Sender (bare) and the id that it gave the message. */
+export interface MessageAbout {
+  readonly from: string
+  readonly messageId: string
+}
+
 /** One message on its way to one account: safe once durable, done once a session of the account acknowledged it. */
 export class Entry {
   readonly id: string
@@ -38,6 +44,8 @@ export class Entry {
   failed = false
   /** Its bytes are in the archive under the same id: the queue keeps only that. */
   archived = false
+  /** Whose message it is, and what its sender calls it; null: nothing that is noted. Undefined: its bytes say. */
+  about: MessageAbout | null | undefined
   /** It was given to a session at some time: an error to its sender could be a lie. */
   sent = false
 

@@ -27,7 +27,7 @@ declare module './hooks.ts' {
     /** An account leaves memory. */
     account_unload: { account: Account }
     /** A session has acknowledged a message of its account: it is delivered. */
-    message_acknowledged: { account: Account; id: string; bytes: Buffer; session: Session }
+    message_acknowledged: { account: Account; entry: Entry; session: Session }
     /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
     presence_in: { account: Account; stanza: Stanza }
     /** A message or presence for the host itself. */
@@ -358,10 +358,10 @@ export class Host {
     })
   }
 
-  #confirmed(queue: MessageQueue, { id, bytes }: Entry, session: Session): void {
+  #confirmed(queue: MessageQueue, entry: Entry, session: Session): void {
     if (!this.hooks.has('message_acknowledged')) return
     const account = this.#accounts.get(queue.key[0])
-    if (account !== undefined) this.hooks.notify('message_acknowledged', { account, id, bytes, session })
+    if (account !== undefined) this.hooks.notify('message_acknowledged', { account, entry, session })
   }
 
   #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {

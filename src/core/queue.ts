@@ -1,8 +1,12 @@
+import type { Range } from '../storage/store.ts'
 import { Entry, type Holder, type Origin } from './entry.ts'
 import type { QueueStore } from './queuestore.ts'
 
 /** Rows read from the store at a time while a session catches up. */
 const PAGE = 64
+
+/** A message of a queue. */
+export type Waiting = Pick<Entry, 'id' | 'bytes' | 'about'>
 
 /** How long (ms) until a backlog is read again that could not be. */
 const READ_AGAIN = 1000
@@ -152,6 +156,40 @@ export class MessageQueue {
       if (--this.#reads === 0) this.#finished.clear()
     }
     return found
+  }
+
+  /** Messages in memory: in flight, or not in the store yet. */
+  inMemory(): Iterable<Entry> {
+    return this.#entries.values()
+  }
+
+  /** Everything that waits or is in flight, newest first, in pages. */
+  async *waiting(): AsyncGenerator<Waiting[]> {
+    const inMemory = [...this.#entries.values()]
+    this.#reads++
+    try {
+      let range: Range = { lte: [this.#floor] }
+      let rest = inMemory
+      for (;;) {
+        const rows = await this.#store.table.scan(this.key, { ...range, reverse: true, limit: PAGE })
+        const last = rows.length < PAGE ? '' : String(rows.at(-1)!.ck[0])
+        const page = new Map<string, Waiting>()
+        for (const { ck, value } of rows) {
+          const id = String(ck[0])
+          const bytes = await this.#store.bytesOf(this.key, id, value)
+          if (bytes !== undefined) page.set(id, { id, bytes, about: undefined })
+        }
+        for (const entry of rest) if (entry.id >= last) page.set(entry.id, entry)
+        rest = rest.filter(({ id }) => id < last)
+        yield [...page.values()]
+          .filter(({ id }) => !this.#store.isGone(id) && !this.#finished.has(id))
+          .sort((a, b) => (a.id < b.id ? 1 : -1))
+        if (last === '') return
+        range = { lt: [last] }
+      }
+    } finally {
+      if (--this.#reads === 0) this.#finished.clear()
+    }
   }
 
   #stored(id: string, bytes: Buffer): Entry {

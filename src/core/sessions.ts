@@ -2,7 +2,7 @@ import { findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import type { Origin } from './entry.ts'
+import type { MessageAbout, Origin } from './entry.ts'
 import { type HookMap, STOP } from './hooks.ts'
 import { type Session, takesMessages } from './session.ts'
 
@@ -16,7 +16,7 @@ declare module './hooks.ts' {
     /**
      * A message has its id and is about to be queued and delivered. A handler that writes it to the archive of its account
      * (`host.archive`) puts that write in `archived`: then the queue keeps only its id, unless the write fails. `sent`: it is
-     * in the archive of its sender too, an account of this host.
+     * in the archive of its sender too, an account of this host. `about`, for who asks later what became of it.
      */
     archive_message: {
       account: Account
@@ -25,6 +25,7 @@ declare module './hooks.ts' {
       bytes: Buffer
       archived: Promise<void> | undefined
       sent: boolean
+      about: MessageAbout | null | undefined
     }
     /** Nobody is there to take a message that will be kept. A handler throws StanzaError to refuse it (quota). */
     offline_message: { account: Account; stanza: Stanza }
@@ -100,8 +101,17 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
   const bytes = Buffer.from(stored.toString())
   const entry = queue.push(id, bytes, origin)
   if (host.hooks.has('archive_message')) {
-    const event: HookMap['archive_message'] = { account, stanza: stored, id, bytes, archived: undefined, sent: false }
+    const event: HookMap['archive_message'] = {
+      account,
+      stanza: stored,
+      id,
+      bytes,
+      archived: undefined,
+      sent: false,
+      about: undefined,
+    }
     host.hooks.notify('archive_message', event)
+    entry.about = event.about
     if (event.archived !== undefined) queue.archived(entry, event.archived)
   }
   origin?.accepted(entry)

@@ -130,18 +130,62 @@ test('a marker for somebody else’s message, or none at all, changes nothing', 
   assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a'), { a: 'delivered' })
 })
 
+test('what is displayed before the stream says that it came is read', async t => {
+  const { romeo, juliet } = await friends(t)
+  say(romeo, 'juliet@localhost', 'a')
+  await juliet.receive(says('a'))
+  say(juliet, 'romeo@localhost', 'm', "<displayed xmlns='urn:xmpp:chat-markers:0' id='a'/>")
+  await romeo.receive(el => child(el, 'displayed') !== undefined)
+  assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a'), { a: 'read' })
+})
+
+for (const archive of [true, false]) {
+  test(`a long backlog is listed newest first: ${archive ? 'with an archive' : 'until delivered'}`, async t => {
+    const { server, romeo, juliet } = await friends(t, { modules: { mod_mam: { archive } } })
+    const nurse = await server.client('nurse')
+    say(romeo, 'juliet@localhost', 'early')
+    await juliet.receive(says('early'))
+    juliet.ack()
+    await juliet.close()
+    const ids = Array.from({ length: 150 }, (_, i) => `m${i}`)
+    for (const id of ids) say(romeo, 'juliet@localhost', id)
+    await romeo.ping()
+    say(nurse, 'juliet@localhost', 'late')
+    await nurse.ping()
+    const listed = async (args: object) =>
+      (await run(server, 'list_messages', { account: 'juliet@localhost', ...args })).map(row => row['message_id'])
+    assert.deepEqual(await listed({}), ['late', ...ids.toReversed()].slice(0, 100))
+    assert.deepEqual(await listed({ limit: 1000 }), ['late', ...ids.toReversed(), 'early'])
+    assert.deepEqual(await listed({ limit: 1000, state: 'delivered' }), ['early'])
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', 'm0', 'm149', 'early'), {
+      m0: 'queued',
+      m149: 'queued',
+      early: 'delivered',
+    })
+    const phone = await server.client('juliet', { resource: 'phone' })
+    await phone.enable()
+    await available(phone)
+    await phone.receive(says('late'))
+    phone.ack()
+    await phone.ping()
+    assert.deepEqual(await listed({ state: 'queued' }), [])
+    assert.deepEqual(await listed({ limit: 1000 }), ['late', ...ids.toReversed(), 'early'])
+  })
+}
+
 test('states go with the account, and with time', async t => {
   const { server, romeo, juliet } = await friends(t)
   say(romeo, 'juliet@localhost', 'a')
   await juliet.receive(says('a'))
+  juliet.ack()
   await juliet.ping()
-  await romeo.ping()
   const { States } = await import('../../src/modules/states/states.ts')
   const host = server.server.host('localhost')!
   await ask(romeo, 'juliet@localhost', 'a')
   const states = new States(
-    host.store.table('localhost', { name: 'message_state' }),
+    host.store.table('localhost', { name: 'message_states' }),
     host.store.table('localhost', { name: 'message_read' }),
+    async () => undefined,
     Date.now,
   )
   assert.equal(await states.purge(firstIdAt(Date.now() - 60_000)), 0)

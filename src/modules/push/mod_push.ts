@@ -67,7 +67,7 @@ export const mod_push = defineModule({
       },
       { order: OBSERVE },
     )
-    ctx.hook('message_acknowledged', ({ account, id }) => registrations.watch(account)?.acknowledged(id))
+    ctx.hook('message_acknowledged', ({ account, entry }) => registrations.watch(account)?.acknowledged(entry.id))
 
     hearRequests(ctx, registrations)
     hearRooms(ctx, registrations)

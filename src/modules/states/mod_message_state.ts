@@ -7,8 +7,8 @@ import { firstIdAt } from '../../util/ids.ts'
 import { childElements, type Element, findChild, NS, parseElement, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { isInstantMessage } from '../../xmpp/stanza.ts'
-import { type Mark, type MessageState, type State, type StateRow, States, type Wanted } from './states.ts'
+import type { Chunk } from './chunks.ts'
+import { aboutOf, type Mark, type MessageState, type QueueOf, type State, States, type Wanted } from './states.ts'
 
 /** Asks, and is told, of the messages that local users got. */
 export interface MessageStatesService {
@@ -29,8 +29,6 @@ const MESSAGE_STATES = 'urn:hermod:message-states:0'
 const STATES: readonly State[] = ['queued', 'delivered', 'read']
 const FLUSH = 1000
 const SWEEP = 86_400_000
-/** Longest id that is remembered; the message with a longer one has no state. */
-const MAX_ID = 256
 /** Markers of one reader that wait: each may have to look through a long conversation. */
 const MAX_MARKS = 100
 /** Messages that one iq may ask about. */
@@ -50,8 +48,10 @@ export const mod_message_state = defineModule({
   summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
   options,
   start(ctx) {
-    const rows = ctx.table<StateRow>({ name: 'message_state' })
-    const states = new States(rows, ctx.table<Mark>({ name: 'message_read' }), () => ctx.now())
+    const chunks = ctx.table<Chunk>({ name: 'message_states' })
+    const marks = ctx.table<Mark>({ name: 'message_read' })
+    const queueOf: QueueOf = async to => (await ctx.host.account(Jid.from(to).local))?.queue
+    const states = new States(chunks, marks, queueOf, () => ctx.now())
     ctx.every(FLUSH, () => states.flush())
     ctx.onStop(() => states.flush())
     ctx.every(SWEEP, async () => {
@@ -73,20 +73,21 @@ function watch(ctx: Ctx, states: States): void {
   const marks = new Background(MAX_MARKS, error => {
     ctx.log.warn({ err: error }, 'the state of a message could not be noted')
   })
-  ctx.hook('archive_message', ({ account, stanza, id }) => {
-    const to = account.jid.toString()
-    const from = stanza.from.bare.toString()
-    if (isNoted(stanza.el)) states.queued(to, from, id, stanza.id!)
+  ctx.hook('archive_message', event => {
+    const { account, stanza } = event
+    event.about = aboutOf(stanza.el)
     const displayed = findChild(stanza.el, 'displayed', NS.MARKERS)?.attrs['id']
-    if (displayed !== undefined && stanza.from.domain === ctx.host.name) {
-      marks.add(from, async () => {
-        const found = await states.find(from, to, displayed)
-        if (found !== undefined) await states.read(from, to, found, true)
-      })
-    }
+    if (displayed === undefined || stanza.from.domain !== ctx.host.name) return
+    const reader = stanza.from.bare.toString()
+    const writer = account.jid.toString()
+    marks.add(reader, async () => {
+      const found = await states.find(reader, writer, displayed)
+      if (found !== undefined) await states.read(reader, writer, found, true)
+    })
   })
-  ctx.hook('message_acknowledged', ({ account, id, bytes, session }) => {
-    states.delivered(account.jid.toString(), id, session.jid.resource, () => about(bytes))
+  ctx.hook('message_acknowledged', ({ account, entry, session }) => {
+    const { about = aboutOf(parseElement(entry.bytes)) } = entry
+    if (about !== null) states.delivered(account.jid.toString(), about, entry.id, session.jid.resource)
   })
   ctx.hook('pep_published', ({ account, node, id, payload }) => {
     if (node !== NS.MDS) return
@@ -96,18 +97,6 @@ function watch(ctx: Ctx, states: States): void {
     const reader = account.jid.toString()
     marks.add(reader, () => states.read(reader, peer.toString(), last.attrs['id'] ?? '', false))
   })
-}
-
-/** What people write to each other, with an id to ask for. */
-function isNoted(el: Element): boolean {
-  const { id } = el.attrs
-  return id !== undefined && id.length <= MAX_ID && isInstantMessage(el)
-}
-
-function about(bytes: Buffer): { from: string; messageId: string } | undefined {
-  const el = parseElement(bytes)
-  const from = Jid.parse(el.attrs['from'] ?? '')
-  return from !== undefined && isNoted(el) ? { from: from.bare.toString(), messageId: el.attrs['id']! } : undefined
 }
 
 /** The sender asks about its own messages; only of those who let it see them does it learn whether they were reached. */

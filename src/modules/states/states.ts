@@ -1,5 +1,11 @@
+import type { MessageAbout } from '../../core/entry.ts'
+import type { MessageQueue } from '../../core/queue.ts'
 import type { Table } from '../../storage/store.ts'
 import { orderedTime } from '../../util/ids.ts'
+import { type Element, parseElement } from '../../xml/index.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { isInstantMessage } from '../../xmpp/stanza.ts'
+import { type Chunk, Chunks, type StateRow } from './chunks.ts'
 
 export type State = 'queued' | 'delivered' | 'read'
 
@@ -18,8 +24,6 @@ export interface MessageState {
   readonly read: number | undefined
 }
 
-/** As stored: the sender's id; when and to which resource it was delivered. */
-export type StateRow = readonly [messageId: string, deliveredAt?: number, resource?: string]
 /** Up to which message somebody has read a conversation. */
 export interface Mark {
   readonly id: string
@@ -43,51 +47,59 @@ export interface Wanted {
 
 /** Rows in memory at which they are written before their time. */
 const MAX_PENDING = 10_000
-/** Messages whose server id is remembered by the sender's. */
-const MAX_RECENT = 20_000
+/** Conversations that are remembered after they were written, and the newest messages of each. */
+const MAX_CONVERSATIONS = 5000
+const MAX_RECENT = 20
 /** How far back a message is looked for by the id that its sender gave it. */
 const MAX_LOOKED_AT = 2000
-const PAGE = 250
+/** Longest id that is noted; the message with a longer one has no state. */
+const MAX_ID = 256
 const DAY = 86_400_000
 
+/** What somebody wrote to somebody, and was delivered of late. */
+interface Conversation {
+  readonly to: string
+  readonly from: string
+  /** Not in the store yet. */
+  fresh: StateRow[]
+  /** In the store. */
+  recent: StateRow[]
+}
+
+/** Gives the queue of an account of this host, by bare address. */
+export type QueueOf = (to: string) => Promise<MessageQueue | undefined>
+
 /**
- * The states of the messages that came to the users of one host. Rows are written in the background, some at a time: after a
- * crash a message may count as queued that was delivered in the last second.
+ * The states of the messages that came to the users of one host. What waits is in their queues; what was delivered is noted
+ * here, and written in the background, some at a time: after a crash, what was delivered in the last second is not known.
  */
 export class States {
-  readonly #rows: Table<StateRow>
+  readonly #chunks: Chunks
   readonly #marks: Table<Mark>
+  readonly #queueOf: QueueOf
   readonly #now: () => number
-  readonly #pending = new Map<string, { to: string; from: string; id: string; row: StateRow }>()
-  readonly #recent = new Map<string, string>()
+  /** By recipient, then sender. */
+  readonly #conversations = new Map<string, Map<string, Conversation>>()
+  #size = 0
+  /** Those with something to write, and how many rows that is. */
+  readonly #dirty = new Set<Conversation>()
+  #pending = 0
+  /** The last of what writes, one after the other. */
+  #writing: Promise<unknown> = Promise.resolve()
 
-  /** `rows` by recipient, then sender and id; `marks` by reader, then sender and kind. */
-  constructor(rows: Table<StateRow>, marks: Table<Mark>, now: () => number) {
-    this.#rows = rows
+  /** `marks` by reader, then sender and kind. */
+  constructor(chunks: Table<Chunk>, marks: Table<Mark>, queueOf: QueueOf, now: () => number) {
+    this.#chunks = new Chunks(chunks)
     this.#marks = marks
+    this.#queueOf = queueOf
     this.#now = now
   }
 
-  queued(to: string, from: string, id: string, messageId: string): void {
-    this.#set(to, from, id, [messageId])
-    const key = `${to} ${from} ${messageId}`
-    this.#recent.delete(key)
-    this.#recent.set(key, id)
-    if (this.#recent.size > MAX_RECENT) this.#recent.delete(this.#recent.keys().next().value!)
-  }
-
-  /** `about` is asked for sender and sender's id where they are not known any more; undefined: it was no message to note. */
-  delivered(
-    to: string,
-    id: string,
-    resource: string,
-    about: () => { from: string; messageId: string } | undefined,
-  ): void {
-    const known = this.#pending.get(id)
-    const from = known?.from
-    const there = from === undefined ? about() : { from, messageId: known!.row[0] }
-    // The first to have it counts: later ones are copies for other clients.
-    if (there !== undefined) this.#set(to, there.from, id, [there.messageId, this.#now(), resource])
+  delivered(to: string, { from, messageId }: MessageAbout, id: string, resource: string): void {
+    const conversation = this.#conversation(to, from)
+    conversation.fresh.push({ id, messageId, deliveredAt: this.#now(), resource })
+    this.#dirty.add(conversation)
+    if (++this.#pending >= MAX_PENDING) void this.flush()
   }
 
   /** `reader` has read what `from` wrote, up to the message of this id; `told`: and let `from` know. */
@@ -106,131 +118,159 @@ export class States {
     return marks.reduce((last, mark) => (mark !== undefined && mark.id > last ? mark.id : last), '')
   }
 
-  /** The server's id of a message, by its sender's. */
+  /** The server's id of a message that a session has got, by its sender's. */
   async find(to: string, from: string, messageId: string): Promise<string | undefined> {
-    const recent = this.#recent.get(`${to} ${from} ${messageId}`)
-    if (recent !== undefined) return recent
-    await this.flush()
-    let before: string | undefined
-    for (let looked = 0; looked < MAX_LOOKED_AT; looked += PAGE) {
-      const rows = await this.#conversation(to, from, before)
-      const found = rows.find(({ row }) => row[0] === messageId)
+    for (const { id, about } of (await this.#queueOf(to))?.inMemory() ?? []) {
+      if (about?.messageId === messageId && about.from === from) return id
+    }
+    const there = this.#conversations.get(to)?.get(from)
+    for (const rows of [there?.fresh, there?.recent]) {
+      const found = rows?.findLast(row => row.messageId === messageId)
       if (found !== undefined) return found.id
-      if (rows.length < PAGE) return undefined
-      before = rows.at(-1)!.id
+    }
+    await this.flush()
+    let looked = 0
+    for await (const rows of this.#chunks.backwards(to, from)) {
+      const found = rows.find(row => row.messageId === messageId)
+      if (found !== undefined) return found.id
+      looked += rows.length
+      if (looked >= MAX_LOOKED_AT) return undefined
     }
     return undefined
   }
 
   async list(wanted: Wanted): Promise<MessageState[]> {
+    const { to, from } = wanted
+    const found = new Map<string, MessageState>()
+    const marks = new Map<string, readonly (Mark | undefined)[]>()
+    const state = async (about: MessageAbout, row: StateRow): Promise<MessageState> => {
+      if (!marks.has(about.from)) marks.set(about.from, await this.#marksOf(wanted, about.from))
+      return stateOf(row, marks.get(about.from)!, { from: about.from, to })
+    }
+    // The queue first: what is delivered meanwhile is seen twice rather than not at all.
+    for await (const page of (await this.#queueOf(to))?.waiting() ?? []) {
+      for (const { id, bytes, about = aboutOf(parseElement(bytes)) } of page) {
+        if (about === null || (from !== undefined && about.from !== from) || found.size >= wanted.limit) continue
+        const one = await state(about, { id, messageId: about.messageId, deliveredAt: undefined, resource: undefined })
+        if (matches(one, wanted)) found.set(id, one)
+      }
+      if (found.size >= wanted.limit) break
+    }
     await this.flush()
-    const found: MessageState[] = []
-    const senders = wanted.from === undefined ? await this.#senders(wanted.to) : [wanted.from]
-    for (const from of senders) found.push(...(await this.#listOf(wanted, from)))
-    return found.sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, wanted.limit)
+    for (const sender of from === undefined ? await this.#chunks.senders(to) : [from]) {
+      let count = 0
+      for await (const page of this.#chunks.backwards(to, sender)) {
+        for (const row of page) {
+          const one = await state({ from: sender, messageId: row.messageId }, row)
+          if (!matches(one, wanted)) continue
+          found.set(one.id, one)
+          count++
+        }
+        if (count >= wanted.limit || (page.length > 0 && page.every(({ id }) => isBefore(id, wanted.since)))) break
+      }
+    }
+    return [...found.values()].sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, wanted.limit)
   }
 
-  /** Writes what waits. Never rejects: rows that cannot be written wait for the next time. */
-  async flush(): Promise<void> {
-    const rows = [...this.#pending]
-    this.#pending.clear()
-    await Promise.all(
-      rows.map(([id, one]) =>
-        this.#rows.put([one.to], [one.from, one.id], one.row).catch(() => {
-          if (this.#pending.size < MAX_PENDING && !this.#pending.has(id)) this.#pending.set(id, one)
-        }),
-      ),
-    )
+  /** Writes what waits. Never rejects: what cannot be written waits for the next time. */
+  flush(): Promise<void> {
+    return this.#inTurn(() => this.#flush())
   }
 
   /** Forgets what is older than `id`; resolves with how many messages that were. */
   async purge(id: string): Promise<number> {
     let count = 0
-    let after: string | undefined
+    let last: string | undefined
     for (;;) {
-      const keys = await this.#rows.partitions(after === undefined ? undefined : [after], 100)
-      for (const key of keys) {
-        const to = String(key[0])
-        for (const from of await this.#senders(to)) count += await this.#purgeOf(to, from, id)
+      const recipients = await this.#chunks.recipients(last)
+      if (recipients.length === 0) return count
+      for (const to of recipients) {
+        for (const from of await this.#chunks.senders(to)) {
+          count += await this.#inTurn(() => this.#chunks.purge(to, from, id))
+        }
       }
-      if (keys.length < 100) return count
-      after = String(keys.at(-1)![0])
+      last = recipients.at(-1)
     }
   }
 
   async forget(to: string): Promise<void> {
     await this.flush()
-    await this.#rows.clear([to])
+    await this.#inTurn(() => this.#chunks.clear(to))
     await this.#marks.clear([to])
+    this.#size -= this.#conversations.get(to)?.size ?? 0
+    this.#conversations.delete(to)
   }
 
-  #set(to: string, from: string, id: string, row: StateRow): void {
-    this.#pending.set(id, { to, from, id, row })
-    if (this.#pending.size >= MAX_PENDING) void this.flush()
+  #conversation(to: string, from: string): Conversation {
+    let all = this.#conversations.get(to)
+    if (all === undefined) {
+      all = new Map()
+      this.#conversations.set(to, all)
+    }
+    let found = all.get(from)
+    if (found === undefined) {
+      found = { to, from, fresh: [], recent: [] }
+      all.set(from, found)
+      this.#size++
+    }
+    return found
   }
 
-  async #conversation(to: string, from: string, before?: string) {
-    const rows = await this.#rows.scan([to], {
-      ...(before === undefined ? { lte: [from] } : { lt: [from, before] }),
-      gte: [from],
-      reverse: true,
-      limit: PAGE,
-    })
-    return rows.map(({ ck, value }) => ({ id: String(ck[1]), row: value }))
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#writing.then(work)
+    this.#writing = mine.catch(() => {})
+    return mine
   }
 
-  /** Everybody who has written to somebody: one look at the store for each. */
-  async #senders(to: string): Promise<string[]> {
-    const senders: string[] = []
-    for (;;) {
-      const last = senders.at(-1)
-      const [row] = await this.#rows.scan([to], { limit: 1, ...(last === undefined ? {} : { gt: [last] }) })
-      if (row === undefined) return senders
-      senders.push(String(row.ck[0]))
+  async #flush(): Promise<void> {
+    const conversations = [...this.#dirty]
+    this.#dirty.clear()
+    this.#pending = 0
+    await Promise.all(conversations.map(one => this.#flushOne(one)))
+    if (this.#size > MAX_CONVERSATIONS) this.#forgetWritten()
+  }
+
+  async #flushOne(conversation: Conversation): Promise<void> {
+    const { to, from, fresh, recent } = conversation
+    conversation.fresh = []
+    conversation.recent = [...recent, ...fresh].slice(-MAX_RECENT)
+    try {
+      await this.#chunks.put(to, from, fresh)
+    } catch {
+      if (this.#pending >= MAX_PENDING) return
+      conversation.fresh.unshift(...fresh)
+      this.#pending += fresh.length
+      this.#dirty.add(conversation)
     }
   }
 
-  async #listOf(wanted: Wanted, from: string): Promise<MessageState[]> {
-    const { to } = wanted
-    const [told, own] = await Promise.all([
-      this.#marks.get([to], [from, 'told']),
-      wanted.toldOnly === true ? undefined : this.#marks.get([to], [from, 'own']),
-    ])
-    const found: MessageState[] = []
-    let before: string | undefined
-    for (;;) {
-      const rows = await this.#conversation(to, from, before)
-      for (const { id, row } of rows) {
-        const at = orderedTime(id) ?? 0
-        if (wanted.since !== undefined && at < wanted.since) return found
-        const state = stateOf(id, at, row, [told, own], { from, to })
-        if (matches(state, wanted)) found.push(state)
-        if (found.length >= wanted.limit) return found
-      }
-      if (rows.length < PAGE) return found
-      before = rows.at(-1)!.id
+  #forgetWritten(): void {
+    this.#conversations.clear()
+    this.#size = 0
+    for (const one of this.#dirty) {
+      const all = this.#conversations.get(one.to)
+      if (all === undefined) this.#conversations.set(one.to, new Map([[one.from, one]]))
+      else all.set(one.from, one)
+      this.#size++
     }
   }
 
-  async #purgeOf(to: string, from: string, id: string): Promise<number> {
-    let count = 0
-    for (;;) {
-      const rows = await this.#rows.scan([to], { gte: [from], lt: [from, id], limit: PAGE })
-      if (rows.length === 0) return count
-      await this.#rows.batch(
-        [to],
-        rows.map(({ ck }) => ({ type: 'del', ck })),
-      )
-      count += rows.length
-      if (rows.length < PAGE) return count
-    }
+  #marksOf({ to, toldOnly }: Wanted, from: string): Promise<(Mark | undefined)[]> {
+    const kinds = toldOnly === true ? ['told'] : ['told', 'own']
+    return Promise.all(kinds.map(kind => this.#marks.get([to], [from, kind])))
   }
 }
 
+/** What is noted of a message: who wrote to whom, where it has an id to ask for. */
+export function aboutOf(el: Element): MessageAbout | null {
+  const { id } = el.attrs
+  const from = Jid.parse(el.attrs['from'] ?? '')
+  if (from === undefined || id === undefined || id.length > MAX_ID || !isInstantMessage(el)) return null
+  return { from: from.bare.toString(), messageId: id }
+}
+
 function stateOf(
-  id: string,
-  at: number,
-  [messageId, deliveredAt, resource]: StateRow,
+  { id, messageId, deliveredAt, resource }: StateRow,
   marks: readonly (Mark | undefined)[],
   { from, to }: { from: string; to: string },
 ): MessageState {
@@ -238,11 +278,16 @@ function stateOf(
   const read = times.length === 0 ? undefined : Math.min(...times)
   const delivered = deliveredAt === undefined ? undefined : { at: deliveredAt, resource: resource ?? '' }
   const state = read !== undefined ? 'read' : delivered !== undefined ? 'delivered' : 'queued'
-  return { id, from, to, messageId, state, at, delivered, read }
+  return { id, from, to, messageId, state, at: orderedTime(id) ?? 0, delivered, read }
 }
 
-function matches(state: MessageState, { messageId, state: wanted, until }: Wanted): boolean {
+function isBefore(id: string, since: number | undefined): boolean {
+  return since !== undefined && (orderedTime(id) ?? 0) < since
+}
+
+function matches(state: MessageState, { messageId, state: wanted, since, until }: Wanted): boolean {
   if (messageId !== undefined && state.messageId !== messageId) return false
   if (wanted !== undefined && state.state !== wanted) return false
+  if (isBefore(state.id, since)) return false
   return until === undefined || state.at <= until
 }
