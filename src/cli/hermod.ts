@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
+#!/usr/bin/env -S node --max-semi-space-size=16
 import { parseArgs } from 'node:util'
 import { ConfigError } from '../config/diagnostics.ts'
 import { nearest } from '../config/nearest.ts'

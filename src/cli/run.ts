@@ -8,6 +8,7 @@ import { Server } from '../server.ts'
 import { type ConfigSource, readConfig } from './config.ts'
 import { greeting } from './greeting.ts'
 import { invocation } from './invocation.ts'
+import { shrinkWhenQuiet } from './shrink.ts'
 import { handleCrashes, handleSignals } from './signals.ts'
 
 type Leave = 'stop' | 'restart'
@@ -33,6 +34,7 @@ async function runOnce(source: ConfigSource): Promise<Leave> {
     })
   }
   const uncrash = handleCrashes(log, exit)
+  const unshrink = shrinkWhenQuiet(log)
   const unsignal = handleSignals({ log, exit, reload, stop: () => leave('stop') })
   try {
     const options = { config, modules, log, leave, reread: () => readConfig(source) }
@@ -40,6 +42,7 @@ async function runOnce(source: ConfigSource): Promise<Leave> {
     return await serve(server, config, source, log, promise)
   } finally {
     unsignal()
+    unshrink()
     uncrash()
   }
 }
