@@ -183,7 +183,7 @@ test('states go with the account, and with time', async t => {
   const host = server.server.host('localhost')!
   await ask(romeo, 'juliet@localhost', 'a')
   const states = new States(
-    host.store.table('localhost', { name: 'message_states' }),
+    host.store.table('localhost', { name: 'message_delivered' }),
     host.store.table('localhost', { name: 'message_read' }),
     async () => undefined,
     Date.now,

@@ -1,9 +1,11 @@
+import type { Span } from '../../core/chunks.ts'
 import type { Host } from '../../core/host.ts'
 import type { Logger } from '../../core/log.ts'
 import type { Row, Table } from '../../storage/store.ts'
 import type { Element } from '../../xml/index.ts'
 import { parseElement } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
+import { PeerIndex } from './peers.ts'
 
 /** One message of an archive. */
 export interface Archived {
@@ -11,20 +13,11 @@ export interface Archived {
   readonly el: Element
 }
 
-/** Which part of an archive; ids are exclusive unless the name says otherwise. */
-export interface Slice {
-  /** From this id on, itself included: see {@link firstIdAt}. */
-  readonly from?: string | undefined
-  readonly after?: string | undefined
-  readonly before?: string | undefined
+/** Which part of an archive. */
+export interface Slice extends Span {
   /** With this bare address only. */
   readonly peer?: Jid | undefined
-  /** The newest of it rather than the oldest. */
-  readonly backwards: boolean
-  readonly limit: number
 }
-
-const EMPTY = Buffer.alloc(0)
 
 /** Of a user: how many messages there are up to the one of this id. */
 interface Tally {
@@ -33,29 +26,41 @@ interface Tally {
 }
 
 /**
- * The messages of the users of one host, by user and time-ordered id, with a second table that finds those of one
- * conversation. The bytes of a received message are the only ones that are stored of it: its queue entry points here.
+ * The messages of the users of one host, by user and time-ordered id, with an index that finds those of one conversation. The
+ * bytes of a received message are the only ones that are stored of it: its queue entry points here.
  */
 export class Archive {
   readonly #rows: Table<Buffer>
-  readonly #peers: Table<Buffer>
+  readonly #peers: PeerIndex
   readonly #tallies: Table<Tally>
-  readonly #host: string
   readonly #log: Logger
   #failing = false
 
   constructor(host: Host, log: Logger) {
     this.#rows = host.archive
-    this.#peers = host.store.table(host.name, { name: 'archive_by_peer', codec: 'bytes' })
+    this.#peers = new PeerIndex(host, (user, bytes) => peerOf(parseElement(bytes), Jid.of(user, host.name))?.toString())
     this.#tallies = host.store.table(host.name, { name: 'archive_count' })
-    this.#host = host.name
     this.#log = log
+  }
+
+  /** Before anything else; a part of an archive that was there may still be put in order beside that. */
+  open(): Promise<void> {
+    return this.#peers.open()
+  }
+
+  close(): Promise<void> {
+    return this.#peers.close()
+  }
+
+  /** Writes what only repeats the messages. Never rejects. */
+  flush(): Promise<void> {
+    return this.#peers.flush()
   }
 
   /** Joins the writes of this moment: the message's own, and whatever acknowledges it, fail or succeed with it. */
   add(user: string, id: string, peer: Jid, bytes: Buffer): Promise<void> {
     const written = this.#rows.put([user], [id], bytes)
-    void this.#peers.put([user, peer.bare.toString()], [id], EMPTY).catch(() => {})
+    this.#peers.add(user, peer.bare.toString(), id)
     written.then(this.#written, this.#failed)
     return written
   }
@@ -86,18 +91,31 @@ export class Archive {
     return found
   }
 
-  async #scan(user: string, { from, after, before, peer, backwards, limit }: Slice): Promise<Row<Buffer>[]> {
-    const range = {
+  async #scan(user: string, slice: Slice): Promise<Row<Buffer>[]> {
+    const { from, after, before, peer, backwards, limit } = slice
+    if (peer !== undefined) return this.#scanPeer(user, peer.bare.toString(), slice)
+    return this.#rows.scan([user], {
       ...(after !== undefined && (from === undefined || after >= from) ? { gt: [after] } : {}),
       ...(from !== undefined && (after === undefined || after < from) ? { gte: [from] } : {}),
       ...(before === undefined ? {} : { lt: [before] }),
       reverse: backwards,
       limit,
+    })
+  }
+
+  /** As many as are wanted, though some that the index knows have gone meanwhile. */
+  async #scanPeer(user: string, peer: string, slice: Slice): Promise<Row<Buffer>[]> {
+    const found: Row<Buffer>[] = []
+    let rest: Span = slice
+    for (;;) {
+      const ids = await this.#peers.ids(user, peer, rest)
+      const values = await Promise.all(ids.map(id => this.#rows.get([user], [id])))
+      for (const [i, value] of values.entries()) if (value !== undefined) found.push({ ck: [ids[i]!], value })
+      const limit = slice.limit - found.length
+      if (ids.length < rest.limit || limit === 0) return found
+      const last = ids.at(-1)!
+      rest = { ...rest, limit, ...(slice.backwards ? { before: last } : { after: last }) }
     }
-    if (peer === undefined) return this.#rows.scan([user], range)
-    const keys = await this.#peers.scan([user, peer.bare.toString()], range)
-    const values = await Promise.all(keys.map(({ ck }) => this.#rows.get([user], ck)))
-    return keys.flatMap(({ ck }, i) => (values[i] === undefined ? [] : [{ ck, value: values[i] }]))
   }
 
   /** The oldest and the newest id; undefined for an empty archive. */
@@ -161,34 +179,16 @@ export class Archive {
     let count = 0
     for (;;) {
       const rows = await this.#rows.scan([user], { lt: [id], limit: PAGE })
-      if (rows.length === 0) return count
-      for (const [peer, ids] of this.#byPeer(user, rows)) {
-        await this.#peers.batch(
-          [user, peer],
-          ids.map(one => ({ type: 'del', ck: [one] })),
-        )
-      }
-      await this.#rows.clear([user], { lte: [String(rows.at(-1)!.ck[0])] })
+      if (rows.length > 0) await this.#rows.clear([user], { lte: [String(rows.at(-1)!.ck[0])] })
       count += rows.length
-      if (rows.length < PAGE) return count
+      if (rows.length < PAGE) break
     }
+    if (count > 0) await this.#peers.purge(user, id)
+    return count
   }
 
   clear(user: string): Promise<number> {
     return this.purge(user, PAST_ALL)
-  }
-
-  #byPeer(user: string, rows: readonly Row<Buffer>[]): Map<string, string[]> {
-    const owner = Jid.of(user, this.#host)
-    const found = new Map<string, string[]>()
-    for (const { ck, value } of rows) {
-      const peer = peerOf(parseElement(value), owner)?.toString()
-      if (peer === undefined) continue
-      const ids = found.get(peer)
-      if (ids === undefined) found.set(peer, [String(ck[0])])
-      else ids.push(String(ck[0]))
-    }
-    return found
   }
 }
 

@@ -8,7 +8,6 @@ import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { pageElement, readPageRequest } from '../../xmpp/rsm.ts'
 import { isInstantMessage, Stanza } from '../../xmpp/stanza.ts'
-import { Archive } from './archive.ts'
 import { resultElement } from './results.ts'
 
 const FLUSH = 1000
@@ -38,7 +37,6 @@ export const mod_inbox = defineModule({
   options,
   start(ctx) {
     const table = ctx.table<string>({ name: 'inbox' })
-    const archive = new Archive(ctx.host, ctx.log)
     const recent = ctx.table<string>({ name: 'inbox_recent' })
     const inbox = new Inbox(table, recent, ctx.options.max_conversations)
     ctx.every(FLUSH, () => inbox.flush())
@@ -59,7 +57,7 @@ export const mod_inbox = defineModule({
       await table.clear([user.local])
       await recent.clear([user.local])
     })
-    ctx.iq('account', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, archive, request))
+    ctx.iq('account', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, request))
   },
 })
 
@@ -143,7 +141,7 @@ export class Inbox {
   }
 }
 
-async function answer(ctx: Ctx, inbox: Inbox, archive: Archive, { own, account, session, stanza, payload }: IqRequest) {
+async function answer(ctx: Ctx, inbox: Inbox, { own, account, session, stanza, payload }: IqRequest) {
   if (!own || account === undefined || session === undefined) {
     throw new StanzaError('forbidden', 'an inbox is only for its owner')
   }
@@ -154,7 +152,7 @@ async function answer(ctx: Ctx, inbox: Inbox, archive: Archive, { own, account, 
   const conversations = await inbox.list(account.user)
   const counted: { conversation: Conversation; unread: number }[] = []
   for (const conversation of conversations) {
-    counted.push({ conversation, unread: await unreadOf(ctx, archive, account.jid, conversation.peer) })
+    counted.push({ conversation, unread: await unreadOf(ctx, account.jid, conversation.peer) })
   }
   const wanted = unreadOnly ? counted.filter(one => one.unread > 0) : counted
   const at =
@@ -170,7 +168,7 @@ async function answer(ctx: Ctx, inbox: Inbox, archive: Archive, { own, account, 
       unread: String(unread),
       id: conversation.last,
     })
-    const last = withMessages ? await archive.get(account.user, conversation.last) : undefined
+    const last = withMessages ? await ctx.use('archive')?.get(account.user, conversation.last) : undefined
     const result = last && resultElement(last, account.jid, stanza.id)
     session.deliver(Stanza.make(xml('message', {}, entry, result), account.jid, session.jid))
   }
@@ -192,14 +190,10 @@ async function answer(ctx: Ctx, inbox: Inbox, archive: Archive, { own, account, 
 }
 
 /** Messages from `peer` that neither a marker nor an answer of the user covers, newest first, up to the bound. */
-async function unreadOf(ctx: Ctx, archive: Archive, owner: Jid, peer: Jid): Promise<number> {
+async function unreadOf(ctx: Ctx, owner: Jid, peer: Jid): Promise<number> {
   const read = (await ctx.use('message_states')?.readUpTo(owner.toString(), peer.toString())) ?? ''
-  const messages = await archive.read(owner.local, {
-    peer,
-    ...(read === '' ? {} : { after: read }),
-    backwards: true,
-    limit: ctx.options.max_unread,
-  })
+  const slice = { peer, ...(read === '' ? {} : { after: read }), backwards: true, limit: ctx.options.max_unread }
+  const messages = (await ctx.use('archive')?.read(owner.local, slice)) ?? []
   const answered = messages.findIndex(
     ({ el }) => Jid.parse(el.attrs['from'] ?? '')?.bare.equals(owner) === true && isInstantMessage(el),
   )

@@ -21,6 +21,7 @@ import { sweep } from './retention.ts'
 import { bury, retracted } from './retraction.ts'
 
 const SWEEP = 3_600_000
+const FLUSH = 1000
 /** Retractions of one archive that wait: each may have to look through a long conversation. */
 const MAX_RETRACTIONS = 100
 
@@ -49,6 +50,12 @@ const options = {
 }
 type Ctx = ModuleContext<typeof options>
 
+declare module '../../core/services.ts' {
+  interface ServiceMap {
+    archive: Archive
+  }
+}
+
 export const mod_mam = defineModule({
   name: 'mod_mam',
   xep: [
@@ -62,8 +69,12 @@ export const mod_mam = defineModule({
   options,
   async start(ctx) {
     const archive = new Archive(ctx.host, ctx.log)
+    await archive.open()
+    ctx.every(FLUSH, () => archive.flush())
+    ctx.onStop(() => archive.close())
+    ctx.provide('archive', archive)
     const prefs = ctx.table<Prefs>({ name: 'archive_prefs' })
-    commands(ctx, archive)
+    commands(ctx)
     ctx.hook('remove_user', async ({ user }) => {
       await archive.clear(user.local)
       await prefs.del([user.local], [])
@@ -204,7 +215,7 @@ async function metadata(archive: Archive, account: Account): Promise<Element> {
   return xml('metadata', { xmlns: NS.MAM }, point('start', bounds.first), point('end', bounds.last))
 }
 
-function commands(ctx: Ctx, archive: Archive): void {
+function commands(ctx: Ctx): void {
   ctx.command({
     name: 'delete_old_mam_messages',
     summary:
@@ -215,7 +226,8 @@ function commands(ctx: Ctx, archive: Archive): void {
       const host = ctx.host.router.hosts.get(name)
       if (host === undefined) throw new CommandError('not_found', `there is no host ${name}`)
       if (days < 0) throw new CommandError('usage', 'days is 0 or more')
-      const there = host === ctx.host ? archive : new Archive(host, ctx.log)
+      const there = host.services.use('archive')
+      if (there === undefined) throw new CommandError('not_found', `${name} has no archive (mod_mam)`)
       return sweep(there, host, { retention: days * 86_400_000, maxMessages: Number.POSITIVE_INFINITY })
     },
   })

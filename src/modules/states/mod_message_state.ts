@@ -7,8 +7,16 @@ import { firstIdAt } from '../../util/ids.ts'
 import { childElements, type Element, findChild, NS, parseElement, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import type { Chunk } from './chunks.ts'
-import { aboutOf, type Mark, type MessageState, type QueueOf, type State, States, type Wanted } from './states.ts'
+import {
+  aboutOf,
+  type Delivered,
+  type Mark,
+  type MessageState,
+  type QueueOf,
+  type State,
+  States,
+  type Wanted,
+} from './states.ts'
 
 /** Asks, and is told, of the messages that local users got. */
 export interface MessageStatesService {
@@ -48,10 +56,10 @@ export const mod_message_state = defineModule({
   summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
   options,
   start(ctx) {
-    const chunks = ctx.table<Chunk>({ name: 'message_states' })
+    const delivered = ctx.table<readonly Delivered[]>({ name: 'message_delivered' })
     const marks = ctx.table<Mark>({ name: 'message_read' })
     const queueOf: QueueOf = async to => (await ctx.host.account(Jid.from(to).local))?.queue
-    const states = new States(chunks, marks, queueOf, () => ctx.now())
+    const states = new States(delivered, marks, queueOf, () => ctx.now())
     ctx.every(FLUSH, () => states.flush())
     ctx.onStop(() => states.flush())
     ctx.every(SWEEP, async () => {

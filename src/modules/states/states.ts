@@ -1,3 +1,4 @@
+import { Chunks } from '../../core/chunks.ts'
 import type { MessageAbout } from '../../core/entry.ts'
 import type { MessageQueue } from '../../core/queue.ts'
 import type { Table } from '../../storage/store.ts'
@@ -5,7 +6,6 @@ import { orderedTime } from '../../util/ids.ts'
 import { type Element, parseElement } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
-import { type Chunk, Chunks, type StateRow } from './chunks.ts'
 
 export type State = 'queued' | 'delivered' | 'read'
 
@@ -23,6 +23,9 @@ export interface MessageState {
   readonly delivered: { readonly at: number; readonly resource: string } | undefined
   readonly read: number | undefined
 }
+
+/** A message that was delivered, as stored: the server's id and the sender's, when (ms since 1970) and to which resource. */
+export type Delivered = readonly [id: string, messageId: string, at: number, resource: string]
 
 /** Up to which message somebody has read a conversation. */
 export interface Mark {
@@ -61,9 +64,9 @@ interface Conversation {
   readonly to: string
   readonly from: string
   /** Not in the store yet. */
-  fresh: StateRow[]
+  fresh: Delivered[]
   /** In the store. */
-  recent: StateRow[]
+  recent: Delivered[]
 }
 
 /** Gives the queue of an account of this host, by bare address. */
@@ -74,7 +77,7 @@ export type QueueOf = (to: string) => Promise<MessageQueue | undefined>
  * here, and written in the background, some at a time: after a crash, what was delivered in the last second is not known.
  */
 export class States {
-  readonly #chunks: Chunks
+  readonly #chunks: Chunks<Delivered>
   readonly #marks: Table<Mark>
   readonly #queueOf: QueueOf
   readonly #now: () => number
@@ -88,8 +91,8 @@ export class States {
   #writing: Promise<unknown> = Promise.resolve()
 
   /** `marks` by reader, then sender and kind. */
-  constructor(chunks: Table<Chunk>, marks: Table<Mark>, queueOf: QueueOf, now: () => number) {
-    this.#chunks = new Chunks(chunks)
+  constructor(delivered: Table<readonly Delivered[]>, marks: Table<Mark>, queueOf: QueueOf, now: () => number) {
+    this.#chunks = new Chunks(delivered)
     this.#marks = marks
     this.#queueOf = queueOf
     this.#now = now
@@ -97,7 +100,7 @@ export class States {
 
   delivered(to: string, { from, messageId }: MessageAbout, id: string, resource: string): void {
     const conversation = this.#conversation(to, from)
-    conversation.fresh.push({ id, messageId, deliveredAt: this.#now(), resource })
+    conversation.fresh.push([id, messageId, this.#now(), resource])
     this.#dirty.add(conversation)
     if (++this.#pending >= MAX_PENDING) void this.flush()
   }
@@ -125,14 +128,14 @@ export class States {
     }
     const there = this.#conversations.get(to)?.get(from)
     for (const rows of [there?.fresh, there?.recent]) {
-      const found = rows?.findLast(row => row.messageId === messageId)
-      if (found !== undefined) return found.id
+      const found = rows?.findLast(row => row[1] === messageId)
+      if (found !== undefined) return found[0]
     }
     await this.flush()
     let looked = 0
     for await (const rows of this.#chunks.backwards(to, from)) {
-      const found = rows.find(row => row.messageId === messageId)
-      if (found !== undefined) return found.id
+      const found = rows.find(row => row[1] === messageId)
+      if (found !== undefined) return found[0]
       looked += rows.length
       if (looked >= MAX_LOOKED_AT) return undefined
     }
@@ -143,30 +146,30 @@ export class States {
     const { to, from } = wanted
     const found = new Map<string, MessageState>()
     const marks = new Map<string, readonly (Mark | undefined)[]>()
-    const state = async (about: MessageAbout, row: StateRow): Promise<MessageState> => {
+    const state = async (id: string, about: MessageAbout, delivered?: MessageState['delivered']) => {
       if (!marks.has(about.from)) marks.set(about.from, await this.#marksOf(wanted, about.from))
-      return stateOf(row, marks.get(about.from)!, { from: about.from, to })
+      return stateOf({ id, to, ...about, delivered }, marks.get(about.from)!)
     }
     // The queue first: what is delivered meanwhile is seen twice rather than not at all.
     for await (const page of (await this.#queueOf(to))?.waiting() ?? []) {
       for (const { id, bytes, about = aboutOf(parseElement(bytes)) } of page) {
         if (about === null || (from !== undefined && about.from !== from) || found.size >= wanted.limit) continue
-        const one = await state(about, { id, messageId: about.messageId, deliveredAt: undefined, resource: undefined })
+        const one = await state(id, about)
         if (matches(one, wanted)) found.set(id, one)
       }
       if (found.size >= wanted.limit) break
     }
     await this.flush()
-    for (const sender of from === undefined ? await this.#chunks.senders(to) : [from]) {
+    for (const sender of from === undefined ? await this.#chunks.groups(to) : [from]) {
       let count = 0
       for await (const page of this.#chunks.backwards(to, sender)) {
-        for (const row of page) {
-          const one = await state({ from: sender, messageId: row.messageId }, row)
+        for (const [id, messageId, at, resource] of page) {
+          const one = await state(id, { from: sender, messageId }, { at, resource })
           if (!matches(one, wanted)) continue
           found.set(one.id, one)
           count++
         }
-        if (count >= wanted.limit || (page.length > 0 && page.every(({ id }) => isBefore(id, wanted.since)))) break
+        if (count >= wanted.limit || (page.length > 0 && page.every(([id]) => isBefore(id, wanted.since)))) break
       }
     }
     return [...found.values()].sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, wanted.limit)
@@ -182,13 +185,9 @@ export class States {
     let count = 0
     let last: string | undefined
     for (;;) {
-      const recipients = await this.#chunks.recipients(last)
+      const recipients = await this.#chunks.owners(last)
       if (recipients.length === 0) return count
-      for (const to of recipients) {
-        for (const from of await this.#chunks.senders(to)) {
-          count += await this.#inTurn(() => this.#chunks.purge(to, from, id))
-        }
-      }
+      for (const to of recipients) count += await this.#inTurn(() => this.#chunks.purge(to, id))
       last = recipients.at(-1)
     }
   }
@@ -270,15 +269,14 @@ export function aboutOf(el: Element): MessageAbout | null {
 }
 
 function stateOf(
-  { id, messageId, deliveredAt, resource }: StateRow,
+  message: Pick<MessageState, 'id' | 'from' | 'to' | 'messageId' | 'delivered'>,
   marks: readonly (Mark | undefined)[],
-  { from, to }: { from: string; to: string },
 ): MessageState {
+  const { id, delivered } = message
   const times = marks.flatMap(mark => (mark !== undefined && mark.id >= id ? [mark.at] : []))
   const read = times.length === 0 ? undefined : Math.min(...times)
-  const delivered = deliveredAt === undefined ? undefined : { at: deliveredAt, resource: resource ?? '' }
   const state = read !== undefined ? 'read' : delivered !== undefined ? 'delivered' : 'queued'
-  return { id, from, to, messageId, state, at: orderedTime(id) ?? 0, delivered, read }
+  return { ...message, state, at: orderedTime(id) ?? 0, read }
 }
 
 function isBefore(id: string, since: number | undefined): boolean {

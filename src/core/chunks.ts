@@ -1,0 +1,139 @@
+import type { Op, Table } from '../storage/store.ts'
+
+/** Anything with an ordered id in front. */
+type Item = readonly [id: string, ...rest: unknown[]]
+
+/** A part of a group; ids are exclusive unless the name says otherwise. */
+export interface Span {
+  /** From this id on, itself included. */
+  readonly from?: string | undefined
+  readonly after?: string | undefined
+  readonly before?: string | undefined
+  /** The newest of it rather than the oldest, newest first. */
+  readonly backwards: boolean
+  readonly limit: number
+}
+
+/** Items of a chunk at most. */
+const SIZE = 100
+/** Chunks and partitions that are read at a time; of chunks, the first time less, for one may be enough. */
+const PAGE = 32
+const FIRST_PAGE = 2
+
+/**
+ * Small items, by owner, group and ordered id, many in one row of the store: a group to which much is added is written once
+ * at a time and not with each item. The key of a row is the owner, then the group and the least id of the chunk. What is put
+ * later should be newer: chunks that overlap are read as one after the other.
+ */
+export class Chunks<T extends Item> {
+  readonly #table: Table<readonly T[]>
+
+  constructor(table: Table<readonly T[]>) {
+    this.#table = table
+  }
+
+  /** In any order. All or nothing. */
+  async put(owner: string, group: string, items: readonly T[]): Promise<void> {
+    const sorted = [...items].sort((a, b) => (a[0] < b[0] ? -1 : 1))
+    const ops: Op<readonly T[]>[] = []
+    for (let at = 0; at < sorted.length; at += SIZE) {
+      const value = sorted.slice(at, at + SIZE)
+      ops.push({ type: 'put', ck: [group, value[0]![0]], value })
+    }
+    await this.#table.batch([owner], ops)
+  }
+
+  async read(owner: string, group: string, { from = '', after = '', before, backwards, limit }: Span): Promise<T[]> {
+    const found: T[] = []
+    const least = after >= from ? after : from
+    const pages = backwards ? this.backwards(owner, group, before) : this.#forwards(owner, group, least)
+    for await (const page of pages) {
+      for (const item of page) {
+        const [id] = item
+        if (found.length >= limit) return found
+        const tooOld = id <= after || id < from
+        const tooNew = before !== undefined && id >= before
+        if (backwards ? tooOld : tooNew) return found
+        if (!tooOld && !tooNew) found.push(item)
+      }
+    }
+    return found
+  }
+
+  /** Newest first, in pages; `before` only says where to begin. */
+  async *backwards(owner: string, group: string, before?: string): AsyncGenerator<T[]> {
+    let less = before
+    for (let limit = FIRST_PAGE; ; limit = Math.min(limit * 4, PAGE)) {
+      const rows = await this.#table.scan([owner], {
+        ...(less === undefined ? { lte: [group] } : { lt: [group, less] }),
+        gte: [group],
+        reverse: true,
+        limit,
+      })
+      yield rows.flatMap(({ value }) => value.toReversed())
+      if (rows.length < limit) return
+      less = String(rows.at(-1)!.ck[1])
+    }
+  }
+
+  /** Oldest first, in pages, from the chunk that has `id` or would have it. */
+  async *#forwards(owner: string, group: string, id: string): AsyncGenerator<T[]> {
+    const [first] = await this.#table.scan([owner], { gte: [group], lte: [group, id], reverse: true, limit: 1 })
+    let low: { gte: readonly string[] } | { gt: readonly string[] } = {
+      gte: first === undefined ? [group] : [group, String(first.ck[1])],
+    }
+    for (let limit = FIRST_PAGE; ; limit = Math.min(limit * 4, PAGE)) {
+      const rows = await this.#table.scan([owner], { ...low, lte: [group], limit })
+      yield rows.flatMap(({ value }) => value)
+      if (rows.length < limit) return
+      low = { gt: [group, String(rows.at(-1)!.ck[1])] }
+    }
+  }
+
+  /** All groups of an owner: one look at the store for each. */
+  async groups(owner: string): Promise<string[]> {
+    const groups: string[] = []
+    for (;;) {
+      const last = groups.at(-1)
+      const [row] = await this.#table.scan([owner], { limit: 1, ...(last === undefined ? {} : { gt: [last] }) })
+      if (row === undefined) return groups
+      groups.push(String(row.ck[0]))
+    }
+  }
+
+  /** The owners after this one in order, some of them; none at the end. */
+  async owners(after: string | undefined): Promise<string[]> {
+    const keys = await this.#table.partitions(after === undefined ? undefined : [after], PAGE)
+    return keys.map(key => String(key[0]))
+  }
+
+  /**
+   * Removes what is older than `id` in all groups of an owner; resolves with how many items that were. No {@link put} for
+   * this owner may run beside it.
+   */
+  async purge(owner: string, id: string): Promise<number> {
+    let count = 0
+    for (const group of await this.groups(owner)) count += await this.#purge(owner, group, id)
+    return count
+  }
+
+  async #purge(owner: string, group: string, id: string): Promise<number> {
+    let count = 0
+    for (;;) {
+      const rows = await this.#table.scan([owner], { gte: [group], lt: [group, id], limit: PAGE })
+      const ops: Op<readonly T[]>[] = []
+      for (const { ck, value } of rows) {
+        const rest = value.filter(([one]) => one >= id)
+        count += value.length - rest.length
+        ops.push({ type: 'del', ck })
+        if (rest.length > 0) ops.push({ type: 'put', ck: [group, rest[0]![0]], value: rest })
+      }
+      if (ops.length > 0) await this.#table.batch([owner], ops)
+      if (rows.length < PAGE) return count
+    }
+  }
+
+  async clear(owner: string): Promise<void> {
+    await this.#table.clear([owner])
+  }
+}
