@@ -169,14 +169,9 @@ export class Host {
 
   async #load(user: string): Promise<Account | undefined> {
     if (!(await this.users.exists(user))) return undefined
-    const newest = { reverse: true, limit: 1 }
-    const [[last], [archived]] = await Promise.all([
-      this.#queues.table.scan([user], newest),
-      this.archive.scan([user], newest),
-    ])
+    const [last] = await this.#queues.table.scan([user], { reverse: true, limit: 1 })
     const lastId = last === undefined ? '' : String(last.ck[0])
     this.ids.after(lastId)
-    if (archived !== undefined) this.ids.after(String(archived.ck[0]))
     const queue = new MessageQueue(this.#queues, user, lastId)
     queue.onBounce = entry => this.#bounce(entry)
     const account = new Account(this, Jid.of(user, this.name), queue)

@@ -1,6 +1,7 @@
 import { Chunks, type Span } from '../../core/chunks.ts'
 import type { Host } from '../../core/host.ts'
 import type { Row, Table } from '../../storage/store.ts'
+import type { IdGenerator } from '../../util/ids.ts'
 
 type Id = readonly [id: string]
 
@@ -23,7 +24,7 @@ export class PeerIndex {
   readonly #rows: Table<Buffer>
   readonly #reached: Table<Reached>
   readonly #peerOf: (user: string, bytes: Buffer) => string | undefined
-  readonly #nextId: () => string
+  readonly #ids: IdGenerator
   /** By user, then peer. */
   #pending = new Map<string, Map<string, Id[]>>()
   #size = 0
@@ -40,13 +41,15 @@ export class PeerIndex {
     this.#rows = host.archive
     this.#reached = host.store.table(host.name, { name: 'archive_indexed' })
     this.#peerOf = peerOf
-    this.#nextId = () => host.ids.ordered()
+    this.#ids = host.ids
   }
 
   /** Resolves when messages may be added; what is missing is put in beside that. */
   async open(): Promise<void> {
     const { upTo, clean } = (await this.#reached.get(['host'])) ?? { upTo: '', clean: false }
-    this.#upTo = clean ? this.#nextId() : upTo
+    // Should the clock have been put back: what comes is newer than what is there.
+    this.#ids.after(upTo)
+    this.#upTo = clean ? this.#ids.ordered() : upTo
     this.#behind = !clean
     // Before the first message of this run: a crash from here on is seen at the next start.
     await this.#reached.put(['host'], [], { upTo: this.#upTo, clean: false })
@@ -104,7 +107,7 @@ export class PeerIndex {
   async #flush(): Promise<void> {
     if (this.#size === 0 || this.#behind) return
     const pending = this.#pending
-    const upTo = this.#nextId()
+    const upTo = this.#ids.ordered()
     this.#pending = new Map()
     this.#size = 0
     try {
@@ -139,7 +142,7 @@ export class PeerIndex {
   /** What of the archive is newer than `#upTo` and not in the index is put there. */
   async #mendAll(): Promise<void> {
     // What is added from here on is newer than this, and pending.
-    const until = this.#nextId()
+    const until = this.#ids.ordered()
     this.#forgetPending()
     let last: string | undefined
     for (;;) {
@@ -156,9 +159,12 @@ export class PeerIndex {
     let after = this.#upTo
     for (;;) {
       const rows = await this.#rows.scan([user], { gt: [after], lt: [until], limit: PAGE })
-      if (rows.length > 0) await this.#mendPage(user, after, rows)
+      if (rows.length > 0) {
+        await this.#mendPage(user, after, rows)
+        after = String(rows.at(-1)!.ck[0])
+        this.#ids.after(after)
+      }
       if (rows.length < PAGE) return
-      after = String(rows.at(-1)!.ck[0])
     }
   }
 
