@@ -22,6 +22,8 @@ import {
 export interface MessageStatesService {
   /** Newest first. */
   list(wanted: Wanted): Promise<MessageState[]>
+  /** `reader` has told `from` that it has read the message that `from` gave this id. */
+  displayed(reader: string, from: string, messageId: string): Promise<void>
   /** The id up to which `reader` has read what `from` wrote; empty: nothing. Bare addresses. */
   readUpTo(reader: string, from: string): Promise<string>
 }
@@ -41,6 +43,8 @@ const SWEEP = 86_400_000
 const MAX_MARKS = 100
 /** Messages that one iq may ask about. */
 const MAX_ASKED = 100
+/** How far back these are looked for, among what waits and among what was delivered. */
+const MAX_LOOKED_AT = 2000
 
 const options = {
   retention: opt.duration('30d', 'How long the state of a message is known.', { min: 60_000, infinity: true }),
@@ -58,7 +62,10 @@ export const mod_message_state = defineModule({
   start(ctx) {
     const delivered = ctx.table<readonly Delivered[]>({ name: 'message_delivered' })
     const marks = ctx.table<Mark>({ name: 'message_read' })
-    const queueOf: QueueOf = async to => (await ctx.host.account(Jid.from(to).local))?.queue
+    const queueOf: QueueOf = async to => {
+      const { local, domain } = Jid.from(to)
+      return domain === ctx.host.name ? (await ctx.host.account(local))?.queue : undefined
+    }
     const states = new States(delivered, marks, queueOf, () => ctx.now())
     ctx.every(FLUSH, () => states.flush())
     ctx.onStop(() => states.flush())
@@ -69,10 +76,11 @@ export const mod_message_state = defineModule({
     watch(ctx, states)
     ctx.provide('message_states', {
       list: wanted => states.list(wanted),
+      displayed: (reader, from, messageId) => states.displayed(reader, from, messageId),
       readUpTo: (reader, from) => states.readUpTo(reader, from),
     })
     ctx.feature(MESSAGE_STATES, 'account')
-    ctx.iq('account', 'get', MESSAGE_STATES, 'states', request => answer(ctx, states, request))
+    ctx.iq('account', 'get', MESSAGE_STATES, 'states', request => answer(ctx, request))
     commands(ctx)
   },
 })
@@ -85,13 +93,10 @@ function watch(ctx: Ctx, states: States): void {
     const { account, stanza } = event
     event.about = aboutOf(stanza.el)
     const displayed = findChild(stanza.el, 'displayed', NS.MARKERS)?.attrs['id']
-    if (displayed === undefined || stanza.from.domain !== ctx.host.name) return
+    const there = displayed === undefined ? undefined : statesOf(ctx, stanza.from)
+    if (there === undefined) return
     const reader = stanza.from.bare.toString()
-    const writer = account.jid.toString()
-    marks.add(reader, async () => {
-      const found = await states.find(reader, writer, displayed)
-      if (found !== undefined) await states.read(reader, writer, found, true)
-    })
+    marks.add(reader, () => there.displayed(reader, account.jid.toString(), displayed!))
   })
   ctx.hook('message_acknowledged', ({ account, entry, session }) => {
     const { about = aboutOf(parseElement(entry.bytes)) } = entry
@@ -108,7 +113,7 @@ function watch(ctx: Ctx, states: States): void {
 }
 
 /** The sender asks about its own messages; only of those who let it see them does it learn whether they were reached. */
-async function answer(ctx: Ctx, states: States, { own, account, payload }: IqRequest): Promise<Element> {
+async function answer(ctx: Ctx, { own, account, payload }: IqRequest): Promise<Element> {
   if (!own || account === undefined) throw new StanzaError('forbidden', 'only of one’s own messages')
   const peer = Jid.parse(payload.attrs['with'] ?? '')?.bare
   if (peer === undefined) throw new StanzaError('jid-malformed', 'with names the recipient')
@@ -118,15 +123,28 @@ async function answer(ctx: Ctx, states: States, { own, account, payload }: IqReq
   if (asked.length === 0 || asked.length > MAX_ASKED) {
     throw new StanzaError('bad-request', `name between 1 and ${MAX_ASKED} messages`)
   }
-  const from = account.jid.toString()
   const visible = ctx.use('roster')?.isSubscribedTo(account, peer) === true
-  const found = await states.list({ to: peer.toString(), from, limit: 1000, toldOnly: true })
-  const known = new Map(found.map(state => [state.messageId, state]))
+  const wanted: Wanted = {
+    to: peer.toString(),
+    from: account.jid.toString(),
+    messageIds: new Set(asked),
+    limit: MAX_LOOKED_AT,
+    lookAt: MAX_LOOKED_AT,
+    toldOnly: true,
+  }
+  const found = (await statesOf(ctx, peer)?.list(wanted)) ?? []
+  // Of several with the same id, the newest.
+  const known = new Map(found.toReversed().map(state => [state.messageId, state]))
   const list = asked.map(id => {
     const state = known.get(id)
     return xml('message', { id, ...(state === undefined ? { state: 'unknown' } : shown(state, visible)) })
   })
   return xml('states', { xmlns: MESSAGE_STATES, with: peer.toString() }, ...list)
+}
+
+/** Those of the messages that somebody of this server got. */
+function statesOf(ctx: Ctx, recipient: Jid): MessageStatesService | undefined {
+  return ctx.host.router.hosts.get(recipient.domain)?.services.use('message_states')
 }
 
 function shown({ state, delivered, read, at }: MessageState, visible: boolean): { state: string; stamp: string } {
@@ -138,8 +156,7 @@ function shown({ state, delivered, read, at }: MessageState, visible: boolean): 
 
 function commands(ctx: Ctx): void {
   const service = (account: string): MessageStatesService => {
-    const host = ctx.host.router.hosts.get(Jid.from(account).domain)
-    const found = host?.services.use('message_states')
+    const found = statesOf(ctx, Jid.from(account))
     if (found === undefined) throw new CommandError('not_found', `no states are kept for ${account}`)
     return found
   }
@@ -175,7 +192,7 @@ function commands(ctx: Ctx): void {
     columns: COLUMNS,
     example: 'message_status alice@localhost bob@localhost 3f2a',
     async run({ account, from, id }) {
-      const found = await service(account).list({ to: account, from, messageId: id, limit: 1 })
+      const found = await service(account).list({ to: account, from, messageIds: new Set([id]), limit: 1 })
       if (found.length === 0)
         throw new CommandError('not_found', `no message ${id} from ${from} to ${account} is known`)
       return found.map(rowOf)

@@ -6,6 +6,7 @@ import { orderedTime } from '../../util/ids.ts'
 import { type Element, parseElement } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
+import { Found, isBefore } from './found.ts'
 
 export type State = 'queued' | 'delivered' | 'read'
 
@@ -37,13 +38,16 @@ export interface Wanted {
   /** The recipient, bare. */
   readonly to: string
   readonly from?: string | undefined
-  readonly messageId?: string | undefined
+  /** The sender's ids. */
+  readonly messageIds?: ReadonlySet<string> | undefined
   readonly state?: State | undefined
   /** Ms since 1970. */
   readonly since?: number | undefined
   readonly until?: number | undefined
   /** Newest first, at most so many. */
   readonly limit: number
+  /** At most so many of those that wait, and of each conversation, are looked at; all if left out. */
+  readonly lookAt?: number
   /** Only what the reader has told the sender (XEP-0333), not what it told its own clients (XEP-0490). */
   readonly toldOnly?: boolean
 }
@@ -121,6 +125,11 @@ export class States {
     return marks.reduce((last, mark) => (mark !== undefined && mark.id > last ? mark.id : last), '')
   }
 
+  async displayed(reader: string, from: string, messageId: string): Promise<void> {
+    const id = await this.find(reader, from, messageId)
+    if (id !== undefined) await this.read(reader, from, id, true)
+  }
+
   /** The server's id of a message that a session has got, by its sender's. */
   async find(to: string, from: string, messageId: string): Promise<string | undefined> {
     for (const { id, about } of (await this.#queueOf(to))?.inMemory() ?? []) {
@@ -143,36 +152,31 @@ export class States {
   }
 
   async list(wanted: Wanted): Promise<MessageState[]> {
-    const { to, from } = wanted
-    const found = new Map<string, MessageState>()
-    const marks = new Map<string, readonly (Mark | undefined)[]>()
-    const state = async (id: string, about: MessageAbout, delivered?: MessageState['delivered']) => {
-      if (!marks.has(about.from)) marks.set(about.from, await this.#marksOf(wanted, about.from))
-      return stateOf({ id, to, ...about, delivered }, marks.get(about.from)!)
-    }
+    const { to, from, lookAt = Number.POSITIVE_INFINITY } = wanted
+    const found = new Found(wanted, sender => this.#marksOf(wanted, sender))
     // The queue first: what is delivered meanwhile is seen twice rather than not at all.
+    let looked = 0
     for await (const page of (await this.#queueOf(to))?.waiting() ?? []) {
       for (const { id, bytes, about = aboutOf(parseElement(bytes)) } of page) {
-        if (about === null || (from !== undefined && about.from !== from) || found.size >= wanted.limit) continue
-        const one = await state(id, about)
-        if (matches(one, wanted)) found.set(id, one)
+        if (about !== null && (from === undefined || about.from === from)) await found.add(id, about, undefined)
       }
-      if (found.size >= wanted.limit) break
+      looked += page.length
+      if (found.enough || looked >= lookAt) break
     }
     await this.flush()
     for (const sender of from === undefined ? await this.#chunks.groups(to) : [from]) {
-      let count = 0
+      found.begin()
+      looked = 0
       for await (const page of this.#chunks.backwards(to, sender)) {
         for (const [id, messageId, at, resource] of page) {
-          const one = await state(id, { from: sender, messageId }, { at, resource })
-          if (!matches(one, wanted)) continue
-          found.set(one.id, one)
-          count++
+          await found.add(id, { from: sender, messageId }, { at, resource })
         }
-        if (count >= wanted.limit || (page.length > 0 && page.every(([id]) => isBefore(id, wanted.since)))) break
+        looked += page.length
+        const tooOld = page.length > 0 && page.every(([id]) => isBefore(id, wanted.since))
+        if (found.enough || looked >= lookAt || tooOld) break
       }
     }
-    return [...found.values()].sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, wanted.limit)
+    return found.newest()
   }
 
   /** Writes what waits. Never rejects: what cannot be written waits for the next time. */
@@ -266,26 +270,4 @@ export function aboutOf(el: Element): MessageAbout | null {
   const from = Jid.parse(el.attrs['from'] ?? '')
   if (from === undefined || id === undefined || id.length > MAX_ID || !isInstantMessage(el)) return null
   return { from: from.bare.toString(), messageId: id }
-}
-
-function stateOf(
-  message: Pick<MessageState, 'id' | 'from' | 'to' | 'messageId' | 'delivered'>,
-  marks: readonly (Mark | undefined)[],
-): MessageState {
-  const { id, delivered } = message
-  const times = marks.flatMap(mark => (mark !== undefined && mark.id >= id ? [mark.at] : []))
-  const read = times.length === 0 ? undefined : Math.min(...times)
-  const state = read !== undefined ? 'read' : delivered !== undefined ? 'delivered' : 'queued'
-  return { ...message, state, at: orderedTime(id) ?? 0, read }
-}
-
-function isBefore(id: string, since: number | undefined): boolean {
-  return since !== undefined && (orderedTime(id) ?? 0) < since
-}
-
-function matches(state: MessageState, { messageId, state: wanted, since, until }: Wanted): boolean {
-  if (messageId !== undefined && state.messageId !== messageId) return false
-  if (wanted !== undefined && state.state !== wanted) return false
-  if (isBefore(state.id, since)) return false
-  return until === undefined || state.at <= until
 }
