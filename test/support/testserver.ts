@@ -45,13 +45,12 @@ export class TestServer {
   }
 
   static async start(options: TestOptions = {}): Promise<TestServer> {
-    const definitions = await builtins()
-    for (const definition of options.extra ?? []) definitions.set(definition.name, definition)
+    const definitions = await definitionsOf(options)
     const config = testConfig(options, definitions)
     const server = await Server.start({
       config,
       modules: definitions,
-      log: createLog({ level: options.log === true ? 'debug' : 'silent', format: 'json' }),
+      log: createLog({ level: config.loglevel, format: 'json' }),
       store: options.store ?? openMemoryStore(),
       ...(options.blobs === undefined ? {} : { blobs: options.blobs }),
       ...(options.now === undefined ? {} : { now: options.now }),
@@ -88,10 +87,22 @@ export class TestServer {
     return client
   }
 
+  /** Another configuration for the running server; resolves with what could not change. */
+  async reload(options: TestOptions): Promise<string[]> {
+    const definitions = await definitionsOf(options)
+    return this.server.reload(testConfig(options, definitions), definitions)
+  }
+
   async stop(): Promise<void> {
     for (const client of this.#clients) if (!client.closed) client.cut()
     await this.server.stop()
   }
+}
+
+async function definitionsOf(options: TestOptions): Promise<Map<string, ModuleDefinition>> {
+  const definitions = await builtins()
+  for (const definition of options.extra ?? []) definitions.set(definition.name, definition)
+  return definitions
 }
 
 function testConfig(options: TestOptions, definitions: ReadonlyMap<string, ModuleDefinition>): Config {
@@ -105,7 +116,12 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     shaper: 'none',
     ...options.listen,
   })
-  const server = parseOptions(serverOptions, { hosts, storage: { driver: 'memory' }, ...pick(serverOptions) })
+  const server = parseOptions(serverOptions, {
+    hosts,
+    loglevel: options.log === true ? 'debug' : 'silent',
+    storage: { driver: 'memory' },
+    ...pick(serverOptions),
+  })
   const modules: Record<string, Raw> = {}
   for (const [name, definition] of definitions) {
     const wanted = options.modules?.[name]
