@@ -77,6 +77,8 @@ export abstract class Person {
 
   /** Comes back, trying until the server lets them in: by resumption (if refused, fresh), or fresh, same resource or another. */
   arrive(how: Return): Promise<void> {
+    // Two faults may have hit the same person: whoever is back need not come back again, beside themselves.
+    if (this.ready) return Promise.resolve()
     this.coming ??= this.enter(how).finally(() => {
       this.coming = undefined
     })
