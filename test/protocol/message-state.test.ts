@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { openMemoryStore } from '../../src/storage/memory.ts'
 import { firstIdAt } from '../../src/util/ids.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, befriend, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
+import { troubled } from '../unit/core/support.ts'
 
 const NS = 'urn:hermod:message-states:0'
 const io = { progress: () => {} }
@@ -227,4 +229,22 @@ test('of several messages with one id the newest is told', async t => {
   say(romeo, 'juliet@localhost', 'a')
   await juliet.receive(says('a'))
   assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a', 'b'), { a: 'queued', b: 'unknown' })
+})
+
+test('a server that is killed right after a delivery knows of it when it is back', async t => {
+  const store = openMemoryStore()
+  const { server, romeo, juliet } = await friends(t, { store: troubled(store).store })
+  for (const id of ['a', 'b', 'c']) say(romeo, 'juliet@localhost', id)
+  await juliet.receive(says('c'))
+  juliet.ack()
+  await juliet.ping()
+  assert.equal(server.server.host('localhost')!.accounts.get('juliet')!.queue.size, 0)
+  // Nothing of the first server reaches the second but what is in the store.
+  const second = await serve(t, { store })
+  const again = await second.client('romeo')
+  assert.deepEqual(await ask(again, 'juliet@localhost', 'a', 'b', 'c'), {
+    a: 'delivered',
+    b: 'delivered',
+    c: 'delivered',
+  })
 })

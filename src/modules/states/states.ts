@@ -52,6 +52,8 @@ export interface Wanted {
   readonly toldOnly?: boolean
 }
 
+/** A conversation that was not written for so long (ms) is written at once. */
+const PAUSE = 1000
 /** Rows in memory at which they are written before their time. */
 const MAX_PENDING = 10_000
 /** Conversations that are remembered after they were written, and the newest messages of each. */
@@ -71,6 +73,8 @@ interface Conversation {
   fresh: Delivered[]
   /** In the store. */
   recent: Delivered[]
+  /** When `fresh` was last written, ms since 1970. */
+  written: number
 }
 
 /** Gives the queue of an account of this host, by bare address. */
@@ -78,7 +82,8 @@ export type QueueOf = (to: string) => Promise<MessageQueue | undefined>
 
 /**
  * The states of the messages that came to the users of one host. What waits is in their queues; what was delivered is noted
- * here, and written in the background, some at a time: after a crash, what was delivered in the last second is not known.
+ * here. The first of a conversation after a pause is written with the removal from the queue; what follows it soon is written
+ * in the background, some at a time: after a crash, of a busy conversation the last second is not known.
  */
 export class States {
   readonly #chunks: Chunks<Delivered>
@@ -88,7 +93,8 @@ export class States {
   /** By recipient, then sender. */
   readonly #conversations = new Map<string, Map<string, Conversation>>()
   #size = 0
-  /** Those with something to write, and how many rows that is. */
+  /** Those with something to write, at once or in a while, and how many rows that is. */
+  #urgent: Conversation[] = []
   readonly #dirty = new Set<Conversation>()
   #pending = 0
   /** The last of what writes, one after the other. */
@@ -104,9 +110,15 @@ export class States {
 
   delivered(to: string, { from, messageId }: MessageAbout, id: string, resource: string): void {
     const conversation = this.#conversation(to, from)
-    conversation.fresh.push([id, messageId, this.#now(), resource])
+    const at = this.#now()
+    conversation.fresh.push([id, messageId, at, resource])
     this.#dirty.add(conversation)
     if (++this.#pending >= MAX_PENDING) void this.flush()
+    if (at - conversation.written < PAUSE) return
+    conversation.written = at
+    this.#urgent.push(conversation)
+    // At the end of this turn, which may deliver more of it, and in the commit that takes it out of the queue.
+    if (this.#urgent.length === 1) queueMicrotask(() => void this.#flushSome(this.#urgent.splice(0)))
   }
 
   /** `reader` has read what `from` wrote, up to the message of this id; `told`: and let `from` know. */
@@ -212,7 +224,7 @@ export class States {
     }
     let found = all.get(from)
     if (found === undefined) {
-      found = { to, from, fresh: [], recent: [] }
+      found = { to, from, fresh: [], recent: [], written: Number.NEGATIVE_INFINITY }
       all.set(from, found)
       this.#size++
     }
@@ -226,17 +238,22 @@ export class States {
   }
 
   async #flush(): Promise<void> {
-    const conversations = [...this.#dirty]
-    this.#dirty.clear()
-    this.#pending = 0
-    await Promise.all(conversations.map(one => this.#flushOne(one)))
+    await this.#flushSome([...this.#dirty])
     if (this.#size > MAX_CONVERSATIONS) this.#forgetWritten()
+  }
+
+  async #flushSome(conversations: readonly Conversation[]): Promise<void> {
+    await Promise.all(conversations.map(one => this.#flushOne(one)))
   }
 
   async #flushOne(conversation: Conversation): Promise<void> {
     const { to, from, fresh, recent } = conversation
+    if (fresh.length === 0) return
+    this.#dirty.delete(conversation)
+    this.#pending -= fresh.length
     conversation.fresh = []
     conversation.recent = [...recent, ...fresh].slice(-MAX_RECENT)
+    conversation.written = this.#now()
     try {
       await this.#chunks.put(to, from, fresh)
     } catch {
