@@ -113,7 +113,8 @@ export class States {
     const at = this.#now()
     conversation.fresh.push([id, messageId, at, resource])
     this.#dirty.add(conversation)
-    if (++this.#pending >= MAX_PENDING) void this.flush()
+    // Once: where it fails, the next attempt is that of the next second.
+    if (++this.#pending === MAX_PENDING) void this.flush()
     if (at - conversation.written < PAUSE) return
     conversation.written = at
     this.#urgent.push(conversation)
