@@ -32,6 +32,8 @@ export class PeerIndex {
   /** Something beyond `#upTo` is missing. */
   #behind = false
   #mending: Promise<void> | undefined
+  /** Some that came while it was mended could not be kept. */
+  #again = false
   /** The last of what writes, one after the other. */
   #writing: Promise<unknown> = Promise.resolve()
 
@@ -62,7 +64,10 @@ export class PeerIndex {
   }
 
   add(user: string, peer: string, id: string): void {
-    if (this.#size >= MAX_PENDING) this.#forgetPending()
+    if (this.#size >= MAX_PENDING) {
+      this.#forgetPending()
+      this.#again = true
+    }
     let peers = this.#pending.get(user)
     if (peers === undefined) {
       peers = new Map()
@@ -144,6 +149,7 @@ export class PeerIndex {
     // What is added from here on is newer than this, and pending.
     const until = this.#ids.ordered()
     this.#forgetPending()
+    this.#again = false
     let last: string | undefined
     for (;;) {
       const users = await this.#rows.partitions(last === undefined ? undefined : [last], PAGE)
@@ -152,7 +158,7 @@ export class PeerIndex {
       last = String(users.at(-1)![0])
     }
     await this.#reach(until)
-    this.#behind = this.#size >= MAX_PENDING
+    this.#behind = this.#again
   }
 
   async #mendUser(user: string, until: string): Promise<void> {

@@ -103,3 +103,15 @@ test('however much waits for a disk that takes nothing, memory is bounded and no
   world.broken = false
   assert.deepEqual(await conversations(archive), added)
 })
+
+test('what comes while the index is mended is in it too, however much that is', async () => {
+  const world = { store: openMemoryStore(), ids: new IdGenerator() }
+  const first = await start(world)
+  first.add(2000)
+  const second = await start(world)
+  const asked = second.archive.read('juliet', { peer: PEERS[0], backwards: false, limit: 1 })
+  second.add(25_000)
+  await asked
+  const all = new Map([...first.added].map(([key, ids]) => [key, [...ids, ...(second.added.get(key) ?? [])]]))
+  assert.deepEqual(await conversations(second.archive), all)
+})
