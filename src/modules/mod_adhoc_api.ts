@@ -23,6 +23,13 @@ const TYPES: Partial<Record<Arg<unknown>['kind'], string>> = {
   xml: 'text-multi',
 }
 
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    /** May run commands that reach the accounts of this host, by its own rule. */
+    adhoc_api: { allows(from: Jid): boolean }
+  }
+}
+
 /**
  * A command may reach every host, so only who may administer all of them is offered any. Those that read or write files are
  * for who is on the machine.
@@ -31,12 +38,18 @@ export const mod_adhoc_api = defineModule({
   name: 'mod_adhoc_api',
   summary: 'Offers the commands of hermodctl to administrators in their clients.',
   options: {
-    access: opt.access('configure', 'Who may run them; it must be allowed on every host.'),
+    access: opt.access('configure', 'Who may run them; every host must allow it, each by its own rule.'),
     max_rows: opt.int(1000, 'Rows of a table that are shown; of a longer one the first.', { min: 1, max: 100_000 }),
   },
   start(ctx) {
     const hosts = (): string[] => [...ctx.host.router.hosts.keys()]
-    const allowed = (from: Jid): boolean => hosts().every(host => ctx.allowed(ctx.options.access, from, host))
+    ctx.provide('adhoc_api', { allows: from => ctx.allowed(ctx.options.access, from) })
+    const allowed = (from: Jid): boolean =>
+      [...ctx.host.router.hosts].every(([name, host]) => {
+        const api = host.services.use('adhoc_api')
+        // A host that does not run this module is for those who administer it.
+        return api === undefined ? ctx.allowed('configure', from, name) : api.allows(from)
+      })
 
     const offer = (command: Command): AdHocCommand => ({
       node: PREFIX + command.name,

@@ -18,6 +18,8 @@ export interface Announcement {
 
 /** Of one host. What is sent is queued for its accounts as any message is. */
 export interface AnnounceService {
+  /** May send announcements to the accounts of this host, by its own rule. */
+  allows(from: Jid): boolean
   /** To every account that has a session; how many. */
   online(text: Announcement): Promise<number>
   /** To every account; how many. */
@@ -86,6 +88,10 @@ class Announcer implements AnnounceService {
     this.#ctx = ctx
     this.#texts = texts
     this.#seen = seen
+  }
+
+  allows(from: Jid): boolean {
+    return this.#ctx.allowed(this.#ctx.options.access, from)
   }
 
   async load(): Promise<void> {
@@ -190,17 +196,15 @@ async function addressed(ctx: Ctx, stanza: Stanza): Promise<void> {
     throw new StanzaError('item-not-found', 'there is no such kind of announcement')
   }
   const hosts = everywhere === undefined ? [ctx.host] : [...ctx.host.router.hosts.values()]
-  for (const { name } of hosts) {
-    if (!ctx.allowed(ctx.options.access, stanza.from, name)) throw new StanzaError('forbidden')
-  }
+  // Where announcements do not run, there is no rule, and nobody who would hear.
+  const services = hosts.flatMap(({ services }) => services.use('announce') ?? [])
+  if (!services.every(service => service.allows(stanza.from))) throw new StanzaError('forbidden')
   const body = childText(stanza.el, 'body') ?? ''
   const subject = childText(stanza.el, 'subject')
   const text: Announcement = subject === undefined ? { body } : { subject, body }
   if (body === '' && what !== 'motd/delete') throw new StanzaError('bad-request', 'an announcement needs a body')
   ctx.log.info({ what, by: stanza.from.toString() }, 'an administrator makes an announcement')
-  for (const host of hosts) {
-    const service = host.services.use('announce')
-    if (service === undefined) continue
+  for (const service of services) {
     const done = announce(service, what, text)
     if (what !== 'all') await done
     // To all accounts it takes a while: the administrator's stream does not wait for it.

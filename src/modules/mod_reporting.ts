@@ -2,14 +2,15 @@ import { opt } from '../config/schema.ts'
 import { arg, CommandError } from '../core/commands.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
-import type { Table, TableSpec } from '../storage/store.ts'
+import type { Key, Row, Table, TableSpec } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
+import { Turns } from '../util/turns.ts'
 import { type Element, findChild, findChildren, NS, parseElement, textOf, xml } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 
 /** What somebody said of an address when blocking it. */
-interface Report {
+export interface Report {
   at: number
   /** Localpart. */
   reporter: string
@@ -32,6 +33,14 @@ const MAX_TEXT = 2000
 const MAX_REASON = 100
 const MAX_MESSAGES = 10
 const MAX_MESSAGE = 4096
+/** Rows that are read at once; one may have 44 KiB. */
+const PAGE = 50
+
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    abuse_reports: Reports
+  }
+}
 
 export const mod_reporting = defineModule({
   name: 'mod_reporting',
@@ -46,7 +55,8 @@ export const mod_reporting = defineModule({
   },
   async start(ctx) {
     const { options, host } = ctx
-    const table = ctx.table(TABLE)
+    const reports = new Reports(ctx.table(TABLE), options.max_reports)
+    ctx.provide('abuse_reports', reports)
     const today = new Attempts(options.max_user_reports, DAY, ctx.now)
     ctx.feature(NS.REPORTING)
 
@@ -62,8 +72,7 @@ export const mod_reporting = defineModule({
     const keep = async (reporter: Jid, jid: Jid, el: Element): Promise<void> => {
       const report = await readReport(host, reporter, jid, el, ctx.now())
       if (report === undefined) return
-      await table.put(KEY, [host.ids.ordered()], report)
-      await prune(table, options.max_reports)
+      await reports.add(host.ids.ordered(), report)
       tell(report)
     }
     ctx.hook('address_reported', ({ account, jid, report }) => {
@@ -73,22 +82,20 @@ export const mod_reporting = defineModule({
       })
     })
 
-    ctx.hook('remove_user', async ({ user }) => {
-      const rows = await table.scan(KEY)
-      const ops = rows
-        .filter(({ value }) => value.reporter === user.local)
-        .map(({ ck }) => ({ type: 'del' as const, ck }))
-      if (ops.length > 0) await table.batch(KEY, ops)
-    })
+    ctx.hook('remove_user', ({ user }) => reports.forget(user.local))
 
-    const of = (name: string): Table<Report> => ctx.host.router.hosts.get(name)!.store.table(name, TABLE)
+    const of = (name: string): Reports => {
+      const found = host.router.hosts.get(name)?.services.use('abuse_reports')
+      if (found === undefined) throw new CommandError('not_found', `mod_reporting does not run on ${name}`)
+      return found
+    }
     ctx.command({
       name: 'abuse_reports',
       summary: 'Lists what users of a host have reported, newest first.',
       args: { host: arg.host('The host') },
       columns: ['id', 'at', 'reporter', 'jid', 'reason', 'text', 'messages', 'share'],
       async run({ host: name }) {
-        const rows = await of(name).scan(KEY, { reverse: true })
+        const rows = await of(name).list()
         return rows.map(({ ck, value }) => ({
           id: String(ck[0]),
           at: new Date(value.at).toISOString(),
@@ -106,14 +113,106 @@ export const mod_reporting = defineModule({
       summary: 'Deletes a report that has been dealt with.',
       args: { host: arg.host('The host'), id: arg.text('Its id, as abuse_reports shows it') },
       async run({ host: name, id }) {
-        const table = of(name)
-        if ((await table.get(KEY, [id])) === undefined) throw new CommandError('not_found', 'there is no such report')
-        await table.del(KEY, [id])
-        return 'deleted'
+        if (await of(name).delete(id)) return 'deleted'
+        throw new CommandError('not_found', 'there is no such report')
       },
     })
   },
 })
+
+/** The reports of one host, oldest first; their number is counted once. */
+export class Reports {
+  readonly #table: Table<Report>
+  readonly #max: number
+  readonly #turns = new Turns()
+  #count: number | undefined
+
+  constructor(table: Table<Report>, max: number) {
+    this.#table = table
+    this.#max = max
+  }
+
+  /** The oldest beyond the bound go. */
+  add(id: string, report: Report): Promise<void> {
+    return this.#change(async count => {
+      await this.#table.put(KEY, [id], report)
+      return count + 1 - (await this.#deleteOldest(count + 1 - this.#max))
+    })
+  }
+
+  /** Newest first. */
+  list(): Promise<Row<Report>[]> {
+    return this.#table.scan(KEY, { reverse: true })
+  }
+
+  /** False where there is no such report. */
+  async delete(id: string): Promise<boolean> {
+    let there = false
+    await this.#change(async count => {
+      there = (await this.#table.get(KEY, [id])) !== undefined
+      if (there) await this.#table.del(KEY, [id])
+      return there ? count - 1 : count
+    })
+    return there
+  }
+
+  /** What a user has reported goes with the account. */
+  forget(reporter: string): Promise<void> {
+    return this.#change(async count => {
+      let gone = 0
+      for await (const rows of this.#pages()) {
+        const mine = rows.filter(({ value }) => value.reporter === reporter)
+        await this.#delete(mine)
+        gone += mine.length
+      }
+      return count - gone
+    })
+  }
+
+  /** One change after the other; `change` gives the number of reports that there are then. */
+  #change(change: (count: number) => Promise<number>): Promise<void> {
+    return this.#turns.run('reports', async () => {
+      const count = this.#count ?? (await this.#counted())
+      this.#count = undefined // to be counted again, should the change fail
+      this.#count = await change(count)
+    })
+  }
+
+  async #counted(): Promise<number> {
+    let count = 0
+    for await (const rows of this.#pages()) count += rows.length
+    return count
+  }
+
+  async #deleteOldest(number: number): Promise<number> {
+    let gone = 0
+    while (gone < number) {
+      const rows = await this.#table.scan(KEY, { limit: Math.min(PAGE, number - gone) })
+      if (rows.length === 0) break
+      await this.#delete(rows)
+      gone += rows.length
+    }
+    return gone
+  }
+
+  async #delete(rows: readonly Row<Report>[]): Promise<void> {
+    if (rows.length > 0)
+      await this.#table.batch(
+        KEY,
+        rows.map(({ ck }) => ({ type: 'del', ck })),
+      )
+  }
+
+  async *#pages(): AsyncGenerator<Row<Report>[]> {
+    let after: Key | undefined
+    for (;;) {
+      const rows = await this.#table.scan(KEY, after === undefined ? { limit: PAGE } : { gt: after, limit: PAGE })
+      if (rows.length > 0) yield rows
+      if (rows.length < PAGE) return
+      after = rows.at(-1)!.ck
+    }
+  }
+}
 
 /** Undefined for what is no report: one gives a reason (XEP-0377 4). */
 async function readReport(host: Host, reporter: Jid, jid: Jid, el: Element, at: number): Promise<Report | undefined> {
@@ -144,9 +243,4 @@ async function readReport(host: Host, reporter: Jid, jid: Jid, el: Element, at: 
 function isFrom(bytes: Buffer, jid: Jid): boolean {
   const from = Jid.parse(parseElement(bytes).attrs['from'] ?? '')
   return from !== undefined && (from.bare.equals(jid.bare) || (jid.local === '' && from.domain === jid.domain))
-}
-
-async function prune(table: Table<Report>, max: number): Promise<void> {
-  const [oldestKept] = (await table.scan(KEY, { reverse: true, limit: max })).slice(max - 1)
-  if (oldestKept !== undefined) await table.clear(KEY, { lt: oldestKept.ck })
 }

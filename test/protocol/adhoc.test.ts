@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import { formStage } from '../../src/core/adhoc.ts'
 import { arg, CommandError } from '../../src/core/commands.ts'
 import { defineModule } from '../../src/core/module.ts'
-import { NS_COMMANDS, offered, run, step } from '../support/commands.ts'
+import { NS_COMMANDS, offered, reconfigure, run, step } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
@@ -244,4 +244,18 @@ test('who administers one host does not administer the others through it', async
     [],
   )
   await refused('forbidden', step(boss, 'api-commands/stats', { to: 'other.example' }))
+})
+
+test('each host says who runs commands that reach its accounts', async t => {
+  const two = await serve(t, { hosts: ['localhost', 'other.example'], config: ADMINS })
+  await reconfigure(two, 'localhost', 'mod_adhoc_api', { access: 'local' })
+  const alice = await two.client('alice')
+  const offers = async () => (await offered(alice)).some(node => node.startsWith('api-'))
+  assert.equal(await offers(), false)
+  await refused('forbidden', step(alice, 'api-commands/check_account'))
+  // A host that does not offer them at all is for those who administer it.
+  await reconfigure(two, 'other.example', 'mod_adhoc_api', undefined)
+  assert.equal(await offers(), false)
+  await reconfigure(two, 'other.example', 'mod_adhoc_api', { access: 'local' })
+  assert.equal(await offers(), true)
 })

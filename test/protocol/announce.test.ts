@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
-import { offered, run } from '../support/commands.ts'
+import { offered, reconfigure, run } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { available, nothing, refused, says, serve } from '../support/talk.ts'
@@ -88,6 +88,25 @@ test('a message to all hosts needs the right on all of them', async t => {
   assert.equal(errorCondition(await admin.receive(el => el.attrs['type'] === 'error')), 'forbidden')
   admin.send(message('online', 'Here'))
   await admin.receive(says('Here'))
+})
+
+test('each host says who announces to it: what one allows says nothing of another', async t => {
+  const server = await serve(t, { hosts: ['localhost', 'other.example'], config: CONFIG })
+  await reconfigure(server, 'localhost', 'mod_announce', { access: 'all' })
+  const alice = await server.client('alice')
+  const carol = await server.client('carol', { host: 'other.example' })
+  await available(alice)
+  await available(carol)
+  alice.send(message('online', 'Here'))
+  await alice.receive(says('Here'))
+  alice.send(message('all-hosts/online', 'There'))
+  assert.equal(errorCondition(await alice.receive(el => el.attrs['type'] === 'error')), 'forbidden')
+  await nothing(carol, says('There'), alice)
+  // Where announcements do not run there is nobody to ask, and nobody to tell.
+  await reconfigure(server, 'other.example', 'mod_announce', undefined)
+  alice.send(message('all-hosts/online', 'Everywhere'))
+  await alice.receive(says('Everywhere'))
+  await nothing(carol, says('Everywhere'), alice)
 })
 
 test('the message of the day: who is online gets it now, others when they come, each account once', async t => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
-import { offered, run, step } from '../support/commands.ts'
+import { offered, reconfigure, run, step } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
@@ -322,4 +322,20 @@ test('an administrator of one host does not come to others by an account that ad
   }
   await run(bob, node('change-user-password'), { accountjid: 'alice@localhost', password })
   await run(admin, node('delete-user'), { accountjids: 'bob@localhost' })
+})
+
+test('each host says who administers it: what one allows says nothing of another', async t => {
+  const server = await serve(t, { hosts: ['localhost', 'other.example'], config: CONFIG })
+  await reconfigure(server, 'localhost', 'mod_configure', { access: 'local' })
+  await server.register('carol')
+  const alice = await server.client('alice')
+  await run(alice, node('get-user-lastlogin'), { accountjids: 'alice@localhost' })
+  await refused('forbidden', step(alice, node('shutdown')))
+  // One who administers the other host is out of reach, one who does not is not.
+  const password = 'correct horse'
+  await server.register('admin')
+  await refused('forbidden', run(alice, node('change-user-password'), { accountjid: 'admin@localhost', password }))
+  await run(alice, node('change-user-password'), { accountjid: 'carol@localhost', password })
+  await reconfigure(server, 'other.example', 'mod_configure', { access: 'local' })
+  await step(alice, node('shutdown'))
 })

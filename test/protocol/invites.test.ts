@@ -362,3 +362,36 @@ test('an invitation tells nobody who has an account here: it is tried so often, 
   for (let i = 0; i < 100; i++) await refused('conflict', register(romeo, 'juliet'))
   await refused('resource-constraint', register(romeo, 'juliet'))
 })
+
+test('the invitations of who can no longer log in are good for nothing, and again when the account is back', async t => {
+  const server = await start(t)
+  const alice = await server.client('alice')
+  const token = tokenOf((await run(alice, INVITE)).values['uri']![0]!)
+  const named = tokenOf((await run(alice, CREATE, { username: 'carol' })).values['uri']![0]!)
+  const shown = await stranger(t, server)
+  await preauth(shown, token)
+
+  await command(server, 'ban_account', { account: 'alice@localhost', reason: 'x' })
+  await refused('item-not-found', preauth(await stranger(t, server), token))
+  await refused('item-not-found', register(shown, 'dave')) // it was shown in time, which does not help
+  const bob = await server.client('bob')
+  bob.send(
+    `<presence to='alice@localhost' type='subscribe'><preauth xmlns='urn:xmpp:pars:0' token='${token}'/></presence>`,
+  )
+  await nothing(bob, el => el.name === 'presence' && el.attrs['type'] === 'subscribed')
+
+  await command(server, 'unban_account', { account: 'alice@localhost' })
+  await join(t, server, named, 'carol')
+})
+
+test('with an account go all its invitations, also one that is being used', async t => {
+  const server = await start(t)
+  const alice = await server.client('alice')
+  const token = tokenOf((await run(alice, INVITE)).values['uri']![0]!)
+  const { invites } = server.server.host('localhost')!.services.use('invite_maker')!
+  assert.ok(await invites.claim(token))
+  await command(server, 'unregister', { account: 'alice@localhost' })
+  await server.register('alice')
+  invites.release(token)
+  await refused('item-not-found', preauth(await stranger(t, server), token))
+})

@@ -185,3 +185,60 @@ test('the roster groups of a configuration have so many characters in all', asyn
   await alice.request('set', configure(512))
   await refusal('not-acceptable', alice, 'set', configure(513))
 })
+
+test('an account stores so many bytes in its nodes, and what it deletes makes room', async t => {
+  const { store } = troubled()
+  const modules = { mod_pubsub: { max_bytes_per_account: 65_536 } }
+  const first = await serve(t, { store, modules })
+  const alice = await first.client('alice')
+  const big = (bytes: number) => `<p xmlns='urn:p'>${'x'.repeat(bytes)}</p>`
+  const item = (node: string, id: string, bytes: number) =>
+    pubsub(`<publish node='${node}'><item id='${id}'>${big(bytes)}</item></publish>`)
+  const full = (node: string, id: string, bytes: number, who = alice, to?: string) =>
+    refusal('resource-constraint', who, 'set', item(node, id, bytes), to)
+  await publish(alice, 'urn:list', big(20_000), 'a', { max_items: 'max' })
+  for (const id of ['b', 'c']) await publish(alice, 'urn:list', big(20_000), id)
+  await full('urn:list', 'd', 10_000)
+  await full('urn:other', 'd', 10_000)
+  await refused('item-not-found', alice.request('get', ITEMS('urn:other'))) // nor was the node made
+  // An item that takes the place of another counts for what it is larger.
+  await publish(alice, 'urn:list', big(22_000), 'c')
+  await full('urn:list', 'c', 30_000)
+  for (let i = 0; i < 3; i++) {
+    await alice.request('set', pubsub("<retract node='urn:list'><item id='a'/></retract>"))
+    await publish(alice, 'urn:other', big(20_000), 'a')
+    await full('urn:list', 'x', 10_000)
+    await alice.request('set', owner(i === 1 ? "<delete node='urn:other'/>" : "<purge node='urn:other'/>"))
+    await publish(alice, 'urn:list', big(20_000), 'a')
+    await full('urn:list', 'x', 10_000)
+  }
+  // At the service for everybody as much again, by who made the node: not by who publishes.
+  const create = pubsub(
+    `<create node='n'/><configure>${form('node_config', { publish_model: 'open', max_items: '9' })}</configure>`,
+  )
+  await alice.request('set', create, SERVICE)
+  const bob = await first.client('bob')
+  for (const id of ['1', '2', '3']) await bob.request('set', item('n', id, 20_000), SERVICE)
+  await full('n', '4', 10_000, bob, SERVICE)
+  await bob.request('set', item('m', '4', 10_000), SERVICE)
+  await first.stop()
+  // It is counted again after a restart.
+  const second = await serve(t, { store, modules })
+  const again = await second.client('alice')
+  await full('urn:list', 'x', 10_000, again)
+  await full('n', '4', 10_000, again, SERVICE)
+  await again.request('set', owner("<delete node='urn:list'/>"))
+  await again.request('set', item('urn:list', 'x', 60_000))
+})
+
+test('a full node goes on with new items in the place of old ones', async t => {
+  const server = await serve(t, { modules: { mod_pubsub: { max_bytes_per_account: 65_536 } } })
+  const alice = await server.client('alice')
+  const big = `<p xmlns='urn:p'>${'x'.repeat(20_000)}</p>`
+  await publish(alice, 'urn:p', big, '0', { max_items: '3' })
+  for (let i = 1; i < 10; i++) await publish(alice, 'urn:p', big, String(i))
+  assert.deepEqual(await itemIds(alice, 'urn:p'), ['9', '8', '7'])
+  const none = await serve(t, { modules: { mod_pubsub: { max_bytes_per_account: 'infinity' } } })
+  const bob = await none.client('bob')
+  for (let i = 0; i < 5; i++) await publish(bob, `urn:${i}`, big, 'x')
+})

@@ -16,7 +16,7 @@ import {
 } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, nothing, refused } from '../support/talk.ts'
+import { available, befriend, nothing, refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const SERVICE = 'pubsub.localhost'
@@ -193,6 +193,53 @@ test('presence of the owner opens a node for contacts', async () => {
   await create(alice, 'near', { access_model: 'presence' })
   const subscription = pubsub("<subscribe node='near' jid='eve@localhost'/>")
   await refusal('not-authorized presence-subscription-required', eve, 'set', subscription, SERVICE)
+})
+
+test('who is no contact of the owner any more is not subscribed any more, and is told', async () => {
+  const [alice, bob, carol] = [await user('anna'), await user('boris'), await user('clara')]
+  await befriend(alice, bob)
+  await befriend(alice, carol)
+  await create(alice, 'contacts', { access_model: 'presence' })
+  await create(alice, 'everybody')
+  for (const client of [bob, carol]) {
+    await subscribe(client, 'contacts')
+    await subscribe(client, 'everybody')
+  }
+  await publish(alice, 'contacts', ENTRY, 'x', undefined, SERVICE)
+  await bob.receive(publishes('contacts', 'x'))
+  alice.send("<presence to='boris@localhost' type='unsubscribed'/>")
+  assert.equal(event(await bob.receive(tells('subscription', 'contacts')))!.attrs['subscription'], 'none')
+  await publish(alice, 'contacts', ENTRY, 'y', undefined, SERVICE)
+  await carol.receive(publishes('contacts', 'y'))
+  await nothing(bob, publishes('contacts', 'y'), alice)
+  // The contact may leave, too.
+  carol.send("<presence to='anna@localhost' type='unsubscribe'/>")
+  await carol.receive(tells('subscription', 'contacts'))
+  const left = await alice.request('get', owner("<subscriptions node='contacts'/>"), SERVICE)
+  assert.deepEqual(left.children[0]!.children[0]!.children, [])
+  // What is open to everybody stays.
+  await publish(alice, 'everybody', ENTRY, 'z', undefined, SERVICE)
+  for (const client of [bob, carol]) await client.receive(publishes('everybody', 'z'))
+})
+
+test('who was moved out of the groups that a node is for gets nothing of it', async () => {
+  const [alice, bob] = [await user('anne'), await user('ben')]
+  await befriend(alice, bob)
+  const group = (name: string) =>
+    alice.request(
+      'set',
+      `<query xmlns='jabber:iq:roster'><item jid='ben@localhost'><group>${name}</group></item></query>`,
+    )
+  await group('Friends')
+  await create(alice, 'group', { access_model: 'roster', roster_groups_allowed: 'Friends' })
+  await subscribe(bob, 'group')
+  await publish(alice, 'group', ENTRY, 'x', undefined, SERVICE)
+  await bob.receive(publishes('group', 'x'))
+  await group('Others')
+  await publish(alice, 'group', ENTRY, 'y', undefined, SERVICE)
+  await nothing(bob, publishes('group', 'y'), alice)
+  await alice.request('set', pubsub("<retract node='group' notify='true'><item id='x'/></retract>"), SERVICE)
+  await nothing(bob, el => event(el) !== undefined, alice)
 })
 
 test('an owner is asked, and answers', async () => {

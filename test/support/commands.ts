@@ -1,6 +1,8 @@
 /** Ad-hoc commands (XEP-0050) as a test client runs them. */
+import { parseOptions } from '../../src/config/validate.ts'
 import type { RawClient } from './rawclient.ts'
 import { child, type XmlElement, xmlText } from './rawxml.ts'
+import { builtins, type TestServer } from './testserver.ts'
 
 export const NS_COMMANDS = 'http://jabber.org/protocol/commands'
 
@@ -73,4 +75,19 @@ export async function offered(client: RawClient, to = 'localhost'): Promise<stri
   const query = `<query xmlns='http://jabber.org/protocol/disco#items' node='${NS_COMMANDS}'/>`
   const answer = await client.request('get', query, to)
   return answer.children[0]!.children.map(item => item.attrs['node']!)
+}
+
+/** Runs a module of one host with other options than those of the other hosts; undefined: not at all. */
+export async function reconfigure(
+  { server }: TestServer,
+  host: string,
+  name: string,
+  options: Record<string, unknown> | undefined,
+): Promise<void> {
+  const definitions = await builtins()
+  const perHost = new Map(server.config.perHost)
+  const { [name]: _, ...others } = perHost.get(host)!.modules
+  const mine = options === undefined ? {} : { [name]: parseOptions(definitions.get(name)!.options, options) }
+  perHost.set(host, { ...perHost.get(host)!, modules: { ...others, ...mine } })
+  await server.reload({ ...server.config, perHost }, definitions)
 }

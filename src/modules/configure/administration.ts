@@ -1,10 +1,18 @@
 import { type AdHocAnswer, type AdHocCommand, type AdHocDone, type AdHocNote, runCommand } from '../../core/adhoc.ts'
 import type { CommandResult } from '../../core/commands.ts'
+import type { Host } from '../../core/host.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm, type FormField } from '../../xmpp/forms.ts'
 import type { Jid } from '../../xmpp/jid.ts'
+
+declare module '../../core/services.ts' {
+  interface ServiceMap {
+    /** Administers this host, by its own rule. */
+    administration: { allows(from: Jid): boolean }
+  }
+}
 
 /** What the commands of XEP-0133 have in common: who may run them, and the declared commands that do the work. */
 export class Administration {
@@ -14,6 +22,7 @@ export class Administration {
   constructor(ctx: ModuleContext, access: string) {
     this.ctx = ctx
     this.#access = access
+    ctx.provide('administration', { allows: from => ctx.allowed(access, from) })
   }
 
   /** A command of this host's administrators. `node` is what follows the `#`. */
@@ -23,8 +32,7 @@ export class Administration {
 
   /** A command that reaches the whole server: only for who administers all of its hosts. */
   serverCommand(node: string, name: string, execute: () => AdHocAnswer | Promise<AdHocAnswer>): AdHocCommand {
-    const allowed = (from: Jid) =>
-      [...this.ctx.host.router.hosts.keys()].every(host => this.ctx.allowed(this.#access, from, host))
+    const allowed = (from: Jid) => [...this.ctx.host.router.hosts.values()].every(host => this.#administers(from, host))
     return this.#make(node, name, allowed, execute)
   }
 
@@ -47,11 +55,16 @@ export class Administration {
 
   /** Throws `forbidden` where an account administers hosts that `from` does not: whoever has it would have those too. */
   mustReach(from: Jid, { bare }: Jid): void {
-    for (const host of this.ctx.host.router.hosts.keys()) {
-      if (this.ctx.allowed(this.#access, bare, host) && !this.ctx.allowed(this.#access, from, host)) {
-        throw new StanzaError('forbidden', `${bare} administers ${host}, and you do not`)
+    for (const host of this.ctx.host.router.hosts.values()) {
+      if (this.#administers(bare, host) && !this.#administers(from, host)) {
+        throw new StanzaError('forbidden', `${bare} administers ${host.name}, and you do not`)
       }
     }
+  }
+
+  /** A host that does not run this module goes by the rule that is the default of all. */
+  #administers(jid: Jid, host: Host): boolean {
+    return host.services.use('administration')?.allows(jid) ?? this.ctx.allowed('configure', jid, host.name)
   }
 
   /** Runs a declared command. */

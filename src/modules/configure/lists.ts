@@ -2,6 +2,7 @@ import { type AdHocCommand, badPayload, formStage } from '../../core/adhoc.ts'
 import { FIRST, STOP } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Table } from '../../storage/store.ts'
+import { Turns } from '../../util/turns.ts'
 import { NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
@@ -12,8 +13,8 @@ export class JidList {
   readonly name: string
   readonly #table: Table<true>
   readonly #max: number
+  readonly #turns = new Turns()
   #jids: ReadonlySet<string> = new Set<string>()
-  #last: Promise<void> = Promise.resolve()
 
   constructor(name: string, table: Table<true>, max: number) {
     this.name = name
@@ -62,9 +63,7 @@ export class JidList {
 
   /** One change after the other; each counts when it is stored. */
   #change(next: (now: ReadonlySet<string>) => readonly string[]): Promise<void> {
-    const change = this.#last.then(() => this.#store(next(this.#jids)))
-    this.#last = change.catch(() => {})
-    return change
+    return this.#turns.run(this.name, () => this.#store(next(this.#jids)))
   }
 
   async #store(jids: readonly string[]): Promise<void> {

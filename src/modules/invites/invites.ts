@@ -1,5 +1,6 @@
 import type { ModuleContext } from '../../core/module.ts'
 import type { Table } from '../../storage/store.ts'
+import { Turns } from '../../util/turns.ts'
 
 /** What an invitation is good for; ejabberd's words. */
 export type InviteType =
@@ -47,8 +48,8 @@ export class Invites {
   readonly #names: Table<string>
   /** Uses of each token that are being made now. */
   readonly #claims = new Map<string, number>()
-  /** Changes of invitations, one after the other. */
-  #last: Promise<unknown> = Promise.resolve()
+  /** By token. */
+  readonly #turns = new Turns()
 
   constructor(ctx: ModuleContext, lifetime: number) {
     this.#ctx = ctx
@@ -77,7 +78,7 @@ export class Invites {
   async find(token: string): Promise<Invite | undefined> {
     if (!/^[0-9a-f]{32}$/.test(token)) return undefined
     const invite = await this.#invites.get([token], [])
-    return invite !== undefined && this.#isLive(token, invite) ? invite : undefined
+    return invite !== undefined && this.#isLive(token, invite) && (await this.#vouched(invite)) ? invite : undefined
   }
 
   /** A name that an account is being made for by invitation is kept for it. */
@@ -87,26 +88,29 @@ export class Invites {
   }
 
   /** Holds one use back for who is using it now; undefined where none is left. Its time no longer matters. */
-  async claim(token: string): Promise<Invite | undefined> {
-    const invite = await this.#invites.get([token], [])
-    const claimed = this.#claims.get(token) ?? 0
-    if (invite === undefined || invite.uses - claimed <= 0) return undefined
-    this.#claims.set(token, claimed + 1)
-    return invite
+  claim(token: string): Promise<Invite | undefined> {
+    return this.#turns.run(token, async () => {
+      const invite = await this.#invites.get([token], [])
+      if (invite === undefined || !(await this.#vouched(invite))) return undefined
+      const claimed = this.#claims.get(token) ?? 0
+      if (invite.uses <= claimed) return undefined
+      this.#claims.set(token, claimed + 1)
+      return invite
+    })
   }
 
   /** What was claimed was used. */
-  async use(token: string): Promise<void> {
-    try {
-      await this.#inTurn(async () => {
+  use(token: string): Promise<void> {
+    return this.#turns.run(token, async () => {
+      try {
         const invite = await this.#invites.get([token], [])
         if (invite === undefined) return
         if (invite.uses > 1) await this.#invites.put([token], [], { ...invite, uses: invite.uses - 1 })
         else await this.#remove(token, invite)
-      })
-    } finally {
-      this.release(token)
-    }
+      } finally {
+        this.release(token)
+      }
+    })
   }
 
   /** What was claimed was not used. */
@@ -117,7 +121,7 @@ export class Invites {
   }
 
   delete(token: string): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(token, async () => {
       const invite = await this.#invites.get([token], [])
       if (invite !== undefined) await this.#remove(token, invite)
       return invite !== undefined
@@ -126,9 +130,14 @@ export class Invites {
 
   /** The tokens of an inviter that are good for something. */
   async of(inviter: string): Promise<string[]> {
-    const tokens = (await this.#byInviter.scan([inviter])).map(({ ck }) => String(ck[0]))
+    const tokens = await this.#tokensOf(inviter)
     const found = await Promise.all(tokens.map(token => this.find(token)))
     return tokens.filter((_, i) => found[i] !== undefined)
+  }
+
+  /** An account is gone, and all its invitations with it: also those that are being used, or have expired. */
+  async forget(inviter: string): Promise<void> {
+    for (const token of await this.#tokensOf(inviter)) await this.delete(token)
   }
 
   /** For administration: reads all of them. */
@@ -160,17 +169,22 @@ export class Invites {
     return invite.expires > this.#ctx.now() && invite.uses > (this.#claims.get(token) ?? 0)
   }
 
+  /** Who invited may still do so: the account is there, and not disabled. */
+  async #vouched({ inviter }: Invite): Promise<boolean> {
+    if (inviter === undefined) return true
+    const { users } = this.#ctx.host
+    return (await users.exists(inviter)) && !(await users.isDisabled(inviter))
+  }
+
+  async #tokensOf(inviter: string): Promise<string[]> {
+    return (await this.#byInviter.scan([inviter])).map(({ ck }) => String(ck[0]))
+  }
+
   async #remove(token: string, { inviter, username }: Invite): Promise<void> {
     await Promise.all([
       this.#invites.del([token], []),
       inviter !== undefined && this.#byInviter.del([inviter], [token]),
       username !== undefined && (await this.#names.get([username], [])) === token && this.#names.del([username], []),
     ])
-  }
-
-  #inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const done = this.#last.then(change)
-    this.#last = done.catch(() => {})
-    return done
   }
 }

@@ -229,9 +229,7 @@ export const mod_invites = defineModule({
       { order: STORE },
     )
 
-    ctx.hook('remove_user', async ({ user }) => {
-      for (const token of await invites.of(user.local)) await invites.delete(token)
-    })
+    ctx.hook('remove_user', ({ user }) => invites.forget(user.local))
     ctx.every(3_600_000, async () => void (await invites.sweep()))
     for (const command of inviteCommands(ctx.host.router)) ctx.command(command)
   },

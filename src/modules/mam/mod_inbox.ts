@@ -152,7 +152,7 @@ async function answer(ctx: Ctx, inbox: Inbox, { own, account, session, stanza, p
   const conversations = await inbox.list(account.user)
   const counted: { conversation: Conversation; unread: number }[] = []
   for (const conversation of conversations) {
-    counted.push({ conversation, unread: await unreadOf(ctx, account.jid, conversation.peer) })
+    counted.push({ conversation, unread: await unreadOf(ctx, account.jid, conversation) })
   }
   const wanted = unreadOnly ? counted.filter(one => one.unread > 0) : counted
   const at =
@@ -190,8 +190,9 @@ async function answer(ctx: Ctx, inbox: Inbox, { own, account, session, stanza, p
 }
 
 /** Messages from `peer` that neither a marker nor an answer of the user covers, newest first, up to the bound. */
-async function unreadOf(ctx: Ctx, owner: Jid, peer: Jid): Promise<number> {
+async function unreadOf(ctx: Ctx, owner: Jid, { peer, last }: Conversation): Promise<number> {
   const read = (await ctx.use('message_states')?.readUpTo(owner.toString(), peer.toString())) ?? ''
+  if (read >= last) return 0 // without a look at the archive
   const slice = { peer, ...(read === '' ? {} : { after: read }), backwards: true, limit: ctx.options.max_unread }
   const messages = (await ctx.use('archive')?.read(owner.local, slice)) ?? []
   const answered = messages.findIndex(

@@ -66,20 +66,21 @@ export class Access {
         return pubsubError('not-allowed', 'closed-node')
       case 'presence':
       case 'roster': {
-        const refusals: (StanzaError | undefined)[] = []
-        for (const account of await this.#ownerAccounts(service, node)) refusals.push(this.#contact(account, node, jid))
+        const owners = await this.ownerAccounts(service, node)
+        const refusals = owners.map(account => this.#contact(account, node, jid))
         if (refusals.length === 0) return presenceRequired()
         return refusals.includes(undefined) ? undefined : refusals[0]
       }
     }
   }
 
-  /** A subscriber still may be one, as far as that can be told without a wait. */
-  mayStay(service: Service, node: Node, jid: Jid): boolean {
+  /** A subscriber still may be one. `owners` are the accounts that its contacts are looked up in. */
+  mayStay(service: Service, node: Node, jid: Jid, owners: readonly Account[]): boolean {
     const affiliation = this.affiliation(service, node, jid)
     if (affiliation === 'outcast' || affiliation === 'publish-only') return false
     if (affiliation !== 'none') return true
     if (service.account !== undefined) return this.isOpenTo(service.account, node, jid)
+    if (isForContacts(node)) return owners.some(owner => this.#contact(owner, node, jid) === undefined)
     return node.config.access_model !== 'whitelist'
   }
 
@@ -110,7 +111,8 @@ export class Access {
     return pubsubError('not-authorized', 'not-in-roster-group')
   }
 
-  async #ownerAccounts(service: Service, node: Node): Promise<Account[]> {
+  /** The accounts of this host that own the node. */
+  async ownerAccounts(service: Service, node: Node): Promise<Account[]> {
     if (service.account !== undefined) return [service.account]
     const accounts: Account[] = []
     for (const owner of this.owners(service, node)) {
@@ -119,4 +121,10 @@ export class Access {
     }
     return accounts
   }
+}
+
+/** Who sees the presence of an owner may subscribe, or some of those. */
+export function isForContacts(node: Node): boolean {
+  const { access_model: model } = node.config
+  return model === 'presence' || model === 'roster'
 }

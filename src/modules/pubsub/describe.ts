@@ -2,6 +2,7 @@ import type { DiscoItem } from '../../core/disco.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { metadataForm } from './config.ts'
+import { pageSize } from './items.ts'
 import type { Node } from './node.ts'
 import { type Engine, findNode, type Service } from './service.ts'
 
@@ -35,8 +36,17 @@ export async function nodeItems(
 ): Promise<DiscoItem[] | undefined> {
   const node = await visible(engine, service, name, from)
   if (node === undefined || (await engine.access.notReading(service, node, from)) !== undefined) return undefined
-  const items = await engine.store.items.page(service.shelf, node, { limit })
-  return items.map(({ item }) => ({ jid: service.jid.toString(), name: item.id }))
+  const items: DiscoItem[] = []
+  const step = pageSize(engine.limits)
+  let after: string | undefined
+  while (items.length < limit) {
+    const page = { limit: Math.min(step, limit - items.length), after }
+    const found = await engine.store.items.page(service.shelf, node, page)
+    for (const { item } of found) items.push({ jid: service.jid.toString(), name: item.id })
+    if (found.length < page.limit) break
+    after = found.at(-1)!.order
+  }
+  return items
 }
 
 /** disco#items of a service: the nodes that `from` may know of (XEP-0060 5.2). */

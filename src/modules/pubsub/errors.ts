@@ -25,3 +25,8 @@ export function noSuchNode(): StanzaError {
 export function presenceRequired(): StanzaError {
   return pubsubError('not-authorized', 'presence-subscription-required')
 }
+
+/** XEP-0060 has no error for a full store; RFC 6120 8.3.3.18 has. Who deletes something may publish again. */
+export function noRoom(): StanzaError {
+  return new StanzaError('resource-constraint', 'there is no more room for items', { type: 'wait' })
+}

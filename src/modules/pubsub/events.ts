@@ -2,7 +2,7 @@ import type { Host } from '../../core/host.ts'
 import { clone, type Element, NS, xml } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
-import type { Access } from './access.ts'
+import { type Access, isForContacts } from './access.ts'
 import { type Limits, lifetime } from './config.ts'
 import type { Interest } from './interest.ts'
 import type { Node } from './node.ts'
@@ -28,19 +28,19 @@ export class Events {
 
   /** An item was published. */
   async published(service: Service, node: Node, item: NodeItem | undefined): Promise<void> {
-    const recipients = this.recipients(service, node)
+    const recipients = await this.recipients(service, node)
     if (recipients.length === 0) return
     const content = await this.#content(service, node, item)
     this.#send(service, node, recipients, content)
   }
 
-  retracted(service: Service, node: Node, ids: readonly string[]): void {
+  retracted(service: Service, node: Node, ids: readonly string[]): Promise<void> {
     const retracts = ids.map(id => xml('retract', { id }))
-    this.#tell(service, node, () => xml('items', { node: node.name }, retracts))
+    return this.#tell(service, node, () => xml('items', { node: node.name }, retracts))
   }
 
-  purged(service: Service, node: Node): void {
-    this.#tell(service, node, () => xml('purge', { node: node.name }))
+  purged(service: Service, node: Node): Promise<void> {
+    return this.#tell(service, node, () => xml('purge', { node: node.name }))
   }
 
   /** `recipients` as they were before the node went. */
@@ -49,8 +49,8 @@ export class Events {
     this.#send(service, node, recipients, xml('delete', { node: node.name }, redirect))
   }
 
-  configured(service: Service, node: Node, form: Element | undefined): void {
-    this.#tell(service, node, () => xml('configuration', { node: node.name }, form))
+  configured(service: Service, node: Node, form: Element | undefined): Promise<void> {
+    return this.#tell(service, node, () => xml('configuration', { node: node.name }, form))
   }
 
   /** The last item, to one who has come to the node, or has come online (XEP-0060 6.1.7). */
@@ -84,7 +84,7 @@ export class Events {
   }
 
   /** Everybody who hears of a node, each once: clients by their interest, subscribers by their addresses. */
-  recipients(service: Service, node: Node): Jid[] {
+  async recipients(service: Service, node: Node): Promise<Jid[]> {
     if (!node.config.deliver_notifications) return []
     const list: Jid[] = []
     const full = new Set<string>()
@@ -98,8 +98,9 @@ export class Events {
       }
     }
     const blocking = this.#host.services.use('blocking')
+    const owners = isForContacts(node) ? await this.#access.ownerAccounts(service, node) : []
     for (const { jid, state, deliver } of node.subscriptions.values()) {
-      if (state !== 'subscribed' || !deliver || !this.#access.mayStay(service, node, jid)) continue
+      if (state !== 'subscribed' || !deliver || !this.#access.mayStay(service, node, jid, owners)) continue
       const key = jid.toString()
       // XEP-0163 4.3.2: who hears of it as a client does not hear of it as an address too.
       if (jid.isBare ? bare.has(key) : full.has(key)) continue
@@ -109,8 +110,8 @@ export class Events {
     return list
   }
 
-  #tell(service: Service, node: Node, make: () => Element): void {
-    const recipients = this.recipients(service, node)
+  async #tell(service: Service, node: Node, make: () => Element): Promise<void> {
+    const recipients = await this.recipients(service, node)
     if (recipients.length > 0) this.#send(service, node, recipients, make())
   }
 

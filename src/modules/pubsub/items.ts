@@ -3,9 +3,10 @@ import type { Session } from '../../core/session.ts'
 import { clone, type Element, elementNs, serialize } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { Jid } from '../../xmpp/jid.ts'
-import { itemsKept, lifetime, unmet } from './config.ts'
-import { noSuchNode, pubsubError, unsupported } from './errors.ts'
+import { itemsKept, type Limits, lifetime, unmet } from './config.ts'
+import { noRoom, noSuchNode, pubsubError, unsupported } from './errors.ts'
 import { hasPayload } from './events.ts'
+import { sizeInStore } from './itemstore.ts'
 import type { Node } from './node.ts'
 import { createNode, mayMake } from './nodes.ts'
 import { change, type Engine, findNode, initialConfig, MAX_NAME, openNode, type Service } from './service.ts'
@@ -44,14 +45,17 @@ export async function publish(engine: Engine, service: Service, publication: Pub
     if (node !== undefined) allow(engine, service, node, publication)
     check(config, item)
     if (item?.payload !== undefined) fit(config, item.payload, Math.min(limits.payload, config.max_payload_size))
+    const kept = item !== undefined && config.persist_items
+    const room = kept ? await roomFor(engine, service, node?.creator ?? publisher.bare.toString()) : 0
     if (node === undefined) {
+      if (kept && sizeInStore(item) > room) throw noRoom()
       const created = await createNode(engine, service, name, options, publisher)
       created.saved.catch(() => {}) // whoever waits for it below is told
       waits.push(created.saved)
       node = created.node
     }
-    if (item === undefined || !node.config.persist_items) return { node, waits, gone: [], at: engine.now() }
-    const { gone, at, saved } = await store.items.put(service.shelf, node, item, itemsKept(node.config, limits))
+    if (!kept) return { node, waits, gone: [], at: engine.now() }
+    const { gone, at, saved } = await store.items.put(service.shelf, node, item, itemsKept(config, limits), room)
     waits.push(saved)
     return { node, waits, gone, at }
   })
@@ -65,15 +69,24 @@ export async function publish(engine: Engine, service: Service, publication: Pub
     forgotten(engine, service, node, gone)
     // XEP-0060 7.1.2.5. Of a node for one item, everybody knows that the new one takes its place.
     if (gone.length > 0 && node.config.notify_retract && node.config.max_items !== 1) {
-      engine.events.retracted(service, node, gone)
+      await told(engine, node, engine.events.retracted(service, node, gone))
     }
   }
   const shown = item === undefined ? undefined : { ...item, at }
-  // It is published, whoever could not be told.
-  await engine.events.published(service, node, shown).catch((error: unknown) => {
-    engine.log.error({ err: error, node: name }, 'an item was published and could not be told of')
-  })
+  await told(engine, node, engine.events.published(service, node, shown))
   return id
+}
+
+/** What is done is done, whoever could not be told. */
+async function told({ log }: Engine, { name }: Node, telling: Promise<void>): Promise<void> {
+  await telling.catch((error: unknown) => {
+    log.error({ err: error, node: name }, 'a node has changed, and that could not be told')
+  })
+}
+
+/** Bytes that one account may still store at a service; below 0 where it was allowed more once. */
+async function roomFor({ store, maxBytes }: Engine, { shelf }: Service, creator: string): Promise<number> {
+  return maxBytes === Number.POSITIVE_INFINITY ? maxBytes : maxBytes - (await store.bytes(shelf, creator))
 }
 
 function allow(engine: Engine, service: Service, node: Node, publication: Publication): void {
@@ -142,7 +155,9 @@ export async function retract(
   if (done === undefined) return false
   await done.saved
   forgotten(engine, service, done.node, [id])
-  if (notify ?? done.node.config.notify_retract) engine.events.retracted(service, done.node, [id])
+  if (notify ?? done.node.config.notify_retract) {
+    await told(engine, done.node, engine.events.retracted(service, done.node, [id]))
+  }
   return true
 }
 
@@ -169,7 +184,7 @@ export async function purge(engine: Engine, service: Service, name: string, by: 
   })
   await saved
   forgotten(engine, service, node, gone)
-  if (node.config.notify_retract) engine.events.purged(service, node)
+  if (node.config.notify_retract) await told(engine, node, engine.events.purged(service, node))
 }
 
 /** Takes away what is older than the node keeps it (`item_expire`). The number of items that went. */
@@ -206,9 +221,14 @@ export interface ItemsRequest {
   readonly before?: string | undefined
 }
 
-/** Items that are read at once, and bytes of one answer. */
+/** Items that are read at once, where they are small; bytes of one answer, and of what is read at once. */
 const PAGE = 50
 const MAX_ANSWER = 1024 * 1024
+
+/** How many items may be read at once, whatever their size. */
+export function pageSize({ payload }: Limits): number {
+  return Math.min(PAGE, Math.max(1, Math.floor(MAX_ANSWER / payload)))
+}
 
 /** Items, newest first (XEP-0060 6.5). `cut`: there are more of them than are given. */
 export async function readItems(
@@ -241,10 +261,11 @@ export async function readItems(
   const backwards = before !== undefined
   const bound = await placeOf(engine, service, node, request.after ?? before)
   const max = request.max ?? Number.POSITIVE_INFINITY
+  const step = pageSize(engine.limits)
   let after = bound
   let size = 0
   for (;;) {
-    const limit = Math.min(PAGE, max - all.length + 1)
+    const limit = Math.min(step, max - all.length + 1)
     const page = await engine.store.items.page(service.shelf, node, { limit, after, reverse: !backwards })
     for (const item of page) {
       if (!fresh(item.item)) continue

@@ -1,6 +1,7 @@
 import type { Key, Op, Range, Table } from '../../storage/store.ts'
 import { type IdGenerator, orderedTime } from '../../util/ids.ts'
 import { parseElement, serialize } from '../../xml/index.ts'
+import { noRoom } from './errors.ts'
 import type { Node } from './node.ts'
 import type { Shelf } from './store.ts'
 import type { NodeItem } from './types.ts'
@@ -27,10 +28,13 @@ export interface Taken {
 interface Place {
   id: string
   order: string
+  /** Bytes. */
+  size: number
 }
 
-/** Rows that one scan reads. */
+/** Rows that one scan reads: of ids, and of items, which may be large. */
 const PAGE = 500
+const STEP = 8
 
 /**
  * The items of all nodes of a host. `[service, node]` x `['o', order]` -> item, and x `['i', id]` -> its order; orders are
@@ -108,8 +112,18 @@ export class ItemStore {
     return count
   }
 
+  /** How many bytes the items of a node have. */
+  async bytes(shelf: Shelf, node: Node): Promise<number> {
+    if (node.bytes !== undefined) return node.bytes
+    let bytes = 0
+    for await (const { size } of this.#places(this.#pk(shelf, node))) bytes += size
+    node.bytes = bytes
+    return bytes
+  }
+
   /**
-   * Puts an item, as the newest, and takes away the oldest beyond `keep`.
+   * Puts an item, as the newest, and takes away the oldest beyond `keep`. Throws a StanzaError where that needs more bytes
+   * than there is `room` for.
    * @returns the ids that were taken away, and the promise of the write
    */
   async put(
@@ -117,61 +131,78 @@ export class ItemStore {
     node: Node,
     item: Omit<NodeItem, 'at'>,
     keep: number,
+    room: number,
   ): Promise<{ gone: string[]; at: number; saved: Promise<void> }> {
     const pk = this.#pk(shelf, node)
-    const before = await this.orderOf(shelf, node, item.id)
+    const before = await this.#placeOf(pk, item.id)
     const count = await this.count(shelf, node)
     const order = this.#ids.ordered()
     const ops: Op<StoredItem | string>[] = []
-    if (before !== undefined) ops.push({ type: 'del', ck: ['o', before] })
-    const stored: StoredItem = { id: item.id, xml: item.payload === undefined ? '' : serialize(item.payload) }
-    if (item.publisher !== undefined) stored.publisher = item.publisher
+    if (before !== undefined) ops.push({ type: 'del', ck: ['o', before.order] })
+    const stored = storedOf(item)
     ops.push({ type: 'put', ck: ['o', order], value: stored }, { type: 'put', ck: ['i', item.id], value: order })
     const total = before === undefined ? count + 1 : count
     const gone: string[] = []
+    let growth = sizeOf(stored) - (before?.size ?? 0)
     if (total > keep) {
       for (const old of await this.#oldest(pk, total - keep + 1)) {
         if (old.id === item.id || gone.length === total - keep) continue
         gone.push(old.id)
+        growth -= old.size
         ops.push({ type: 'del', ck: ['o', old.order] }, { type: 'del', ck: ['i', old.id] })
       }
     }
+    if (growth > 0 && growth > room) throw noRoom()
     node.count = total - gone.length
-    return { gone, at: orderedTime(order) ?? 0, saved: this.#batch(pk, node, ops) }
+    grow(shelf, node, growth)
+    return { gone, at: orderedTime(order) ?? 0, saved: this.#batch(shelf, node, ops) }
   }
 
   async #oldest(pk: Key, limit: number): Promise<Place[]> {
-    // Of many, the items themselves are not read: they may be large.
-    if (limit > 2) return (await this.#places(pk)).slice(0, limit)
-    const rows = await this.#table.scan(pk, { gte: ['o'], lte: ['o'], limit })
-    return rows.flatMap(({ ck, value }) => (typeof value === 'string' ? [] : [{ id: value.id, order: String(ck[1]) }]))
+    const oldest: Place[] = []
+    if (limit === 0) return oldest
+    for await (const place of this.#places(pk, limit)) if (oldest.push(place) === limit) break
+    return oldest
   }
 
-  /** Ids with their places, oldest first. */
-  async #places(pk: Key): Promise<Place[]> {
-    const rows = await this.#table.scan(pk, { gte: ['i'], lte: ['i'] })
-    return rows
-      .map(({ ck, value }) => ({ id: String(ck[1]), order: String(value) }))
-      .sort((a, b) => (a.order < b.order ? -1 : 1))
+  /** Where the items are, oldest first; a few are read at once. */
+  async *#places(pk: Key, limit = STEP): AsyncGenerator<Place> {
+    const range: Range = { gte: ['o'], lte: ['o'], limit: Math.min(limit, STEP) }
+    for (;;) {
+      const rows = await this.#table.scan(pk, range)
+      for (const { ck, value } of rows) {
+        if (typeof value !== 'string') yield { id: value.id, order: String(ck[1]), size: sizeOf(value) }
+      }
+      if (rows.length < range.limit!) return
+      delete range.gte
+      range.gt = rows.at(-1)!.ck
+    }
+  }
+
+  async #placeOf(pk: Key, id: string): Promise<Place | undefined> {
+    const order = await this.#table.get(pk, ['i', id])
+    if (typeof order !== 'string') return undefined
+    const stored = await this.#table.get(pk, ['o', order])
+    return { id, order, size: stored === undefined || typeof stored === 'string' ? 0 : sizeOf(stored) }
   }
 
   /** Takes one item away. Undefined where there is no such item. */
   async take(shelf: Shelf, node: Node, id: string): Promise<Taken | undefined> {
-    const order = await this.orderOf(shelf, node, id)
-    if (order === undefined) return undefined
+    const place = await this.#placeOf(this.#pk(shelf, node), id)
+    if (place === undefined) return undefined
     await this.count(shelf, node)
-    return this.#takeAll(shelf, node, [{ id, order }])
+    return this.#takeAll(shelf, node, [place])
   }
 
   /** Takes away what is older than `before` (ms since 1970). */
   async takeOlder(shelf: Shelf, node: Node, before: number): Promise<Taken> {
     await this.count(shelf, node)
-    const places = await this.#places(this.#pk(shelf, node))
-    return this.#takeAll(
-      shelf,
-      node,
-      places.filter(({ order }) => (orderedTime(order) ?? 0) < before),
-    )
+    const old: Place[] = []
+    for await (const place of this.#places(this.#pk(shelf, node))) {
+      if ((orderedTime(place.order) ?? 0) >= before) break
+      old.push(place)
+    }
+    return this.#takeAll(shelf, node, old)
   }
 
   /** Takes away the oldest beyond `keep`. */
@@ -185,7 +216,8 @@ export class ItemStore {
   async purge(shelf: Shelf, node: Node): Promise<Taken> {
     const gone = await this.ids(shelf, node)
     node.count = undefined
-    return { gone, saved: this.#table.clear(this.#pk(shelf, node)) }
+    empty(shelf, node)
+    return { gone, saved: this.#saving(shelf, node, this.#table.clear(this.#pk(shelf, node))) }
   }
 
   #takeAll(shelf: Shelf, node: Node, items: readonly Place[]): Taken {
@@ -194,15 +226,23 @@ export class ItemStore {
       { type: 'del', ck: ['i', id] },
     ])
     if (node.count !== undefined) node.count -= items.length
-    const saved = ops.length === 0 ? Promise.resolve() : this.#batch(this.#pk(shelf, node), node, ops)
+    grow(shelf, node, -items.reduce((sum, { size }) => sum + size, 0))
+    const saved = ops.length === 0 ? Promise.resolve() : this.#batch(shelf, node, ops)
     return { gone: items.map(({ id }) => id), saved }
   }
 
-  async #batch(pk: Key, node: Node, ops: readonly Op<StoredItem | string>[]): Promise<void> {
+  #batch(shelf: Shelf, node: Node, ops: readonly Op<StoredItem | string>[]): Promise<void> {
+    return this.#saving(shelf, node, this.#table.batch(this.#pk(shelf, node), ops))
+  }
+
+  async #saving(shelf: Shelf, node: Node, saved: Promise<void>): Promise<void> {
     try {
-      await this.#table.batch(pk, ops)
+      await saved
     } catch (error) {
-      node.count = undefined // to be counted again
+      // To be counted again.
+      node.count = undefined
+      node.bytes = undefined
+      shelf.totals.delete(node.creator)
       throw error
     }
   }
@@ -215,4 +255,32 @@ export class ItemStore {
 function itemOf(order: string, { id, xml, publisher }: StoredItem): NodeItem {
   const item = { id, payload: xml === '' ? undefined : parseElement(xml), at: orderedTime(order) ?? 0 }
   return publisher === undefined ? item : { ...item, publisher }
+}
+
+function storedOf({ id, payload, publisher }: Omit<NodeItem, 'at'>): StoredItem {
+  const stored: StoredItem = { id, xml: payload === undefined ? '' : serialize(payload) }
+  if (publisher !== undefined) stored.publisher = publisher
+  return stored
+}
+
+/** Bytes that an item will have in the store, for who looks before there is a node to put it in. */
+export function sizeInStore(item: Omit<NodeItem, 'at'>): number {
+  return sizeOf(storedOf(item))
+}
+
+function sizeOf({ id, xml, publisher = '' }: StoredItem): number {
+  return Buffer.byteLength(id) + Buffer.byteLength(xml) + publisher.length
+}
+
+function grow(shelf: Shelf, node: Node, bytes: number): void {
+  if (node.bytes !== undefined) node.bytes += bytes
+  const total = shelf.totals.get(node.creator)
+  if (total !== undefined) shelf.totals.set(node.creator, total + bytes)
+}
+
+/** The items of a node are gone. */
+export function empty(shelf: Shelf, node: Node): void {
+  if (node.bytes === undefined) shelf.totals.delete(node.creator)
+  else grow(shelf, node, -node.bytes)
+  node.bytes = 0
 }

@@ -17,7 +17,7 @@ import { PEP_FEATURES, Pep, SERVICE_FEATURES } from './pep.ts'
 import { answer, answerForAccount } from './requests.ts'
 import { type Engine, findNode, type Service } from './service.ts'
 import { PubsubStore, type Relation } from './store.ts'
-import { answered, isAnswer } from './subscriptions.ts'
+import { answered, endForContact, isAnswer } from './subscriptions.ts'
 
 declare module '../../core/services.ts' {
   interface ServiceMap {
@@ -53,6 +53,11 @@ const options = {
     infinity: true,
   }),
   max_item_size: opt.size('256 KiB', 'Largest item.', { min: 1024 }),
+  max_bytes_per_account: opt.size(
+    '50 MiB',
+    'Items that one account may store in its own nodes, and as much again in nodes that it made at the service.',
+    { min: 65_536, infinity: true },
+  ),
   max_subscriptions_node: opt.int(5000, 'Subscriptions of one node.', { min: 1, max: 1_000_000 }),
   max_nodes_discoitems: opt.int(100, 'Nodes, or items, that service discovery lists.', { min: 0, max: 10_000 }),
 }
@@ -99,6 +104,7 @@ export const mod_pubsub = defineModule({
       events,
       limits,
       maxNodes: options.max_user_nodes,
+      maxBytes: options.max_bytes_per_account,
       maxSubscriptions: options.max_subscriptions_node,
       mayCreate: jid => ctx.allowed(options.access_createnode, jid),
       now: ctx.now,
@@ -108,6 +114,13 @@ export const mod_pubsub = defineModule({
     interest.start()
     ctx.provide('pep', pep.service())
     const common = serveHost(ctx, engine, serviceDefaults(limits))
+    // What is sent meanwhile is not sent to who is no contact: see Access.mayStay.
+    ctx.hook('subscription_revoked', ({ account, contact }) => {
+      const ended = Promise.all([common, pep.of(account)].map(service => endForContact(engine, service, contact)))
+      ended.catch((error: unknown) => {
+        ctx.log.error({ err: error, user: account.user }, 'subscriptions of a former contact did not end')
+      })
+    })
     ctx.hook('remove_user', async ({ user }) => {
       await pep.forget(user.local, user)
       await forgetEntity(engine, user, key => serviceOf(ctx, pep, common, key))

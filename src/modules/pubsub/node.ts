@@ -25,7 +25,7 @@ export interface Subscription {
 
 const NOBODY: ReadonlyMap<string, never> = new Map<string, never>()
 
-/** A node in memory. What it is to whom is read when it is first needed; `count` is of its items, once they were counted. */
+/** A node in memory. What it is to whom is read when it is first needed; `count` and `bytes` are of its items, once they were counted. */
 export class Node {
   readonly name: string
   readonly creator: string
@@ -36,6 +36,7 @@ export class Node {
   /** By address. */
   subscriptions: ReadonlyMap<string, Subscription> = NOBODY
   count: number | undefined
+  bytes: number | undefined
   entities: Promise<void> | 'loaded' | undefined
 
   /** `config` may be that of other nodes too: it is replaced, not changed. */

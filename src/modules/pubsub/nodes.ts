@@ -75,7 +75,7 @@ export async function configure(
   const { store, access, events, limits } = engine
   const done = await change(engine, service, name, async node => {
     access.mustOwn(service, node, by)
-    const before = new Set(events.recipients(service, node).map(String))
+    const before = new Set((await events.recipients(service, node)).map(String))
     const config = { ...node.config, ...wanted }
     const saved = store.configure(service.shelf, node, config)
     saved.catch(() => {}) // whoever waits for it below is told
@@ -88,11 +88,11 @@ export async function configure(
   const { node, before } = done
   forgotten(engine, service, node, done.cut.gone)
   if (node.config.notify_config) {
-    events.configured(service, node, node.config.deliver_payloads ? configForm('result', node.config) : undefined)
+    await events.configured(service, node, node.config.deliver_payloads ? configForm('result', node.config) : undefined)
   }
   // XEP-0060 12.2: who has come to see it by this hears of what is there.
   if (wanted.access_model !== undefined || wanted.roster_groups_allowed !== undefined) {
-    const fresh = events.recipients(service, node).filter(jid => !before.has(jid.toString()))
+    const fresh = (await events.recipients(service, node)).filter(jid => !before.has(jid.toString()))
     if (node.config.send_last_published_item === 'on_sub_and_presence') await events.last(service, node, fresh)
   }
 }
@@ -107,7 +107,7 @@ export async function remove(
 ): Promise<void> {
   const done = await change(engine, service, name, async node => {
     if (by !== undefined) engine.access.mustOwn(service, node, by)
-    const recipients = engine.events.recipients(service, node)
+    const recipients = await engine.events.recipients(service, node)
     const gone = service.account === undefined ? [] : await engine.store.items.ids(service.shelf, node)
     return { node, recipients, gone, saved: engine.store.delete(service.shelf, node) }
   })

@@ -28,6 +28,8 @@ export interface Engine {
   readonly limits: Limits
   /** Nodes that one account may own. */
   readonly maxNodes: number
+  /** Of the items in all nodes that one account made. */
+  readonly maxBytes: number
   /** Subscriptions of one node. */
   readonly maxSubscriptions: number
   /** Who may make nodes at the service of the host. */

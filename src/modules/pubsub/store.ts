@@ -2,7 +2,7 @@ import type { Range, Table } from '../../storage/store.ts'
 import type { IdGenerator } from '../../util/ids.ts'
 import { Lru } from '../../util/lru.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { ItemStore, type StoredItem } from './itemstore.ts'
+import { empty, ItemStore, type StoredItem } from './itemstore.ts'
 import { differences, Node, type StoredEntity, type StoredNode, type Subscription } from './node.ts'
 import type { Affiliation, NodeConfig } from './types.ts'
 
@@ -31,6 +31,8 @@ export interface Shelf {
   readonly key: string
   readonly defaults: NodeConfig
   readonly nodes: NodeCache
+  /** Bytes of the items in all nodes that an entity (bare) made; of those that were counted. */
+  readonly totals: Map<string, number> | Lru<string, number>
   /** All nodes that there are, are in `nodes`. */
   complete: boolean
   loading: Promise<void> | undefined
@@ -54,7 +56,8 @@ export class PubsubStore {
   /** A shelf of its own for an account, whose nodes are all kept in memory (they are few); else the last `cache` used ones. */
   shelf(key: string, defaults: NodeConfig, cache?: number): Shelf {
     const nodes = cache === undefined ? new Map<string, Node>() : new Lru<string, Node>(cache)
-    return { key, defaults, nodes, complete: false, loading: undefined, tail: Promise.resolve() }
+    const totals = cache === undefined ? new Map<string, number>() : new Lru<string, number>(cache)
+    return { key, defaults, nodes, totals, complete: false, loading: undefined, tail: Promise.resolve() }
   }
 
   /**
@@ -120,6 +123,7 @@ export class PubsubStore {
     const node = new Node(name, stored, this.#config(shelf, stored))
     node.entities = 'loaded'
     node.count = 0
+    node.bytes = 0
     shelf.nodes.set(name, node)
     const saved = this.#tables.nodes.put([shelf.key], [name], stored).catch((error: unknown) => {
       if (shelf.nodes.get(name) === node) shelf.nodes.delete(name)
@@ -145,6 +149,7 @@ export class PubsubStore {
   async delete(shelf: Shelf, node: Node): Promise<void> {
     if (node.entities !== 'loaded') await this.entities(shelf, node)
     shelf.nodes.delete(node.name)
+    empty(shelf, node)
     const bares = new Set(node.affiliations.keys())
     if (shelf.key === '') bares.add(node.creator)
     for (const { jid } of node.subscriptions.values()) bares.add(jid.bare.toString())
@@ -156,8 +161,27 @@ export class PubsubStore {
     ])
     await deleted.catch((error: unknown) => {
       shelf.complete = false // what is left of it is found again
+      shelf.totals.delete(node.creator)
       throw error
     })
+  }
+
+  /** Bytes of the items in all nodes that an entity made. They are counted once; called under {@link write}. */
+  async bytes(shelf: Shelf, creator: string): Promise<number> {
+    const known = shelf.totals.get(creator)
+    if (known !== undefined) return known
+    let total = 0
+    for (const name of await this.#madeBy(shelf, creator)) {
+      const node = await this.node(shelf, name)
+      if (node !== undefined) total += await this.items.bytes(shelf, node)
+    }
+    shelf.totals.set(creator, total)
+    return total
+  }
+
+  async #madeBy(shelf: Shelf, creator: string): Promise<string[]> {
+    if (shelf.key !== '') return this.names(shelf)
+    return (await this.nodesOf(creator, shelf.key)).filter(({ made }) => made === true).map(({ node }) => node)
   }
 
   /** Nodes that are configured alike share one configuration in memory, for most are. */

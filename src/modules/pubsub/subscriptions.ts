@@ -3,6 +3,7 @@ import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm, findForm, formValues } from '../../xmpp/forms.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
+import { isForContacts } from './access.ts'
 import { readBoolean } from './config.ts'
 import { pubsubError, unsupported } from './errors.ts'
 import type { Node, Subscription } from './node.ts'
@@ -191,6 +192,31 @@ export async function answered(engine: Engine, service: Service, stanza: Stanza)
 /** The form of such an answer is in this message: whoever is not asked here need not look further. */
 export function isAnswer(stanza: Stanza): boolean {
   return findChild(stanza.el, 'x', NS.DATA) !== undefined && findForm(stanza.el, AUTHORIZATION) !== undefined
+}
+
+/**
+ * Somebody is no contact of an account any more: the subscriptions end that were for contacts (XEP-0060 12.14), at this
+ * service.
+ */
+export async function endForContact(engine: Engine, service: Service, contact: Jid): Promise<void> {
+  const { access, store, events } = engine
+  for (const { node: name } of await store.nodesOf(contact.bare.toString(), service.shelf.key)) {
+    const there = await findNode(engine, service, name)
+    if (there === undefined || !isForContacts(there) || !there.isSubscribed(contact.bare.toString())) continue
+    const { node, ended, saved } = await change(engine, service, name, async node => {
+      const owners = isForContacts(node) ? await access.ownerAccounts(service, node) : []
+      const ended = [...node.subscriptions.values()]
+        .map(({ jid }) => jid)
+        .filter(jid => jid.bare.equals(contact.bare) && !access.mayStay(service, node, jid, owners))
+      const saved = ended.map(jid => store.subscribe(service.shelf, node, jid, undefined))
+      return { node, ended, saved: Promise.all(saved) }
+    })
+    await saved
+    for (const jid of ended) {
+      events.subscription(service, node, jid, 'none')
+      events.ownersTold(service, node, jid, 'none')
+    }
+  }
 }
 
 // ---- lists
