@@ -17,11 +17,14 @@ import { adminCommands, type ServerControl } from './core/admin/index.ts'
 import { Commands } from './core/commands.ts'
 import { type RunningModule, startModule } from './core/context.ts'
 import { Host } from './core/host.ts'
+import { HttpRoutes } from './core/http.ts'
 import { createLog, type Logger } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import type { ModuleDefinition } from './core/module.ts'
 import { Router } from './core/router.ts'
-import { authMethods, certificatesOf, listenerSettings } from './settings.ts'
+import { blobHandler, blobPath } from './http/blobs.ts'
+import { HttpListener } from './http/listener.ts'
+import { authMethods, certificatesOf, httpSettings, listenerSettings } from './settings.ts'
 import { backupToFile } from './storage/backup.ts'
 import type { BlobStore } from './storage/blob.ts'
 import { openBlobs } from './storage/blobs.ts'
@@ -74,6 +77,8 @@ export class Server implements ServerControl {
   readonly #hosts = new Map<string, RunningHost>()
   readonly #c2sHosts = new Map<string, C2SHost>()
   readonly #listeners: C2SListener[] = []
+  readonly #http: HttpListener[] = []
+  readonly #routes = new HttpRoutes()
   readonly #c2s: C2SServer
   readonly #keeper: SessionKeeper
   #modules: ReadonlyMap<string, ModuleDefinition>
@@ -138,10 +143,12 @@ export class Server implements ServerControl {
   async #open(): Promise<void> {
     for (const command of adminCommands(this)) this.commands.add('server', command)
     const methods = await this.#authMethods(this.config)
+    this.#prepareHttp()
     for (const name of this.config.hosts) await this.#addHost(name, methods.get(name)!)
     await this.#keeper.restore()
-    const counter = new ConnectionCounter(Math.max(...this.config.listen.map(l => l.max_connections_per_ip)))
-    for (const listen of this.config.listen) {
+    const clients = this.config.listen.filter(l => l.module === 'c2s')
+    const counter = new ConnectionCounter(Math.max(...clients.map(l => l.max_connections_per_ip)))
+    for (const listen of clients) {
       const listener = new C2SListener(this.#c2s, listenerSettings(this.config, listen), counter)
       await listener.listen()
       this.#listeners.push(listener)
@@ -150,7 +157,26 @@ export class Server implements ServerControl {
         'listening for clients',
       )
     }
+    for (const http of this.#http) {
+      await http.listen()
+      const { ip, tls } = http.settings
+      this.log.info({ port: http.port, ip, tls: tls ? 'direct' : 'off' }, 'listening for HTTP')
+    }
     this.#unwatch = this.#c2s.tls.watch()
+  }
+
+  /** Before the modules start: they ask where they will be reached. */
+  #prepareHttp(): void {
+    this.#routes.add('server', 'GET', blobPath(this.config.blobs.url), blobHandler(this.blobs))
+    // As for XMPP with direct TLS, but for the protocol's name.
+    const secure = () => ({ ...this.tls.options(false), ALPNProtocols: ['http/1.1'] })
+    for (const listen of this.config.listen.filter(l => l.module === 'http')) {
+      const counter = new ConnectionCounter(listen.max_connections_per_ip)
+      const around = { routes: this.#routes, log: this.log, counter, secure }
+      this.#http.push(new HttpListener(around, httpSettings(listen)))
+    }
+    const reached = this.#http.find(http => http.settings.tls) ?? this.#http[0]
+    this.#routes.origin = () => reached && { secured: reached.settings.tls, port: reached.port }
   }
 
   async #addHost(name: string, methods: readonly AuthMethod[]): Promise<void> {
@@ -204,6 +230,7 @@ export class Server implements ServerControl {
       log: this.log,
       uptime: () => this.uptime,
       blobs: this.blobs,
+      routes: this.#routes,
       allowed: (rule: string, jid: Jid, host: string) => this.#allowed(rule, jid, host),
       named: (acl: string, host: string) => resolveHost(this.config, host).acl[acl]?.user ?? [],
     }
@@ -233,6 +260,10 @@ export class Server implements ServerControl {
 
   get listeners(): readonly C2SListener[] {
     return this.#listeners
+  }
+
+  get httpListeners(): readonly HttpListener[] {
+    return this.#http
   }
 
   get tls(): TlsContexts {
@@ -291,7 +322,11 @@ export class Server implements ServerControl {
     }
     for (const listener of this.#listeners) {
       const listen = config.listen.find(l => l.port === listener.settings.port || l.port === listener.port)
-      if (listen !== undefined) listener.update(listenerSettings(config, listen))
+      if (listen?.module === 'c2s') listener.update(listenerSettings(config, listen))
+    }
+    for (const http of this.#http) {
+      const listen = config.listen.find(l => l.port === http.settings.port || l.port === http.port)
+      if (listen?.module === 'http') http.update(httpSettings(listen))
     }
     this.log.info({ left }, 'configuration reloaded')
     return left
@@ -333,6 +368,7 @@ export class Server implements ServerControl {
     this.state = 'draining'
     const { see_other_host: other } = this.config.drain
     for (const listener of this.#listeners) listener.close()
+    for (const http of this.#http) http.close()
     const error = () =>
       other === undefined
         ? new StreamError('system-shutdown')
@@ -378,7 +414,9 @@ export class Server implements ServerControl {
     this.state = 'stopping'
     this.#unwatch()
     for (const listener of this.#listeners) listener.close()
-    await this.#keeper.suspend(this.config.drain.timeout)
+    for (const http of this.#http) http.close()
+    const { timeout } = this.config.drain
+    await Promise.all([this.#keeper.suspend(timeout), ...this.#http.map(http => http.drained(timeout))])
     for (const stream of this.streams()) stream.fail(new StreamError('system-shutdown'))
     this.#c2s.flusher.flush()
     for (const { modules } of [...this.#hosts.values()].reverse()) {
@@ -449,7 +487,7 @@ function immutable(before: Config, after: Config): string[] {
   if (before.data !== after.data) names.push('data')
   if (!sameValue(before.storage, after.storage)) names.push('storage')
   if (!sameValue(before.blobs, after.blobs)) names.push('blobs')
-  const ports = (c: Config) => c.listen.map(l => ({ port: l.port, ip: l.ip, tls: l.tls }))
+  const ports = (c: Config) => c.listen.map(l => ({ port: l.port, ip: l.ip, tls: l.tls, module: l.module }))
   if (!sameValue(ports(before), ports(after))) names.push('listen (ports)')
   return names
 }

@@ -8,6 +8,7 @@ import type { ListenerSettings } from './c2s/listener.ts'
 import { selfSigned } from './c2s/selfsigned.ts'
 import { evaluateAccess } from './config/access.ts'
 import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig } from './config/core.ts'
+import type { HttpListenerSettings } from './http/listener.ts'
 
 /** What a listener goes by, from its entry in the configuration. */
 export function listenerSettings(config: Config, listen: ListenConfig): ListenerSettings {
@@ -29,6 +30,22 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
     keepalive: listen.keepalive_interval,
     access: ({ user, host, ip }) => evaluateAccess(config, listen.access, { jid: { local: user, domain: host }, ip }),
     shaper: limited ? shaper : undefined,
+  }
+}
+
+const HTTP_IDLE = 60_000
+const HTTP_CONNECTIONS = 10_000
+
+/** The same for a port that speaks HTTP. */
+export function httpSettings(listen: ListenConfig): HttpListenerSettings {
+  return {
+    port: listen.port,
+    ip: listen.ip,
+    tls: listen.tls,
+    maxConnectionsPerIp: listen.max_connections_per_ip,
+    headTimeout: listen.pre_auth_timeout,
+    idleTimeout: HTTP_IDLE,
+    maxConnections: HTTP_CONNECTIONS,
   }
 }
 

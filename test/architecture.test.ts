@@ -15,6 +15,7 @@ const ROOMS: Record<string, readonly string[]> = {
   core: ['xmpp', 'xml', 'util', 'config', 'storage/store', 'storage/blob'],
   auth: ['core', 'xmpp', 'xml', 'util', 'storage/store'],
   c2s: ['core', 'auth', 'xmpp', 'xml', 'util', 'storage/store'],
+  http: ['core', 'xmpp', 'xml', 'util', 'storage/blob'],
   modules: [
     'core',
     'config/schema',

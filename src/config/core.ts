@@ -15,7 +15,11 @@ export const listenOptions = {
     check: text => isIP(text) !== 0,
     words: 'an IP address',
   }),
-  module: opt.oneOf(['c2s'], 'c2s', 'What is spoken there: `c2s` is XMPP with clients over TCP.'),
+  module: opt.oneOf(
+    ['c2s', 'http'],
+    'c2s',
+    'What is spoken there: `c2s` is XMPP with clients over TCP; `http` is HTTP for files, where of the options below only `tls`, `pre_auth_timeout` (for the head of a request) and `max_connections_per_ip` mean something.',
+  ),
   tls: opt.bool(false, 'Direct TLS: encrypted from the first byte, ALPN `xmpp-client` (XEP-0368). Usual on port 5223.'),
   starttls: opt.bool(true, 'Offer STARTTLS. Means nothing where `tls` is true.'),
   starttls_required: opt.bool(true, 'Refuse to go on without STARTTLS. Means nothing where `tls` is true.'),
@@ -223,7 +227,11 @@ export const serverOptions = {
     'auto',
     '`pretty` is for people, `json` for programs; `auto` is pretty on a terminal and json elsewhere.',
   ),
-  listen: opt.list(opt.object(listenOptions), [{ port: 5222 }, { port: 5223, tls: true }], 'The ports to listen on.'),
+  listen: opt.list(
+    opt.object(listenOptions),
+    [{ port: 5222 }, { port: 5223, tls: true }, { port: 5443, module: 'http', tls: true }],
+    'The ports to listen on.',
+  ),
   shaper: opt.map(
     opt.object(shaperOptions),
     'Names for speeds. Built in: `normal` (1 MiB a second, 1000 stanzas a second, several seconds’ worth at once) and `none` (no limit).',

@@ -4,6 +4,7 @@ import type { Jid } from '../xmpp/jid.ts'
 import { type Commands, defineCommand } from './commands.ts'
 import { Domain } from './domains.ts'
 import type { Host } from './host.ts'
+import type { HttpRoutes } from './http.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { ModuleContext, ModuleDefinition } from './module.ts'
@@ -26,6 +27,7 @@ export interface Surroundings {
   log: Logger
   uptime: () => number
   blobs: BlobStore
+  routes: HttpRoutes
 }
 
 /** A module that runs on a host. */
@@ -88,6 +90,9 @@ function createContext(
     },
     identity: (identity, scope = 'server') => undo.push(host.disco.addIdentity(scope, identity)),
     streamFeature: make => undo.push(host.disco.addStreamFeature(make)),
+    http: (method, path, handler) =>
+      undo.push(around.routes.add(name, method, path.replaceAll('@HOST@', host.name), handler)),
+    httpOrigin: () => around.routes.origin(),
     command: command => undo.push(around.commands.add(name, defineCommand(command))),
     commands: around.commands,
     adhoc: command =>

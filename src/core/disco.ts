@@ -14,6 +14,7 @@ export class DiscoRegistry {
   readonly #features: Record<IqScope, Map<string, number>> = { server: new Map(), account: new Map() }
   readonly #identities: Record<IqScope, Identity[]> = { server: [], account: [] }
   readonly #items: DiscoItem[] = []
+  readonly #forms: (() => Element)[] = []
   readonly #streamFeatures = new Set<() => Element>()
   /** Rises with every change: who caches what follows from this, compares. */
   version = 0
@@ -46,6 +47,11 @@ export class DiscoRegistry {
     return () => this.#items.splice(this.#items.indexOf(item), 1)
   }
 
+  /** What a domain below the host says of itself beyond identities and features (XEP-0128). */
+  addForm(make: () => Element): void {
+    this.#forms.push(make)
+  }
+
   addStreamFeature(make: () => Element): () => void {
     this.#streamFeatures.add(make)
     return () => this.#streamFeatures.delete(make)
@@ -61,6 +67,10 @@ export class DiscoRegistry {
 
   get items(): readonly DiscoItem[] {
     return this.#items
+  }
+
+  forms(): Element[] {
+    return this.#forms.map(make => make())
   }
 
   streamFeatures(): Element[] {

@@ -104,7 +104,7 @@ export class Domain {
       return xml('identity', { category, type, name })
     })
     const features = this.disco.features('server').map(feature => xml('feature', { var: feature }))
-    return xml('query', { xmlns: NS.DISCO_INFO }, identities, features)
+    return xml('query', { xmlns: NS.DISCO_INFO }, identities, features, this.disco.forms())
   }
 
   #items(scope: IqScope, request: IqRequest): Element | Promise<Element> {

@@ -10,6 +10,7 @@ import type { ArgShape, Command, Commands } from './commands.ts'
 import type { Domain, DomainHandler } from './domains.ts'
 import type { Handler, HookMap, HookName, HookOptions } from './hooks.ts'
 import type { Host } from './host.ts'
+import type { HttpHandler, HttpMethod, HttpOrigin } from './http.ts'
 import type { IqHandler, IqScope } from './iq.ts'
 import type { Logger } from './log.ts'
 import type { ServiceMap, ServiceName } from './services.ts'
@@ -71,6 +72,10 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   identity(identity: Identity, scope?: IqScope): void
   /** Offered to authenticated streams before they are bound. */
   streamFeature(make: () => Element): void
+  /** Serves what is at this path, and below it, by HTTP; `@HOST@` in it is the host's name. HEAD comes with GET. */
+  http(method: HttpMethod, path: string, handler: HttpHandler): void
+  /** Where the server listens for HTTP; undefined where it does not. Its port is known when the server has started. */
+  httpOrigin(): HttpOrigin | undefined
   command<A extends ArgShape>(command: Command<A>): void
   /** All commands of the server, declared by whomever. */
   readonly commands: Commands

@@ -180,6 +180,7 @@ export const NS = Object.freeze({
 
   // Files
   HTTP_UPLOAD: 'urn:xmpp:http:upload:0',
+  HTTP_UPLOAD_PURPOSE: 'urn:xmpp:http:upload:purpose:0',
   HTTP_AUTH: 'http://jabber.org/protocol/http-auth',
 
   // XML itself

@@ -1,6 +1,6 @@
 /**
  * What the Compliance Suites 2023 (XEP-0479) want of an advanced server, as far as a client can see that it is offered. That
- * it works is shown by the file named beside each line. Federation, components, rooms, file upload and the web are not there.
+ * it works is shown by the file named beside each line. Federation, components, rooms and the web are not there.
  */
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
@@ -20,6 +20,8 @@ interface Wanted {
   account?: string
   server?: string
   stream?: string
+  /** A feature of the service for uploads. */
+  upload?: string
   shownBy: string
 }
 
@@ -46,24 +48,27 @@ const SUITE: readonly Wanted[] = [
   { category: 'IM', what: 'XEP-0198', stream: 'urn:xmpp:sm:3', shownBy: 'resume' },
   { category: 'IM', what: 'XEP-0313', account: 'urn:xmpp:mam:2', shownBy: 'mam' },
   { category: 'IM', what: 'XEP-0313 extended', account: 'urn:xmpp:mam:2#extended', shownBy: 'mam' },
+  { category: 'IM', what: 'XEP-0363', upload: 'urn:xmpp:http:upload:0', shownBy: 'http-upload' },
   { category: 'Mobile', what: 'XEP-0352', stream: 'urn:xmpp:csi:0', shownBy: 'csi' },
   { category: 'Mobile', what: 'XEP-0357', account: 'urn:xmpp:push:0', shownBy: 'push' },
 ]
 
 test('an advanced server of the compliance suites, by what it offers', async t => {
-  const server = await serve(t)
+  const server = await serve(t, { http: {} })
   const alice = await server.client('alice')
   const features = async (to: string): Promise<Set<string | undefined>> => {
     const info = child(await alice.request('get', `<query xmlns='${INFO}'/>`, to), 'query', INFO)!
     return new Set(info.children.filter(el => el.name === 'feature').map(el => el.attrs['var']))
   }
   const [account, host] = [await features('alice@localhost'), await features('localhost')]
+  const upload = await features('upload.localhost')
   const stream = new Set(alice.features!.children.map((el: XmlElement) => el.ns))
   for (const wanted of SUITE) {
     const label = `${wanted.category}: ${wanted.what}`
     if (wanted.account !== undefined) assert.ok(account.has(wanted.account), `${label}, at the account`)
     if (wanted.server !== undefined) assert.ok(host.has(wanted.server), `${label}, at the server`)
     if (wanted.stream !== undefined) assert.ok(stream.has(wanted.stream), `${label}, on the stream`)
+    if (wanted.upload !== undefined) assert.ok(upload.has(wanted.upload), `${label}, at the upload service`)
     assert.ok(existsSync(path.join(import.meta.dirname, `${wanted.shownBy}.test.ts`)), `${label}: ${wanted.shownBy}`)
   }
 })

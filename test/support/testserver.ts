@@ -16,6 +16,8 @@ export interface TestOptions {
   /** Options of the server and of its hosts, as in the configuration file. */
   config?: Raw
   listen?: Raw
+  /** A port that speaks HTTP; options of its entry in `listen`. */
+  http?: Raw
   /** Options of modules by name; `false` leaves one out. All others run with their defaults. */
   modules?: Record<string, Raw | false>
   /** Definitions beyond the built-in ones. */
@@ -60,6 +62,11 @@ export class TestServer {
 
   get port(): number {
     return this.server.listeners[0]!.port
+  }
+
+  /** Of the port that speaks HTTP. */
+  get httpPort(): number {
+    return this.server.httpListeners[0]!.port
   }
 
   jid(user: string): string {
@@ -116,6 +123,10 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     shaper: 'none',
     ...options.listen,
   })
+  const http =
+    options.http === undefined
+      ? []
+      : [parseOptions(listenOptions, { port: 0, ip: '127.0.0.1', module: 'http', ...options.http })]
   const server = parseOptions(serverOptions, {
     hosts,
     loglevel: options.log === true ? 'debug' : 'silent',
@@ -133,5 +144,5 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     const given = { auth: { plain_without_tls: true, scram_iterations: 4096 }, ...pick(hostOptions) }
     perHost.set(host, { ...parseOptions(hostOptions, given), host, modules })
   }
-  return { ...server, listen: [listen], perHost }
+  return { ...server, listen: [listen, ...http], perHost }
 }

@@ -10,6 +10,7 @@ test('an empty file is every default', async () => {
     [
       [5222, false, 262_144],
       [5223, true, 262_144],
+      [5443, true, 262_144],
     ],
   )
   assert.equal(config.perHost.get('localhost')?.resume_timeout, 300_000)

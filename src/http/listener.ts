@@ -1,0 +1,193 @@
+import {
+  createServer as createHttp,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http'
+import { createServer, type Server, type Socket } from 'node:net'
+import { TLSSocket, type TLSSocketOptions } from 'node:tls'
+import type { HttpRoutes } from '../core/http.ts'
+import type { Logger } from '../core/log.ts'
+import { plainAddress } from '../util/address.ts'
+import { answer } from './answer.ts'
+
+export interface HttpListenerSettings {
+  port: number
+  ip: string
+  tls: boolean
+  maxConnectionsPerIp: number
+  /** Ms in which the head of a request, and a TLS handshake, must be there. */
+  headTimeout: number
+  /** Ms without a byte in either direction after which a connection is closed. */
+  idleTimeout: number
+  /** Connections at a time. */
+  maxConnections: number
+}
+
+/** Connections by address (c2s/connections.ts has it). */
+export interface Counter {
+  limit: number
+  enter(ip: string | undefined): boolean
+  leave(ip: string | undefined): void
+}
+
+export interface HttpSurroundings {
+  routes: HttpRoutes
+  log: Logger
+  counter: Counter
+  /** How TLS is spoken with who connects now: certificates change while the server runs. */
+  secure: () => TLSSocketOptions
+}
+
+const BACKLOG = 1024
+/** Bytes of the head of a request. */
+const MAX_HEAD = 16 * 1024
+const MAX_HEADERS = 100
+/** How long a connection may wait for another request (ms). */
+const KEEP_ALIVE = 15_000
+
+/** One port that speaks HTTP/1.1. */
+export class HttpListener {
+  readonly #around: HttpSurroundings
+  readonly #server: Server
+  readonly #http: HttpServer
+  /** All connections, with how many requests are being answered on each. */
+  readonly #sockets = new Map<Socket, number>()
+  readonly #timers = new Map<Socket, NodeJS.Timeout>()
+  /** The connections below TLS. */
+  readonly #below = new WeakMap<Socket, Socket>()
+  readonly #closed = new Set<() => void>()
+  #settings: HttpListenerSettings
+  #closing = false
+
+  constructor(around: HttpSurroundings, settings: HttpListenerSettings) {
+    this.#around = around
+    this.#settings = settings
+    this.#server = createServer({ noDelay: true, keepAlive: true }, socket => this.#connected(socket))
+    // Never listens itself: it is handed connections, so that TLS is that of the clients' ports.
+    this.#http = createHttp({ maxHeaderSize: MAX_HEAD, keepAliveTimeout: KEEP_ALIVE })
+    this.#http.maxHeadersCount = MAX_HEADERS
+    this.#http.on('request', (request, response) => this.#requested(request, response))
+    this.#http.on('checkContinue', (request, response) => this.#requested(request, response))
+    this.#http.on('clientError', (error, socket) => this.#garbage(error, socket as Socket))
+    this.update(settings)
+  }
+
+  /** Opens the port; rejects with what is wrong with it. */
+  listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ port: this.#settings.port, host: this.#settings.ip, backlog: BACKLOG }, () => {
+        this.#server.off('error', reject)
+        this.#server.on('error', error => this.#around.log.error({ err: error }, 'a listener failed'))
+        resolve()
+      })
+    })
+  }
+
+  get port(): number {
+    const address = this.#server.address()
+    return typeof address === 'object' && address !== null ? address.port : this.#settings.port
+  }
+
+  get settings(): HttpListenerSettings {
+    return this.#settings
+  }
+
+  get connections(): number {
+    return this.#sockets.size
+  }
+
+  /** New limits for connections from now on. */
+  update(settings: HttpListenerSettings): void {
+    this.#settings = settings
+    this.#server.maxConnections = settings.maxConnections
+    this.#around.counter.limit = settings.maxConnectionsPerIp
+    this.#http.timeout = settings.idleTimeout
+  }
+
+  /** Takes no more connections; those that wait for another request are closed. What is being answered goes on. */
+  close(): void {
+    this.#closing = true
+    this.#server.close()
+    for (const [socket, running] of this.#sockets) if (running === 0) socket.destroy()
+  }
+
+  /** After `close`: resolves when all is answered; what is not within `timeout` ms is cut off. */
+  async drained(timeout: number): Promise<void> {
+    if (this.#sockets.size > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#closed.add(resolve)
+      const timer = setTimeout(resolve, timeout)
+      await promise
+      clearTimeout(timer)
+      this.#closed.delete(resolve)
+    }
+    for (const socket of this.#sockets.keys()) socket.destroy()
+  }
+
+  #connected(socket: Socket): void {
+    const { counter, log } = this.#around
+    const ip = plainAddress(socket.remoteAddress)
+    socket.on('error', error => log.debug({ err: error, ip }, 'an HTTP connection failed'))
+    if (!counter.enter(ip)) {
+      // No word before a handshake, and none is worth one.
+      if (this.#settings.tls) return void socket.destroy()
+      return void socket.end(bare('503 Service Unavailable'), () => socket.destroy())
+    }
+    this.#sockets.set(socket, 0)
+    socket.once('close', () => {
+      counter.leave(ip)
+      clearTimeout(this.#timers.get(socket))
+      this.#timers.delete(socket)
+      this.#sockets.delete(socket)
+      if (this.#sockets.size === 0) for (const tell of this.#closed) tell()
+    })
+    this.#await(socket, false)
+    if (!this.#settings.tls) return void this.#http.emit('connection', socket)
+    const secure = new TLSSocket(socket, this.#around.secure())
+    secure.on('error', error => {
+      log.debug({ err: error, ip }, 'a TLS connection failed')
+      socket.destroy()
+    })
+    secure.once('close', () => socket.destroy())
+    secure.once('secure', () => this.#http.emit('connection', secure))
+    this.#below.set(secure, socket)
+  }
+
+  /** The head of a request must be there in time; who has sent nothing yet after an answer may be silent for longer. */
+  #await(socket: Socket, kept: boolean): void {
+    if (socket.destroyed) return
+    clearTimeout(this.#timers.get(socket))
+    const { headTimeout } = this.#settings
+    const timer = setTimeout(() => socket.destroy(), kept ? headTimeout + KEEP_ALIVE : headTimeout)
+    this.#timers.set(socket, timer)
+  }
+
+  #requested(request: IncomingMessage, response: ServerResponse): void {
+    const socket = this.#below.get(request.socket) ?? request.socket
+    clearTimeout(this.#timers.get(socket))
+    this.#sockets.set(socket, (this.#sockets.get(socket) ?? 0) + 1)
+    if (this.#closing) response.shouldKeepAlive = false
+    response.once('close', () => {
+      const running = (this.#sockets.get(socket) ?? 1) - 1
+      if (!this.#sockets.has(socket)) return
+      this.#sockets.set(socket, running)
+      if (running > 0) return
+      this.#await(socket, true)
+      if (this.#closing) request.socket.destroySoon()
+    })
+    void answer(this.#around.routes, this.#around.log, request, response)
+  }
+
+  #garbage(error: NodeJS.ErrnoException, socket: Socket): void {
+    this.#around.log.debug({ err: error }, 'not a request')
+    if (socket.destroyed || !socket.writable) return void socket.destroy()
+    const large = error.code === 'HPE_HEADER_OVERFLOW'
+    socket.end(bare(large ? '431 Request Header Fields Too Large' : '400 Bad Request'), () => socket.destroy())
+  }
+}
+
+function bare(status: string): string {
+  return `HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
+}
