@@ -8,16 +8,17 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const CACHE = path.resolve(import.meta.dirname, '../node_modules/.cache')
 
-/** The folder of a Python environment that has it. Rejects where it cannot be had: no Python with `venv`, or no way to PyPI. */
-export async function bringPython(name: string, version: string): Promise<string> {
-  const home = path.join(CACHE, `${name}-${version}`)
+/** The folder of a Python environment that has it, and `more` packages (`name==version`). Rejects where it cannot be had: no Python with `venv`, or no way to PyPI. */
+export async function bringPython(name: string, version: string, ...more: readonly string[]): Promise<string> {
+  const packages = [`${name}==${version}`, ...more]
+  const home = path.join(CACHE, [name, version, ...more].join('-'))
   if (existsSync(home)) return home
   await mkdir(CACHE, { recursive: true })
   const undone = await mkdtemp(path.join(CACHE, `${name}-undone-`))
   try {
     await run('python3', ['-m', 'venv', undone])
     const pip = path.join(undone, 'bin/python')
-    await run(pip, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `${name}==${version}`])
+    await run(pip, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...packages])
     // Where two bring it at once, the second finds the first one's.
     await rename(undone, home).catch((error: unknown) => {
       if (!existsSync(home)) throw error

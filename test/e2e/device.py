@@ -16,7 +16,7 @@ class Device(slixmpp.ClientXMPP):
     def __init__(self, jid, password, authority):
         super().__init__(jid, password)
         self.ca_certs = authority
-        for plugin in ('0030', '0054', '0060', '0084', '0163', '0184', '0198', '0199', '0313', '0333'):
+        for plugin in ('0030', '0054', '0060', '0084', '0163', '0184', '0198', '0199', '0313', '0333', '0363'):
             self.register_plugin('xep_' + plugin)
         self.add_event_handler('session_start', self.begin)
         self.add_event_handler('message', self.message)
@@ -64,6 +64,10 @@ class Device(slixmpp.ClientXMPP):
         data = await self['xep_0084'].retrieve_avatar(slixmpp.JID(jid), info.attrib['id'])
         value = base64.b64decode(data.xml.find('.//{urn:xmpp:avatar:data}data').text)
         return [info.attrib['id'], hashlib.sha1(value).hexdigest()]
+
+    async def do_upload(self, path):
+        """The address of a file that is uploaded where the server says."""
+        return str(await self['xep_0363'].upload_file(path, content_type='image/png'))
 
     async def do_photo(self, jid):
         """The SHA-1 of the photo in somebody's vCard."""

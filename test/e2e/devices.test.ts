@@ -134,8 +134,16 @@ async function story(t: TestContext, python: string, folder: string, blobs: stri
   assert.equal(await photoOf(phone, BOB), sha1(his))
   assert.ok((await kept()) >= 2, 'both pictures lie where they belong')
 
+  // A file: one uploads it, the link is all that the other needs.
+  const link = String(await desk.do('upload', { path: file }))
+  await desk.do('say', { to: ALICE, body: link })
+  await phone.hears(link)
+  const got = await fetch(link)
+  assert.equal(got.headers.get('content-type'), 'image/png')
+  assert.deepEqual(Buffer.from(await got.arrayBuffer()), his)
+
   // The second devices come, and catch up.
-  const all = ['shall we?', 'we shall', 'at noon']
+  const all = ['shall we?', 'we shall', 'at noon', link]
   const laptop = await alice('laptop')
   assert.deepEqual((await archive(laptop)).filter(Boolean), all)
   const marks = (await laptop.ask('get', items('urn:xmpp:mds:displayed:0'))).getChild('pubsub')!.getChild('items')!

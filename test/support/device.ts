@@ -7,11 +7,13 @@ import { bringPython } from '../../scripts/venv.ts'
 
 const SCRIPT = fileURLToPath(new URL('../e2e/device.py', import.meta.url))
 const SLIXMPP = '1.17.0'
+/** It uploads files with this. */
+const AIOHTTP = 'aiohttp==3.14.5'
 
 /** The Python that has slixmpp; undefined where it cannot be had, and why. */
 export async function slixmpp(): Promise<{ python: string } | { missing: string }> {
   try {
-    return { python: path.join(await bringPython('slixmpp', SLIXMPP), 'bin/python') }
+    return { python: path.join(await bringPython('slixmpp', SLIXMPP, AIOHTTP), 'bin/python') }
   } catch (error) {
     return { missing: `slixmpp cannot be had from PyPI: ${String(error).slice(0, 200)}` }
   }

@@ -70,7 +70,9 @@ class Hermod implements ServerProcess {
     this.tlsPort = tlsPort
     mkdirSync(options.folder, { recursive: true })
     this.log = join(options.folder, 'server.log')
-    this.sets = options.sets ?? []
+    // Its domain has no address.
+    const upload = `modules.mod_http_upload.put_url=http://127.0.0.1:${httpPort}/upload`
+    this.sets = [upload, ...(options.sets ?? [])]
     this.env = {
       ...process.env,
       HERMOD_DOMAIN: this.domain,

@@ -95,7 +95,7 @@ test('the preset for harnesses loads with nothing set', async () => {
     [
       [5222, false, true, false, 'none'],
       [5223, true, true, true, 'none'],
-      [5280, false, true, true, 'normal'],
+      [0, false, true, true, 'normal'],
     ],
   )
   assert.equal(config.data, path.resolve('data-test'))
