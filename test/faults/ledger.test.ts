@@ -1,7 +1,7 @@
 /** The ledger itself: every kind of fault it is there to see, it sees; and nothing else. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Counts, CRASH_WINDOW, Ledger } from './ledger.ts'
+import { type Counts, CRASH_WINDOW, Ledger, ON_ITS_WAY } from './ledger.ts'
 
 interface Story {
   ledger: Ledger
@@ -151,6 +151,24 @@ test('a stanza-id may change only when a crash came before the message was store
   assert.deepEqual(s.ledger.faults(message), [])
   message.ackedAt = 5
   assert.deepEqual(s.ledger.faults(message), ['other stanza-id'])
+})
+
+test('what a killed server had sent may be read after the kill, but not long after', () => {
+  const ids = (late: number) => {
+    const s = story()
+    s.ledger.open('1', 'amy', 'bob')
+    s.ledger.crash()
+    s.clock.ms += late
+    const first = s.ledger.session('bob', 'bob#1')
+    s.ledger.received('1', first, 1, 'x')
+    s.ledger.end(first)
+    s.clock.ms += 1000
+    s.ledger.received('1', s.ledger.session('bob', 'bob#2'), 1, 'y')
+    s.ledger.acked('1', 'a')
+    return s.ledger.faults(s.ledger.messages.get('1')!)
+  }
+  assert.deepEqual(ids(ON_ITS_WAY), [])
+  assert.deepEqual(ids(ON_ITS_WAY + 1), ['other stanza-id'])
 })
 
 test('a message for another account, or one nobody sent, is a violation', () => {

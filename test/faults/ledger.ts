@@ -69,6 +69,9 @@ export interface Counts {
  */
 export const CRASH_WINDOW = 200
 
+/** What a server sent before it was killed may be read so long (ms) after: no server starts again as fast. */
+export const ON_ITS_WAY = 50
+
 export type Fault = 'lost' | 'false bounce' | 'disorder' | 'never acked' | 'avoidable duplicate' | 'other stanza-id'
 
 export class Ledger {
@@ -220,7 +223,7 @@ export class Ledger {
     return named.some((copy, i) => {
       const earlier = named[i - 1]
       if (!earlier || earlier.stanzaId === copy.stanzaId) return false
-      return !this.crashes.some(at => at >= earlier.at && at <= copy.at && at < ackedAt)
+      return !this.crashes.some(at => at >= earlier.at - ON_ITS_WAY && at <= copy.at && at < ackedAt)
     })
   }
 
