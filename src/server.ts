@@ -4,7 +4,6 @@ import { type Credentials, createCredentials, PASSWD } from './auth/credentials.
 import { type DeviceSettings, Devices } from './auth/devices.ts'
 import { Failures } from './auth/failures.ts'
 import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
-import { ConnectionCounter } from './c2s/connections.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
 import { type C2SHost, type C2SServer, type HostSettings, ResumableSessions } from './c2s/server.ts'
@@ -31,6 +30,7 @@ import { openBlobs } from './storage/blobs.ts'
 import { openStoreFolder, prepareRestore } from './storage/folder.ts'
 import { openMemoryStore } from './storage/memory.ts'
 import { type Store, StoreError } from './storage/store.ts'
+import { ConnectionCounter } from './util/connections.ts'
 import { IdGenerator } from './util/ids.ts'
 import { VERSION } from './version.ts'
 import { StreamError } from './xmpp/errors.ts'
@@ -320,12 +320,14 @@ export class Server implements ServerControl {
       if (config.hosts.includes(name)) await this.#reloadHost(host, resolveHost(config, name), methods.get(name)!)
       else await this.#removeHost(name, host)
     }
+    const entryOf = ({ port, settings }: C2SListener | HttpListener) =>
+      config.listen.find(l => l.port === settings.port || l.port === port)
     for (const listener of this.#listeners) {
-      const listen = config.listen.find(l => l.port === listener.settings.port || l.port === listener.port)
+      const listen = entryOf(listener)
       if (listen?.module === 'c2s') listener.update(listenerSettings(config, listen))
     }
     for (const http of this.#http) {
-      const listen = config.listen.find(l => l.port === http.settings.port || l.port === http.port)
+      const listen = entryOf(http)
       if (listen?.module === 'http') http.update(httpSettings(listen))
     }
     this.log.info({ left }, 'configuration reloaded')

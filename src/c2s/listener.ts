@@ -1,9 +1,10 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { plainAddress } from '../util/address.ts'
+import type { ConnectionCounter } from '../util/connections.ts'
+import { openPort, portOf } from '../util/port.ts'
 import type { ParserLimits } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
-import type { ConnectionCounter } from './connections.ts'
 import { ProxyHeader } from './proxy.ts'
 import type { AccessCheck, C2SServer } from './server.ts'
 import { Shaper, type ShaperLimits } from './shaper.ts'
@@ -55,19 +56,14 @@ export class C2SListener {
 
   /** Opens the port; rejects with what is wrong with it. */
   listen(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ port: this.#settings.port, host: this.#settings.ip, backlog: BACKLOG }, () => {
-        this.#server.off('error', reject)
-        this.#server.on('error', error => this.#c2s.log.error({ err: error }, 'a listener failed'))
-        resolve()
-      })
+    const { port, ip } = this.#settings
+    return openPort(this.#server, { port, ip, backlog: BACKLOG }, error => {
+      this.#c2s.log.error({ err: error }, 'a listener failed')
     })
   }
 
   get port(): number {
-    const address = this.#server.address()
-    return typeof address === 'object' && address !== null ? address.port : this.#settings.port
+    return portOf(this.#server, this.#settings.port)
   }
 
   get settings(): ListenerSettings {

@@ -108,8 +108,8 @@ export class Chunks<T extends Item> {
   }
 
   /**
-   * Removes what is older than `id` in all groups of an owner; resolves with how many items that were. No {@link put} for
-   * this owner may run beside it.
+   * Removes what is older than `id` in all groups of an owner; resolves with how many items that were. What is put meanwhile
+   * has a row of its own, and stays.
    */
   async purge(owner: string, id: string): Promise<number> {
     let count = 0

@@ -9,6 +9,8 @@ import { TLSSocket, type TLSSocketOptions } from 'node:tls'
 import type { HttpRoutes } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
 import { plainAddress } from '../util/address.ts'
+import type { ConnectionCounter } from '../util/connections.ts'
+import { openPort, portOf } from '../util/port.ts'
 import { answer } from './answer.ts'
 
 export interface HttpListenerSettings {
@@ -24,17 +26,10 @@ export interface HttpListenerSettings {
   maxConnections: number
 }
 
-/** Connections by address (c2s/connections.ts has it). */
-export interface Counter {
-  limit: number
-  enter(ip: string | undefined): boolean
-  leave(ip: string | undefined): void
-}
-
 export interface HttpSurroundings {
   routes: HttpRoutes
   log: Logger
-  counter: Counter
+  counter: ConnectionCounter
   /** How TLS is spoken with who connects now: certificates change while the server runs. */
   secure: () => TLSSocketOptions
 }
@@ -75,19 +70,14 @@ export class HttpListener {
 
   /** Opens the port; rejects with what is wrong with it. */
   listen(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ port: this.#settings.port, host: this.#settings.ip, backlog: BACKLOG }, () => {
-        this.#server.off('error', reject)
-        this.#server.on('error', error => this.#around.log.error({ err: error }, 'a listener failed'))
-        resolve()
-      })
+    const { port, ip } = this.#settings
+    return openPort(this.#server, { port, ip, backlog: BACKLOG }, error => {
+      this.#around.log.error({ err: error }, 'a listener failed')
     })
   }
 
   get port(): number {
-    const address = this.#server.address()
-    return typeof address === 'object' && address !== null ? address.port : this.#settings.port
+    return portOf(this.#server, this.#settings.port)
   }
 
   get settings(): HttpListenerSettings {

@@ -71,8 +71,12 @@ export function checkKey(key: string): void {
   }
 }
 
+export function isMediaType(text: string): boolean {
+  return TYPE.test(text)
+}
+
 export function checkAbout({ type, size }: BlobAbout): void {
-  if (!TYPE.test(type)) throw new TypeError(`"${type.slice(0, 100)}" is no media type`)
+  if (!isMediaType(type)) throw new TypeError(`"${type.slice(0, 100)}" is no media type`)
   if (!Number.isSafeInteger(size) || size < 0) throw new TypeError(`a blob cannot have ${size} bytes`)
 }
 

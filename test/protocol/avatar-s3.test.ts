@@ -1,22 +1,13 @@
 /** Pictures in a real S3 server, brought by scripts/s3.ts. Where that cannot be had (no Python, no way to PyPI), it is skipped. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import os from 'node:os'
-import path from 'node:path'
 import { test } from 'node:test'
 import sharp from 'sharp'
-import { bringS3, S3Server } from '../../scripts/s3.ts'
-import { openS3Blobs } from '../../src/storage/blob-s3.ts'
 import { child } from '../support/rawxml.ts'
+import { bucket, missingS3 } from '../support/s3.ts'
 import { refused, serve } from '../support/talk.ts'
 
-let missing: string | false = false
-try {
-  await bringS3()
-} catch (error) {
-  missing = `no S3 server can be had here: ${String(error).split('\n')[0]}`
-}
+const missing = await missingS3()
 
 async function photo(colour: string): Promise<{ bytes: Buffer; hash: string; vcard: string }> {
   const bytes = await sharp({ create: { width: 200, height: 200, channels: 3, background: colour } })
@@ -30,20 +21,7 @@ async function photo(colour: string): Promise<{ bytes: Buffer; hash: string; vca
 test('pictures lie in S3: shown inline, by link, through a failure, and gone with the account', {
   skip: missing,
 }, async t => {
-  const folder = await mkdtemp(path.join(os.tmpdir(), 's3-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
-  const s3 = await S3Server.start(folder)
-  t.after(() => s3.stop())
-  const { endpoint, region, accessKey, secretKey } = s3
-  const blobs = openS3Blobs({
-    endpoint,
-    region,
-    accessKey,
-    secretKey,
-    bucket: 'avatars',
-    pathStyle: true,
-    timeout: 2000,
-  })
+  const { s3, blobs } = await bucket(t, 'avatars', 2000)
   const server = await serve(t, { blobs })
   const alice = await server.client('alice')
   const bob = await server.client('bob')

@@ -265,22 +265,10 @@ test('an account that is removed while it is bound gets no session', async t => 
 })
 
 test('a client that leaves while it is bound leaves nothing behind', async t => {
-  const gate = Promise.withResolvers<void>()
-  const arrived = Promise.withResolvers<void>()
-  let opened = 0
-  const slow = defineModule({
-    name: 'mod_slow',
-    summary: 'Takes its time.',
-    options: {},
-    start(ctx) {
-      ctx.hook('bind2_request', () => {
-        arrived.resolve()
-        return gate.promise
-      })
-      ctx.hook('bind2_bound', () => void opened++)
-    },
-  })
+  const { slow, arrived, gate } = slowBind()
   const server = await people(t, { extra: [slow] })
+  let opened = 0
+  server.server.host('localhost')!.hooks.add('test', 'bind2_bound', () => void opened++)
   const client = await dial(t, server, 'juliet')
   const login = byPassword(client, 'juliet', `${agent()}${bind("<inactive xmlns='urn:xmpp:csi:0'/>")}`)
   await arrived.promise

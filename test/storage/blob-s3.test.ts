@@ -5,17 +5,13 @@ import os from 'node:os'
 import path from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { Client } from 'minio'
-import { bringS3, S3Server } from '../../scripts/s3.ts'
+import { S3Server } from '../../scripts/s3.ts'
 import type { BlobStore } from '../../src/storage/blob.ts'
 import { openS3Blobs, type S3Options } from '../../src/storage/blob-s3.ts'
+import { missingS3 } from '../support/s3.ts'
 import { blobConformance, bytesOf, put } from './blob-conformance.ts'
 
-let missing: string | false = false
-try {
-  await bringS3()
-} catch (error) {
-  missing = `no S3 server can be had here: ${String(error).split('\n')[0]}`
-}
+const missing = await missingS3()
 
 const folder = await mkdtemp(path.join(os.tmpdir(), 's3-'))
 let server: S3Server

@@ -2,6 +2,7 @@ import { Chunks, type Span } from '../../core/chunks.ts'
 import type { Host } from '../../core/host.ts'
 import type { Row, Table } from '../../storage/store.ts'
 import type { IdGenerator } from '../../util/ids.ts'
+import { Turns } from '../../util/turns.ts'
 
 type Id = readonly [id: string]
 
@@ -34,8 +35,8 @@ export class PeerIndex {
   #mending: Promise<void> | undefined
   /** Some that came while it was mended could not be kept. */
   #again = false
-  /** The last of what writes, one after the other. */
-  #writing: Promise<unknown> = Promise.resolve()
+  /** What writes, one after the other. */
+  readonly #turns = new Turns()
 
   /** `peerOf` a message of a user's archive: the other side, bare. */
   constructor(host: Host, peerOf: (user: string, bytes: Buffer) => string | undefined) {
@@ -98,9 +99,7 @@ export class PeerIndex {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#writing.then(work)
-    this.#writing = mine.catch(() => {})
-    return mine
+    return this.#turns.run('', work)
   }
 
   #forgetPending(): void {

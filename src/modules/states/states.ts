@@ -97,8 +97,6 @@ export class States {
   #urgent: Conversation[] = []
   readonly #dirty = new Set<Conversation>()
   #pending = 0
-  /** The last of what writes, one after the other. */
-  #writing: Promise<unknown> = Promise.resolve()
 
   /** `marks` by reader, then sender and kind. */
   constructor(delivered: Table<readonly Delivered[]>, marks: Table<Mark>, queueOf: QueueOf, now: () => number) {
@@ -193,8 +191,9 @@ export class States {
   }
 
   /** Writes what waits. Never rejects: what cannot be written waits for the next time. */
-  flush(): Promise<void> {
-    return this.#inTurn(() => this.#flush())
+  async flush(): Promise<void> {
+    await this.#flushSome([...this.#dirty])
+    if (this.#size > MAX_CONVERSATIONS) this.#forgetWritten()
   }
 
   /** Forgets what is older than `id`; resolves with how many messages that were. */
@@ -204,14 +203,14 @@ export class States {
     for (;;) {
       const recipients = await this.#chunks.owners(last)
       if (recipients.length === 0) return count
-      for (const to of recipients) count += await this.#inTurn(() => this.#chunks.purge(to, id))
+      for (const to of recipients) count += await this.#chunks.purge(to, id)
       last = recipients.at(-1)
     }
   }
 
   async forget(to: string): Promise<void> {
     await this.flush()
-    await this.#inTurn(() => this.#chunks.clear(to))
+    await this.#chunks.clear(to)
     await this.#marks.clear([to])
     this.#size -= this.#conversations.get(to)?.size ?? 0
     this.#conversations.delete(to)
@@ -230,17 +229,6 @@ export class States {
       this.#size++
     }
     return found
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#writing.then(work)
-    this.#writing = mine.catch(() => {})
-    return mine
-  }
-
-  async #flush(): Promise<void> {
-    await this.#flushSome([...this.#dirty])
-    if (this.#size > MAX_CONVERSATIONS) this.#forgetWritten()
   }
 
   async #flushSome(conversations: readonly Conversation[]): Promise<void> {

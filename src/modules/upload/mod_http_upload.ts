@@ -3,6 +3,7 @@ import { arg, CommandError } from '../../core/commands.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { defineModule } from '../../core/module.ts'
 import { accountNamed } from '../../core/people.ts'
+import { isMediaType } from '../../storage/blob.ts'
 import { Attempts } from '../../util/attempts.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -19,7 +20,6 @@ declare module '../../core/services.ts' {
 }
 
 const NAME = 'HTTP File Upload'
-const TYPE = /^[A-Za-z0-9!#$&^_.+-]{1,127}\/[A-Za-z0-9!#$&^_.+-]{1,127}(?:; ?[\x20-\x7e]{1,200})?$/
 const url = (doc: string) =>
   opt.text(undefined, doc, {
     pattern: /^https?:\/\/[^\s?#]+$/,
@@ -121,7 +121,7 @@ function wanted({ attrs }: Element, largest: number): Upload {
     })
   }
   const type = (attrs['content-type'] ?? '').trim() || 'application/octet-stream'
-  if (!TYPE.test(type)) throw new StanzaError('bad-request', 'that is no media type')
+  if (!isMediaType(type)) throw new StanzaError('bad-request', 'that is no media type')
   return { name, type, size }
 }
 

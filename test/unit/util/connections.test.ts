@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ConnectionCounter } from '../../../src/c2s/connections.ts'
 import { ipv6Groups, networkOf, plainAddress } from '../../../src/util/address.ts'
+import { ConnectionCounter } from '../../../src/util/connections.ts'
 
 test('an address has one form', () => {
   const forms: [string | undefined, string][] = [
