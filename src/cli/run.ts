@@ -1,10 +1,11 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Config } from '../config/core.ts'
 import { SOCKET_NAME } from '../core/control/protocol.ts'
 import { ControlSocket } from '../core/control/socket.ts'
 import { createLog, type Logger } from '../core/log.ts'
 import { Server } from '../server.ts'
+import { makePrivate } from '../util/private.ts'
 import { type ConfigSource, readConfig } from './config.ts'
 import { greeting } from './greeting.ts'
 import { invocation } from './invocation.ts'
@@ -15,6 +16,8 @@ type Leave = 'stop' | 'restart'
 
 /** Runs a server until it is told to stop; the exit code. A backup that was restored starts another in its place. */
 export async function runServer(source: ConfigSource): Promise<number> {
+  // Whatever is written, by whichever library, is for this user alone.
+  process.umask(0o077)
   for (;;) {
     const how = await runOnce(source)
     if (how === 'stop') return 0
@@ -52,7 +55,7 @@ async function serve(server: Server, config: Config, source: ConfigSource, log: 
   const pidFile = path.join(config.data, 'hermod.pid')
   let control: ControlSocket | undefined
   try {
-    await mkdir(config.data, { recursive: true, mode: 0o700 })
+    await makePrivate(config.data)
     const hosts = (): string[] => server.hosts.map(host => host.name)
     control = await ControlSocket.open({ path: controlPath(config), commands: server.commands, hosts, log })
     await writeFile(pidFile, `${process.pid}\n`)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createReadStream, type Dirent, type Stats } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { makePrivate } from '../util/private.ts'
 import {
   type Blob,
   type BlobAbout,
@@ -21,6 +22,7 @@ export interface FileBlobOptions {
   /** What links start with: a path of this server's HTTP listener, or the address under which it is seen from outside. */
   url?: string
   now?: () => number
+  log?: { warn(fields: object, message: string): void }
 }
 
 /** Files that are being written lie here, on the same file system as those that are done. */
@@ -34,8 +36,8 @@ const MAX_HEAD = 1024
  * renamed. Its first line is JSON with its type and size; the rest are the bytes.
  */
 export async function openFileBlobs(folder: string, options: FileBlobOptions = {}): Promise<FileBlobs> {
+  await makePrivate(folder, options.log)
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
     // What a crash left half written is nobody's.
     await rm(path.join(folder, UNDONE), { recursive: true, force: true })
     await mkdir(path.join(folder, UNDONE), { mode: 0o700 })

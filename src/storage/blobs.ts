@@ -12,7 +12,7 @@ export async function openBlobs(
   const { driver, path: folder, url, s3 } = config.blobs
   const { driver: store } = config.storage
   if (driver === 'memory' || (driver === 'auto' && store === 'memory')) return openMemoryBlobs()
-  if (driver !== 's3') return openFileBlobs(folder ?? path.join(config.data, 'blobs'), { url })
+  if (driver !== 's3') return openFileBlobs(folder ?? path.join(config.data, 'blobs'), { url, log })
   // Only who has an S3 server loads what speaks to it.
   const { openS3Blobs } = await import('./blob-s3.ts')
   return openS3Blobs({

@@ -1,5 +1,6 @@
-import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { access, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { makePrivate } from '../util/private.ts'
 import { type Progress, restoreFromFile } from './backup.ts'
 import { type LevelOptions, openLevelStore } from './level.ts'
 import { type Store, StoreError } from './store.ts'
@@ -9,7 +10,7 @@ import { type Store, StoreError } from './store.ts'
  * a running server never sees half of it; the store that it replaces is kept as `store.before-restore`.
  */
 export async function openStoreFolder(data: string, options: LevelOptions): Promise<Store> {
-  await mkdir(data, { recursive: true, mode: 0o700 })
+  await makePrivate(data, options.log)
   const { store, restored, replaced, ready } = paths(data)
   if (await exists(ready)) {
     await rm(replaced, { recursive: true, force: true })
@@ -17,6 +18,7 @@ export async function openStoreFolder(data: string, options: LevelOptions): Prom
     await rename(restored, store)
     await rm(ready)
   }
+  await makePrivate(store)
   return openLevelStore(store, options)
 }
 
