@@ -71,14 +71,17 @@ export interface Bounds {
   reverse: boolean
   /** Infinity without one. */
   limit: number
+  /** Infinity without one. */
+  bytes: number
 }
 
-const EVERYTHING: Bounds = Object.freeze({ low: '', high: AFTER, reverse: false, limit: Infinity })
+const EVERYTHING: Bounds = Object.freeze({ low: '', high: AFTER, reverse: false, limit: Infinity, bytes: Infinity })
 
 export function bounds(range: Range | undefined): Bounds {
   if (range === undefined) return EVERYTHING
-  const { gt, gte, lt, lte, reverse = false, limit = Infinity } = range
+  const { gt, gte, lt, lte, reverse = false, limit = Infinity, bytes = Infinity } = range
   if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit >= 0)) throw new TypeError(`limit ${limit}`)
+  if (!(bytes > 0)) throw new TypeError(`bytes ${bytes}`)
   let low = gte ? encodeTuple(gte) : ''
   let high = lte ? encodeTuple(lte) + AFTER : AFTER
   if (gt) {
@@ -89,7 +92,19 @@ export function bounds(range: Range | undefined): Bounds {
     const text = encodeTuple(lt)
     if (text < high) high = text
   }
-  return { low, high, reverse, limit }
+  return { low, high, reverse, limit, bytes }
+}
+
+/** How many of these values a scan takes that ends with the one that reaches `bytes`. */
+export function within(values: Iterable<RawValue>, bytes: number): number {
+  let count = 0
+  let size = 0
+  for (const value of values) {
+    if (size >= bytes) break
+    size += value.length
+    count++
+  }
+  return count
 }
 
 /** Turns the values of one table into bytes and back. */

@@ -126,7 +126,7 @@ class LevelEngine implements Engine {
   scan(bounds: Bounds, text: boolean): Promise<[string, RawValue][]> {
     return this.#read(db => {
       const iterator = db.iterator(rangeOptions(bounds, text ? 'utf8' : 'buffer'))
-      return all(iterator, bounds.limit)
+      return rowsOf(iterator, bounds)
     })
   }
 
@@ -135,7 +135,7 @@ class LevelEngine implements Engine {
   }
 
   async *snapshot(): AsyncIterable<RawRow[]> {
-    const limits: Bounds = { low: ROWS_START, high: ROWS_END, reverse: false, limit: Infinity }
+    const limits: Bounds = { low: ROWS_START, high: ROWS_END, reverse: false, limit: Infinity, bytes: Infinity }
     const iterator = this.#open().iterator(rangeOptions(limits, 'buffer'))
     try {
       for (;;) {
@@ -298,14 +298,14 @@ async function commit(db: Database, changes: ReadonlyMap<string, Change>, sync: 
   await batch.write({ sync })
 }
 
-function rangeOptions({ low, high, reverse, limit }: Bounds, valueEncoding: 'utf8' | 'buffer') {
+function rangeOptions({ low, high, reverse, limit, bytes }: Bounds, valueEncoding: 'utf8' | 'buffer') {
   return {
     gte: low,
     lt: high,
     reverse,
     limit: Number.isFinite(limit) ? limit : -1,
     valueEncoding,
-    highWaterMarkBytes: PAGE_BYTES,
+    highWaterMarkBytes: Math.min(PAGE_BYTES, bytes),
   }
 }
 
@@ -316,16 +316,34 @@ interface Pages<T> {
 
 async function all<T>(iterator: Pages<T>, limit: number): Promise<T[]> {
   const found: T[] = []
+  for await (const page of pagesOf(iterator, limit)) for (const one of page) found.push(one)
+  return found
+}
+
+async function rowsOf(iterator: Pages<[string, RawValue]>, { limit, bytes }: Bounds): Promise<[string, RawValue][]> {
+  const found: [string, RawValue][] = []
+  let left = bytes
+  for await (const page of pagesOf(iterator, limit)) {
+    for (const row of page) {
+      found.push(row)
+      left -= row[1].length
+      if (left <= 0) return found
+    }
+  }
+  return found
+}
+
+async function* pagesOf<T>(iterator: Pages<T>, limit: number): AsyncGenerator<T[]> {
   try {
-    while (found.length < limit) {
-      const page = await iterator.nextv(Math.min(PAGE_ROWS, limit - found.length))
-      if (page.length === 0) break
-      for (const row of page) found.push(row)
+    for (let left = limit; left > 0; ) {
+      const page = await iterator.nextv(Math.min(PAGE_ROWS, left))
+      if (page.length === 0) return
+      left -= page.length
+      yield page
     }
   } finally {
     void iterator.close() // never fails, and closing the database waits for it
   }
-  return found
 }
 
 /** Throws where LevelDB would begin anew beside the data of a database that lost its CURRENT file. */

@@ -1,6 +1,6 @@
 import { AFTER, decodeTuple, encodeTuple } from '../util/tuple.ts'
 import type { Bounds, Codec, RawValue } from './codec.ts'
-import { bounds, codec, parseRowKey, partitionPrefix, rawBytes, tablePrefix } from './codec.ts'
+import { bounds, codec, parseRowKey, partitionPrefix, rawBytes, tablePrefix, within } from './codec.ts'
 import { readDump, writeDump } from './dump.ts'
 import type { Key, Op, Range, Row, Store, Table, TableSpec } from './store.ts'
 import { StoreError } from './store.ts'
@@ -112,10 +112,16 @@ class MemoryTable<V> implements Table<V> {
     const limits = bounds(range)
     const partition = this.#partitions.get(encodeTuple(pk))
     if (!partition) return []
-    return select(partition.keys, limits).map(ck => ({
-      ck: decodeTuple(ck),
-      value: this.#decode(partition.values.get(ck)!),
-    }))
+    const keys = select(partition.keys, limits)
+    if (limits.bytes !== Infinity) keys.length = within(valuesOf(partition, keys), limits.bytes)
+    return keys.map(ck => ({ ck: decodeTuple(ck), value: this.#decode(partition.values.get(ck)!) }))
+  }
+
+  async keys(pk: Key, range?: Range): Promise<Key[]> {
+    this.#assertOpen()
+    const limits = bounds(range)
+    const partition = this.#partitions.get(encodeTuple(pk))
+    return partition === undefined ? [] : select(partition.keys, limits).map(decodeTuple)
   }
 
   async batch(pk: Key, ops: readonly Op<V>[]): Promise<void> {
@@ -154,6 +160,10 @@ class MemoryTable<V> implements Table<V> {
   #decode(raw: RawValue): V {
     return this.#codec.decode(typeof raw === 'string' ? raw : Buffer.from(raw))
   }
+}
+
+function* valuesOf(partition: Partition, keys: readonly string[]): Generator<RawValue> {
+  for (const key of keys) yield partition.values.get(key)!
 }
 
 function put(partitions: Partitions, pk: string, ck: string, raw: RawValue): void {

@@ -90,7 +90,7 @@ class OrderedStore implements Store {
   async load(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     this.assertOpen()
     await this.settle(ROWS_START, ROWS_END)
-    const some = await this.engine.keys({ low: ROWS_START, high: ROWS_END, reverse: false, limit: 1 })
+    const some = await this.engine.keys({ low: ROWS_START, high: ROWS_END, reverse: false, limit: 1, bytes: Infinity })
     if (some.length > 0) throw new StoreError('the store to load into is not empty', { retry: false })
     await this.engine.fill(async () => {
       for await (const rows of readDump(chunks)) {
@@ -138,7 +138,7 @@ class OrderedStore implements Store {
   }
 
   /** Deletes in groups of {@link PAGE}, so that the largest partition fits in memory. */
-  async clear({ low, high, reverse, limit }: Bounds): Promise<void> {
+  async clear({ low, high, reverse, limit, bytes }: Bounds): Promise<void> {
     const { promise: decided, resolve } = Promise.withResolvers<void>()
     const earlier = this.settle(low, high)
     const clearing: Clearing = { low, high, rewritten: new Set(), decided }
@@ -148,7 +148,7 @@ class OrderedStore implements Store {
       await earlier
       let left = limit
       for (let rest = { low, high }; left > 0; ) {
-        const keys = await this.engine.keys({ ...rest, reverse, limit: Math.min(left, PAGE) })
+        const keys = await this.engine.keys({ ...rest, reverse, limit: Math.min(left, PAGE), bytes })
         if (keys.length === 0) break
         await last
         last = this.commit.apply(
@@ -246,6 +246,15 @@ class OrderedTable<V> implements Table<V> {
     return rows.map(([key, raw]) => ({ ck: clusteringKey(prefix, key), value: this.#codec.decode(raw) }))
   }
 
+  async keys(pk: Key, range?: Range): Promise<Key[]> {
+    const store = this.#store
+    store.assertOpen()
+    const prefix = partitionPrefix(this.#prefix, pk)
+    const within = inPartition(prefix, bounds(range))
+    await store.settle(within.low, within.high)
+    return (await store.engine.keys(within)).map(key => clusteringKey(prefix, key))
+  }
+
   batch(pk: Key, ops: readonly Op<V>[]): Promise<void> {
     try {
       this.#store.assertOpen()
@@ -274,7 +283,7 @@ class OrderedTable<V> implements Table<V> {
     await store.settle(low, high)
     const found: Key[] = []
     while (found.length < limit) {
-      const [first] = await store.engine.keys({ low, high, reverse: false, limit: 1 })
+      const [first] = await store.engine.keys({ low, high, reverse: false, limit: 1, bytes: Infinity })
       if (first === undefined) break
       const pk = partitionOf(this.#prefix, first)
       found.push(pk)
@@ -295,6 +304,6 @@ class OrderedTable<V> implements Table<V> {
   }
 }
 
-function inPartition(prefix: string, { low, high, reverse, limit }: Bounds): Bounds {
-  return { low: prefix + low, high: prefix + high, reverse, limit }
+function inPartition(prefix: string, within: Bounds): Bounds {
+  return { ...within, low: prefix + within.low, high: prefix + within.high }
 }

@@ -6,6 +6,8 @@
  * transactions across partitions: who needs another order writes a second table.
  */
 
+import { setImmediate } from 'node:timers/promises'
+
 /** A part of a key. Numbers are finite and order numerically; strings order by code point. Numbers sort before strings. */
 export type KeyPart = string | number
 /** A tuple of key parts, compared part by part; a shorter key sorts before its extensions. */
@@ -20,6 +22,11 @@ export interface Range {
   reverse?: boolean
   /** Rows at most; default unlimited. */
   limit?: number
+  /**
+   * Size at most, of a scan only (bytes of a `bytes` table, characters of JSON): it ends with the row whose value reaches
+   * it, so that at least one comes. Fewer rows than `limit` are then not the end; an empty scan is. See {@link pages}.
+   */
+  bytes?: number
 }
 
 export interface Row<V> {
@@ -59,8 +66,10 @@ export interface Table<V> {
   /** True if the row was absent and is now written. Atomic among callers of this store. */
   putIfAbsent(pk: Key, ck: Key, value: V): Promise<boolean>
   del(pk: Key, ck?: Key): Promise<void>
-  /** Rows of one partition in key order, as one array: use `limit` for what may be long. */
+  /** Rows of one partition in key order, as one array: use `limit` and `bytes` for what may be long. */
   scan(pk: Key, range?: Range): Promise<Row<V>[]>
+  /** As {@link scan}, the clustering keys only: values, however large, are neither held nor decoded. */
+  keys(pk: Key, range?: Range): Promise<Key[]>
   /** All or nothing, within one partition. */
   batch(pk: Key, ops: readonly Op<V>[]): Promise<void>
   /** Deletes what was there at the call. When a clear of more than 1000 rows rejects, a part of them may be gone already. */
@@ -78,6 +87,29 @@ export interface Store {
   load(chunks: AsyncIterable<Uint8Array>): Promise<void>
   /** Waits for pending writes, then closes. */
   close(): Promise<void>
+}
+
+/** What {@link pages} reads at a time if not told otherwise. */
+const PAGE_ROWS = 500
+const PAGE_BYTES = 1024 * 1024
+
+/**
+ * All rows of a range, page by page: `limit` and `bytes` (500 rows, 1 MiB if left out) are those of one page, so that whoever
+ * goes through a partition of any size holds one page, and others have their turn between two. For tables none of whose
+ * keys begins another.
+ */
+export async function* pages<V>(table: Table<V>, pk: Key, range: Range = {}): AsyncGenerator<Row<V>[]> {
+  const page = { limit: PAGE_ROWS, bytes: PAGE_BYTES, ...range }
+  let rest: Range = page
+  for (;;) {
+    const rows = await table.scan(pk, rest)
+    const last = rows.at(-1)?.ck
+    if (last === undefined) return
+    yield rows
+    // A range has one tighter bound on each side: the new one is the tighter.
+    rest = page.reverse === true ? { ...page, lt: last } : { ...page, gt: last }
+    await setImmediate()
+  }
 }
 
 /** A read or write that the database refused. `retry` says whether the same call may succeed later (a full disk). */

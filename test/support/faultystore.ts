@@ -1,7 +1,7 @@
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { Store } from '../../src/storage/store.ts'
 
-const READS = new Set<PropertyKey>(['get', 'scan'])
+const READS = new Set<PropertyKey>(['get', 'scan', 'keys'])
 const WRITES = new Set<PropertyKey>(['put', 'batch', 'del'])
 
 /** A store in memory, one table of which cannot be read while `broken` says so, nor written while `full` does. */

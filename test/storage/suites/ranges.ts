@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Key, Range } from '../../../src/storage/store.ts'
+import { type Key, pages, type Range } from '../../../src/storage/store.ts'
 import { encodeTuple } from '../../../src/util/tuple.ts'
-import { keysOf, numbers, type Open, shuffled, strings, TRICKY } from './support.ts'
+import { HOST, keysOf, numbers, type Open, shuffled, strings, TRICKY } from './support.ts'
 
 export function ranges(open: Open): void {
   // Every pair of bounds over keys with prefixes, against a filter written from the words of the contract.
@@ -60,6 +60,63 @@ export function ranges(open: Open): void {
     assert.deepEqual(keysOf(await table.scan(['p'], { limit: 0 })), [])
     assert.equal((await table.scan(['p'], { limit: 100 })).length, 10)
     assert.deepEqual(keysOf(await table.scan(['p'], { gt: [7], lt: [3] })), [])
+  })
+
+  test('bytes: a scan ends with the row that reaches them', async t => {
+    const table = (await open(t)).table<Buffer>(HOST, { name: 'b', codec: 'bytes' })
+    for (let i = 0; i < 6; i++) await table.put(['p'], [i], Buffer.alloc(i === 3 ? 5000 : 1000, i))
+    const keys = async (range: Range): Promise<Key[]> => (await table.scan(['p'], range)).map(row => row.ck)
+    assert.deepEqual(await keys({ bytes: 1 }), [[0]])
+    assert.deepEqual(await keys({ bytes: 2500 }), [[0], [1], [2]])
+    assert.deepEqual(await keys({ bytes: 2500, limit: 2 }), [[0], [1]])
+    assert.deepEqual(await keys({ bytes: 2500, gt: [2] }), [[3]])
+    assert.deepEqual(await keys({ bytes: 2500, reverse: true }), [[5], [4], [3]])
+    assert.equal((await keys({ bytes: 100_000 })).length, 6)
+    assert.equal((await table.scan(['p'], { bytes: 2500, gt: [2] }))[0]!.value.length, 5000)
+    await assert.rejects(table.scan(['p'], { bytes: 0 }), TypeError)
+  })
+
+  test('bytes of JSON, in portions that an engine reads at a time and beyond', async t => {
+    const table = await strings(t, open)
+    const text = 'x'.repeat(300_000)
+    for (let i = 0; i < 12; i++) await table.put(['p'], [i], text)
+    assert.equal((await table.scan(['p'], { bytes: 1_000_000 })).length, 4)
+    assert.equal((await table.scan(['p'], { bytes: 2_500_000 })).length, 9)
+    assert.equal((await table.scan(['p'], { bytes: 1_000_000, reverse: true })).length, 4)
+  })
+
+  test('keys without values', async t => {
+    const table = await numbers(t, open, 10)
+    assert.deepEqual(await table.keys(['p'], { gt: [2], limit: 3 }), [[3], [4], [5]])
+    assert.deepEqual(await table.keys(['p'], { gt: [2], limit: 3, reverse: true }), [[9], [8], [7]])
+    assert.equal((await table.keys(['p'])).length, 10)
+    assert.deepEqual(await table.keys(['nothing']), [])
+  })
+
+  test('pages go through all rows, so many and so large at a time', async t => {
+    const table = await numbers(t, open, 2500)
+    const read = async (range: Range): Promise<number[][]> => {
+      const all: number[][] = []
+      for await (const page of pages(table, ['p'], range)) all.push(keysOf(page))
+      return all
+    }
+    const forwards = await read({ gt: [3], lte: [2400], limit: 700 })
+    assert.deepEqual(
+      forwards.map(page => page.length),
+      [700, 700, 700, 297],
+    )
+    assert.deepEqual(
+      forwards.flat(),
+      Array.from({ length: 2397 }, (_, i) => i + 4),
+    )
+    const backwards = await read({ reverse: true, bytes: 3000, limit: 1000 })
+    assert.ok(backwards.every(page => page.length <= 1000))
+    assert.ok(backwards.length > 3)
+    assert.deepEqual(
+      backwards.flat(),
+      Array.from({ length: 2500 }, (_, i) => 2499 - i),
+    )
+    assert.deepEqual(await read({ gt: [5000] }), [])
   })
 
   test('pages: each begins after the last key of the one before', async t => {

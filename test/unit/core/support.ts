@@ -112,6 +112,12 @@ function wrap<V>(table: Table<V>, troubles: Troubles): Table<V> {
       if (troubles.failScans) throw new StoreError('a read failed')
       return rows
     },
+    async keys(pk, range): Promise<Key[]> {
+      const keys = await table.keys(pk, range)
+      await troubles.scans.pass()
+      if (troubles.failScans) throw new StoreError('a read failed')
+      return keys
+    },
     batch: (pk, ops) => table.batch(pk, ops),
     clear: (pk, range) => table.clear(pk, range),
     partitions: (after?: Key, limit?: number) => table.partitions(after, limit),

@@ -34,6 +34,7 @@ function methodsOf(table: Table<Report>): Table<Report> {
     putIfAbsent: (pk, ck, value) => table.putIfAbsent(pk, ck, value),
     del: (pk, ck) => table.del(pk, ck),
     scan: (pk, range) => table.scan(pk, range),
+    keys: (pk, range) => table.keys(pk, range),
     batch: (pk, ops) => table.batch(pk, ops),
     clear: (pk, range) => table.clear(pk, range),
     partitions: (after, limit) => table.partitions(after, limit),
