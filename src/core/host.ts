@@ -8,6 +8,7 @@ import { Account } from './account.ts'
 import { AdHocCommands } from './adhoc.ts'
 import { DiscoRegistry } from './disco.ts'
 import type { Entry } from './entry.ts'
+import { Fanout } from './fanout.ts'
 import { type HookMap, Hooks, STOP } from './hooks.ts'
 import { IqRequests, type IqScope, IqTable } from './iq.ts'
 import type { Logger } from './log.ts'
@@ -88,6 +89,7 @@ export class Host {
   readonly nonzas = new Nonzas()
   readonly disco = new DiscoRegistry()
   readonly adhoc = new AdHocCommands()
+  readonly fanout: Fanout
   readonly users: Users
   readonly store: Store
   readonly router: Router
@@ -116,6 +118,7 @@ export class Host {
     this.users = options.users
     this.store = options.store
     this.router = options.router
+    this.fanout = new Fanout(options.router)
     this.ids = options.ids
     this.log = options.log
     this.now = options.now ?? Date.now

@@ -1,12 +1,12 @@
-import { setImmediate } from 'node:timers/promises'
 import { opt } from '../config/schema.ts'
 import { arg, type Command, CommandError, defineCommand } from '../core/commands.ts'
 import { OBSERVE, STOP } from '../core/hooks.ts'
+import type { Host } from '../core/host.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { onlineAccounts, users } from '../core/people.ts'
 import { type Session, Slot, takesMessages } from '../core/session.ts'
 import type { Table } from '../storage/store.ts'
-import { childText, xml } from '../xml/index.ts'
+import { childText, type Element, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -98,24 +98,17 @@ class Announcer implements AnnounceService {
     this.#motd = await this.#texts.get(MOTD, [])
   }
 
-  async online(text: Announcement): Promise<number> {
-    const accounts = onlineAccounts(this.#ctx.host)
-    for (const [index, { jid }] of accounts.entries()) {
-      if (index % 100 === 99) await setImmediate() // others have their turn
-      this.#send(jid, text)
-    }
-    return accounts.length
+  online(text: Announcement): Promise<number> {
+    return this.#toAll(text, each(onlineAccounts(this.#ctx.host).map(({ jid }) => jid)))
   }
 
-  async all(text: Announcement): Promise<number> {
+  all(text: Announcement): Promise<number> {
+    return this.#toAll(text, jids(this.#ctx.host))
+  }
+
+  #toAll(text: Announcement, to: AsyncIterable<Jid>): Promise<number> {
     const { host } = this.#ctx
-    let number = 0
-    for await (const user of users(host)) {
-      // One after the other, so that not all accounts come into memory at once.
-      await host.router.route(this.#message(Jid.of(user, host.name), text))
-      number++
-    }
-    return number
+    return host.fanout.sendAll('announce', Stanza.make(message(host, text), host.jid, undefined), to)
   }
 
   motd(): Promise<Announcement | undefined> {
@@ -179,14 +172,22 @@ class Announcer implements AnnounceService {
   }
 
   #send(to: Jid, text: Announcement): void {
-    this.#ctx.route(this.#message(to, text))
-  }
-
-  #message(to: Jid, { subject, body }: Announcement): Stanza {
     const { host } = this.#ctx
-    const children = [subject !== undefined && xml('subject', {}, subject), xml('body', {}, body)]
-    return Stanza.make(xml('message', { type: 'normal', id: host.ids.random() }, children), host.jid, to)
+    this.#ctx.route(Stanza.make(message(host, text), host.jid, to))
   }
+}
+
+function message({ ids }: Host, { subject, body }: Announcement): Element {
+  const children = [subject !== undefined && xml('subject', {}, subject), xml('body', {}, body)]
+  return xml('message', { type: 'normal', id: ids.random() }, children)
+}
+
+async function* jids(host: Host): AsyncGenerator<Jid> {
+  for await (const user of users(host)) yield Jid.of(user, host.name)
+}
+
+async function* each(list: readonly Jid[]): AsyncGenerator<Jid> {
+  yield* list
 }
 
 /** A message to HOST/announce/... , as in ejabberd. */

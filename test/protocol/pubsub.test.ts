@@ -280,22 +280,47 @@ test('an owner is asked, and answers', async () => {
   )
 })
 
-test('owners change subscriptions', async () => {
+test('owners end subscriptions and grant those that were asked for; only the subscriber begins one', async () => {
   const [alice, bob] = [await user('alice'), await user('bob')]
-  await create(alice, 'forced')
-  const set = (state: string) =>
-    owner(`<subscriptions node='forced'><subscription jid='bob@localhost' subscription='${state}'/></subscriptions>`)
-  await alice.request('set', set('subscribed'), SERVICE)
-  assert.equal(event(await bob.receive(tells('subscription', 'forced')))!.attrs['subscription'], 'subscribed')
-  const own = await bob.request('get', pubsub("<subscriptions node='forced'/>"), SERVICE)
-  assert.deepEqual(
-    own.children[0]!.children[0]!.children.map(s => s.attrs),
-    [{ node: 'forced', jid: 'bob@localhost', subscription: 'subscribed' }],
-  )
-  await refused('not-acceptable', alice.request('set', set('maybe'), SERVICE))
-  await alice.request('set', set('none'), SERVICE)
-  await publish(alice, 'forced', ENTRY, 'x', undefined, SERVICE)
-  await nothing(bob, publishes('forced'), alice)
+  await create(alice, 'managed', { access_model: 'authorize' })
+  const set = (state: string, ...jids: string[]) => {
+    const list = jids.map(jid => `<subscription jid='${jid}' subscription='${state}'/>`)
+    return owner(`<subscriptions node='managed'>${list.join('')}</subscriptions>`)
+  }
+  const listed = async () => {
+    const answer = await alice.request('get', owner("<subscriptions node='managed'/>"), SERVICE)
+    return answer.children[0]!.children[0]!.children.map(s => s.attrs['jid'])
+  }
+  // Nobody is made to listen: not by one address, not by hundreds.
+  await refused('not-acceptable', alice.request('set', set('subscribed', 'bob@localhost'), SERVICE))
+  const flood = Array.from({ length: 500 }, (_, i) => `bob@localhost/r${i}`)
+  await refused('not-acceptable', alice.request('set', set('subscribed', ...flood), SERVICE))
+  await refused('not-acceptable', alice.request('set', set('subscribed', 'carol@localhost', 'x@far.example'), SERVICE))
+  assert.deepEqual(await listed(), [])
+  assert.equal(subscriptionOf(await subscribe(bob, 'managed')), 'pending')
+  await alice.request('set', set('subscribed', 'bob@localhost'), SERVICE)
+  assert.equal(event(await bob.receive(tells('subscription', 'managed')))!.attrs['subscription'], 'subscribed')
+  assert.deepEqual(await listed(), ['bob@localhost'])
+  await refused('not-acceptable', alice.request('set', set('maybe', 'bob@localhost'), SERVICE))
+  await alice.request('set', set('none', 'bob@localhost'), SERVICE)
+  assert.equal(event(await bob.receive(tells('subscription', 'managed')))!.attrs['subscription'], 'none')
+  await publish(alice, 'managed', ENTRY, 'x', undefined, SERVICE)
+  await nothing(bob, publishes('managed'), alice)
+})
+
+test('a node has few owners: each is asked about who wants to subscribe', async () => {
+  const alice = await user('alice')
+  await create(alice, 'owned')
+  const owners = (from: number, count: number) => {
+    const list = Array.from(
+      { length: count },
+      (_, i) => `<affiliation jid='o${from + i}@localhost' affiliation='owner'/>`,
+    )
+    return owner(`<affiliations node='owned'>${list.join('')}</affiliations>`)
+  }
+  await refused('policy-violation', alice.request('set', owners(0, 20), SERVICE))
+  await alice.request('set', owners(0, 19), SERVICE)
+  await refused('policy-violation', alice.request('set', owners(19, 1), SERVICE))
 })
 
 test('one subscribes for oneself, and says how', async () => {

@@ -8,6 +8,8 @@ import type { Affiliation } from './types.ts'
 const AFFILIATIONS = new Set<string>(['owner', 'publisher', 'publish-only', 'member', 'none', 'outcast'])
 /** Entities that a node keeps in mind, besides its subscribers. */
 const MAX_AFFILIATIONS = 5000
+/** Each hears of who wants to subscribe, and did not ask to be an owner. */
+const MAX_OWNERS = 20
 
 /** XEP-0060 5.7: one's own affiliations, at one node or all. */
 export async function ownAffiliations(
@@ -43,7 +45,7 @@ export async function affiliate(
       const affiliation = attrs['affiliation']
       if (affiliation === undefined) continue
       if (jid === undefined || !AFFILIATIONS.has(affiliation)) {
-        throw new StanzaError('not-acceptable', `${attrs['jid']} cannot be ${affiliation}`)
+        throw new StanzaError('not-acceptable', 'an address has one of the affiliations of XEP-0060 4.1')
       }
       // XEP-0163 3.2: an account's nodes are its own, and nobody else's.
       const own = service.account?.jid.equals(jid) === true
@@ -55,6 +57,7 @@ export async function affiliate(
     const after = new Map([...node.affiliations, ...changes])
     const owners = [...after.values()].filter(affiliation => affiliation === 'owner').length
     if (service.account === undefined && owners === 0) throw new StanzaError('not-acceptable', 'a node has an owner')
+    if (owners > MAX_OWNERS) throw new StanzaError('policy-violation', `a node has at most ${MAX_OWNERS} owners`)
     if (after.size > MAX_AFFILIATIONS) {
       throw new StanzaError('policy-violation', `a node keeps ${MAX_AFFILIATIONS} entities in mind`)
     }
@@ -66,5 +69,5 @@ export async function affiliate(
     return { node, ended, saved: Promise.all(saved) }
   })
   await saved
-  for (const { jid } of ended) events.subscription(service, node, jid, 'none')
+  for (const { jid } of ended) await events.subscription(service, node, jid, 'none')
 }

@@ -31,7 +31,7 @@ export class Events {
     const recipients = await this.recipients(service, node)
     if (recipients.length === 0) return
     const content = await this.#content(service, node, item)
-    this.#send(service, node, recipients, content)
+    await this.#send(service, node, recipients, content)
   }
 
   retracted(service: Service, node: Node, ids: readonly string[]): Promise<void> {
@@ -44,9 +44,9 @@ export class Events {
   }
 
   /** `recipients` as they were before the node went. */
-  deleted(service: Service, node: Node, recipients: readonly Jid[], uri: string | undefined): void {
+  async deleted(service: Service, node: Node, recipients: readonly Jid[], uri: string | undefined): Promise<void> {
     const redirect = uri === undefined ? undefined : xml('redirect', { uri })
-    this.#send(service, node, recipients, xml('delete', { node: node.name }, redirect))
+    await this.#send(service, node, recipients, xml('delete', { node: node.name }, redirect))
   }
 
   configured(service: Service, node: Node, form: Element | undefined): Promise<void> {
@@ -62,20 +62,20 @@ export class Events {
     const stamp = new Date(item.at).toISOString()
     // Without `from`, as in XEP-0163 4.3.4: a client's own account, named there, would look as if somebody forged it.
     const delay = xml('delay', { xmlns: NS.DELAY, stamp })
-    this.#send(service, node, to, await this.#content(service, node, item), delay)
+    await this.#send(service, node, to, await this.#content(service, node, item), delay)
   }
 
   /** To the one whose subscription has changed (XEP-0060 12.11). */
-  subscription(service: Service, node: Node, jid: Jid, state: string): void {
+  async subscription(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
     const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
-    this.#send(service, node, [jid], content)
+    await this.#send(service, node, [jid], content)
   }
 
   /** The owners hear who comes and goes, where they want to (`notify_sub`). */
-  ownersTold(service: Service, node: Node, jid: Jid, state: string): void {
+  async ownersTold(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
     if (!node.config.notify_sub) return
     const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
-    this.#send(service, node, this.#access.owners(service, node), content)
+    await this.#send(service, node, this.#access.owners(service, node), content)
   }
 
   /** A message of the service's own, such as a request to an owner. */
@@ -112,7 +112,7 @@ export class Events {
 
   async #tell(service: Service, node: Node, make: () => Element): Promise<void> {
     const recipients = await this.recipients(service, node)
-    if (recipients.length > 0) this.#send(service, node, recipients, make())
+    if (recipients.length > 0) await this.#send(service, node, recipients, make())
   }
 
   async #content(service: Service, node: Node, item: NodeItem | undefined): Promise<Element> {
@@ -134,7 +134,8 @@ export class Events {
     return items.map(item => changed.get(item.id) ?? item)
   }
 
-  #send(service: Service, node: Node, to: readonly Jid[], content: Element, delay?: Element): void {
+  /** What is told of a node arrives in order; to many it takes a while, in which its publisher waits. */
+  #send(service: Service, node: Node, to: readonly Jid[], content: Element, delay?: Element): void | Promise<void> {
     const { notification_type: type } = node.config
     const event = xml('event', { xmlns: NS.PUBSUB_EVENT }, content)
     const message = xml(
@@ -143,9 +144,8 @@ export class Events {
       event,
       delay,
     )
-    const { router } = this.#host
-    const copy = Stanza.make(message, service.jid, undefined).copies()
-    for (const jid of to) void router.route(copy(jid))
+    const key = `pubsub ${service.shelf.key} ${node.name}`
+    return this.#host.fanout.send(key, Stanza.make(message, service.jid, undefined), to)
   }
 }
 

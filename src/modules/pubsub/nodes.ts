@@ -113,5 +113,5 @@ export async function remove(
   })
   await done.saved
   forgotten(engine, service, done.node, done.gone)
-  if (done.node.config.notify_delete) engine.events.deleted(service, done.node, done.recipients, uri)
+  if (done.node.config.notify_delete) await engine.events.deleted(service, done.node, done.recipients, uri)
 }

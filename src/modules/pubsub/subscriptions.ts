@@ -56,7 +56,7 @@ export async function subscribe(
   if (!fresh) return subscription
   if (subscription.state === 'pending') askOwners(engine, service, node, jid)
   else await subscribed(engine, service, node, jid)
-  events.ownersTold(service, node, jid, subscription.state)
+  await events.ownersTold(service, node, jid, subscription.state)
   return subscription
 }
 
@@ -93,7 +93,7 @@ export async function unsubscribe(
     return { node, saved: engine.store.subscribe(service.shelf, node, jid, undefined) }
   })
   await saved
-  engine.events.ownersTold(service, node, jid, 'none')
+  await engine.events.ownersTold(service, node, jid, 'none')
 }
 
 function notSubscribed(): StanzaError {
@@ -184,7 +184,7 @@ export async function answered(engine: Engine, service: Service, stanza: Stanza)
   })
   if (done === undefined) return true
   await done.saved
-  engine.events.subscription(service, done.node, jid, allow ? 'subscribed' : 'none')
+  await engine.events.subscription(service, done.node, jid, allow ? 'subscribed' : 'none')
   if (allow) await subscribed(engine, service, done.node, jid)
   return true
 }
@@ -213,8 +213,8 @@ export async function endForContact(engine: Engine, service: Service, contact: J
     })
     await saved
     for (const jid of ended) {
-      events.subscription(service, node, jid, 'none')
-      events.ownersTold(service, node, jid, 'none')
+      await events.subscription(service, node, jid, 'none')
+      await events.ownersTold(service, node, jid, 'none')
     }
   }
 }
@@ -253,8 +253,8 @@ export async function nodesOf(engine: Engine, service: Service, name: string | u
 }
 
 /**
- * XEP-0060 8.8.2: an owner changes subscriptions. Throws `not-acceptable` where one cannot be, and then changes none. Addresses
- * of other servers are subscribed only where they have asked: nobody is flooded from here.
+ * XEP-0060 8.8.2: an owner confirms, refuses and ends subscriptions. Only the subscriber begins one: whoever has not asked
+ * cannot be made to listen, nor be flooded from here. Throws `not-acceptable` where one cannot be, and then changes none.
  */
 export async function manage(engine: Engine, service: Service, name: string, list: Element[], by: Jid): Promise<void> {
   if (list.length > MAX_CHANGES) throw new StanzaError('policy-violation', `${MAX_CHANGES} changes at a time`)
@@ -266,16 +266,13 @@ export async function manage(engine: Engine, service: Service, name: string, lis
       const state = attrs['subscription'] as SubscriptionState | undefined
       if (state === undefined) continue
       if (jid === undefined || (state !== 'none' && state !== 'subscribed')) {
-        throw new StanzaError('not-acceptable', `${attrs['jid']} cannot be ${state}`)
+        throw new StanzaError('not-acceptable', 'an address becomes subscribed, or none')
       }
       const there = node.subscriptions.get(jid.toString())?.state ?? 'none'
-      if (there === 'none' && state !== 'none' && !engine.host.router.hosts.has(jid.domain)) {
+      if (there === 'none' && state !== 'none') {
         throw new StanzaError('not-acceptable', `${jid} has not asked to be subscribed`)
       }
       if (there !== state) changes.push({ jid, state })
-    }
-    if (node.subscriptions.size + changes.filter(c => c.state !== 'none').length > engine.maxSubscriptions) {
-      throw pubsubError('policy-violation', 'too-many-subscriptions', { type: 'wait' })
     }
     const saved = changes.map(({ jid, state }) => {
       const deliver = node.subscriptions.get(jid.toString())?.deliver ?? true
@@ -285,7 +282,7 @@ export async function manage(engine: Engine, service: Service, name: string, lis
   })
   await saved
   for (const { jid, state } of changes) {
-    engine.events.subscription(service, node, jid, state)
+    await engine.events.subscription(service, node, jid, state)
     if (state === 'subscribed') await subscribed(engine, service, node, jid)
   }
 }
