@@ -58,7 +58,11 @@ export class SessionKeeper {
     for (const session of sessions) {
       if (!session.resumable) session.end(new StreamError('system-shutdown'))
     }
-    await Promise.all(sessions.filter(s => s.state !== 'ended').map(session => this.#write(session)))
+    const left = sessions.filter(s => s.state !== 'ended')
+    // The messages are safe in any case; only the resumption is lost, and of no other session.
+    const failed = (session: C2SSession, error: unknown): void =>
+      this.#c2s.log.error({ err: error, jid: session.jid.toString() }, 'a session could not be kept')
+    await Promise.all(left.map(session => this.#write(session).catch((error: unknown) => failed(session, error))))
   }
 
   #sessions(): C2SSession[] {
@@ -92,12 +96,7 @@ export class SessionKeeper {
     }
     // In the same turn: what is delivered from here on must not reach the client, which would count it.
     session.farewell()
-    await this.#table(host)
-      .put([session.resumption!], [], suspended)
-      .catch((error: unknown) => {
-        // The messages are safe in any case; only the resumption is lost.
-        this.#c2s.log.error({ err: error, jid: session.jid.toString() }, 'a session could not be kept')
-      })
+    await this.#table(host).put([session.resumption!], [], suspended)
   }
 
   /** Brings the sessions back that the last run had put aside. Costs time by their number, not by that of messages. */

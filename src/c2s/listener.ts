@@ -5,7 +5,7 @@ import type { ConnectionCounter } from '../util/connections.ts'
 import { openPort, portOf } from '../util/port.ts'
 import type { ParserLimits } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
-import { ProxyHeader } from './proxy.ts'
+import { ProxyHeader, type ProxyResult } from './proxy.ts'
 import type { AccessCheck, C2SServer } from './server.ts'
 import { Shaper, type ShaperLimits } from './shaper.ts'
 import { C2SStream, type StreamSettings } from './stream.ts'
@@ -51,7 +51,7 @@ export class C2SListener {
     this.#c2s = c2s
     this.#settings = settings
     this.#counter = counter
-    this.#server = createServer(SOCKETS, socket => this.#connected(socket))
+    this.#server = createServer(SOCKETS, socket => this.#guard(socket, () => this.#connected(socket)))
   }
 
   /** Opens the port; rejects with what is wrong with it. */
@@ -85,6 +85,16 @@ export class C2SListener {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** What fails for one connection, before it has a stream, ends that connection. */
+  #guard(socket: Socket, fn: () => void): void {
+    try {
+      fn()
+    } catch (error) {
+      this.#c2s.log.error({ err: error, ip: socket.remoteAddress }, 'a connection failed')
+      socket.destroy()
+    }
+  }
+
   #connected(socket: Socket): void {
     if (!this.#settings.proxyProtocol) {
       return this.#begin(socket, peerOf(socket))
@@ -99,22 +109,26 @@ export class C2SListener {
     socket.on('error', () => {})
     socket.once('close', done)
     const onData = (chunk: Buffer): void => {
-      try {
-        const found = header.write(chunk)
-        if (found === undefined) return
-        done()
-        socket.off('data', onData)
-        socket.off('close', done)
-        socket.pause()
-        if (found.rest.length > 0) socket.unshift(found.rest)
-        const peer = found.source ?? peerOf(socket)
-        this.#begin(socket, peer)
-      } catch (error) {
-        this.#c2s.log.warn({ err: error, ip: socket.remoteAddress }, 'not a PROXY header; connection closed')
-        socket.destroy()
-      }
+      const found = this.#readHeader(socket, header, chunk)
+      if (found === undefined) return
+      done()
+      socket.off('data', onData)
+      socket.off('close', done)
+      socket.pause()
+      if (found.rest.length > 0) socket.unshift(found.rest)
+      this.#guard(socket, () => this.#begin(socket, found.source ?? peerOf(socket)))
     }
     socket.on('data', onData)
+  }
+
+  #readHeader(socket: Socket, header: ProxyHeader, chunk: Buffer): ProxyResult | undefined {
+    try {
+      return header.write(chunk)
+    } catch (error) {
+      this.#c2s.log.warn({ err: error, ip: socket.remoteAddress }, 'not a PROXY header; connection closed')
+      socket.destroy()
+      return undefined
+    }
   }
 
   #begin(socket: Socket, peer: Peer): void {
@@ -148,7 +162,7 @@ export class C2SListener {
       done()
       secure.off('error', failed)
       secure.off('close', done)
-      this.#open(secure, peer, true, true)
+      this.#guard(secure, () => this.#open(secure, peer, true, true))
     })
   }
 

@@ -1,5 +1,6 @@
 import type { ScramHash } from '../auth/derive.ts'
 import type { UserAgent } from '../auth/devices.ts'
+import { cut } from '../util/text.ts'
 import { childText, type Element, findChild, findChildren, NS, textOf } from '../xml/index.ts'
 
 /** What a client asks for along with its login (XEP-0388 2.3). */
@@ -64,5 +65,5 @@ function named(userAgent: Element): { software?: string; device?: string } {
 
 function name(userAgent: Element, child: string): string {
   const text = (childText(userAgent, child) ?? '').trim()
-  return text.length <= MAX_NAME ? text : [...text].slice(0, MAX_NAME).join('')
+  return cut(text, MAX_NAME)
 }

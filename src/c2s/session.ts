@@ -5,6 +5,7 @@ import { asStanzaError } from '../core/iq.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
 import { delayElement } from '../core/sessions.ts'
 import { orderedTime } from '../util/ids.ts'
+import { cut } from '../util/text.ts'
 import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
@@ -210,7 +211,7 @@ export class C2SSession implements Session {
     }
     const handler = this.account.host.nonzas.find(ns, el.name)
     if (handler === undefined)
-      throw new StreamError('unsupported-stanza-type', `<${el.name.slice(0, 50)}/> is unknown here`)
+      throw new StreamError('unsupported-stanza-type', `<${cut(el.name, 50)}/> is unknown here`)
     try {
       handler(this, el)
     } catch (error) {
@@ -233,17 +234,47 @@ export class C2SSession implements Session {
     this.#deliver(stanza, entry, undefined)
   }
 
-  /** `bytes` is the stanza where it is serialized already. */
+  /**
+   * `bytes` is the stanza where it is serialized already. Never throws: what goes wrong on the way to one client concerns
+   * neither its sender, whose message may be in the queue by now, nor those who get it after this one.
+   */
   #deliver(stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
+    try {
+      this.#hand(stanza, entry, bytes)
+    } catch (error) {
+      this.#failed(error)
+      // Not released while the session is there, which would be given it again at once.
+      if (entry !== undefined) this.end(new StreamError('internal-server-error'))
+      else this.#undeliverable(stanza, entry)
+    }
+  }
+
+  #hand(stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
     if (this.state === 'ended') return this.#undeliverable(stanza, entry)
     const { hooks } = this.account.host
     if (hooks.has('user_receive_packet')) {
       const event = { session: this, stanza, entry }
       if (hooks.notify('user_receive_packet', event) === STOP) return
       // A handler put another stanza in its place: the queued bytes are no longer what is sent.
-      if (event.stanza !== stanza) return this.#write(event.stanza.toString(), event.stanza, entry)
+      if (event.stanza !== stanza) return this.#replaced(stanza, event.stanza, entry)
     }
     this.#write(bytes ?? stanza.toString(), stanza, entry)
+  }
+
+  #replaced(stanza: Stanza, other: Stanza, entry: Entry | undefined): void {
+    let text: string
+    try {
+      text = other.toString()
+    } catch (error) {
+      if (entry === undefined) throw error
+      this.#failed(error)
+      return this.#write(entry.bytes, stanza, entry) // what is kept is delivered
+    }
+    this.#write(text, other, entry)
+  }
+
+  #failed(error: unknown): void {
+    this.account.host.log.error({ err: error, jid: this.jid.toString() }, 'a stanza could not be given to a client')
   }
 
   take(entry: Entry, late: boolean): void {
@@ -410,7 +441,7 @@ export class C2SSession implements Session {
   keepFor(ms: number): void {
     if (this.state !== 'detached') return
     clearTimeout(this.#expiry)
-    this.#expiry = setTimeout(() => this.close('the client did not come back'), ms)
+    this.#expiry = setTimeout(() => this.#guard(() => this.close('the client did not come back')), ms)
   }
 
   /** The client closed its stream in order (RFC 6120 4.4): what it got without stream management, it has. */
@@ -447,15 +478,19 @@ export class C2SSession implements Session {
     for (const item of left) item.lost?.()
   }
 
+  #guard(fn: () => void): void {
+    try {
+      fn()
+    } catch (error) {
+      this.account.host.log.error({ err: error, jid: this.jid.toString() }, 'a timer of a session failed')
+    }
+  }
+
   timer(ms: number, fn: () => void): () => void {
     if (this.state === 'ended') return () => {}
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
-      try {
-        fn()
-      } catch (error) {
-        this.account.host.log.error({ err: error, jid: this.jid.toString() }, 'a timer of a session failed')
-      }
+      this.#guard(fn)
     }, ms)
     this.#timers.add(timer)
     return () => {

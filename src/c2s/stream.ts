@@ -2,16 +2,7 @@ import type { Socket } from 'node:net'
 import type { DeviceLogin } from '../auth/devices.ts'
 import type { SaslContext } from '../auth/exchange.ts'
 import type { ConnectionInfo } from '../core/session.ts'
-import {
-  type Element,
-  escapeAttr,
-  NS,
-  type ParserLimits,
-  StreamParser,
-  serialize,
-  type XmlStreamError,
-  xml,
-} from '../xml/index.ts'
+import { type Element, NS, type ParserLimits, StreamParser, serialize, type XmlStreamError } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { sendFeatures } from './features.ts'
@@ -21,6 +12,7 @@ import type { AccessCheck, C2SHost, C2SServer } from './server.ts'
 import type { C2SSession } from './session.ts'
 import type { Shaper } from './shaper.ts'
 import { Transport } from './transport.ts'
+import { STREAM_END, streamErrorText, streamHeader } from './words.ts'
 
 /** How long the peer may take to close its side after we closed ours (ms). */
 const CLOSE_GRACE = 2000
@@ -79,6 +71,13 @@ export class C2SStream {
   #whenHandled: () => void = () => {}
   #closed = false
   readonly #onClose: () => void
+  /** What fails in any of them, or in a timer or promise of the stream, ends the stream and nothing else. */
+  readonly #listeners: readonly (readonly [event: string, listener: (chunk: Buffer) => void])[] = [
+    ['data', chunk => this.#onData(chunk)],
+    ['end', () => this.#guard(() => this.#onEnd())],
+    ['close', () => this.#onGone('the connection broke')],
+    ['drain', () => this.#guard(() => this.session?.drained())],
+  ]
 
   constructor(
     server: C2SServer,
@@ -93,7 +92,7 @@ export class C2SStream {
     this.port = peer.port
     this.secured = peer.secured
     this.#onClose = onClose
-    this.#transport = new Transport(socket, server.flusher)
+    this.#transport = new Transport(socket, server.flusher, error => this.#failWith(error))
     this.#parser = this.#newParser()
     this.#deadline = setTimeout(
       () => this.fail(new StreamError('connection-timeout', 'you did not log in in time')),
@@ -128,17 +127,15 @@ export class C2SStream {
   // ---- socket
 
   #attach(socket: Socket): void {
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    socket.on('end', () => this.#onEnd())
     socket.on('error', () => {}) // 'close' follows
-    socket.on('close', () => this.#onGone('the connection broke'))
-    socket.on('drain', () => this.session?.drained())
+    for (const [event, listener] of this.#listeners) socket.on(event, listener)
   }
 
   /** The socket goes over to TLS: what came unencrypted is discarded (plaintext injection), and a new stream begins. */
   upgrade(wrap: (socket: Socket) => Socket): void {
     const plain = this.socket
-    for (const event of ['data', 'end', 'close', 'drain']) plain.removeAllListeners(event)
+    // Ours only: who counts connections waits for the end of this socket too.
+    for (const [event, listener] of this.#listeners) plain.off(event, listener)
     this.#transport.flush()
     const secure = wrap(plain)
     this.#transport.socket = secure
@@ -148,6 +145,14 @@ export class C2SStream {
   }
 
   #onData(chunk: Buffer): void {
+    try {
+      this.#read(chunk)
+    } catch (error) {
+      this.#failWith(error)
+    }
+  }
+
+  #read(chunk: Buffer): void {
     this.bytesRead += chunk.length
     if (this.state !== 'bound') {
       if (this.state === 'closing') return
@@ -171,7 +176,7 @@ export class C2SStream {
     clearTimeout(this.#slowed)
     this.#slowed = setTimeout(() => {
       this.#slowed = undefined
-      this.#readOn()
+      this.#guard(() => this.#readOn())
     }, ms)
   }
 
@@ -195,11 +200,16 @@ export class C2SStream {
     clearTimeout(this.#slowed)
     this.#parser.stop()
     this.#transport.destroy()
-    this.release()
+    this.#guard(() => this.release())
+    this.#part(reason)
+    this.#onClose()
+  }
+
+  /** The session goes on without this stream, or ends. */
+  #part(reason: string): void {
     const { session } = this
     this.session = undefined
-    session?.lost(this, reason)
-    this.#onClose()
+    this.#guard(() => session?.lost(this, reason))
   }
 
   // ---- parser
@@ -254,14 +264,10 @@ export class C2SStream {
     if (done instanceof Promise) this.#waitFor(done)
   }
 
-  /** RFC 6120 4.7.2: to whom the client says that it is, if it does. */
   #sendHeader(client?: Jid): void {
     this.#headerSent = true
     const from = this.target?.host.name ?? this.server.hosts.keys().next().value ?? ''
-    const to = client === undefined ? '' : ` to='${escapeAttr(client.bare.toString())}'`
-    this.send(
-      `<?xml version='1.0'?><stream:stream xmlns='${NS.CLIENT}' xmlns:stream='${NS.STREAM}' id='${this.server.ids.random()}' from='${from}'${to} version='1.0' xml:lang='en'>`,
-    )
+    this.send(streamHeader(this.server.ids.random(), from, client))
   }
 
   #onElement(el: Element): void {
@@ -297,12 +303,13 @@ export class C2SStream {
     parser.pause()
     done
       .catch((error: unknown) => this.#failWith(error))
-      .finally(() => {
+      .then(() => {
         this.#handling = false
         if (this.#halted) return this.#whenHandled()
         if (this.#parser === parser) parser.resume()
         this.#readOn()
       })
+      .catch((error: unknown) => this.#failWith(error))
   }
 
   #guard(fn: () => void): void {
@@ -313,6 +320,7 @@ export class C2SStream {
     }
   }
 
+  /** What was thrown on behalf of this stream ends it, whatever it was. Never throws. */
   #failWith(error: unknown): void {
     if (error instanceof StreamError) return this.fail(error)
     this.server.log.error({ err: error, ip: this.ip, user: this.user }, 'a stream failed')
@@ -337,7 +345,7 @@ export class C2SStream {
 
   #finish(): void {
     if (this.state === 'closing') return
-    this.send('</stream:stream>')
+    this.send(STREAM_END)
     this.#end()
   }
 
@@ -360,17 +368,16 @@ export class C2SStream {
     this.send(serialize(el))
   }
 
-  /** Ends the stream with an error (RFC 6120 4.9); a session on it can still be resumed unless it was ended before. */
+  /**
+   * Ends the stream with an error (RFC 6120 4.9); a session on it can still be resumed unless it was ended before. Never
+   * throws.
+   */
   fail(error: StreamError): void {
     if (this.state === 'closing') return
     if (!this.#headerSent) this.#sendHeader()
-    this.send(
-      `${serialize(xml('stream:stream', { 'xmlns:stream': NS.STREAM }, error.toElement())).replace(/^<stream:stream[^>]*>/, '')}`,
-    )
+    this.send(streamErrorText(error))
     this.#end()
-    const { session } = this
-    this.session = undefined
-    session?.lost(this, error.message)
+    this.#part(error.message)
   }
 
   /** Keeps a device that is logging in where a revocation finds it, until it has a session or is gone. */

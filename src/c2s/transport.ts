@@ -30,10 +30,13 @@ export class Transport {
   /** Characters and bytes sent and not yet handed to the socket. */
   #pending = 0
   #closed = false
+  readonly #failed: (error: unknown) => void
 
-  constructor(socket: Socket, flusher: Flusher) {
+  /** @param failed what could not be written; the connection is gone by then */
+  constructor(socket: Socket, flusher: Flusher, failed: (error: unknown) => void) {
     this.socket = socket
     this.#flusher = flusher
+    this.#failed = failed
   }
 
   get closed(): boolean {
@@ -51,17 +54,19 @@ export class Transport {
     if (this.#out.push(data) === 1) this.#flusher.add(this)
   }
 
+  /** Never throws: others are flushed in the same turn. */
   flush(): void {
     const out = this.#out
     if (out.length === 0) return
     this.#out = []
     this.#pending = 0
     if (this.socket.destroyed || this.socket.writableEnded) return
-    if (out.length === 1) {
-      this.socket.write(out[0]!)
-      return
+    try {
+      this.socket.write(out.length === 1 ? out[0]! : join(out))
+    } catch (error) {
+      this.destroy()
+      this.#failed(error)
     }
-    this.socket.write(join(out))
   }
 
   /** Writes what waits, then ends our side; the peer has `grace` ms to end its own. */

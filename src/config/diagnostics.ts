@@ -1,4 +1,5 @@
 /** What is wrong in a configuration, and where. */
+import { cut } from '../util/text.ts'
 
 /** Names of options from the top; numbers are places in lists. */
 export type OptionPath = readonly (string | number)[]
@@ -65,5 +66,5 @@ export function describe(value: unknown): string {
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object') return 'a mapping'
   const text = JSON.stringify(value)
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+  return text.length > 60 ? `${cut(text, 57)}...` : text
 }

@@ -1,3 +1,4 @@
+import { cut } from '../util/text.ts'
 import { type Element, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { dataForm, type FormField, type FormHead } from '../xmpp/forms.ts'
@@ -111,7 +112,7 @@ function checkField({ var: name, label = name, required, options, type }: FormFi
   if (required === true && given.length === 0) throw badPayload(`${label}: something has to be given`)
   if (options === undefined || (type !== 'list-single' && type !== 'list-multi')) return
   const wrong = given.find(value => !options.some(option => option.value === value))
-  if (wrong !== undefined) throw badPayload(`${label}: ${wrong.slice(0, 50)} is not among the choices`)
+  if (wrong !== undefined) throw badPayload(`${label}: ${cut(wrong, 50)} is not among the choices`)
 }
 
 /** What was submitted cannot be taken (XEP-0050 4.4). */

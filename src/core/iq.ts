@@ -54,13 +54,17 @@ export class IqTable {
       if (answer !== undefined) reply(answer)
     }
     if (found === undefined) return fail(new StanzaError('service-unavailable'))
-    const succeed = (payload: Element | void): void => reply(stanza.result(payload ?? undefined))
+    const succeed = (payload: Element | void): void => {
+      const answer = stanza.result(payload ?? undefined)
+      answer.toString() // made once: one that cannot be written is the handler's failure, and its asker is told
+      reply(answer)
+    }
     try {
       const answer = found.handler(request)
       if (answer instanceof Promise) return answer.then(succeed).catch(fail)
       succeed(answer)
     } catch (error) {
-      fail(error) // also where the answer could not be written
+      fail(error)
     }
   }
 }

@@ -3,6 +3,7 @@ import { opt } from '../config/schema.ts'
 import { type AdHocAnswer, type AdHocCommand, type AdHocNote, type AdHocStage, isStage } from '../core/adhoc.ts'
 import type { IqRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
+import { cut } from '../util/text.ts'
 import { type Element, findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { formValues } from '../xmpp/forms.ts'
@@ -78,7 +79,7 @@ async function run(
   { stanza, from, payload }: IqRequest,
 ): Promise<Element> {
   const { node = '', sessionid, action = 'execute' } = payload.attrs
-  if (!ACTIONS.has(action)) throw badRequest('malformed-action', `there is no action "${action.slice(0, 50)}"`)
+  if (!ACTIONS.has(action)) throw badRequest('malformed-action', `there is no action "${cut(action, 50)}"`)
   const command = find(node)
   if (command === undefined) throw new StanzaError('item-not-found', 'there is no such command')
   if (!command.allowed(from)) throw forbidden()

@@ -7,6 +7,7 @@ import { defineModule } from '../core/module.ts'
 import { accountNamed } from '../core/people.ts'
 import { type Session, Slot } from '../core/session.ts'
 import type { TableSpec } from '../storage/store.ts'
+import { cut } from '../util/text.ts'
 import { type Element, elementNs, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
@@ -89,7 +90,7 @@ export const mod_last = defineModule({
     if (privacy === 'nobody') return forget(ctx.host)
 
     const left = (session: Session, status: string): void => {
-      const last = { at: ctx.now(), status: status.slice(0, MAX_STATUS).toWellFormed() }
+      const last = { at: ctx.now(), status: cut(status, MAX_STATUS) }
       table.put([session.account.user], [], last).catch((error: unknown) => {
         ctx.log.warn({ err: error, user: session.account.user }, 'could not note when a user was last online')
       })

@@ -6,6 +6,7 @@ import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
 import { accountNamed, noAccount } from '../core/people.ts'
 import { type Session, Slot } from '../core/session.ts'
+import { cut } from '../util/text.ts'
 import { childText, findChild, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -313,7 +314,7 @@ function readJson(text: string): ProfileChange {
   }
   const unknown = Object.keys(value).find(key => !FIELDS.includes(key))
   if (unknown !== undefined) {
-    throw new CommandError('usage', `a profile has no "${unknown.slice(0, 50)}", but: ${FIELDS.join(', ')}`)
+    throw new CommandError('usage', `a profile has no "${cut(unknown, 50)}", but: ${FIELDS.join(', ')}`)
   }
   return value as ProfileChange
 }

@@ -4,6 +4,7 @@ import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
 import type { Key, Row, Table, TableSpec } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
+import { cut } from '../util/text.ts'
 import { Turns } from '../util/turns.ts'
 import { type Element, findChild, findChildren, NS, parseElement, textOf, xml } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -226,14 +227,14 @@ async function readReport(host: Host, reporter: Jid, jid: Jid, el: Element, at: 
   const messages: string[] = []
   for (const id of ids.slice(0, MAX_MESSAGES)) {
     const bytes = await host.archive.get([reporter.local], [id])
-    if (bytes !== undefined && isFrom(bytes, jid)) messages.push(bytes.toString().slice(0, MAX_MESSAGE).toWellFormed())
+    if (bytes !== undefined && isFrom(bytes, jid)) messages.push(cut(bytes.toString(), MAX_MESSAGE))
   }
   return {
     at,
     reporter: reporter.local,
     jid: jid.toString(),
-    reason: (reason.startsWith(PREFIX) ? reason.slice(PREFIX.length) : reason).slice(0, MAX_REASON).toWellFormed(),
-    text: (texts[0] ?? '').trim().slice(0, MAX_TEXT).toWellFormed(),
+    reason: cut(reason.startsWith(PREFIX) ? reason.slice(PREFIX.length) : reason, MAX_REASON),
+    text: cut((texts[0] ?? '').trim(), MAX_TEXT),
     messages,
     share: ['report-origin', 'third-party'].filter(name => findChild(el, name) !== undefined),
   }

@@ -3,6 +3,7 @@ import { answerOf, type FormAnswers, formStage, isTrue } from '../core/adhoc.ts'
 import { defineModule } from '../core/module.ts'
 import type { Table } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
+import { cut } from '../util/text.ts'
 import { childText, type Element, findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { dataForm, formValues, tableForm } from '../xmpp/forms.ts'
@@ -168,7 +169,7 @@ function readCard(card: Element): Entry {
   const name = findChild(card, 'N', NS.VCARD)
   const email = findChild(card, 'EMAIL', NS.VCARD)
   const part = (el: Element | undefined, child: string): string =>
-    (el === undefined ? '' : (childText(el, child, NS.VCARD) ?? '')).trim().slice(0, MAX_VALUE).toWellFormed()
+    cut((el === undefined ? '' : (childText(el, child, NS.VCARD) ?? '')).trim(), MAX_VALUE)
   return {
     first: part(name, 'GIVEN'),
     last: part(name, 'FAMILY'),
@@ -179,7 +180,7 @@ function readCard(card: Element): Entry {
 
 /** A trailing `*` is what other servers want for "begins with". */
 function clean(text: string | undefined): string {
-  return (text ?? '').trim().replace(/\*$/, '').slice(0, MAX_VALUE)
+  return cut((text ?? '').trim().replace(/\*$/, ''), MAX_VALUE)
 }
 
 function fromElements(query: Element): Partial<Entry> {

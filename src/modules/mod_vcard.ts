@@ -3,6 +3,7 @@ import type { Account } from '../core/account.ts'
 import { arg, CommandError } from '../core/commands.ts'
 import { defineModule } from '../core/module.ts'
 import { accountNamed, noAccount } from '../core/people.ts'
+import { cut } from '../util/text.ts'
 import { Turns } from '../util/turns.ts'
 import { type Element, findChild, NS, parseElement, serialize, textOf, XmlError, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
@@ -177,7 +178,7 @@ export const mod_vcard = defineModule({
 
 /** The names of XEP-0054 are in capitals. Throws CommandError. */
 function fieldName(name: string): string {
-  if (!/^[A-Za-z][A-Za-z0-9-]{0,31}$/.test(name)) throw new CommandError('usage', `"${name.slice(0, 50)}" is no field`)
+  if (!/^[A-Za-z][A-Za-z0-9-]{0,31}$/.test(name)) throw new CommandError('usage', `"${cut(name, 50)}" is no field`)
   return name.toUpperCase()
 }
 

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { cut } from '../util/text.ts'
 import { StoreError } from './store.ts'
 
 /**
@@ -67,7 +68,7 @@ const TYPE = /^[A-Za-z0-9!#$&^_.+-]{1,127}\/[A-Za-z0-9!#$&^_.+-]{1,127}(?:; ?[\x
 /** Throws a TypeError for what is no key: nothing that a stranger chose may lead out of the store. */
 export function checkKey(key: string): void {
   if (key.length > MAX_KEY || !key.split('/').every(segment => SEGMENT.test(segment))) {
-    throw new TypeError(`"${key.slice(0, 100)}" is no key for a blob`)
+    throw new TypeError(`"${cut(key, 100)}" is no key for a blob`)
   }
 }
 
@@ -76,7 +77,7 @@ export function isMediaType(text: string): boolean {
 }
 
 export function checkAbout({ type, size }: BlobAbout): void {
-  if (!isMediaType(type)) throw new TypeError(`"${type.slice(0, 100)}" is no media type`)
+  if (!isMediaType(type)) throw new TypeError(`"${cut(type, 100)}" is no media type`)
   if (!Number.isSafeInteger(size) || size < 0) throw new TypeError(`a blob cannot have ${size} bytes`)
 }
 

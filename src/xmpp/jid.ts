@@ -1,6 +1,7 @@
 import { isIPv6 } from 'node:net'
 import { toUnicode } from 'tr46'
 import { Lru } from '../util/lru.ts'
+import { cut } from '../util/text.ts'
 import { resourceString, usernameCaseMapped } from './precis.ts'
 
 /** Bytes of UTF-8 that each part may have (RFC 7622 3.2 to 3.4). */
@@ -22,7 +23,7 @@ function detach(text: string): string {
 /** A text that is no address where one was required. */
 export class JidError extends Error {
   constructor(text: string) {
-    super(`not an XMPP address: ${JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text)}`)
+    super(`not an XMPP address: ${JSON.stringify(text.length > 80 ? `${cut(text, 80)}...` : text)}`)
     this.name = 'JidError'
   }
 }

@@ -1,3 +1,4 @@
+import { cut } from '../util/text.ts'
 import {
   childElements,
   clone,
@@ -68,7 +69,7 @@ export class Stanza {
     const address = el.attrs['to']
     el.attrs['from'] = from.toString()
     const to = address === undefined || address === '' ? undefined : Jid.parse(address)
-    if (to === undefined && address) throw new StanzaError('jid-malformed', `"${address.slice(0, 100)}" is no address`)
+    if (to === undefined && address) throw new StanzaError('jid-malformed', `"${cut(address, 100)}" is no address`)
     if (to === undefined) delete el.attrs['to']
     else el.attrs['to'] = to.toString()
     return Stanza.#checked(el, kind, from, to)
@@ -96,7 +97,7 @@ export class Stanza {
     const type = given === undefined ? DEFAULT_TYPE[kind] : given
     if (!TYPES[kind].has(type) || (kind === 'presence' && given === 'available')) {
       // RFC 6121 5.2.2: an unknown message type is treated as normal; for the others it is an error.
-      if (kind !== 'message') throw new StanzaError('bad-request', `${kind} has no type "${type.slice(0, 50)}"`)
+      if (kind !== 'message') throw new StanzaError('bad-request', `${kind} has no type "${cut(type, 50)}"`)
       delete el.attrs['type']
       return new Stanza(kind, el, from, to, 'normal')
     }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { C2SStream } from '../../src/c2s/stream.ts'
-import type { RawClient } from '../support/rawclient.ts'
+import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
@@ -67,6 +67,29 @@ test('one address has so many connections, and gets their places back', async t 
   next.write(header())
   await next.until(/<\/stream:features>/)
 })
+
+for (const tls of ['starttls', 'direct'] as const) {
+  test(`connections with TLS (${tls}) give their places back too, however they end`, async t => {
+    const server = await serve(t, { listen: { max_connections_per_ip: 3, tls: tls === 'direct' } })
+    await server.register('juliet')
+    const connect = () => RawClient.connect({ port: server.port, domain: 'localhost', tls })
+    for (let i = 0; i < 4; i++) {
+      const clients = [await connect(), await connect(), await connect()]
+      await clients[0]!.login({ user: 'juliet', password: 'secret' })
+      clients[0]!.cut()
+      clients[1]!.cut('rst')
+      await clients[2]!.close()
+      await eventually(() => server.server.streams().length === 0, 'that all streams are gone')
+    }
+    const half = await wire(t, server)
+    half.write(tls === 'direct' ? '\x16\x03' : `${header()}<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\x16\x03`)
+    half.socket.resetAndDestroy()
+    const last = [await connect(), await connect()]
+    let third: RawClient | undefined
+    while (third === undefined) third = await connect().catch(() => undefined) // when the reset has been seen
+    for (const client of [...last, third]) client.cut()
+  })
+}
 
 test('a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served', async t => {
   const server = await serve(t, { listen: { max_stanza_size: 20_000, max_depth: 20, max_attributes: 20 } })

@@ -6,6 +6,7 @@ import {
   type FormAnswers,
   formStage,
 } from '../../core/adhoc.ts'
+import { cut } from '../../util/text.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm, type FormField } from '../../xmpp/forms.ts'
@@ -39,7 +40,7 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
     const jids: Jid[] = []
     for (const text of texts) {
       const jid = Jid.parse(text)
-      if (jid === undefined || jid.local === '') throw badPayload(`${text.slice(0, 100)} is no address of an account`)
+      if (jid === undefined || jid.local === '') throw badPayload(`${cut(text, 100)} is no address of an account`)
       if (jid.domain !== ctx.host.name) throw new StanzaError('item-not-found', `${jid.domain} is not this host`)
       if (exist && !(await ctx.host.users.exists(jid.local))) {
         throw new StanzaError('item-not-found', `there is no account ${jid.bare}`)

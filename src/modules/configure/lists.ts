@@ -2,6 +2,7 @@ import { type AdHocCommand, badPayload, formStage } from '../../core/adhoc.ts'
 import { FIRST, STOP } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Table } from '../../storage/store.ts'
+import { cut } from '../../util/text.ts'
 import { Turns } from '../../util/turns.ts'
 import { NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -90,7 +91,7 @@ export function jidsOf(values: readonly string[]): string[] {
     .filter(text => text !== '')
     .map(text => {
       const jid = Jid.parse(text)
-      if (jid === undefined) throw badPayload(`${text.slice(0, 100)} is no address`)
+      if (jid === undefined) throw badPayload(`${cut(text, 100)} is no address`)
       return jid.toString()
     })
   return [...new Set(jids)]

@@ -1,3 +1,4 @@
+import { cut } from '../../util/text.ts'
 import { type Element, findChild, NS } from '../../xml/index.ts'
 import { parseDateTime } from '../../xmpp/datetime.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -46,8 +47,7 @@ export function readQuery(el: Element): Query {
   }
   const values = form === undefined ? new Map<string, string[]>() : formValues(form)
   for (const name of values.keys()) {
-    if (!KNOWN.has(name))
-      throw new StanzaError('feature-not-implemented', `the field "${name.slice(0, 60)}" is not known`)
+    if (!KNOWN.has(name)) throw new StanzaError('feature-not-implemented', `the field "${cut(name, 60)}" is not known`)
   }
   const one = (name: string): string | undefined => values.get(name)?.[0] || undefined
   const ids = values.get('ids')
@@ -78,7 +78,7 @@ function jidField(text: string | undefined): Jid | undefined {
 function timeField(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   const ms = parseDateTime(text)
-  if (ms === undefined) throw new StanzaError('bad-request', `"${text.slice(0, 40)}" is no time: see XEP-0082`)
+  if (ms === undefined) throw new StanzaError('bad-request', `"${cut(text, 40)}" is no time: see XEP-0082`)
   return ms
 }
 

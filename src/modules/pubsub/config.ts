@@ -1,3 +1,4 @@
+import { cut } from '../../util/text.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { type FormField, formTypeOf, formValues } from '../../xmpp/forms.ts'
@@ -211,9 +212,9 @@ function read(
   if (key === undefined || field === undefined) {
     if (unknown === 'ignore' || name === 'FORM_TYPE') {
       if (IGNORED.has(name) || !name.startsWith('pubsub#')) return
-      throw new StanzaError('not-acceptable', `${name.slice(0, 100)} cannot be configured here`)
+      throw new StanzaError('not-acceptable', `${cut(name, 100)} cannot be configured here`)
     }
-    throw pubsubError(condition, 'precondition-not-met', { text: `${name.slice(0, 100)} is not known here` })
+    throw pubsubError(condition, 'precondition-not-met', { text: `${cut(name, 100)} is not known here` })
   }
   const value = field.read(given, limits)
   if (value === undefined) {

@@ -1,4 +1,5 @@
 import { keeps } from '../../core/sessions.ts'
+import { cut } from '../../util/text.ts'
 import { type Element, findChild, hasChild, NS, textOf, xml } from '../../xml/index.ts'
 import { dataForm, type FormField } from '../../xmpp/forms.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
@@ -25,7 +26,7 @@ export function noticeOf(stanza: Stanza, id: string | undefined): Notice | undef
   if (text === '' && !call && !isEncrypted(el) && !isInvitation(el)) return undefined
   if (findChild(el, 'retract', NS.RETRACT) !== undefined) return undefined // its body is for clients that know no better
   const kind = stanza.type === 'groupchat' ? 'room' : call ? 'call' : 'message'
-  return { kind, id, sender: stanza.from.toString(), body: text.slice(0, MAX_BODY).toWellFormed() }
+  return { kind, id, sender: stanza.from.toString(), body: cut(text, MAX_BODY) }
 }
 
 /** The notice of a message to an account as it was queued, with its id last (core/sessions.ts); none of one's own. */

@@ -1,4 +1,5 @@
 import type { TableSpec } from '../../storage/store.ts'
+import { cut } from '../../util/text.ts'
 import { type Element, findChild, NS, serialize } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { formValues } from '../../xmpp/forms.ts'
@@ -36,7 +37,7 @@ export function readWish(payload: Element): Wish {
   const { jid: address, node } = payload.attrs
   if (!address) throw new StanzaError('bad-request', 'name the push service')
   const jid = Jid.parse(address)
-  if (jid === undefined) throw new StanzaError('jid-malformed', `"${address.slice(0, 100)}" is no address`)
+  if (jid === undefined) throw new StanzaError('jid-malformed', `"${cut(address, 100)}" is no address`)
   if (node !== undefined && (node.length > MAX_NODE || !node.isWellFormed())) {
     throw new StanzaError('not-acceptable', `a node's name has at most ${MAX_NODE} characters`)
   }

@@ -1,0 +1,9 @@
+/**
+ * The beginning of a text: at most so many UTF-16 units, and never half a character. Half a pair has no form in UTF-8 or XML:
+ * who quotes a stranger in an answer or a line of the log cuts with this.
+ */
+export function cut(text: string, units: number): string {
+  if (text.length <= units) return text
+  const last = text.charCodeAt(units - 1)
+  return text.slice(0, last >= 0xd800 && last < 0xdc00 ? units - 1 : units)
+}
