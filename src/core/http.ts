@@ -1,4 +1,4 @@
-import { type Readable, Transform } from 'node:stream'
+import type { Readable } from 'node:stream'
 
 export type HttpMethod = 'GET' | 'PUT' | 'POST' | 'DELETE' | 'OPTIONS'
 
@@ -129,7 +129,8 @@ export interface ServedFile {
   readonly at: number
   /** Names this content. */
   readonly tag: string
-  open(): Promise<Readable | undefined>
+  /** `length` bytes from `start`; `size` is that of the whole by now. */
+  open(start: number, length: number): Promise<{ size: number; body: Readable } | undefined>
 }
 
 /** A file that anybody may have sent, whole or the part that is asked for (RFC 9110 14), so that it harms no browser. */
@@ -159,9 +160,13 @@ export async function serveFile(request: HttpRequest, file: ServedFile): Promise
   if (range !== undefined) headers['Content-Range'] = `bytes ${start}-${end}/${size}`
   const status = range === undefined ? 200 : 206
   if (request.method === 'HEAD') return { status, headers }
-  const whole = await file.open()
-  if (whole === undefined) return plainAnswer(404, 'not found')
-  return { status, headers, body: range === undefined ? whole : part(whole, start, end) }
+  const found = await file.open(start, end - start + 1)
+  if (found === undefined) return plainAnswer(404, 'not found')
+  if (found.size !== size) {
+    found.body.destroy()
+    throw new HttpError(503, 'it was changed just now; try again')
+  }
+  return { status, headers, body: found.body }
 }
 
 function withCharset(type: string): string {
@@ -178,24 +183,4 @@ function rangeOf(header: string | undefined, size: number): { start: number; end
   const end = to === '' ? size - 1 : Math.min(Number(to), size - 1)
   if (to !== '' && Number(to) < start) return undefined
   return start >= size ? 'outside' : { start, end }
-}
-
-/** Bytes `start` to `end`, both included; what comes before them is read and dropped. */
-function part(whole: Readable, start: number, end: number): Readable {
-  let at = 0
-  const cut = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      const piece = chunk.subarray(Math.max(0, start - at), Math.max(0, end + 1 - at))
-      at += chunk.length
-      if (piece.length > 0) this.push(piece)
-      if (at > end) {
-        this.push(null)
-        whole.destroy()
-      }
-      done()
-    },
-  })
-  whole.on('error', error => cut.destroy(error))
-  cut.on('close', () => whole.destroy())
-  return whole.pipe(cut)
 }

@@ -16,7 +16,7 @@ export function blobHandler(blobs: BlobStore): HttpHandler {
     if (found === undefined) return plainAnswer(404, 'not found')
     // A key may be written again: its content is named by when that was.
     const tag = createHash('sha256').update(`${key}\n${found.at}\n${found.size}`).digest('base64url').slice(0, 22)
-    return serveFile(request, { ...found, tag, open: async () => (await blobs.get(key))?.body })
+    return serveFile(request, { ...found, tag, open: (start, length) => blobs.get(key, { start, length }) })
   }
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createReadStream, type Dirent, type Stats } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { Readable } from 'node:stream'
 import { makePrivate } from '../util/private.ts'
 import {
   type Blob,
@@ -9,7 +10,9 @@ import {
   type BlobBody,
   type BlobEntry,
   type BlobInfo,
+  type BlobPart,
   type BlobStore,
+  bytesOf,
   checkAbout,
   checkKey,
   chunksOf,
@@ -100,15 +103,22 @@ export class FileBlobs implements BlobStore {
     }
   }
 
-  async get(key: string): Promise<Blob | undefined> {
+  async get(key: string, part: BlobPart = { start: 0 }): Promise<Blob | undefined> {
     const file = this.#path(key)
+    bytesOf(part, 0)
     const found = await this.#open(file)
     if (found === undefined) return undefined
     const { handle, head, stats } = found
+    const info = { type: head.type, size: head.size, at: stats.mtimeMs }
+    const range = bytesOf(part, head.size)
+    if (range === undefined) {
+      await handle.close()
+      return { ...info, body: Readable.from([], { objectMode: false }) }
+    }
     // The handle is the stream's from here on: it reads what is there now, whatever is put or deleted meanwhile.
-    const body = createReadStream('', { fd: handle, start: head.bytes })
+    const body = createReadStream('', { fd: handle, start: head.bytes + range.start, end: head.bytes + range.end })
     body.on('error', () => {}) // whoever reads it hears of it; nobody may have begun
-    return { body, type: head.type, size: head.size, at: stats.mtimeMs }
+    return { ...info, body }
   }
 
   async stat(key: string): Promise<BlobInfo | undefined> {

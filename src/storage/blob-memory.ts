@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { type BlobInfo, type BlobStore, checkAbout, checkKey, chunksOf, LIST_LIMIT } from './blob.ts'
+import { type BlobInfo, type BlobStore, bytesOf, checkAbout, checkKey, chunksOf, LIST_LIMIT } from './blob.ts'
 import { BlobLinks } from './blob-links.ts'
 
 /** Blobs that a restart forgets, for servers whose store is in memory too.  */
@@ -15,12 +15,15 @@ export function openMemoryBlobs(now: () => number = Date.now): BlobStore {
       for await (const chunk of chunksOf(body, about.size)) chunks.push(chunk)
       blobs.set(key, { type: about.type, size: about.size, at: now(), bytes: Buffer.concat(chunks) })
     },
-    async get(key) {
+    async get(key, part = { start: 0 }) {
       checkKey(key)
+      bytesOf(part, 0)
       const blob = blobs.get(key)
       if (blob === undefined) return undefined
       const { bytes, ...info } = blob
-      return { ...info, body: Readable.from(bytes.length === 0 ? [] : [bytes], { objectMode: false }) }
+      const range = bytesOf(part, bytes.length)
+      const chunks = range === undefined ? [] : [bytes.subarray(range.start, range.end + 1)]
+      return { ...info, body: Readable.from(chunks, { objectMode: false }) }
     },
     async stat(key) {
       checkKey(key)

@@ -1,6 +1,6 @@
 import http from 'node:http'
 import https from 'node:https'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Client } from 'minio'
 import {
@@ -9,7 +9,9 @@ import {
   type BlobBody,
   type BlobEntry,
   type BlobInfo,
+  type BlobPart,
   type BlobStore,
+  bytesOf,
   checkAbout,
   checkKey,
   chunksOf,
@@ -103,13 +105,28 @@ class S3Blobs implements BlobStore {
     }
   }
 
-  async get(key: string): Promise<Blob | undefined> {
+  async get(key: string, part?: BlobPart): Promise<Blob | undefined> {
     checkKey(key)
+    bytesOf(part ?? { start: 0 }, 0)
     const { bucket } = this.#options
-    const body = await this.#run('read a blob', () => absent(this.#client.getObject(bucket, key)))
+    if (part !== undefined && part.length === 0) return this.#nothing(key)
+    const body = await this.#run('read a blob', () => within(absent(this.#read(bucket, key, part))))
+    if (body === 'beyond') return this.#nothing(key)
     if (body === undefined) return undefined
     body.on('error', () => {}) // whoever reads it hears of it; nobody may have begun
     return { body, ...infoOf(body) }
+  }
+
+  #read(bucket: string, key: string, part: BlobPart | undefined): Promise<Readable> {
+    if (part === undefined) return this.#client.getObject(bucket, key)
+    const { start, length = 0 } = part
+    return this.#client.getPartialObject(bucket, key, start, Number.isFinite(length) ? length : 0)
+  }
+
+  /** A part that lies beyond the end. */
+  async #nothing(key: string): Promise<Blob | undefined> {
+    const found = await this.stat(key)
+    return found && { ...found, body: Readable.from([], { objectMode: false }) }
   }
 
   async stat(key: string): Promise<BlobInfo | undefined> {
@@ -261,11 +278,21 @@ async function absent<T>(found: Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** `beyond` where the part that was asked for begins after the end. */
+async function within<T>(found: Promise<T>): Promise<T | 'beyond'> {
+  try {
+    return await found
+  } catch (error) {
+    if (codeOf(error) === 'InvalidRange') return 'beyond'
+    throw error
+  }
+}
+
 function infoOf(body: Readable): BlobInfo {
   const { headers } = body as http.IncomingMessage
   return {
     type: headers['content-type'] ?? 'application/octet-stream',
-    size: Number(headers['content-length']),
+    size: Number(/^bytes \d+-\d+\/(\d+)$/.exec(headers['content-range'] ?? '')?.[1] ?? headers['content-length']),
     at: new Date(headers['last-modified'] ?? 0).getTime(),
   }
 }

@@ -14,8 +14,11 @@ import { StoreError } from './store.ts'
 export interface BlobStore {
   /** Resolves when the bytes are safe; until then, and if it rejects, what was there before stays. */
   put(key: string, body: BlobBody, about: BlobAbout): Promise<void>
-  /** The body must be read to its end or destroyed. */
-  get(key: string): Promise<Blob | undefined>
+  /**
+   * The body must be read to its end or destroyed. Of a `part`, nothing but it is read, where the bytes lie; `size` stays that
+   * of the whole.
+   */
+  get(key: string, part?: BlobPart): Promise<Blob | undefined>
   stat(key: string): Promise<BlobInfo | undefined>
   /** Nothing happens if there is none. */
   del(key: string): Promise<void>
@@ -41,6 +44,13 @@ export interface BlobAbout {
   type: string
   /** Bytes. */
   size: number
+}
+
+/** Where to begin, and how many bytes at most; what lies beyond the end is left out. */
+export interface BlobPart {
+  start: number
+  /** Default: to the end. */
+  length?: number
 }
 
 export interface BlobInfo extends BlobAbout {
@@ -79,6 +89,14 @@ export function isMediaType(text: string): boolean {
 export function checkAbout({ type, size }: BlobAbout): void {
   if (!isMediaType(type)) throw new TypeError(`"${cut(type, 100)}" is no media type`)
   if (!Number.isSafeInteger(size) || size < 0) throw new TypeError(`a blob cannot have ${size} bytes`)
+}
+
+/** First and last byte of a part, as far as there are such; undefined where there are none. Throws a TypeError for what is no part. */
+export function bytesOf(part: BlobPart, size: number): { start: number; end: number } | undefined {
+  const { start, length = Number.POSITIVE_INFINITY } = part
+  if (!Number.isSafeInteger(start) || start < 0 || !(length >= 0)) throw new TypeError('that is no part of a blob')
+  const end = Math.min(start + length, size) - 1
+  return start > end ? undefined : { start, end }
 }
 
 /** The chunks of a body; throws a TypeError as soon as there are more bytes than `size`, or at the end if there are fewer. */

@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import type { CommandIo } from '../../src/core/commands.ts'
+import type { BlobStore } from '../../src/storage/blob.ts'
 import { openFileBlobs } from '../../src/storage/blob-files.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
@@ -118,6 +120,44 @@ test('a download is resumed where it broke off', async t => {
   assert.deepEqual(await part('bytes=4-', { 'If-Range': '"other"' }), [200, undefined, '0123456789'])
 })
 
+test('of a file nothing is read but what is asked for', async t => {
+  const memory = openMemoryBlobs()
+  let read = 0
+  const blobs: BlobStore = {
+    ...memory,
+    async get(key, part) {
+      const blob = await memory.get(key, part)
+      return (
+        blob && {
+          ...blob,
+          body: Readable.from(
+            (async function* () {
+              for await (const chunk of blob.body) {
+                read += (chunk as Buffer).length
+                yield chunk as Buffer
+              }
+            })(),
+          ),
+        }
+      )
+    },
+  }
+  const { server } = await start(t, {}, { blobs })
+  const get = await upload(await server.client('alice'), `${'x'.repeat(2_000_000)}the end`)
+  const link = `http://localhost:${server.httpPort}${await blobs.link((await blobs.list('upload/'))[0]!.key, 60_000)}`
+  for (const url of [get, link]) {
+    for (const [range, bytes] of [
+      ['bytes=-3', 'end'],
+      ['bytes=2000000-', 'the end'],
+      ['bytes=1999999-2000002', 'xthe'],
+    ] as const) {
+      read = 0
+      const part = await http('GET', url, { headers: { Range: range } })
+      assert.deepEqual([part.status, part.body.toString(), read], [206, bytes, bytes.length])
+    }
+  }
+})
+
 test('what comes must be what was announced; a slot is for once, and for who has its secret', async t => {
   const { server, blobs } = await start(t)
   const alice = await server.client('alice')
@@ -196,6 +236,12 @@ test('silly sizes and types, and what is too large', async t => {
   assert.equal(error.attrs['type'], 'modify')
   assert.ok(child(error, 'not-acceptable'))
   assert.equal(child(child(error, 'file-too-large', NS), 'max-file-size')?.text, '1000')
+  // A petabyte, one that no number holds, and other ways to write an xs:positiveInteger.
+  for (const size of ['1125899906842624', '9'.repeat(30), '9'.repeat(400), '+1001', ' 01001 ']) {
+    const huge = await errorOf(alice, { size })
+    assert.equal(child(child(huge, 'file-too-large', NS), 'max-file-size')?.text, '1000', size)
+  }
+  for (const size of ['+5', '005', ' 5 ']) await slot(alice, { size })
 })
 
 test('who has used up the day is told when to come again, and can', async t => {

@@ -80,6 +80,32 @@ export function blobConformance(name: string, open: OpenBlobs, options: { skip?:
       }
     })
 
+    test('a part is read where it lies, and what lies beyond the end is left out', async t => {
+      const blobs = await open(t)
+      await put(blobs, 'k', '0123456789')
+      await blobs.put('none', Buffer.alloc(0), { ...PNG, size: 0 })
+      const part = async (start: number, length?: number, key = 'k') => {
+        const blob = await blobs.get(key, length === undefined ? { start } : { start, length })
+        const chunks: Uint8Array[] = []
+        for await (const chunk of blob!.body) chunks.push(chunk as Uint8Array)
+        return [blob!.size, blob!.type, Buffer.concat(chunks).toString()]
+      }
+      assert.deepEqual(await part(0), [10, 'image/png', '0123456789'])
+      assert.deepEqual(await part(4), [10, 'image/png', '456789'])
+      assert.deepEqual(await part(0, 1), [10, 'image/png', '0'])
+      assert.deepEqual(await part(2, 3), [10, 'image/png', '234'])
+      assert.deepEqual(await part(9, 100), [10, 'image/png', '9'])
+      assert.deepEqual(await part(9, Number.POSITIVE_INFINITY), [10, 'image/png', '9'])
+      assert.deepEqual(await part(4, 0), [10, 'image/png', ''])
+      assert.deepEqual(await part(10), [10, 'image/png', ''])
+      assert.deepEqual(await part(1e9, 5), [10, 'image/png', ''])
+      assert.deepEqual(await part(0, undefined, 'none'), [0, 'image/png', ''])
+      assert.equal(await blobs.get('absent', { start: 1e9 }), undefined)
+      for (const bad of [{ start: -1 }, { start: 0.5 }, { start: Number.NaN }, { start: 0, length: -1 }]) {
+        await assert.rejects(blobs.get('k', bad), TypeError)
+      }
+    })
+
     test('a body of another length than was said, or one that breaks off, is not kept', async t => {
       const blobs = await open(t)
       await put(blobs, 'k', 'before')

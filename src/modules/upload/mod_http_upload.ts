@@ -75,14 +75,14 @@ export const mod_http_upload = defineModule({
       const found = configured ?? `${secured ? 'https' : 'http'}://@HOST@:${port}/upload`
       return `${found.replaceAll('@HOST@', segment).replace(/\/+$/, '')}/${segment}`
     }
-    const largest = Math.min(options.max_size, dailyQuota)
+    const largest = Math.min(options.max_size, dailyQuota, Number.MAX_SAFE_INTEGER)
     const attempts = new Attempts(options.max_slots, 60_000, ctx.now)
 
     const domain = ctx.domain(options.host, { name: NAME })
     domain.disco.addIdentity('server', { category: 'store', type: 'file', name: NAME })
     domain.disco.addFeature('server', NS.HTTP_UPLOAD)
     domain.disco.addFeature('server', `${NS.HTTP_UPLOAD_PURPOSE}#message`)
-    if (Number.isFinite(largest)) {
+    if (largest < Number.MAX_SAFE_INTEGER) {
       const fields = [{ var: 'max-file-size', values: [String(largest)] }]
       domain.disco.addForm(() => dataForm('result', NS.HTTP_UPLOAD, fields))
     }
@@ -113,8 +113,10 @@ type Ctx = Parameters<typeof mod_http_upload.start>[0]
 function wanted({ attrs }: Element, largest: number): Upload {
   const name = safeName(attrs['filename'] ?? '')
   if (name === undefined) throw new StanzaError('bad-request', 'that is no name for a file')
-  if (!/^[1-9]\d{0,14}$/.test(attrs['size'] ?? '')) throw new StanzaError('bad-request', 'the size is missing')
-  const size = Number(attrs['size'])
+  // An xs:positiveInteger (XEP-0363 16), of whatever length: what no number holds is more than any limit.
+  const [, digits] = /^\s*\+?0*([1-9]\d*)\s*$/.exec(attrs['size'] ?? '') ?? []
+  if (digits === undefined) throw new StanzaError('bad-request', 'the size is missing')
+  const size = Number(digits)
   if (size > largest) {
     throw new StanzaError('not-acceptable', `File too large. The maximum file size is ${largest} bytes`, {
       application: xml('file-too-large', { xmlns: NS.HTTP_UPLOAD }, xml('max-file-size', {}, String(largest))),

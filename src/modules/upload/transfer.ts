@@ -103,7 +103,7 @@ export class Transfer {
       return { status: 302, headers: { Location: link, 'Cache-Control': 'no-store' } }
     const found = await blobs.stat(key)
     if (found === undefined) return plainAnswer(404, 'not found')
-    return serveFile(request, { ...found, tag: place.id, open: async () => (await blobs.get(key))?.body })
+    return serveFile(request, { ...found, tag: place.id, open: (start, length) => blobs.get(key, { start, length }) })
   }
 }
 
