@@ -12,7 +12,7 @@ import { Flusher } from './c2s/transport.ts'
 import { evaluateAccess } from './config/access.ts'
 import { type Config, type HostConfig, resolveHost } from './config/core.ts'
 import { sameValue } from './config/same.ts'
-import { adminCommands, type ServerControl } from './core/admin/index.ts'
+import { adminCommands, type BackupReport, type RestoreReport, type ServerControl } from './core/admin/index.ts'
 import { Commands } from './core/commands.ts'
 import { type RunningModule, startModule } from './core/context.ts'
 import { Host } from './core/host.ts'
@@ -25,7 +25,9 @@ import { blobHandler, blobPath } from './http/blobs.ts'
 import { HttpListener } from './http/listener.ts'
 import { authMethods, certificatesOf, httpSettings, listenerSettings } from './settings.ts'
 import { backupToFile } from './storage/backup.ts'
+import type { BackedUp } from './storage/backupformat.ts'
 import type { BlobStore } from './storage/blob.ts'
+import { HeldBlobs } from './storage/blob-held.ts'
 import { openBlobs } from './storage/blobs.ts'
 import { openStoreFolder, prepareRestore } from './storage/folder.ts'
 import { openMemoryStore } from './storage/memory.ts'
@@ -72,6 +74,8 @@ export class Server implements ServerControl {
   readonly router: Router
   readonly store: Store
   readonly blobs: BlobStore
+  readonly #held: HeldBlobs
+  #restoring = false
   readonly #options: ServerOptions
   readonly #started = Date.now()
   readonly #hosts = new Map<string, RunningHost>()
@@ -113,7 +117,8 @@ export class Server implements ServerControl {
     this.#modules = options.modules
     this.log = log
     this.store = store
-    this.blobs = blobs
+    this.#held = new HeldBlobs(blobs)
+    this.blobs = this.#held
     this.ids = new IdGenerator(options.now)
     this.router = new Router(log)
     this.#c2s = {
@@ -395,15 +400,39 @@ export class Server implements ServerControl {
     }, 100)
   }
 
-  backup(file: string, progress: (text: string) => void): Promise<number> {
-    return backupToFile(this.store, file, bytes => progress(`${bytes} bytes`))
+  async backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport> {
+    const release = await this.#held.hold()
+    try {
+      const contents = rowsOnly ? { store: this.store } : { store: this.store, blobs: this.blobs }
+      const { bytes, blobs } = await backupToFile(contents, file, done => progress(`${done} bytes`))
+      const report = { bytes, ...countOf(blobs) }
+      this.log.info({ file, ...report }, 'a backup was written')
+      return report
+    } finally {
+      release()
+    }
   }
 
-  async restore(file: string, progress: (text: string) => void): Promise<number> {
-    if (this.config.storage.driver !== 'level') throw new StoreError('a store in memory cannot be restored into')
-    const bytes = await prepareRestore(this.config.data, file, done => progress(`${done} bytes`))
-    this.#leaveSoon('restart')
-    return bytes
+  async restore(file: string, progress: (text: string) => void): Promise<RestoreReport> {
+    const { data, storage } = this.config
+    if (storage.driver !== 'level') throw new StoreError('a store in memory cannot be restored into')
+    if (this.#restoring) throw new StoreError('a backup is being restored already')
+    this.#restoring = true
+    // Held until the restart: what is there for the rows that come is not to go for those that leave.
+    const release = await this.#held.hold()
+    try {
+      const found = await prepareRestore(data, this.blobs, file, done => progress(`${done} bytes`))
+      const { bytes, rows, tables, blobs, kept } = found
+      const messages = { waiting: tables.get('queue') ?? 0, archived: tables.get('archive') ?? 0 }
+      const report = { bytes, rows, accounts: tables.get(PASSWD.name) ?? 0, ...messages, ...countOf(blobs), kept }
+      this.log.warn({ file, ...report }, 'a backup was read, and takes the place of the store by a restart')
+      this.#leaveSoon('restart')
+      return report
+    } catch (error) {
+      this.#restoring = false
+      release()
+      throw error
+    }
   }
 
   /** Stops in order: nothing that was acknowledged is lost, and sessions can be resumed after the next start. */
@@ -430,6 +459,10 @@ export class Server implements ServerControl {
     await this.blobs.close()
     this.log.info('stopped')
   }
+}
+
+function countOf({ count, pictures, missing }: BackedUp): { pictures: number; files: number; missing: number } {
+  return { pictures, files: count - pictures, missing }
 }
 
 async function openStore(config: Config, log: Logger): Promise<Store> {

@@ -18,13 +18,13 @@ export class ControlClient {
   }
 
   /** Rejects with {@link Exit} where no server answers. */
-  request(command: string, args: readonly string[]): Promise<Answer> {
+  request(command: string, args: readonly string[], yes = false): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const socket = connect(this.#path)
       let connected = false
       socket.on('connect', () => {
         connected = true
-        socket.write(`${JSON.stringify({ command, args })}\n`)
+        socket.write(`${JSON.stringify({ command, args, yes })}\n`)
       })
       socket.on('error', error => {
         if (!connected) reject(new Exit(NOT_RUNNING, unreachable(error, this.#path, this.#howToStart)))

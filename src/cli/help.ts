@@ -3,13 +3,13 @@ import { table } from './table.ts'
 
 export const HELP = `hermodctl: commands for a running hermod
 
-  hermodctl [--config FILE] [--socket PATH] [--json] COMMAND [ARGUMENT]...
+  hermodctl [--config FILE] [--socket PATH] [--json] [--yes] COMMAND [ARGUMENT]...
   hermodctl help [COMMAND]            what there is, what a command takes
   hermodctl commands                  their names only
   hermodctl completion bash|zsh|fish  a script for the shell to source
 
 An ACCOUNT is written user@host, or as two words, user host. Passwords that are left out are asked for, or read from
-standard input. Without --socket the server is found by the configuration: --config, or ./hermod.yml, or ./data.
+standard input. What cannot be taken back is asked first, unless --yes is said. Without --socket the server is found by the configuration: --config, or ./hermod.yml, or ./data.
 Exit codes: 0 done, 1 failed (or the answer is false), 2 wrong usage, 3 not found, 4 conflict, 5 the server does not run.
 `
 

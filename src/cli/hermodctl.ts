@@ -9,9 +9,9 @@ import { type Answer, ControlClient } from './control.ts'
 import { EXIT, Exit, NOT_RUNNING } from './exit.ts'
 import { HELP, helpOn, helpOnAll } from './help.ts'
 import { invocation } from './invocation.ts'
-import { ask } from './prompt.ts'
+import { ask, askYes } from './prompt.ts'
 import { table } from './table.ts'
-import { completeWords } from './words.ts'
+import { completeWords, confirmed } from './words.ts'
 
 async function main(argv: readonly string[]): Promise<number> {
   // Options come before the command: what follows it belongs to it, even if it begins with a dash.
@@ -22,6 +22,7 @@ async function main(argv: readonly string[]): Promise<number> {
       config: { type: 'string', short: 'c' },
       socket: { type: 'string' },
       json: { type: 'boolean' },
+      yes: { type: 'boolean', short: 'y' },
       help: { type: 'boolean', short: 'h' },
     },
   })
@@ -38,7 +39,13 @@ async function main(argv: readonly string[]): Promise<number> {
   const commands = await client.commands()
   if (command === 'commands') return print(json ? JSON.stringify(commands) : commands.map(c => c.name).join('\n'))
   const info = commands.find(c => c.name === command)
-  const answer = await client.request(command, info === undefined ? words : await completeWords(info, words, ask))
+  const said = values.yes === true
+  const meant =
+    info === undefined
+      ? { words, yes: said }
+      : await confirmed(info, words, said, process.stdin.isTTY ? askYes : undefined)
+  const complete = info === undefined ? words : await completeWords(info, meant.words, ask)
+  const answer = await client.request(command, complete, meant.yes)
   progress('')
   return show(answer, json)
 }

@@ -15,14 +15,31 @@ export async function ask(what: string): Promise<string | undefined> {
   }
 }
 
+/** Asks at the terminal; anything but yes is no. */
+export async function askYes(question: string): Promise<boolean> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    const answer = await new Promise<string>(resolve => {
+      lines.question(`${question} [y/N] `, resolve)
+      lines.once('close', () => resolve(''))
+    })
+    return /^\s*y(?:es)?\s*$/i.test(answer)
+  } finally {
+    lines.close()
+  }
+}
+
 async function firstLine(): Promise<string | undefined> {
   const lines = createInterface({ input: process.stdin })
   try {
     for await (const line of lines) return line
     return undefined
+  } catch (error) {
+    throw new Error(`standard input cannot be read: ${error instanceof Error ? error.message : String(error)}`)
   } finally {
     lines.close()
-    process.stdin.unref()
+    // A pipe or a socket would keep the process; a file has no such thing.
+    if ('unref' in process.stdin) process.stdin.unref()
   }
 }
 

@@ -25,3 +25,23 @@ export async function completeWords(
   }
   return out
 }
+
+/**
+ * Whether what cannot be taken back is wanted: said on the command line (`--yes`, before the command or after it), or asked at
+ * the terminal. Rejects with {@link Exit} where the answer is no, and where there is nobody to ask.
+ */
+export async function confirmed(
+  info: CommandInfo,
+  words: readonly string[],
+  said: boolean,
+  ask: ((question: string) => Promise<boolean>) | undefined,
+): Promise<{ words: readonly string[]; yes: boolean }> {
+  if (info.confirm === undefined) return { words, yes: said }
+  const rest = words.filter(word => word !== '--yes')
+  if (said || rest.length < words.length) return { words: rest, yes: true }
+  if (ask === undefined) {
+    throw new Exit(EXIT.usage, `${info.confirm} There is no terminal to ask at: if that is wanted, add --yes`)
+  }
+  if (await ask(`${info.confirm} Go on?`)) return { words, yes: true }
+  throw new Exit(EXIT.failed, 'nothing was done')
+}

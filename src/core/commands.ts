@@ -55,6 +55,8 @@ export interface Command<S extends ArgShape = ArgShape> {
   /** For the docs and the table's head; undefined for a command that gives a value or nothing. */
   readonly columns?: readonly string[]
   readonly example?: string
+  /** What it does that cannot be taken back: hermodctl asks first, and without `yes` it is refused. */
+  readonly confirm?: string
   run(args: Args<S>, io: CommandIo): CommandResult | Promise<CommandResult>
 }
 

@@ -286,5 +286,9 @@ const REASONS: Record<string, string> = {
 function failure(error: unknown, what: string, where: string): unknown {
   if (error instanceof TypeError || error instanceof StoreError) return error
   const reason = REASONS[String(codeOf(error))] ?? (error instanceof Error ? error.message : String(error))
-  return new StoreError(`cannot ${what} (${where}): ${reason}`, { cause: error })
+  return new StoreError(`cannot ${what} (${where}): ${reason}`, {
+    cause: error,
+    // What the system has no word for is a file that is damaged, and stays so.
+    retry: codeOf(error) !== undefined,
+  })
 }

@@ -15,7 +15,7 @@ import { StoreError } from './store.ts'
 
 export type RawRow = [key: string, value: Uint8Array]
 
-const MAGIC = Buffer.from('hermod dump 1\n')
+export const DUMP_MAGIC = Buffer.from('hermod dump 1\n')
 const TAIL = 4 + 8 + 32
 const CHUNK = 256 * 1024
 const MAX_KEY_BYTES = MAX_KEY_LENGTH * 3 * 3
@@ -26,8 +26,8 @@ export async function* writeDump(
   pages: Iterable<readonly RawRow[]> | AsyncIterable<readonly RawRow[]>,
 ): AsyncIterable<Uint8Array> {
   const hash = createHash('sha256')
-  let parts: Uint8Array[] = [MAGIC]
-  let size = MAGIC.length
+  let parts: Uint8Array[] = [DUMP_MAGIC]
+  let size = DUMP_MAGIC.length
   let count = 0n
   for await (const page of pages) {
     for (const [key, value] of page) {
@@ -63,7 +63,7 @@ export async function* readDump(chunks: AsyncIterable<Uint8Array>): AsyncIterabl
   // Chunks of a row still short of this many bytes wait in a list: a large value costs one copy, not one per chunk.
   let waiting: Uint8Array[] = []
   let have = 0
-  let need = MAGIC.length
+  let need = DUMP_MAGIC.length
   for await (const chunk of chunks) {
     waiting.push(chunk)
     have += chunk.length
@@ -71,9 +71,10 @@ export async function* readDump(chunks: AsyncIterable<Uint8Array>): AsyncIterabl
     rest = waiting.length === 1 ? view(chunk) : Buffer.concat(waiting, have)
     let at = 0
     if (!started) {
-      if (!rest.subarray(0, MAGIC.length).equals(MAGIC)) throw damaged('it is not a dump of hermod, or of a newer one')
+      if (!rest.subarray(0, DUMP_MAGIC.length).equals(DUMP_MAGIC))
+        throw damaged('it is not a dump of hermod, or of a newer one')
       started = true
-      at = MAGIC.length
+      at = DUMP_MAGIC.length
     }
     const rows: RawRow[] = []
     need = 0

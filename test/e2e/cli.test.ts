@@ -1,8 +1,8 @@
 /** hermod and hermodctl as a person runs them: real processes, on free ports. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, statSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -26,9 +26,16 @@ class Run {
   #stdout = ''
   #stderr = ''
 
-  constructor(script: 'hermod' | 'hermodctl', args: readonly string[], cwd: string, env: Record<string, string> = {}) {
+  constructor(
+    script: 'hermod' | 'hermodctl',
+    args: readonly string[],
+    cwd: string,
+    env: Record<string, string> = {},
+    input: 'pipe' | number = 'pipe',
+  ) {
     const { npm_lifecycle_event: _, ...clean } = process.env
-    this.child = spawn(process.execPath, [path.join(CLI, `${script}.ts`), ...args], { cwd, env: { ...clean, ...env } })
+    const words = [path.join(CLI, `${script}.ts`), ...args]
+    this.child = spawn(process.execPath, words, { cwd, env: { ...clean, ...env }, stdio: [input, 'pipe', 'pipe'] })
     this.child.stdout!.setEncoding('utf8').on('data', text => {
       this.#stdout += text
     })
@@ -176,6 +183,27 @@ describe('hermod', () => {
     assert.equal((await server!.ended).code, 0)
   })
 
+  test('a password comes from a pipe or a file, and only its first line', async () => {
+    await start()
+    const file = path.join(folder, 'password')
+    await writeFile(file, 'from a file\r\nno more of it\n')
+    const input = openSync(file, 'r')
+    const run = new Run('hermodctl', ['register', 'filed@localhost'], folder, {}, input)
+    closeSync(input)
+    assert.deepEqual(await run.ended, { code: 0, stdout: 'filed@localhost can log in now\n', stderr: '' })
+    assert.equal((await ctl(['check_password', 'filed@localhost'], 'from a file\n')).stdout, 'true\n')
+    assert.equal(
+      (await ctl(['check_password', 'filed@localhost'], 'from a file')).stdout,
+      'true\n',
+      'with no end of line',
+    )
+    const none = openSync('/dev/null', 'r')
+    const empty = await new Run('hermodctl', ['change_password', 'filed@localhost'], folder, {}, none).ended
+    closeSync(none)
+    assert.deepEqual(empty, { code: 2, stdout: '', stderr: 'password is missing\n' })
+    await stop()
+  })
+
   test('its exit code says how it went, and its message what to do', async () => {
     await start()
     const cases: [number, RegExp, string[], string?][] = [
@@ -205,14 +233,51 @@ describe('hermod', () => {
   test('a backup is restored by a restart in the same process', async () => {
     await start()
     const { pid } = server!.child
-    assert.match((await ctl(['backup', 'saved'])).stdout, /^\d+ bytes\n$/)
+    assert.match((await ctl(['backup', 'saved'])).stdout, /^\d+ bytes, with 0 pictures and 0 other files\n$/)
     assert.equal((await ctl(['unregister', 'bob@example.org'])).code, 0)
-    assert.equal((await ctl(['restore', 'saved'])).code, 0)
+    assert.equal((await ctl(['restore', 'saved'])).code, 2, 'nobody is there to be asked')
+    assert.match((await ctl(['--yes', 'restore', 'nowhere'])).stderr, /nowhere: there is no such file/)
+    assert.match((await ctl(['backup', 'no/where'])).stderr, /there is no folder .*\/no: make it/)
+    assert.equal((await ctl(['check_account', 'bob@example.org'])).code, 3, 'it is as it was')
+    assert.equal((await ctl(['--yes', 'restore', 'saved'])).code, 0)
     await server!.says(/stopped[\s\S]*listening for clients/)
     for (let tries = 0; (await ctl(['check_account', 'bob@example.org'])).code !== 0; tries++) assert.ok(tries < 20)
     assert.equal(server!.child.pid, pid)
     assert.doesNotMatch(server!.stdout, /shown only this once/)
     assert.equal((await stop()).code, 0)
+  })
+
+  test('at a terminal a restore asks first, and a password is not shown', {
+    skip: spawnSync('script', ['--version']).status !== 0 && 'there is no script(1) to make a terminal with',
+  }, async () => {
+    await start()
+    /** hermodctl at a terminal where this is typed once it asks. */
+    const typed = async (words: string, asked: RegExp, answer: string): Promise<Ended> => {
+      const line = `${process.execPath} ${path.join(CLI, 'hermodctl.ts')} ${words}`
+      const child = spawn('script', ['-qec', line, '/dev/null'], { cwd: folder })
+      let stdout = ''
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        const before = asked.test(stdout)
+        stdout += text
+        if (!before && asked.test(stdout)) child.stdin.write(answer)
+      })
+      const [code] = await once(child, 'close')
+      return { code, stdout, stderr: '' }
+    }
+    await ctl(['backup', 'asked'])
+    const no = await typed('restore asked', /Go on\? \[y\/N\]/, 'n\n')
+    assert.equal(no.code, 1)
+    assert.match(no.stdout, /All accounts, .*nothing was done/s)
+    const made = await typed('register typed@localhost', /Its password/, 'hidden\r')
+    assert.equal(made.code, 0, made.stdout)
+    assert.doesNotMatch(made.stdout, /hidden/)
+    assert.equal((await ctl(['check_password', 'typed@localhost', 'hidden'])).code, 0)
+    const yes = await typed('restore asked', /Go on\? \[y\/N\]/, 'yes\n')
+    assert.equal(yes.code, 0, yes.stdout)
+    await server!.says(/stopped[\s\S]*listening for clients/)
+    for (let tries = 0; (await ctl(['status'])).code !== 0; tries++) assert.ok(tries < 20)
+    assert.equal((await ctl(['check_account', 'typed@localhost'])).code, 3)
+    await stop()
   })
 
   test('SIGHUP reads the configuration again, and a wrong one changes nothing', async () => {

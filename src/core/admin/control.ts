@@ -29,8 +29,30 @@ export interface ServerControl {
   stopSoon(): void
   /** As {@link stopSoon}, and starts again. */
   restartSoon(): void
-  backup(file: string, progress: (text: string) => void): Promise<number>
-  restore(file: string, progress: (text: string) => void): Promise<number>
+  /** Writes the rows, and unless `rowsOnly` the pictures and files. Rejects with a StoreError in words. */
+  backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport>
+  /** Takes what a backup holds in place of all there is, by a restart. Rejects with a StoreError in words. */
+  restore(file: string, progress: (text: string) => void): Promise<RestoreReport>
+}
+
+export interface BackupReport {
+  /** Of the file. */
+  bytes: number
+  pictures: number
+  /** What is no picture: files of users, and smaller sizes of pictures. */
+  files: number
+  /** Files that are damaged, and were left out. */
+  missing: number
+}
+
+export interface RestoreReport extends BackupReport {
+  rows: number
+  accounts: number
+  /** Messages that wait for their recipients, and those in archives; one may be among both. */
+  waiting: number
+  archived: number
+  /** The folder of the store that is replaced. */
+  kept: string
 }
 
 /** The host and the localpart of an account argument. */

@@ -8,7 +8,7 @@ import { peopleCommands } from './people.ts'
 import { serverCommands } from './server.ts'
 import { sessionCommands } from './sessions.ts'
 
-export type { ServerControl } from './control.ts'
+export type { BackupReport, RestoreReport, ServerControl } from './control.ts'
 
 /** The commands of the server itself; modules add theirs. Names are ejabberd's where it has the command. */
 export function adminCommands(server: ServerControl): Command[] {

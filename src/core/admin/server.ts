@@ -1,6 +1,6 @@
 import { arg, type Command, CommandError, defineCommand } from '../commands.ts'
 import { LOG_LEVELS } from '../log.ts'
-import { names, type ServerControl } from './control.ts'
+import { type BackupReport, names, type ServerControl } from './control.ts'
 
 export function serverCommands(server: ServerControl): Command[] {
   return [
@@ -75,15 +75,37 @@ export function serverCommands(server: ServerControl): Command[] {
     }),
     defineCommand({
       name: 'backup',
-      summary: 'Writes everything in the store, as it is at one moment, to a file. The server goes on meanwhile.',
-      args: { file: arg.file('The file to write') },
-      run: ({ file }, io) => failing(() => server.backup(file, text => io.progress(text))),
+      summary:
+        'Writes everything in the store, as it is at one moment, with pictures and files, to a file. The server goes on meanwhile.',
+      args: {
+        file: arg.file('The file to write'),
+        content: arg.text('`rows` leaves out pictures and files; default `all`', {
+          optional: true,
+          values: ['all', 'rows'],
+        }),
+      },
+      example: 'backup /backups/hermod.bak',
+      run: ({ file, content }, io) =>
+        failing(async () => {
+          const { bytes, missing, ...blobs } = await server.backup(file, content === 'rows', text => io.progress(text))
+          const damaged = missing === 0 ? '' : `; ${missing} of the files are damaged and were left out, see the log`
+          return `${bytes} bytes, with ${filesOf(blobs)}${damaged}`
+        }),
     }),
     defineCommand({
       name: 'restore',
-      summary: 'Fills the store of a server that has no data yet from a backup.',
+      summary: 'Replaces everything that the server keeps by what a backup holds; the server restarts itself on it.',
       args: { file: arg.file('The file that backup wrote') },
-      run: ({ file }, io) => failing(() => server.restore(file, text => io.progress(text))),
+      example: '--yes restore /backups/hermod.bak',
+      confirm:
+        'All accounts, messages and settings of users that the server keeps now are replaced by those of the backup, and it restarts.',
+      run: ({ file }, io) =>
+        failing(async () => {
+          const found = await server.restore(file, text => io.progress(text))
+          const { accounts, waiting, archived, rows, kept } = found
+          const messages = `${waiting} messages that wait, ${archived} in archives`
+          return `read: ${accounts} accounts, ${messages}, ${filesOf(found)} (${rows} rows). The server restarts on them now. The store that it had is kept in ${kept}: remove it when it is not needed any more`
+        }),
     }),
     defineCommand({
       name: 'hooks',
@@ -102,10 +124,14 @@ export function serverCommands(server: ServerControl): Command[] {
   ]
 }
 
+function filesOf({ pictures, files }: Pick<BackupReport, 'pictures' | 'files'>): string {
+  return `${pictures} pictures and ${files} other files`
+}
+
 /** Files that are missing, in the way or broken are for the person to mend. */
-async function failing(fn: () => Promise<number>): Promise<string> {
+async function failing(fn: () => Promise<string>): Promise<string> {
   try {
-    return `${await fn()} bytes`
+    return await fn()
   } catch (error) {
     throw new CommandError('failed', error instanceof Error ? error.message : String(error))
   }

@@ -10,6 +10,7 @@ export async function callCommand(
   name: string,
   words: readonly string[],
   io: CommandIo,
+  yes = false,
 ): Promise<{ result: CommandResult; columns?: readonly string[] }> {
   const command = commands.get(name)
   if (command === undefined) {
@@ -22,7 +23,11 @@ export async function callCommand(
       `there is no command "${name}"${guess === undefined ? '' : `; did you mean ${guess}?`} See: help`,
     )
   }
-  const result = await command.run(readArgs(command, hosts, words), io)
+  const args = readArgs(command, hosts, words)
+  if (command.confirm !== undefined && !yes) {
+    throw new CommandError('usage', `${command.confirm} Nothing was done: it has to be confirmed, with --yes`)
+  }
+  const result = await command.run(args, io)
   return command.columns === undefined ? { result } : { result, columns: command.columns }
 }
 
@@ -116,6 +121,12 @@ export function describeCommand(command: Command): CommandInfo {
     optional,
     ...(values === undefined ? {} : { values }),
   }))
-  const { name, summary, example } = command
-  return { name, summary, args, ...(example === undefined ? {} : { example }) }
+  const { name, summary, example, confirm } = command
+  return {
+    name,
+    summary,
+    args,
+    ...(example === undefined ? {} : { example }),
+    ...(confirm === undefined ? {} : { confirm }),
+  }
 }

@@ -7,6 +7,8 @@ import type { CommandError, CommandResult } from '../commands.ts'
 export interface ControlRequest {
   command: string
   args: string[]
+  /** Whoever asks knows what it does ({@link CommandInfo.confirm}). */
+  yes?: boolean
 }
 
 export type ControlAnswer =
@@ -21,6 +23,8 @@ export interface CommandInfo {
   summary: string
   args: { name: string; kind: string; doc: string; optional: boolean; values?: readonly string[] }[]
   example?: string
+  /** What it does that cannot be taken back: without `yes` it is refused. */
+  confirm?: string
 }
 
 /** Longest request, in UTF-16 units. */

@@ -110,9 +110,9 @@ async function* lines(socket: Socket): AsyncGenerator<string> {
 async function answer(line: string, options: ControlOptions, say: (answer: ControlAnswer) => void): Promise<void> {
   const { commands, hosts, log } = options
   try {
-    const { command, args } = readRequest(line)
+    const { command, args, yes } = readRequest(line)
     if (command === 'commands') return say({ commands: commands.list().map(describeCommand) })
-    say(await callCommand(commands, hosts(), command, args, { progress: text => say({ progress: text }) }))
+    say(await callCommand(commands, hosts(), command, args, { progress: text => say({ progress: text }) }, yes))
   } catch (error) {
     if (error instanceof CommandError) return say({ error: { code: error.code, message: error.message } })
     log.error({ err: error }, 'a command failed')
@@ -127,9 +127,9 @@ function readRequest(line: string): ControlRequest {
   } catch {
     throw new CommandError('usage', 'a request is one line of JSON')
   }
-  const { command, args } = (request ?? {}) as Partial<ControlRequest>
+  const { command, args, yes } = (request ?? {}) as Partial<ControlRequest>
   if (typeof command !== 'string' || !Array.isArray(args) || !args.every(arg => typeof arg === 'string')) {
     throw new CommandError('usage', 'a request is {"command": text, "args": [text, ...]}')
   }
-  return { command, args }
+  return { command, args, yes: yes === true }
 }

@@ -81,10 +81,10 @@ export class Transfer {
       const type = ACTIVE.test(essence(slot.type)) ? 'application/octet-stream' : slot.type
       await blobs.put(place.key, request.body(slot.size, timeout), { type, size: slot.size })
       if (await uploads.wanted(slot, place.id)) return { status: 201 }
-      await blobs.del(place.key)
+      await uploads.discard(slot.owner, slot.at, place.id, place.name)
       return plainAnswer(410, 'its account is gone')
     } catch (error) {
-      await uploads.forget(slot.owner, slot.at, place.id, place.name)
+      await uploads.discard(slot.owner, slot.at, place.id, place.name)
       throw error
     } finally {
       this.#running--

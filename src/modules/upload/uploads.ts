@@ -140,6 +140,17 @@ export class Uploads {
     ])
   }
 
+  /** As {@link forget}; what the blob store cannot delete now is deleted later, and counts for nobody. */
+  async discard(owner: string, at: number, id: string, name: string): Promise<void> {
+    try {
+      await this.forget(owner, at, id, name)
+    } catch (error) {
+      if (!(error instanceof Error) || error.name !== 'StoreError') throw error
+      await this.#days.put([OVERDUE], [at, id], { owner, name })
+      await this.#table.del([owner], [at, id])
+    }
+  }
+
   async *of(owner: string): AsyncGenerator<Upload & { at: number; id: string }> {
     let after: Key | undefined
     for (;;) {
@@ -154,12 +165,7 @@ export class Uploads {
   async removeAll(owner: string): Promise<void> {
     for await (const { at, id, name } of this.of(owner)) {
       await this.take(id)
-      try {
-        await this.forget(owner, at, id, name)
-      } catch {
-        await this.#days.put([OVERDUE], [at, id], { owner, name })
-        await this.#table.del([owner], [at, id])
-      }
+      await this.discard(owner, at, id, name)
     }
   }
 
@@ -169,7 +175,7 @@ export class Uploads {
     this.#pending = rows.length
     for (const { ck, value } of rows) {
       const id = String(ck[0])
-      if (value.until < this.#now() && (await this.take(id))) await this.forget(value.owner, value.at, id, value.name)
+      if (value.until < this.#now() && (await this.take(id))) await this.discard(value.owner, value.at, id, value.name)
     }
   }
 

@@ -7,7 +7,7 @@ import { Exit } from '../../../src/cli/exit.ts'
 import { helpOn, helpOnAll } from '../../../src/cli/help.ts'
 import { invocation } from '../../../src/cli/invocation.ts'
 import { table } from '../../../src/cli/table.ts'
-import { completeWords } from '../../../src/cli/words.ts'
+import { completeWords, confirmed } from '../../../src/cli/words.ts'
 import type { CommandInfo } from '../../../src/core/control/protocol.ts'
 
 function info(...kinds: [name: string, kind: string, optional?: boolean][]): CommandInfo {
@@ -53,6 +53,32 @@ describe('words of a command', () => {
     const backup = info(['file', 'file'])
     assert.deepEqual(await completeWords(backup, ['x/y'], never), [path.resolve('x/y')])
     assert.deepEqual(await completeWords(backup, ['/x/y'], never), ['/x/y'])
+  })
+})
+
+describe('what cannot be taken back', () => {
+  const RESTORE = { ...info(['file', 'file']), confirm: 'All is replaced.' }
+
+  test('is done when it was said or answered, and not otherwise', async () => {
+    const yes = { words: ['x'], yes: true }
+    assert.deepEqual(await confirmed(RESTORE, ['x'], true, undefined), yes)
+    assert.deepEqual(await confirmed(RESTORE, ['x', '--yes'], false, undefined), yes)
+    const asked: string[] = []
+    const answer = (says: boolean) => async (question: string) => {
+      asked.push(question)
+      return says
+    }
+    assert.deepEqual(await confirmed(RESTORE, ['x'], false, answer(true)), yes)
+    await assert.rejects(confirmed(RESTORE, ['x'], false, answer(false)), { code: 1, message: 'nothing was done' })
+    assert.deepEqual(asked, ['All is replaced. Go on?', 'All is replaced. Go on?'])
+    await assert.rejects(confirmed(RESTORE, ['x'], false, undefined), { code: 2, message: /no terminal.*add --yes/ })
+  })
+
+  test('nothing else is asked, and --yes is a word like any other there', async () => {
+    assert.deepEqual(await confirmed(REGISTER, ['a@b', '--yes'], false, undefined), {
+      words: ['a@b', '--yes'],
+      yes: false,
+    })
   })
 })
 

@@ -33,6 +33,12 @@ commands.add(
   }),
 )
 
+let wiped = 0
+commands.add(
+  'test',
+  defineCommand({ name: 'wipe', summary: 'Wipes.', args: {}, confirm: 'All is wiped.', run: () => void wiped++ }),
+)
+
 const call = (name: string, ...words: string[]) => callCommand(commands, HOSTS, name, words, io)
 
 /** The error that a call ends in. */
@@ -79,6 +85,14 @@ describe('arguments of commands', () => {
     await refused('usage', /1 word\(s\) too many: y\. usage: /, 'echo_account', 'a@localhost', 'x', 'y')
     await refused('usage', /no command "picj"; did you mean pick\?/, 'picj')
     await refused('usage', /no command "constructor"/, 'constructor')
+  })
+
+  test('what cannot be taken back has to be confirmed, whoever asks', async () => {
+    await refused('usage', /^All is wiped\. Nothing was done: .* --yes$/, 'wipe')
+    assert.equal(wiped, 0)
+    await callCommand(commands, HOSTS, 'wipe', [], io, true)
+    assert.equal(wiped, 1)
+    assert.equal(describeCommand(commands.get('wipe')!).confirm, 'All is wiped.')
   })
 
   test('a command is described as it is declared', () => {
