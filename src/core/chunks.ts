@@ -14,8 +14,9 @@ export interface Span {
   readonly limit: number
 }
 
-/** Items of a chunk at most. */
+/** Items of a chunk at most, and characters of it. */
 const SIZE = 100
+const CHARACTERS = 16 * 1024
 /** Chunks and partitions that are read at a time; of chunks, the first time less, for one may be enough. */
 const PAGE = 32
 const FIRST_PAGE = 2
@@ -35,12 +36,18 @@ export class Chunks<T extends Item> {
   /** In any order. All or nothing. */
   async put(owner: string, group: string, items: readonly T[]): Promise<void> {
     const sorted = [...items].sort((a, b) => (a[0] < b[0] ? -1 : 1))
-    const ops: Op<readonly T[]>[] = []
-    for (let at = 0; at < sorted.length; at += SIZE) {
-      const value = sorted.slice(at, at + SIZE)
-      ops.push({ type: 'put', ck: [group, value[0]![0]], value })
-    }
+    const ops = chunked(sorted).map((value): Op<readonly T[]> => ({ type: 'put', ck: [group, value[0]![0]], value }))
     await this.#table.batch([owner], ops)
+  }
+
+  /** Puts an item in the place of the one with its id; false where that is not found. Not while it may be purged. */
+  async replace(owner: string, group: string, item: T): Promise<boolean> {
+    const range = { gte: [group], lte: [group, item[0]], reverse: true, limit: 1 }
+    const [row] = await this.#table.scan([owner], range)
+    const at = row?.value.findIndex(([id]) => id === item[0]) ?? -1
+    if (row === undefined || at < 0) return false
+    await this.#table.put([owner], row.ck, row.value.with(at, item))
+    return true
   }
 
   async read(owner: string, group: string, { from = '', after = '', before, backwards, limit }: Span): Promise<T[]> {
@@ -136,4 +143,22 @@ export class Chunks<T extends Item> {
   async clear(owner: string): Promise<void> {
     await this.#table.clear([owner])
   }
+}
+
+/** In order, as they come: so many, and of such a size, together. */
+function chunked<T extends Item>(items: readonly T[]): T[][] {
+  const chunks: T[][] = []
+  let size = CHARACTERS
+  for (const item of items) {
+    const last = chunks.at(-1)
+    const length = JSON.stringify(item).length
+    if (last === undefined || last.length >= SIZE || size + length > CHARACTERS) {
+      chunks.push([item])
+      size = length
+    } else {
+      last.push(item)
+      size += length
+    }
+  }
+  return chunks
 }

@@ -22,8 +22,19 @@ export interface IqRequest {
   readonly own: boolean
 }
 
+/**
+ * An answer that may have to wait for the client itself (to read, to acknowledge): the stream that asked is read on
+ * meanwhile. The handler bounds how many of these it lets a client have.
+ */
+export class Later {
+  readonly answer: Promise<Element | void>
+  constructor(answer: Promise<Element | void>) {
+    this.answer = answer
+  }
+}
+
 /** Answers with the payload of the result (or nothing); throws StanzaError to answer with an error. */
-export type IqHandler = (request: IqRequest) => Element | void | Promise<Element | void>
+export type IqHandler = (request: IqRequest) => Element | void | Promise<Element | void> | Later
 
 interface Registered {
   owner: string
@@ -62,7 +73,8 @@ export class IqTable {
     try {
       const answer = found.handler(request)
       if (answer instanceof Promise) return answer.then(succeed).catch(fail)
-      succeed(answer)
+      if (answer instanceof Later) void answer.answer.then(succeed).catch(fail)
+      else succeed(answer)
     } catch (error) {
       fail(error)
     }

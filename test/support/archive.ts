@@ -17,6 +17,7 @@ export interface Answer {
   complete: boolean
   first: string | undefined
   last: string | undefined
+  count: number | undefined
 }
 
 let queries = 0
@@ -56,6 +57,7 @@ export async function query(
       complete: fin?.attrs['complete'] === 'true',
       first: child(page, 'first')?.text,
       last: child(page, 'last')?.text,
+      count: child(page, 'count') === undefined ? undefined : Number(child(page, 'count')!.text),
     }
   } finally {
     client.off('stanza', listen)

@@ -266,6 +266,15 @@ export class RawClient extends EventEmitter<RawClientEvents> {
     this.fail(new Error('silent'))
   }
 
+  /** Reads no further for now, as a client does that is busy or has a poor network. */
+  pause(): void {
+    this.socket.pause()
+  }
+
+  resumeReading(): void {
+    this.socket.resume()
+  }
+
   /** Orderly: `<a/>` for what came, `</stream:stream>`, then what the server still sends, until it closes (true) or `timeout`. */
   async close(timeout = this.options.timeout ?? 10_000): Promise<boolean> {
     if (this.closed) return this.serverClosed

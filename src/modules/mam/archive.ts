@@ -1,22 +1,19 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Span } from '../../core/chunks.ts'
 import type { Host } from '../../core/host.ts'
 import type { Logger } from '../../core/log.ts'
-import type { Row, Table } from '../../storage/store.ts'
-import type { Element } from '../../xml/index.ts'
-import { parseElement } from '../../xml/index.ts'
+import type { Table } from '../../storage/store.ts'
+import { type Element, parseElement } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
+import { Archived, notedOf, peerOf } from './archived.ts'
 import { PeerIndex } from './peers.ts'
-
-/** One message of an archive. */
-export interface Archived {
-  readonly id: string
-  readonly el: Element
-}
 
 /** Which part of an archive. */
 export interface Slice extends Span {
   /** With this bare address only. */
   readonly peer?: Jid | undefined
+  /** It ends with the message with which it has so many bytes, though there may be more. */
+  readonly bytes: number
 }
 
 /** Of a user: how many messages there are up to the one of this id. */
@@ -30,6 +27,7 @@ interface Tally {
  * bytes of a received message are the only ones that are stored of it: its queue entry points here.
  */
 export class Archive {
+  readonly #hostName: string
   readonly #rows: Table<Buffer>
   readonly #peers: PeerIndex
   readonly #tallies: Table<Tally>
@@ -38,7 +36,12 @@ export class Archive {
 
   constructor(host: Host, log: Logger) {
     this.#rows = host.archive
-    this.#peers = new PeerIndex(host, (user, bytes) => peerOf(parseElement(bytes), Jid.of(user, host.name))?.toString())
+    this.#hostName = host.name
+    this.#peers = new PeerIndex(host, (user, bytes) => {
+      const el = parseElement(bytes)
+      const owner = this.#owner(user)
+      return { peer: peerOf(el, owner)?.toString(), noted: notedOf(el, owner) }
+    })
     this.#tallies = host.store.table(host.name, { name: 'archive_count' })
     this.#log = log
   }
@@ -57,10 +60,13 @@ export class Archive {
     return this.#peers.flush()
   }
 
-  /** Joins the writes of this moment: the message's own, and whatever acknowledges it, fail or succeed with it. */
-  add(user: string, id: string, peer: Jid, bytes: Buffer): Promise<void> {
+  /**
+   * Joins the writes of this moment: the message's own, and whatever acknowledges it, fail or succeed with it. `el` is what
+   * the bytes say.
+   */
+  add(user: string, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> {
     const written = this.#rows.put([user], [id], bytes)
-    this.#peers.add(user, peer.bare.toString(), id)
+    this.#peers.add(user, peer.bare.toString(), id, notedOf(el, this.#owner(user)))
     written.then(this.#written, this.#failed)
     return written
   }
@@ -80,37 +86,38 @@ export class Archive {
 
   async get(user: string, id: string): Promise<Archived | undefined> {
     const bytes = await this.#rows.get([user], [id])
-    return bytes && { id, el: parseElement(bytes) }
+    return bytes && new Archived(id, bytes)
   }
 
-  /** In the order of the scan: with `backwards` the newest first. */
+  /** In the order of the scan: with `backwards` the newest first. Fewer than `limit` and `bytes` allow are the end. */
   async read(user: string, slice: Slice): Promise<Archived[]> {
-    const found: Archived[] = []
-    for (const { ck, value } of await this.#scan(user, slice))
-      found.push({ id: String(ck[0]), el: parseElement(value) })
-    return found
-  }
-
-  async #scan(user: string, slice: Slice): Promise<Row<Buffer>[]> {
-    const { from, after, before, peer, backwards, limit } = slice
-    if (peer !== undefined) return this.#scanPeer(user, peer.bare.toString(), slice)
-    return this.#rows.scan([user], {
+    const { from, after, before, peer, backwards, limit, bytes } = slice
+    if (peer !== undefined) return this.#readPeer(user, peer.bare.toString(), slice)
+    const rows = await this.#rows.scan([user], {
       ...(after !== undefined && (from === undefined || after >= from) ? { gt: [after] } : {}),
       ...(from !== undefined && (after === undefined || after < from) ? { gte: [from] } : {}),
       ...(before === undefined ? {} : { lt: [before] }),
       reverse: backwards,
       limit,
+      bytes,
     })
+    return rows.map(({ ck, value }) => new Archived(String(ck[0]), value))
   }
 
   /** As many as are wanted, though some that the index knows have gone meanwhile. */
-  async #scanPeer(user: string, peer: string, slice: Slice): Promise<Row<Buffer>[]> {
-    const found: Row<Buffer>[] = []
+  async #readPeer(user: string, peer: string, slice: Slice): Promise<Archived[]> {
+    const found: Archived[] = []
     let rest: Span = slice
+    let size = 0
     for (;;) {
       const ids = await this.#peers.ids(user, peer, rest)
-      const values = await Promise.all(ids.map(id => this.#rows.get([user], [id])))
-      for (const [i, value] of values.entries()) if (value !== undefined) found.push({ ck: [ids[i]!], value })
+      for (const id of ids) {
+        const value = await this.#rows.get([user], [id])
+        if (value === undefined) continue
+        found.push(new Archived(id, value))
+        size += value.length
+        if (size >= slice.bytes) return found
+      }
       const limit = slice.limit - found.length
       if (ids.length < rest.limit || limit === 0) return found
       const last = ids.at(-1)!
@@ -121,15 +128,33 @@ export class Archive {
   /** The oldest and the newest id; undefined for an empty archive. */
   async bounds(user: string): Promise<{ first: string; last: string } | undefined> {
     const [[first], [last]] = await Promise.all([
-      this.#rows.scan([user], { limit: 1 }),
-      this.#rows.scan([user], { limit: 1, reverse: true }),
+      this.#rows.keys([user], { limit: 1 }),
+      this.#rows.keys([user], { limit: 1, reverse: true }),
     ])
-    return first && last && { first: String(first.ck[0]), last: String(last.ck[0]) }
+    return first && last && { first: String(first[0]), last: String(last[0]) }
+  }
+
+  /** How many of the last `most` messages from a peer wait for the user: newer than this one and than their last answer. */
+  unread(user: string, peer: Jid, after: string, most: number): Promise<number> {
+    return this.#peers.unread(user, peer.bare.toString(), after, most)
+  }
+
+  /** The newest message of a conversation that its sender, an owner or the peer, gave this id. */
+  find(user: string, peer: Jid, messageId: string, sent: boolean): Promise<string | undefined> {
+    return this.#peers.find(user, peer.bare.toString(), messageId, sent)
   }
 
   /** Puts other content in the place of a message; its id, and so its time, stays. */
-  async replace(user: string, id: string, bytes: Buffer): Promise<void> {
+  async replace(user: string, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> {
     await this.#rows.put([user], [id], bytes)
+    await this.#peers.change(user, peer.bare.toString(), id, {
+      ...notedOf(el, this.#owner(user)),
+      messageId: undefined,
+    })
+  }
+
+  #owner(user: string): Jid {
+    return Jid.of(user, this.#hostName)
   }
 
   users(after: string | undefined, limit: number): Promise<string[]> {
@@ -143,10 +168,11 @@ export class Archive {
     let { upTo, count } = (await this.#tallies.get([user], [])) ?? { upTo: '', count: 0 }
     const before = upTo
     for (;;) {
-      const page = await this.#rows.scan([user], { gt: [upTo], limit: PAGE })
+      const page = await this.#rows.keys([user], { gt: [upTo], limit: PAGE })
       count += page.length
-      if (page.length > 0) upTo = String(page.at(-1)!.ck[0])
+      if (page.length > 0) upTo = String(page.at(-1)![0])
       if (page.length < PAGE) break
+      await setImmediate()
     }
     if (upTo !== before) await this.#tallies.put([user], [], { upTo, count })
     return count
@@ -157,10 +183,11 @@ export class Archive {
     let last: string | undefined
     for (let left = count; left > 0; ) {
       const limit = Math.min(PAGE, left)
-      const page = await this.#rows.scan([user], { limit, ...(last === undefined ? {} : { gt: [last] }) })
-      if (page.length > 0) last = String(page.at(-1)!.ck[0])
+      const page = await this.#rows.keys([user], { limit, ...(last === undefined ? {} : { gt: [last] }) })
+      if (page.length > 0) last = String(page.at(-1)![0])
       if (page.length < limit) break
       left -= page.length
+      await setImmediate()
     }
     return last
   }
@@ -178,10 +205,10 @@ export class Archive {
   async #purge(user: string, id: string): Promise<number> {
     let count = 0
     for (;;) {
-      const rows = await this.#rows.scan([user], { lt: [id], limit: PAGE })
-      if (rows.length > 0) await this.#rows.clear([user], { lte: [String(rows.at(-1)!.ck[0])] })
-      count += rows.length
-      if (rows.length < PAGE) break
+      const ids = await this.#rows.keys([user], { lt: [id], limit: PAGE })
+      if (ids.length > 0) await this.#rows.clear([user], { lte: ids.at(-1)! })
+      count += ids.length
+      if (ids.length < PAGE) break
     }
     if (count > 0) await this.#peers.purge(user, id)
     return count
@@ -196,10 +223,3 @@ export class Archive {
 const PAGE = 500
 /** Above every id. */
 const PAST_ALL = 'g'
-
-/** The other side of a message in the archive of `owner`, bare; the owner, where it is from and to the same account. */
-export function peerOf(el: Element, owner: Jid): Jid | undefined {
-  const from = Jid.parse(el.attrs['from'] ?? '')
-  if (from?.bare.equals(owner) !== true) return from?.bare
-  return el.attrs['to'] === undefined ? owner : Jid.parse(el.attrs['to'])?.bare
-}

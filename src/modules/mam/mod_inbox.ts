@@ -1,19 +1,25 @@
 import { opt } from '../../config/schema.ts'
+import type { Account } from '../../core/account.ts'
 import { OBSERVE } from '../../core/hooks.ts'
-import type { IqRequest } from '../../core/iq.ts'
+import type { IqRequest, Later } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
+import type { Session } from '../../core/session.ts'
 import type { Table } from '../../storage/store.ts'
-import { NS, xml } from '../../xml/index.ts'
+import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { pageElement, readPageRequest } from '../../xmpp/rsm.ts'
-import { isInstantMessage, Stanza } from '../../xmpp/stanza.ts'
+import { type PageRequest, pageElement, readPageRequest } from '../../xmpp/rsm.ts'
+import { isInstantMessage } from '../../xmpp/stanza.ts'
+import type { Answers, Outgoing } from './answers.ts'
+import type { Archived } from './archived.ts'
 import { resultElement } from './results.ts'
 
 const FLUSH = 1000
 const SWEEP = 86_400_000
 /** Conversations noted in memory at which they are written before their time. */
 const MAX_PENDING = 10_000
+/** An answer ends, before it has told of all, with the conversation that makes its messages so large; the asker goes on. */
+const MAX_BYTES = 1024 * 1024
 
 const options = {
   max_conversations: opt.int(500, 'Conversations that one answer tells of, the most recent first.', {
@@ -141,37 +147,77 @@ export class Inbox {
   }
 }
 
-async function answer(ctx: Ctx, inbox: Inbox, { own, account, session, stanza, payload }: IqRequest) {
+function answer(ctx: Ctx, inbox: Inbox, request: IqRequest): Later {
+  const { own, account, session, stanza, payload } = request
   if (!own || account === undefined || session === undefined) {
     throw new StanzaError('forbidden', 'an inbox is only for its owner')
   }
+  const answers = ctx.use('archive_answers')
+  if (answers === undefined) throw new StanzaError('service-unavailable', 'an inbox needs an archive (mod_mam)')
   const page = readPageRequest(payload)
   if (page.before !== undefined) throw new StanzaError('feature-not-implemented', 'pages go from new to old')
-  const withMessages = payload.attrs['messages'] !== 'false' && payload.attrs['messages'] !== '0'
-  const unreadOnly = payload.attrs['unread-only'] === 'true' || payload.attrs['unread-only'] === '1'
-  const conversations = await inbox.list(account.user)
-  const counted: { conversation: Conversation; unread: number }[] = []
-  for (const conversation of conversations) {
-    counted.push({ conversation, unread: await unreadOf(ctx, account.jid, conversation) })
+  const wanted: Wanted = {
+    page,
+    withMessages: payload.attrs['messages'] !== 'false' && payload.attrs['messages'] !== '0',
+    unreadOnly: payload.attrs['unread-only'] === 'true' || payload.attrs['unread-only'] === '1',
+    queryid: stanza.id,
+  }
+  return answers.later(request, session, () => list(ctx, inbox, answers, { account, session }, wanted))
+}
+
+interface Wanted {
+  readonly page: PageRequest
+  readonly withMessages: boolean
+  readonly unreadOnly: boolean
+  readonly queryid: string | undefined
+}
+
+interface Counted extends Conversation {
+  readonly unread: number
+}
+
+async function list(
+  ctx: Ctx,
+  inbox: Inbox,
+  answers: Answers,
+  to: { account: Account; session: Session },
+  { page, withMessages, unreadOnly, queryid }: Wanted,
+): Promise<Element> {
+  const { jid, user } = to.account
+  const archive = ctx.use('archive')
+  const counted: Counted[] = []
+  for (const conversation of await inbox.list(user)) {
+    counted.push({ ...conversation, unread: await unreadOf(ctx, jid, conversation) })
   }
   const wanted = unreadOnly ? counted.filter(one => one.unread > 0) : counted
-  const at =
-    page.after === undefined
-      ? 0
-      : wanted.findIndex(({ conversation }) => conversation.peer.toString() === page.after) + 1
+  const at = page.after === undefined ? 0 : wanted.findIndex(({ peer }) => peer.toString() === page.after) + 1
   if (page.after !== undefined && at === 0) throw new StanzaError('item-not-found', 'there is no such conversation')
-  const shown = wanted.slice(at, at + (page.max ?? wanted.length))
-  for (const { conversation, unread } of shown) {
-    const entry = xml('entry', {
-      xmlns: NS.INBOX,
-      jid: conversation.peer.toString(),
-      unread: String(unread),
-      id: conversation.last,
-    })
-    const last = withMessages ? await ctx.use('archive')?.get(account.user, conversation.last) : undefined
-    const result = last && resultElement(last, account.jid, stanza.id)
-    session.deliver(Stanza.make(xml('message', {}, entry, result), account.jid, session.jid))
-  }
+  const asked = wanted.slice(at, at + (page.max ?? wanted.length))
+  const byLast = new Map(asked.map(one => [one.last, one]))
+
+  const outgoing = (one: Counted, last: Archived | undefined): Outgoing => ({
+    id: one.last,
+    size: last?.size ?? 0,
+    carries: false,
+    make: () => xml('message', {}, entryElement(one), last && resultElement(last, jid, queryid)),
+  })
+  const read = async (one: Counted): Promise<Outgoing> =>
+    outgoing(one, withMessages ? await archive?.get(user, one.last) : undefined)
+  const shown = await answers.send(
+    to,
+    async () => {
+      const messages: Outgoing[] = []
+      let bytes = 0
+      for (const one of asked) {
+        if (bytes >= MAX_BYTES) break
+        const message = await read(one)
+        messages.push(message)
+        bytes += message.size
+      }
+      return { found: asked.slice(0, messages.length), messages }
+    },
+    async id => read(byLast.get(id)!),
+  )
   const unread = counted.map(one => one.unread).filter(count => count > 0)
   return xml(
     'fin',
@@ -181,23 +227,17 @@ async function answer(ctx: Ctx, inbox: Inbox, { own, account, session, stanza, p
       unread: String(unread.length),
       'all-unread': String(unread.reduce((sum, count) => sum + count, 0)),
     },
-    pageElement({
-      first: shown[0]?.conversation.peer.toString(),
-      last: shown.at(-1)?.conversation.peer.toString(),
-      count: wanted.length,
-    }),
+    pageElement({ first: shown[0]?.peer.toString(), last: shown.at(-1)?.peer.toString(), count: wanted.length }),
   )
 }
 
-/** Messages from `peer` that neither a marker nor an answer of the user covers, newest first, up to the bound. */
+function entryElement({ peer, unread, last }: Counted): Element {
+  return xml('entry', { xmlns: NS.INBOX, jid: peer.toString(), unread: String(unread), id: last })
+}
+
+/** Messages from `peer` that neither a marker nor an answer of the user covers, up to the bound. */
 async function unreadOf(ctx: Ctx, owner: Jid, { peer, last }: Conversation): Promise<number> {
   const read = (await ctx.use('message_states')?.readUpTo(owner.toString(), peer.toString())) ?? ''
   if (read >= last) return 0 // without a look at the archive
-  const slice = { peer, ...(read === '' ? {} : { after: read }), backwards: true, limit: ctx.options.max_unread }
-  const messages = (await ctx.use('archive')?.read(owner.local, slice)) ?? []
-  const answered = messages.findIndex(
-    ({ el }) => Jid.parse(el.attrs['from'] ?? '')?.bare.equals(owner) === true && isInstantMessage(el),
-  )
-  const open = answered < 0 ? messages : messages.slice(0, answered)
-  return open.filter(({ el }) => isInstantMessage(el)).length
+  return (await ctx.use('archive')?.unread(owner.local, peer, read, ctx.options.max_unread)) ?? 0
 }

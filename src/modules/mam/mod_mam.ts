@@ -11,18 +11,20 @@ import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm } from '../../xmpp/forms.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { pageElement } from '../../xmpp/rsm.ts'
-import { Stanza } from '../../xmpp/stanza.ts'
-import { Archive, type Archived } from './archive.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
+import { Answers, type Outgoing } from './answers.ts'
+import { Archive } from './archive.ts'
+import type { Archived } from './archived.ts'
 import { readPage } from './page.ts'
 import { archives, PREFS, type Prefs, prefsElement, readPrefs } from './prefs.ts'
-import { FIELDS, readQuery } from './query.ts'
+import { FIELDS, type Query, readQuery } from './query.ts'
 import { resultElement, stampOf } from './results.ts'
 import { sweep } from './retention.ts'
-import { bury, retracted } from './retraction.ts'
+import { bury, retractionOf } from './retraction.ts'
 
 const SWEEP = 3_600_000
 const FLUSH = 1000
-/** Retractions of one archive that wait: each may have to look through a long conversation. */
+/** Retractions of one archive that wait: each may have to look through the index of a long conversation. */
 const MAX_RETRACTIONS = 100
 
 const options = {
@@ -47,12 +49,22 @@ const options = {
     min: 1,
     max: 1000,
   }),
+  max_page_bytes: opt.size(
+    '1MiB',
+    'A page ends, before it has as many messages, with the one that makes it so large.',
+    {
+      min: 1024,
+      max: 16 * 1024 * 1024,
+    },
+  ),
 }
 type Ctx = ModuleContext<typeof options>
 
 declare module '../../core/services.ts' {
   interface ServiceMap {
     archive: Archive
+    /** For whoever answers with messages of an archive. */
+    archive_answers: Answers
   }
 }
 
@@ -73,6 +85,8 @@ export const mod_mam = defineModule({
     ctx.every(FLUSH, () => archive.flush())
     ctx.onStop(() => archive.close())
     ctx.provide('archive', archive)
+    const answers = new Answers()
+    ctx.provide('archive_answers', answers)
     const prefs = ctx.table<Prefs>({ name: 'archive_prefs' })
     commands(ctx)
     ctx.hook('remove_user', async ({ user }) => {
@@ -95,7 +109,12 @@ export const mod_mam = defineModule({
       ownerOf(request)
       return xml('query', { xmlns: NS.MAM }, dataForm('form', NS.MAM, FIELDS))
     })
-    ctx.iq('account', 'set', NS.MAM, 'query', request => answer(ctx, archive, request))
+    ctx.iq('account', 'set', NS.MAM, 'query', request => {
+      const account = ownerOf(request)
+      const query = readQuery(request.payload)
+      const to = { account, session: request.session! }
+      return answers.later(request, to.session, () => answer(ctx, archive, answers, to, query))
+    })
     ctx.iq('account', 'get', NS.MAM, 'metadata', request => metadata(archive, ownerOf(request)))
     ctx.iq('account', 'get', NS.MAM, 'prefs', request => prefsElement(prefsOf(ctx, ownerOf(request))))
     ctx.iq('account', 'set', NS.MAM, 'prefs', async request => {
@@ -139,16 +158,17 @@ function store(ctx: Ctx, archive: Archive): void {
   const burials = new Background(MAX_RETRACTIONS, (error, user) => {
     ctx.log.error({ err: error, user }, 'a message could not be retracted from the archive')
   })
-  const retract = (user: string, peer: Jid, el: Element): void => {
-    if (retracted(el) === undefined) return
-    if (!burials.add(user, () => bury(archive, user, peer.bare, el, ctx.now()))) {
+  const retract = ({ jid, user }: Account, peer: Jid, el: Element): void => {
+    const retraction = retractionOf(el)
+    if (retraction === undefined) return
+    if (!burials.add(user, () => bury(archive, jid, peer.bare, retraction, ctx.now()))) {
       ctx.log.warn({ user }, 'too many retractions at once: one leaves no tombstone')
     }
   }
   const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> | undefined => {
     if (!wanted(account, peer)) return undefined
-    const written = archive.add(account.user, id, peer, bytes)
-    retract(account.user, peer, el)
+    const written = archive.add(account.user, id, peer, bytes, el)
+    retract(account, peer, el)
     return written
   }
 
@@ -172,40 +192,37 @@ function isLasting(stanza: Stanza): boolean {
   return findChild(stanza.el, 'no-permanent-store', NS.HINTS) === undefined
 }
 
-async function answer(ctx: Ctx, archive: Archive, request: IqRequest): Promise<Element> {
-  const account = ownerOf(request)
-  const session = request.session!
-  const query = readQuery(request.payload)
-  const page = await readPage(archive, account.jid, query, ctx.options.max_page)
-  const messages = query.flip ? [...page.messages].reverse() : page.messages
-  await deliverResults(account, session, messages, query.queryid)
+async function answer(
+  { options }: Ctx,
+  archive: Archive,
+  answers: Answers,
+  to: { account: Account; session: Session },
+  query: Query,
+): Promise<Element> {
+  const { jid, user } = to.account
+  const outgoing = (message: Archived): Outgoing => ({
+    id: message.id,
+    size: message.size,
+    carries: true,
+    make: () => xml('message', {}, resultElement(message, jid, query.queryid)),
+  })
+  const { complete, first, last, count } = await answers.send(
+    to,
+    async () => {
+      const most = { messages: options.max_page, bytes: options.max_page_bytes }
+      const { messages, ...found } = await readPage(archive, jid, query, most)
+      return { found, messages: (query.flip ? messages.toReversed() : messages).map(outgoing) }
+    },
+    async id => {
+      const message = await archive.get(user, id)
+      return message && outgoing(message)
+    },
+  )
   return xml(
     'fin',
-    { xmlns: NS.MAM, complete: page.complete ? 'true' : undefined },
-    pageElement({ first: page.first, last: page.last }),
+    { xmlns: NS.MAM, complete: complete ? 'true' : undefined },
+    pageElement({ first, last, ...(count === undefined ? {} : { count }) }),
   )
-}
-
-/**
- * A message that still waits in the queue counts as delivered when the client acknowledges the result that carries it: it is
- * not delivered a second time (XEP-0313 7.1.1), and not lost if the connection breaks.
- */
-async function deliverResults(
-  account: Account,
-  session: Session,
-  messages: readonly Archived[],
-  queryid: string | undefined,
-): Promise<void> {
-  if (messages.length === 0) return
-  const ids = [messages[0]!.id, messages.at(-1)!.id].sort()
-  const pending = await account.queue.pending(ids[0]!, ids[1]!, messages.length)
-  for (const message of messages) {
-    const result = resultElement(message, account.jid, queryid)
-    const stanza = Stanza.make(xml('message', {}, result), account.jid, session.jid)
-    const entry = pending.has(message.id) && !session.full ? await account.queue.adopt(message.id, session) : undefined
-    if (entry === undefined) session.deliver(stanza)
-    else session.deliverAs(stanza, entry)
-  }
 }
 
 async function metadata(archive: Archive, account: Account): Promise<Element> {

@@ -1,13 +1,24 @@
+import { setImmediate } from 'node:timers/promises'
 import { firstIdAt } from '../../util/ids.ts'
-import { type Element, findChildren, textOf } from '../../xml/index.ts'
+import { escapeAttr, escapeText, findChildren, textOf } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import type { Archive, Archived } from './archive.ts'
+import type { Archive } from './archive.ts'
+import { type Archived, headOf, sizeOf } from './archived.ts'
 import type { Query } from './query.ts'
 
-/** Messages looked at for one page, where most of them may not match: beyond, the asker goes on from where it got. */
+/** Messages, and bytes of them, looked at for one page, where most of them may not match: the asker goes on from there. */
 const MAX_LOOKED_AT = 5000
-const BATCH = 250
+const MAX_LOOKED_BYTES = 16 * 1024 * 1024
+/** What is read at a time; then others have their turn. */
+const PORTION = 250
+const PORTION_BYTES = 256 * 1024
+
+/** What a page has at most; it ends with the message with which it has so many bytes. */
+export interface Most {
+  readonly messages: number
+  readonly bytes: number
+}
 
 export interface Page {
   /** Oldest first. */
@@ -16,72 +27,103 @@ export interface Page {
   readonly first: string | undefined
   readonly last: string | undefined
   readonly complete: boolean
+  /** Of all that was asked for, where that is known. */
+  readonly count: number | undefined
 }
 
 /**
  * One page of the archive of `owner` (XEP-0313 4.3).
- * @param most messages at most, whatever is asked for
+ * @param most at most, whatever is asked for
  * @throws StanzaError `item-not-found` for an id that is not there
  */
-export async function readPage(archive: Archive, owner: Jid, query: Query, most: number): Promise<Page> {
+export async function readPage(archive: Archive, owner: Jid, query: Query, most: Most): Promise<Page> {
   const user = owner.local
-  if (query.ids !== undefined) return byIds(archive, user, query.ids)
   const { page } = query
-  const backwards = page.before !== undefined
   await assertThere(archive, user, [query.beforeId, query.afterId, page.after, page.before || undefined])
+  const size = Math.min(page.max ?? most.messages, most.messages)
+  if (query.ids !== undefined) return byIds(archive, user, query, { ...most, messages: size })
 
-  const size = Math.min(page.max ?? most, most)
+  const backwards = page.before !== undefined
+  const seeks = filters(query)
   let after = greater(query.afterId, page.after)
   let before = smaller(
     smaller(query.beforeId, page.before || undefined),
     query.end === undefined ? undefined : firstIdAt(query.end + 1),
   )
   const found: Archived[] = []
+  let bytes = 0
   let looked = 0
+  let lookedBytes = 0
   let end = false
+  let full = false
   let reached: string | undefined
-  while (found.length <= size && looked < MAX_LOOKED_AT && !end) {
-    const limit = filters(query) ? BATCH : size + 1
-    const batch = await archive.read(user, {
+  while (!end && !full && looked < MAX_LOOKED_AT && lookedBytes < MAX_LOOKED_BYTES) {
+    // One more than is wanted tells whether there is more.
+    const limit = seeks ? PORTION : size + 1 - found.length
+    const portion = await archive.read(user, {
       from: query.start === undefined ? undefined : firstIdAt(query.start),
       after,
       before,
       peer: query.with?.bare,
       backwards,
       limit,
+      bytes: PORTION_BYTES,
     })
-    end = batch.length < limit
-    looked += batch.length
-    for (const message of batch) {
-      if (found.length > size) break
+    const portionBytes = sizeOf(portion)
+    end = portion.length < limit && portionBytes < PORTION_BYTES
+    looked += portion.length
+    lookedBytes += portionBytes
+    for (const message of portion) {
+      full = found.length > size || bytes >= most.bytes
+      if (full) break
       reached = message.id
-      if (matches(message.el, query)) found.push(message)
+      if (seeks && !matches(message, query)) continue
+      found.push(message)
+      bytes += message.size
     }
+    full ||= found.length > size
     if (backwards) before = reached ?? before
     else after = reached ?? after
+    if (!end && !full) await setImmediate()
   }
-  const complete = found.length <= size && end
+  const complete = end && !full
   const messages = found.slice(0, size)
   // A search that gave up says where: asked to go on behind that message, it does.
   const gaveUp = !complete && found.length <= size ? reached : undefined
   if (backwards) messages.reverse()
+  const whole = complete && !seeks && page.after === undefined && !page.before
   return {
     messages,
     first: (backwards ? gaveUp : undefined) ?? messages[0]?.id ?? gaveUp,
     last: (backwards ? undefined : gaveUp) ?? messages.at(-1)?.id ?? gaveUp,
     complete,
+    count: whole ? messages.length : undefined,
   }
 }
 
-async function byIds(archive: Archive, user: string, ids: readonly string[]): Promise<Page> {
-  const found = await Promise.all([...new Set(ids)].map(id => archive.get(user, id)))
-  const messages: Archived[] = []
-  for (const message of found) {
+/** Those of a list, in the order of the archive, paged as all else is. */
+async function byIds(archive: Archive, user: string, { ids, page }: Query, most: Most): Promise<Page> {
+  const backwards = page.before !== undefined
+  const all = [...new Set(ids)].sort()
+  const isOnPage = (id: string) => (page.after === undefined || id > page.after) && (!page.before || id < page.before)
+  const found: Archived[] = []
+  let bytes = 0
+  let unread = 0
+  for (const id of backwards ? all.toReversed() : all) {
+    const message = await archive.get(user, id)
     if (message === undefined) throw new StanzaError('item-not-found', 'not all of these messages are in the archive')
-    messages.push(message)
+    unread += message.size
+    if (unread >= PORTION_BYTES) {
+      unread = 0
+      await setImmediate()
+    }
+    if (!isOnPage(id) || found.length >= most.messages || bytes >= most.bytes) continue
+    found.push(message)
+    bytes += message.size
   }
-  messages.sort((a, b) => (a.id < b.id ? -1 : 1))
-  return { messages, first: messages[0]?.id, last: messages.at(-1)?.id, complete: true }
+  if (backwards) found.reverse()
+  const complete = found.length === all.filter(isOnPage).length
+  return { messages: found, first: found[0]?.id, last: found.at(-1)?.id, complete, count: all.length }
 }
 
 async function assertThere(archive: Archive, user: string, ids: readonly (string | undefined)[]): Promise<void> {
@@ -97,16 +139,21 @@ function filters(query: Query): boolean {
   return query.words.length > 0 || (query.with !== undefined && query.with.resource !== '')
 }
 
-function matches(el: Element, query: Query): boolean {
-  const wanted = query.with
-  if (wanted !== undefined && wanted.resource !== '' && !isWith(el, wanted)) return false
-  if (query.words.length === 0) return true
-  const text = findChildren(el, 'body').map(textOf).join('\n').toLowerCase()
-  return query.words.every(word => text.includes(word))
+/** Looks at the text first, as it was written: most messages need not be parsed to know that they are not wanted. */
+function matches(message: Archived, { with: jid, words }: Query): boolean {
+  const isFull = jid !== undefined && jid.resource !== ''
+  const text = message.bytes.toString()
+  if (isFull && !(text.includes(`='${escapeAttr(jid.toString())}'`) && isWith(message, jid))) return false
+  if (words.length === 0) return true
+  const lower = text.toLowerCase()
+  if (!words.every(word => lower.includes(escapeText(word)))) return false
+  const body = findChildren(message.parse(), 'body').map(textOf).join('\n').toLowerCase()
+  return words.every(word => body.includes(word))
 }
 
-function isWith(el: Element, jid: Jid): boolean {
-  return [el.attrs['from'], el.attrs['to']].some(text => text !== undefined && Jid.parse(text)?.equals(jid) === true)
+function isWith({ bytes }: Archived, jid: Jid): boolean {
+  const { from, to } = headOf(bytes).attrs
+  return [from, to].some(text => text !== undefined && Jid.parse(text)?.equals(jid) === true)
 }
 
 function greater(a: string | undefined, b: string | undefined): string | undefined {

@@ -1,10 +1,12 @@
 import { orderedTime } from '../../util/ids.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import type { Archived } from './archive.ts'
+import type { Archived } from './archived.ts'
 
 /** A message of the archive of `owner` as it is sent to the owner's clients (XEP-0313 4.2). */
-export function resultElement({ id, el }: Archived, owner: Jid, queryid: string | undefined): Element {
+export function resultElement(archived: Archived, owner: Jid, queryid: string | undefined): Element {
+  const { id } = archived
+  const el = archived.parse()
   const sent = Jid.parse(el.attrs['from'] ?? '')?.bare.equals(owner) === true
   const peer = Jid.parse(el.attrs['to'] ?? '')?.bare
   // What somebody sent lies in the archive as the other side got it, with an id that is not for the sender.

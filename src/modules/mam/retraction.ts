@@ -1,55 +1,57 @@
-import { type Element, findChild, findChildren, NS, serialize, xml } from '../../xml/index.ts'
+import { type Element, findChildren, NS, serialize, xml } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import type { Archive } from './archive.ts'
+import { retracted } from './archived.ts'
 
-/** How many messages of a conversation are looked through for the one that is retracted, newest first. */
-const MAX_LOOKED_AT = 2000
-const BATCH = 100
+/** A wish that a message be forgotten: no more of it than its execution needs. */
+export interface Retraction {
+  /** The id of the retraction itself: what the tombstone refers to. */
+  readonly by: string | undefined
+  /** The id that its sender gave the message. */
+  readonly messageId: string
+  /** Bare. */
+  readonly author: Jid
+}
 
-/** The id of the message that this one retracts (XEP-0424 3); undefined for any other. */
-export function retracted(el: Element): string | undefined {
-  return findChild(el, 'retract', NS.RETRACT)?.attrs['id'] || undefined
+/** What a message retracts (XEP-0424 3); undefined for one that retracts nothing. */
+export function retractionOf(el: Element): Retraction | undefined {
+  const messageId = retracted(el)
+  const author = Jid.parse(el.attrs['from'] ?? '')?.bare
+  return messageId === undefined || author === undefined ? undefined : { by: el.attrs['id'], messageId, author }
 }
 
 /**
- * Puts a tombstone (XEP-0424 4) in the place of a message in the archive of `user`: only of one that came from the same bare
+ * Puts a tombstone (XEP-0424 4) in the place of a message in the archive of `owner`: only of one that came from the same bare
  * address as its retraction.
  * @returns whether it was found
  */
 export async function bury(
   archive: Archive,
-  user: string,
+  owner: Jid,
   peer: Jid,
-  retraction: Element,
+  retraction: Retraction,
   now: number,
 ): Promise<boolean> {
-  const id = retracted(retraction)
-  const author = Jid.parse(retraction.attrs['from'] ?? '')?.bare
-  if (id === undefined || author === undefined) return false
-  let before: string | undefined
-  for (let looked = 0; looked < MAX_LOOKED_AT; looked += BATCH) {
-    const batch = await archive.read(user, { before, peer, backwards: true, limit: BATCH })
-    const found = batch.find(({ el }) => el.attrs['id'] === id && isFrom(el, author) && retracted(el) === undefined)
-    if (found !== undefined) {
-      await archive.replace(user, found.id, Buffer.from(serialize(tombstone(found.el, retraction, now))))
-      return true
-    }
-    if (batch.length < BATCH) return false
-    before = batch.at(-1)!.id
-  }
-  return false
+  const { messageId, author } = retraction
+  const user = owner.local
+  const id = await archive.find(user, peer, messageId, author.equals(owner))
+  const el = id === undefined ? undefined : (await archive.get(user, id))?.parse()
+  if (id === undefined || el === undefined || el.attrs['id'] !== messageId || !isFrom(el, author)) return false
+  const stone = tombstone(el, retraction, now)
+  await archive.replace(user, id, peer, Buffer.from(serialize(stone)), stone)
+  return true
 }
 
 function isFrom(el: Element, author: Jid): boolean {
   return Jid.parse(el.attrs['from'] ?? '')?.bare.equals(author) === true
 }
 
-function tombstone(el: Element, retraction: Element, now: number): Element {
+function tombstone(el: Element, { by }: Retraction, now: number): Element {
   const stamp = new Date(now).toISOString()
   return xml(
     'message',
     el.attrs,
-    xml('retracted', { xmlns: NS.RETRACT, id: retraction.attrs['id'], stamp }),
+    xml('retracted', { xmlns: NS.RETRACT, id: by, stamp }),
     ...findChildren(el, 'stanza-id', NS.SID),
   )
 }

@@ -4,6 +4,7 @@ import { Archive } from '../../../../src/modules/mam/archive.ts'
 import { openMemoryStore } from '../../../../src/storage/memory.ts'
 import { type Store, StoreError, type Table } from '../../../../src/storage/store.ts'
 import { IdGenerator } from '../../../../src/util/ids.ts'
+import { parseElement } from '../../../../src/xml/index.ts'
 import { Jid } from '../../../../src/xmpp/jid.ts'
 import { host, silent } from '../../core/support.ts'
 
@@ -38,7 +39,7 @@ async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }
           const peer = PEERS[i % PEERS.length]!
           const id = world.ids.ordered()
           const xml = `<message from='${peer}/o' to='${user}@example.org' id='${i}'><body>${i}</body></message>`
-          void archive.add(user, id, peer, Buffer.from(xml))
+          void archive.add(user, id, peer, Buffer.from(xml), parseElement(xml))
           const key = `${user} ${peer}`
           added.set(key, [...(added.get(key) ?? []), id])
         }
@@ -51,7 +52,12 @@ async function conversations(archive: Archive): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>()
   for (const user of USERS) {
     for (const peer of PEERS) {
-      const messages = await archive.read(user, { peer, backwards: false, limit: 100_000 })
+      const messages = await archive.read(user, {
+        peer,
+        backwards: false,
+        limit: 100_000,
+        bytes: Number.POSITIVE_INFINITY,
+      })
       found.set(
         `${user} ${peer}`,
         messages.map(m => m.id),
@@ -109,9 +115,35 @@ test('what comes while the index is mended is in it too, however much that is', 
   const first = await start(world)
   first.add(2000)
   const second = await start(world)
-  const asked = second.archive.read('juliet', { peer: PEERS[0], backwards: false, limit: 1 })
+  const asked = second.archive.read('juliet', {
+    peer: PEERS[0],
+    backwards: false,
+    limit: 1,
+    bytes: Number.POSITIVE_INFINITY,
+  })
   second.add(25_000)
   await asked
   const all = new Map([...first.added].map(([key, ids]) => [key, [...ids, ...(second.added.get(key) ?? [])]]))
   assert.deepEqual(await conversations(second.archive), all)
+})
+
+test('what an older version noted the id of alone is counted and found by a look at the message', async () => {
+  const world = { store: openMemoryStore(), ids: new IdGenerator() }
+  const { archive, add } = await start(world)
+  add(30)
+  await archive.flush()
+  const table = world.store.table<readonly (readonly [string])[]>('example.org', { name: 'archive_peers' })
+  for (const { ck, value } of await table.scan(['juliet'])) {
+    await table.put(
+      ['juliet'],
+      ck,
+      value.map(([id]) => [id]),
+    )
+  }
+  add(3)
+  assert.equal(await archive.unread('juliet', PEERS[0]!, '', 100), 11)
+  const id = await archive.find('juliet', PEERS[0]!, '3', false)
+  assert.equal((await archive.get('juliet', id!))?.parse().attrs['id'], '3')
+  assert.equal(await archive.find('juliet', PEERS[0]!, '3', true), undefined)
+  assert.equal(await archive.find('juliet', PEERS[0]!, '4', false), undefined, 'of another conversation')
 })

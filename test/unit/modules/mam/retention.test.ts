@@ -29,12 +29,14 @@ function world() {
       return Array.from({ length: count }, (_, i) => {
         const id = ids.ordered()
         const xml = `<message from='${peer}/o' to='${JULIET}' id='${i}'><body>${i % 7 === 0 ? 'needle' : 'hay'}</body></message>`
-        void archive.add('juliet', id, peer, Buffer.from(xml))
+        void archive.add('juliet', id, peer, Buffer.from(xml), parseElement(xml))
         return id
       })
     },
     async left(): Promise<string[]> {
-      return (await archive.read('juliet', { backwards: false, limit: 100_000 })).map(m => m.id)
+      return (await archive.read('juliet', { backwards: false, limit: 100_000, bytes: Number.POSITIVE_INFINITY })).map(
+        m => m.id,
+      )
     },
   }
 }
@@ -60,7 +62,12 @@ test('of more than max_messages the oldest go, with their places in the conversa
     'counted on from where it was',
   )
   assert.deepEqual(await left(), [...all.slice(695), ...more])
-  const romeo = await archive.read('juliet', { peer: ROMEO, backwards: false, limit: 1000 })
+  const romeo = await archive.read('juliet', {
+    peer: ROMEO,
+    backwards: false,
+    limit: 1000,
+    bytes: Number.POSITIVE_INFINITY,
+  })
   assert.deepEqual(
     romeo.map(m => m.id),
     [...all.slice(695, 700), ...more],
@@ -90,7 +97,7 @@ test('a search that finds little gives up after a while and is gone on with, unt
     const set = `<set xmlns='http://jabber.org/protocol/rsm'><max>5000</max>${after === undefined ? '' : `<after>${after}</after>`}</set>`
     const form = `<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field><field var='{urn:xmpp:fulltext:0}fulltext'><value>needle</value></field></x>`
     const query = readQuery(parseElement(`<query xmlns='urn:xmpp:mam:2'>${form}${set}</query>`))
-    const page = await readPage(archive, JULIET, query, 5000)
+    const page = await readPage(archive, JULIET, query, { messages: 5000, bytes: Number.POSITIVE_INFINITY })
     found.push(...page.messages.map(m => m.id))
     rounds++
     if (page.complete) break

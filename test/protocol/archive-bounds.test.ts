@@ -1,0 +1,208 @@
+/** An archive of messages as large as clients may send them: nobody waits for who looks through it, and nothing piles up. */
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import type { C2SStream } from '../../src/c2s/stream.ts'
+import { type Answer, query } from '../support/archive.ts'
+import { HUGE, keep } from '../support/longarchive.ts'
+import type { RawClient } from '../support/rawclient.ts'
+import { child } from '../support/rawxml.ts'
+import { available, refused, serve } from '../support/talk.ts'
+import { eventually } from '../support/wire.ts'
+
+const ROMEO = 'romeo@localhost/orchard'
+const JULIET = 'juliet@localhost'
+const FULLTEXT = '{urn:xmpp:fulltext:0}fulltext'
+const RETRACT = 'urn:xmpp:message-retract:1'
+
+function* huge(count: number, more: string) {
+  for (let i = 0; i < count; i++)
+    yield { id: `m${i}`, from: ROMEO, to: JULIET, content: `<body>word ${i}</body>${more}` }
+}
+
+async function world(t: TestContext, count: number, more = HUGE) {
+  const server = await serve(t)
+  const juliet = await server.client('juliet', { resource: 'balcony' })
+  const nurse = await server.client('nurse')
+  const ids = await keep(server, 'juliet', huge(count, more))
+  return { server, juliet, nurse, ids }
+}
+
+/** While somebody is answered, somebody else asks again and again; resolves with how often that was answered meanwhile. */
+async function meanwhile<T>(bystander: RawClient, work: Promise<T>): Promise<{ result: T; pings: number }> {
+  let done = false
+  const result = work.finally(() => {
+    done = true
+  })
+  let pings = 0
+  while (!done) {
+    await bystander.ping()
+    if (!done) pings++
+  }
+  return { result: await result, pings }
+}
+
+test('a page ends with the message that makes it large; asked to go on, the client gets all', async t => {
+  const { juliet, ids } = await world(t, 12)
+  const pages: Answer[] = []
+  for (let after: string | undefined; pages.at(-1)?.complete !== true; after = pages.at(-1)!.last) {
+    pages.push(await query(juliet, {}, after === undefined ? '' : `<after>${after}</after>`))
+  }
+  assert.deepEqual(
+    pages.map(page => page.results.length),
+    [5, 5, 2],
+  )
+  assert.deepEqual(
+    pages.flatMap(page => page.results.map(({ id }) => id)),
+    ids,
+  )
+  for (const { first, last, results } of pages) assert.deepEqual([first, last], [results[0]!.id, results.at(-1)!.id])
+
+  const back: Answer[] = []
+  for (let before = ''; back.at(-1)?.complete !== true; before = back.at(-1)!.first!) {
+    back.push(await query(juliet, { with: 'romeo@localhost' }, `<before>${before}</before>`))
+  }
+  assert.deepEqual(
+    back.toReversed().flatMap(page => page.results.map(({ id }) => id)),
+    ids,
+  )
+  assert.deepEqual(
+    back.map(page => page.results.length),
+    [5, 5, 2],
+  )
+})
+
+test('messages that are asked for by their ids come in pages too', async t => {
+  const { juliet, ids } = await world(t, 7)
+  const first = await query(juliet, { ids })
+  assert.deepEqual([first.results.length, first.complete, first.count], [5, false, 7])
+  const rest = await query(juliet, { ids }, `<after>${first.last}</after>`)
+  assert.deepEqual(
+    [...first.results, ...rest.results].map(({ id }) => id),
+    ids,
+  )
+  assert.equal(rest.complete, true)
+  const last = await query(juliet, { ids }, '<max>2</max><before/>')
+  assert.deepEqual(
+    last.results.map(({ id }) => id),
+    ids.slice(-2),
+  )
+  await refused('item-not-found', query(juliet, { ids: [...ids, 'x'] }))
+})
+
+test('while somebody looks through an archive of large messages others are answered', async t => {
+  const { juliet, nurse } = await world(t, 90)
+  const page = await meanwhile(nurse, query(juliet))
+  assert.equal(page.result.results.length, 5)
+  assert.ok(page.pings > 0, 'a page')
+  const search = await meanwhile(nurse, query(juliet, { [FULLTEXT]: 'nowhere' }))
+  assert.deepEqual([search.result.results.length, search.result.complete], [0, false])
+  assert.ok(search.pings > 0, 'a search')
+  const resource = await meanwhile(nurse, query(juliet, { with: 'romeo@localhost/elsewhere' }))
+  assert.deepEqual([resource.result.results.length, resource.result.complete], [0, false])
+  assert.ok(resource.pings > 0, 'a resource')
+})
+
+test('a search looks at so many bytes, says how far it got, and goes on from there', async t => {
+  const { juliet, ids } = await world(t, 90)
+  const first = await query(juliet, { [FULLTEXT]: 'word 89' })
+  assert.deepEqual([first.results.length, first.complete], [0, false])
+  assert.equal(first.last, ids[65], '16 MiB of them')
+  const second = await query(juliet, { [FULLTEXT]: 'word 89' }, `<after>${first.last}</after>`)
+  assert.deepEqual([second.results.length, second.complete], [1, true])
+  assert.equal(second.results[0]!.id, ids[89])
+})
+
+test('a client that does not read is not sent more: the page waits, and so do the ones that it asked for meanwhile', async t => {
+  const { server, juliet, ids } = await world(t, 30)
+  juliet.pause()
+  const pages: Promise<Answer>[] = []
+  for (const at of [-1, 4, 9, 14, 19, 24]) pages.push(query(juliet, {}, at < 0 ? '' : `<after>${ids[at]}</after>`))
+  const streams = [...server.server.streams()] as C2SStream[]
+  const stream = streams.find(({ session }) => session?.jid.toString() === juliet.jid)
+  await eventually(() => stream!.backlog > 512 * 1024)
+  const nurse = await server.client('nurse')
+  for (let i = 0; i < 20; i++) await nurse.ping()
+  assert.ok(stream!.backlog < 1024 * 1024, `${stream!.backlog} bytes wait`)
+  juliet.resumeReading()
+  const all = (await Promise.all(pages)).flatMap(({ results }) => results.map(({ id }) => id))
+  assert.deepEqual(all, ids)
+})
+
+test('with stream management a page waits for acknowledgements, which are read meanwhile', async t => {
+  const { server, ids } = await world(t, 30)
+  const juliet = await server.client('juliet', { resource: 'phone' })
+  await juliet.enable()
+  const pages: Promise<Answer>[] = []
+  for (const at of [-1, 4, 9, 14, 19, 24]) pages.push(query(juliet, {}, at < 0 ? '' : `<after>${ids[at]}</after>`))
+  const all = (await Promise.all(pages)).flatMap(({ results }) => results.map(({ id }) => id))
+  assert.deepEqual(all, ids)
+})
+
+test('one session asks so many questions at a time', async t => {
+  const { juliet } = await world(t, 5, `<x xmlns='urn:x'>${'x'.repeat(250_000)}</x>`)
+  juliet.setMaxListeners(200)
+  juliet.pause()
+  const all = Array.from({ length: 120 }, (_, n) =>
+    query(juliet, {}, n === 0 ? '' : '<max>0</max>').then(
+      () => 'answered',
+      (error: Error) => error.message,
+    ),
+  )
+  juliet.resumeReading()
+  const answers = await Promise.all(all)
+  assert.equal(answers.filter(answer => answer === 'answered').length, 101)
+  assert.equal(answers.filter(answer => answer === 'iq error: resource-constraint').length, 19)
+})
+
+test('the inbox counts without a look at the messages, and tells of so many bytes of them at a time', async t => {
+  const { server, juliet, nurse } = await world(t, 20)
+  for (let n = 0; n < 12; n++) {
+    const friend = await server.client(`friend${n}`)
+    friend.send(`<message to='${JULIET}' type='chat' id='f'><body>hi</body>${HUGE}</message>`)
+    await friend.ping()
+  }
+  const entries: string[] = []
+  juliet.on('stanza', el => {
+    const entry = child(el, 'entry', 'urn:xmpp:inbox:1')
+    if (entry !== undefined) entries.push(`${entry.attrs['jid']} ${entry.attrs['unread']}`)
+  })
+  const ask = (more: string) => juliet.request('get', `<inbox xmlns='urn:xmpp:inbox:1'>${more}</inbox>`)
+  const first = await meanwhile(nurse, ask(''))
+  assert.ok(first.pings > 0)
+  assert.equal(entries.length, 5)
+  const set = child(child(first.result, 'fin'), 'set')
+  assert.equal(child(set, 'count')?.text, '12')
+  await ask(`<set xmlns='http://jabber.org/protocol/rsm'><after>${child(set, 'last')!.text}</after></set>`)
+  assert.deepEqual(
+    entries,
+    Array.from({ length: 10 }, (_, n) => `friend${11 - n}@localhost 1`),
+  )
+})
+
+test('a message far back is retracted by its place in the index; others are answered meanwhile', async t => {
+  const { server, juliet, nurse } = await world(t, 40)
+  const romeo = await server.client('romeo', { resource: 'orchard' })
+  const small = (n: number) => ({ id: `s${n}`, from: ROMEO, to: JULIET, content: `<body>${n}</body>` })
+  await keep(
+    server,
+    'juliet',
+    Array.from({ length: 5000 }, (_, n) => small(n)),
+  )
+  await available(juliet)
+  romeo.send(
+    `<message to='${JULIET}' type='chat' id='r1'><retract xmlns='${RETRACT}' id='m3'/><store xmlns='urn:xmpp:hints'/></message>`,
+  )
+  romeo.send(
+    `<message to='${JULIET}' type='chat' id='r2'><retract xmlns='${RETRACT}' id='never'/><store xmlns='urn:xmpp:hints'/></message>`,
+  )
+  await juliet.receive(el => el.attrs['id'] === 'r2')
+  for (;;) {
+    await nurse.ping()
+    const { results } = await query(juliet, {}, '<max>4</max>')
+    const stone = child(results[3]!.message, 'retracted', RETRACT)
+    if (stone === undefined) continue
+    assert.equal(stone.attrs['id'], 'r1')
+    assert.equal(results[3]!.body, undefined)
+    break
+  }
+})
