@@ -1,4 +1,5 @@
 import type { Account } from '../core/account.ts'
+import { broadcast, unsetPresence } from '../core/availability.ts'
 import type { Entry } from '../core/entry.ts'
 import { STOP } from '../core/hooks.ts'
 import { asStanzaError } from '../core/iq.ts'
@@ -24,8 +25,6 @@ declare module '../core/hooks.ts' {
     message_sent: { session: Session; stanza: Stanza }
     /** A stanza on its way to a client. Synchronous. STOP: the handler has taken it. */
     user_receive_packet: { session: Session; stanza: Stanza; entry: Entry | undefined }
-    /** Presence without an address: to be broadcast (RFC 6121 4.2 to 4.5). */
-    presence_broadcast: { session: Session; stanza: Stanza }
     /** Presence to an address, before it is routed. STOP: the handler routes it itself. */
     presence_out: { session: Session; stanza: Stanza }
     /** A resource was bound. */
@@ -175,11 +174,11 @@ export class C2SSession implements Session {
   }
 
   #presence(stanza: Stanza): void | Promise<void> {
+    if (stanza.to === undefined) return broadcast(this, stanza)
     const { hooks, router } = this.account.host
-    const name = stanza.to === undefined ? 'presence_broadcast' : 'presence_out'
     const route = (verdict: unknown): void | Promise<void> =>
-      verdict === STOP || stanza.to === undefined ? undefined : router.route(stanza, { session: this })
-    const verdict = hooks.run(name, { session: this, stanza })
+      verdict === STOP ? undefined : router.route(stanza, { session: this })
+    const verdict = hooks.run('presence_out', { session: this, stanza })
     return verdict instanceof Promise ? verdict.then(route) : route(verdict)
   }
 
@@ -469,6 +468,7 @@ export class C2SSession implements Session {
     account.queue.detach(this)
     this.drained()
     this.#onEnd(this)
+    unsetPresence(this, Stanza.make(xml('presence', { type: 'unavailable' }), this.jid, undefined))
     account.host.hooks.notify('session_closed', { session: this, reason })
     const left = [...this.#early.splice(0), ...this.outbox.take(this.outbox.size)]
     account.queue.release(

@@ -22,6 +22,10 @@ declare module '../core/hooks.ts' {
   interface HookMap {
     /** An account has blocked an address and says why: `<report/>` (XEP-0377). */
     address_reported: { account: Account; jid: Jid; report: Element }
+    /** An account has blocked these addresses. `before`: an address was blocked already, by others of the list. */
+    addresses_blocked: { account: Account; jids: readonly Jid[]; before: (jid: Jid) => boolean }
+    /** An account has taken these off its list; some of those they cover may be blocked by others in it. */
+    addresses_unblocked: { account: Account; jids: readonly Jid[] }
   }
 }
 
@@ -35,6 +39,9 @@ const LIST = new Slot<ReadonlySet<string>>('block list')
 const NOBODY: ReadonlySet<string> = new Set()
 /** A session that asked for the list gets to know its changes. */
 const ASKED = new Slot<boolean>('block list wanted')
+
+/** Of a list, which is in memory while its account is, and one row. */
+const MAX_BYTES = 256 * 1024
 
 const options = {
   max_items: opt.int(1000, 'Addresses that one account may block.', { min: 1, infinity: true }),
@@ -121,7 +128,7 @@ function blocks(account: Account, jid: Jid): boolean {
   if (list?.size === 0) return false
   // One's own clients and server cannot be blocked: the clients could not even ask to be free of it (XEP-0191 5, note).
   if (account.jid.equals(jid.bare) || (jid.local === '' && jid.domain === account.jid.domain)) return false
-  return list === undefined || list.has(jid.toString()) || list.has(jid.bare.toString()) || list.has(jid.domain)
+  return list === undefined || matches(list, jid)
 }
 
 function addresses(payload: Element): Jid[] {
@@ -145,12 +152,12 @@ async function block(ctx: Ctx, table: Table<string[]>, account: Account, jids: J
   if (list.size > ctx.options.max_items) {
     throw new StanzaError('not-allowed', `at most ${ctx.options.max_items} addresses can be blocked`)
   }
-  const seen = touched(ctx, account, added).filter(contact => !matches(before, contact))
-  await save(table, account, list, added, true)
-  // XEP-0191 3.3: to who is blocked now, the user goes offline.
-  for (const { jid } of account.available()) {
-    for (const contact of seen) ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), jid, contact))
+  if (added.length > 0 && sizeOf(list) > MAX_BYTES) {
+    throw new StanzaError('not-allowed', `the addresses of a block list have at most ${MAX_BYTES} bytes`)
   }
+  await save(table, account, list, added, true)
+  const event = { account, jids: added, before: (jid: Jid) => matches(before, jid) }
+  if (added.length > 0) account.host.hooks.notify('addresses_blocked', event)
   push(account, 'block', jids)
   return undefined
 }
@@ -171,11 +178,8 @@ async function unblock(ctx: Ctx, table: Table<string[]>, account: Account, jids:
   const gone = jids.length === 0 ? [...list].map(text => Jid.from(text)) : jids.filter(jid => list.has(jid.toString()))
   for (const jid of gone) list.delete(jid.toString())
   await save(table, account, list, gone, false)
-  for (const { presence, jid } of account.available()) {
-    for (const contact of touched(ctx, account, gone)) {
-      if (!blocks(account, contact)) ctx.route(presence!.readdressed(jid, contact))
-    }
-  }
+  const free = gone.filter(jid => !blocks(account, jid))
+  if (free.length > 0) account.host.hooks.notify('addresses_unblocked', { account, jids: free })
   push(account, 'unblock', jids)
   return undefined
 }
@@ -203,15 +207,15 @@ async function save(
   }
 }
 
-/** The contacts, among the addresses, that see this account's presence. */
-function touched(ctx: Ctx, account: Account, jids: readonly Jid[]): Jid[] {
-  const subscribers = ctx.use('roster')?.subscribers(account) ?? []
-  const meant = new Set(jids.map(String))
-  return subscribers.filter(contact => matches(meant, contact))
+function sizeOf(list: Iterable<string>): number {
+  let size = 0
+  for (const jid of list) size += Buffer.byteLength(jid)
+  return size
 }
 
-function matches(list: ReadonlySet<string>, contact: Jid): boolean {
-  return list.has(contact.toString()) || list.has(contact.domain)
+/** The address, its bare address or its domain is in the list. */
+function matches(list: ReadonlySet<string>, jid: Jid): boolean {
+  return list.has(jid.toString()) || list.has(jid.bare.toString()) || list.has(jid.domain)
 }
 
 function push(account: Account, name: 'block' | 'unblock', jids: readonly Jid[]): void {

@@ -1,56 +1,70 @@
+import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import { FIRST, type HookMap } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
-import { type Session, Slot, takesMessages } from '../core/session.ts'
-import { childText, xml } from '../xml/index.ts'
+import { type Session, Slot } from '../core/session.ts'
+import { xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 
-declare module '../core/hooks.ts' {
-  interface HookMap {
-    /** A session broadcast that it is available; `initial` for the first time since it was not. */
-    set_presence: { session: Session; stanza: Stanza; initial: boolean }
-    /** A session that was available is so no longer, by its own word (`status` is the text it gave) or because it ended. */
-    unset_presence: { session: Session; status: string | undefined }
-  }
-}
-
 /** Addresses that a session has sent its presence to directly (RFC 6121 4.6), that learn when it goes. */
 const DIRECTED = new Slot<Map<string, Jid>>('directed presence')
-/** Beyond this many, directed presence is refused. */
+/** Beyond so many, or so many characters of them, directed presence is refused. */
 const MAX_DIRECTED = 1000
+const MAX_DIRECTED_TEXT = 128 * 1024
 
-/** Ms until queued messages are read again that could not be read. */
-const RETRY_ATTACH = 5000
+/** The greeting of a session that is under way. */
+const GREETING = new Slot<symbol>('greeting')
+
+const options = {
+  max_size: opt.size(
+    '10 KiB',
+    'Largest presence of a client: each is kept while the client is available, and sent to all its contacts.',
+    { min: 1024 },
+  ),
+}
 
 /** Between modules of one host, without one importing the other: see the services of the same names. */
-type Ctx = ModuleContext<Record<never, never>>
+type Ctx = ModuleContext<typeof options>
 
 export const mod_presence = defineModule({
   name: 'mod_presence',
   summary: 'Tells contacts who is available (RFC 6121 section 4).',
-  options: {},
+  options,
   start(ctx) {
+    const { max_size: maxSize } = ctx.options
+    ctx.hook(
+      'user_send_packet',
+      ({ stanza }) => {
+        if (stanza.kind !== 'presence' || Buffer.byteLength(stanza.toString()) <= maxSize) return
+        throw new StanzaError('policy-violation', `a presence may have ${maxSize} bytes, this one is larger`)
+      },
+      { order: FIRST, failClosed: true },
+    )
     ctx.hook('presence_broadcast', ({ session, stanza }) => {
-      if (stanza.type === 'available') return available(ctx, session, stanza)
-      if (stanza.type === 'unavailable') return unavailable(ctx, session, stanza)
-      // RFC 6121 4.7.1: the other types need an address.
-      throw new StanzaError('bad-request', `presence of type ${stanza.type} needs an address`)
+      if (session.presence !== undefined) broadcast(ctx, session, stanza)
+      if (stanza.type === 'unavailable') leave(ctx, session, stanza)
+    })
+    ctx.hook('set_presence', ({ session, initial }) => {
+      if (initial) welcome(ctx, session)
     })
     ctx.hook('presence_out', ({ session, stanza }) => directed(session, stanza))
     ctx.hook('presence_in', ({ account, stanza }) => {
       if (stanza.type === 'probe') probed(ctx, account, stanza.from)
     })
-    ctx.hook('session_closed', ({ session }) => {
-      if (session.presence === undefined && directedOf(session).size === 0) return
-      unavailable(ctx, session, Stanza.make(xml('presence', { type: 'unavailable' }), session.jid, undefined))
-    })
     ctx.hook('subscription_granted', ({ account, contact }) => {
       for (const session of account.available()) ctx.route(session.presence!.readdressed(session.jid, contact))
     })
     ctx.hook('subscription_revoked', ({ account, contact }) => {
+      for (const session of account.available()) goFrom(ctx, session, contact)
+    })
+    ctx.hook('addresses_blocked', event => withdraw(ctx, event))
+    ctx.hook('addresses_unblocked', ({ account, jids }) => {
       for (const session of account.available()) {
-        ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), session.jid, contact))
+        for (const jid of subscribersAmong(ctx, account, jids)) {
+          if (mayTell(ctx, account, jid)) ctx.route(session.presence!.readdressed(session.jid, jid))
+        }
       }
     })
     ctx.hook('session_suspend', ({ session, state }) => {
@@ -70,38 +84,9 @@ function directedOf(session: Session): Map<string, Jid> {
   return session.slots.get(DIRECTED) ?? new Map()
 }
 
-/** RFC 6121 4.2 and 4.4. */
-function available(ctx: Ctx, session: Session, stanza: Stanza): void {
-  const priority = readPriority(stanza)
-  const initial = session.presence === undefined
-  session.presence = stanza
-  session.priority = priority
-  broadcast(ctx, session, stanza)
-  ctx.host.hooks.notify('set_presence', { session, stanza, initial })
-  if (initial) welcome(ctx, session)
-  if (takesMessages(session)) attach(ctx, session)
-  else session.account.queue.detach(session)
-}
-
-/** Starts, or goes on with, the delivery of what waits for the account. */
-function attach(ctx: Ctx, session: Session): void {
-  session.account.queue.attach(session).catch((error: unknown) => {
-    ctx.log.error({ err: error, jid: session.jid.toString() }, 'queued messages could not be read')
-    session.timer(RETRY_ATTACH, () => {
-      if (takesMessages(session)) attach(ctx, session)
-    })
-  })
-}
-
-/** RFC 6121 4.7.2.3. */
-function readPriority(stanza: Stanza): number {
-  const text = childText(stanza.el, 'priority')?.trim()
-  if (text === undefined || text === '') return 0
-  const value = Number(text)
-  if (!/^[+-]?\d{1,3}$/.test(text) || value < -128 || value > 127) {
-    throw new StanzaError('bad-request', 'a priority is a whole number from -128 to 127')
-  }
-  return value
+/** Neither the user nor the service wants the address to know. */
+function mayTell(ctx: Ctx, account: Account, jid: Jid): boolean {
+  return ctx.use('blocking')?.blocks(account, jid) !== true && ctx.use('admission')?.keepsOut(jid) !== true
 }
 
 /** To subscribers, and to all available sessions of the account itself (RFC 6121 4.2.2, 4.4.2). */
@@ -110,22 +95,24 @@ function broadcast(ctx: Ctx, session: Session, stanza: Stanza): void {
   for (const other of session.account.sessions.values()) {
     if (other.presence !== undefined) other.deliver(copy(other.jid))
   }
-  const roster = ctx.use('roster')
-  if (roster === undefined) return
-  for (const contact of roster.subscribers(session.account)) tell(ctx, session, contact, copy)
+  if (ctx.use('admission')?.keepsOut(session.jid) === true) return
+  for (const contact of ctx.use('roster')?.subscribers(session.account) ?? []) tell(ctx, session, contact, copy)
 }
 
 /** One subscriber: its sessions where it is here, else it is routed. Nobody there, nothing to do. */
 function tell(ctx: Ctx, { account, jid }: Session, contact: Jid, copy: (to: Jid) => Stanza): void {
-  const blocking = ctx.use('blocking')
-  if (blocking?.blocks(account, contact) === true) return
+  if (!mayTell(ctx, account, contact)) return
   const host = ctx.host.router.hosts.get(contact.domain)
   if (host === undefined) return ctx.route(copy(contact))
   const there = host.accounts.get(contact.local)
   if (there === undefined || there.sessions.size === 0) return
   if (host.services.use('blocking')?.blocks(there, jid) === true) return
   const stanza = copy(contact)
-  for (const session of there.sessions.values()) if (session.presence !== undefined) session.deliver(stanza)
+  const blocking = ctx.use('blocking')
+  for (const session of there.sessions.values()) {
+    // XEP-0191 3.3: one client of a contact may be blocked, and the others not.
+    if (session.presence !== undefined && blocking?.blocks(account, session.jid) !== true) session.deliver(stanza)
+  }
 }
 
 /** What a session that has just become available gets to know (RFC 6121 4.2.2, 4.3.2, 3.1.3). */
@@ -135,17 +122,34 @@ function welcome(ctx: Ctx, session: Session): void {
     if (other !== session && other.presence !== undefined)
       session.deliver(other.presence.readdressed(other.jid, session.jid))
   }
+  greet(ctx, session).catch((error: unknown) => {
+    ctx.log.error({ err: error, jid: session.jid.toString() }, 'a client was not told who is available')
+  })
+}
+
+/** As fast as the client reads: of many contacts there is more than may wait for it. Few are told of at once. */
+async function greet(ctx: Ctx, session: Session): Promise<void> {
   const roster = ctx.use('roster')
   if (roster === undefined) return
-  for (const contact of roster.subscriptions(account)) ask(ctx, session, contact)
-  for (const request of roster.requests(account)) session.deliver(request)
+  const { account, slots } = session
+  const greeting = Symbol('greeting')
+  slots.set(GREETING, greeting)
+  const goesOn = async (): Promise<boolean> =>
+    (await session.room()) && session.presence !== undefined && slots.get(GREETING) === greeting
+  for (const contact of roster.subscriptions(account)) {
+    if (session.full && !(await goesOn())) return
+    ask(ctx, session, contact)
+  }
+  for (const request of roster.requests(account)) {
+    if (session.full && !(await goesOn())) return
+    session.deliver(request)
+  }
 }
 
 /** A probe; of a local contact it is answered here and now. */
 function ask(ctx: Ctx, session: Session, contact: Jid): void {
   const { account } = session
-  const blocking = ctx.use('blocking')
-  if (blocking?.blocks(account, contact) === true) return
+  if (!mayTell(ctx, account, contact)) return
   const host = ctx.host.router.hosts.get(contact.domain)
   if (host === undefined) {
     ctx.route(Stanza.make(xml('presence', { type: 'probe' }), account.jid, contact))
@@ -153,6 +157,7 @@ function ask(ctx: Ctx, session: Session, contact: Jid): void {
   }
   const there = host.accounts.get(contact.local)
   if (there === undefined || !mayKnow(host.services, there, session.jid)) return
+  const blocking = ctx.use('blocking')
   for (const other of there.sessions.values()) {
     if (other.presence === undefined || blocking?.blocks(account, other.jid) === true) continue
     session.deliver(other.presence.readdressed(other.jid, session.jid))
@@ -161,6 +166,7 @@ function ask(ctx: Ctx, session: Session, contact: Jid): void {
 
 function mayKnow(services: Ctx['host']['services'], account: Account, asker: Jid): boolean {
   if (services.use('blocking')?.blocks(account, asker) === true) return false
+  if (services.use('admission')?.keepsOut(asker) === true) return false
   return services.use('roster')?.isSubscribedFrom(account, asker) === true
 }
 
@@ -172,21 +178,55 @@ function probed(ctx: Ctx, account: Account, asker: Jid): void {
   if (sessions.length === 0) ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), account.jid, asker))
 }
 
-/** RFC 6121 4.5: to everybody who was told that it is available. */
-function unavailable(ctx: Ctx, session: Session, stanza: Stanza): void {
+/** RFC 6121 4.5, 4.6.3: who was told directly that it is available learns that it goes. */
+function leave(ctx: Ctx, session: Session, stanza: Stanza): void {
   const was = session.presence !== undefined
-  const { account } = session
-  if (was) broadcast(ctx, session, stanza)
   const told = directedOf(session)
   session.slots.delete(DIRECTED)
+  session.slots.delete(GREETING)
   const roster = ctx.use('roster')
   for (const jid of told.values()) {
-    if (!was || roster?.isSubscribedFrom(account, jid) !== true) ctx.route(stanza.readdressed(session.jid, jid))
+    if (!was || roster?.isSubscribedFrom(session.account, jid) !== true) ctx.route(stanza.readdressed(session.jid, jid))
   }
-  session.presence = undefined
-  session.priority = 0
-  account.queue.detach(session)
-  if (was) ctx.host.hooks.notify('unset_presence', { session, status: childText(stanza.el, 'status') })
+}
+
+/** To this address the session is not available any more. */
+function goFrom(ctx: Ctx, session: Session, jid: Jid): void {
+  ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), session.jid, jid))
+}
+
+/**
+ * XEP-0191 3.3: to who is blocked now, and could see the user, the user goes offline: contacts, single clients of contacts, and
+ * whom a client has told directly.
+ */
+function withdraw(ctx: Ctx, { account, jids, before }: HookMap['addresses_blocked']): void {
+  const contacts = subscribersAmong(ctx, account, jids).filter(jid => !before(jid))
+  const [blocked, known] = [new Set(jids.map(String)), new Set(contacts.map(String))]
+  for (const session of account.sessions.values()) {
+    if (session.presence !== undefined) for (const jid of contacts) goFrom(ctx, session, jid)
+    const told = directedOf(session)
+    for (const [key, jid] of told) {
+      if (!covers(blocked, jid)) continue
+      told.delete(key)
+      const gone = session.presence !== undefined && (known.has(key) || known.has(jid.bare.toString()))
+      if (!gone) goFrom(ctx, session, jid)
+    }
+  }
+}
+
+/** Those of these addresses, or covered by them, that see the account's presence: contacts, or single clients of theirs. */
+function subscribersAmong(ctx: Ctx, account: Account, jids: readonly Jid[]): Jid[] {
+  const roster = ctx.use('roster')
+  if (roster === undefined) return []
+  const list = new Set(jids.map(String))
+  const subscribers = roster.subscribers(account).filter(contact => covers(list, contact))
+  const clients = jids.filter(jid => jid.resource !== '' && jid.local !== '' && roster.isSubscribedFrom(account, jid))
+  return [...subscribers, ...clients.filter(jid => !account.jid.equals(jid.bare))]
+}
+
+/** XEP-0191 5: the address, its bare address or its domain is in the list. */
+function covers(list: ReadonlySet<string>, jid: Jid): boolean {
+  return list.has(jid.toString()) || list.has(jid.bare.toString()) || list.has(jid.domain)
 }
 
 /** RFC 6121 4.6: who is told directly also learns when the session goes. */
@@ -198,8 +238,12 @@ function directed(session: Session, stanza: Stanza): void {
   }
   if (stanza.type !== 'available') return
   const told = directedOf(session)
-  if (!told.has(key) && told.size >= MAX_DIRECTED) {
-    throw new StanzaError('resource-constraint', `presence was sent directly to ${MAX_DIRECTED} addresses already`)
+  if (!told.has(key)) {
+    let text = key.length
+    for (const other of told.keys()) text += other.length
+    if (told.size >= MAX_DIRECTED || text > MAX_DIRECTED_TEXT) {
+      throw new StanzaError('resource-constraint', `presence was sent directly to ${told.size} addresses already`)
+    }
   }
   told.set(key, stanza.to!)
   session.slots.set(DIRECTED, told)

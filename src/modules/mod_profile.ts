@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Account } from '../core/account.ts'
+import { setPresence } from '../core/availability.ts'
 import { arg, CommandError, type TableRow } from '../core/commands.ts'
 import { FILTER } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
@@ -291,7 +292,7 @@ function tellAgain(session: Session, before: string | undefined, status: string 
     el.children = el.children.filter(child => typeof child === 'string' || child.name !== 'status')
   })
   const stanza = withStatus(Stanza.make(bare.el, session.jid, undefined), status)
-  session.account.host.hooks.notify('presence_broadcast', { session, stanza })
+  setPresence(session, stanza)
 }
 
 function entriesOf(text: string): string[] {

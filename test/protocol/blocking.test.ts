@@ -87,6 +87,11 @@ test('so many can be blocked and no more', async t => {
   await refused('not-allowed', block(ben, 'd@x'))
   await block(ben, 'a@x') // is there already
   assert.deepEqual(await list(ben), ['a@x', 'b@x', 'c@x'])
+  const bea = await online('bea')
+  const long = (i: number) => `${String(i).padEnd(1000, 'l')}@x/${'r'.repeat(1000)}`
+  await block(bea, ...Array.from({ length: 100 }, (_, i) => long(i)))
+  await refused('not-allowed', block(bea, ...Array.from({ length: 40 }, (_, i) => long(200 + i))))
+  assert.equal((await list(bea)).length, 100)
 })
 
 test('of a blocked contact nothing comes in: messages and iqs get an error, presence gets silence', async () => {
@@ -156,6 +161,36 @@ test('an address with a resource means that client alone', async () => {
   await nothing(hal, el => el.name === 'presence' && child(el, 'show')?.text === 'xa', phone)
   desk.send(chat('hal@localhost', 'from the desk'))
   await hal.receive(says('from the desk'))
+  // XEP-0191 3.3: that client sees the user go, and hears no more; the others do.
+  await phone.receive(presenceFrom(hal.jid, 'unavailable'))
+  hal.send('<presence><show>dnd</show></presence>')
+  await desk.receive(el => presenceFrom(hal.jid)(el) && child(el, 'show')?.text === 'dnd')
+  await nothing(phone, el => presenceFrom(hal.jid)(el) && child(el, 'show')?.text === 'dnd', hal)
+  await nothing(desk, presenceFrom(hal.jid, 'unavailable'), hal)
+  await unblock(hal, phone.jid)
+  await phone.receive(el => presenceFrom(hal.jid)(el) && child(el, 'show')?.text === 'dnd')
+})
+
+test('presence that was sent to somebody directly is withdrawn when they are blocked', async () => {
+  const [ada, bob, cy] = [await online('ada'), await online('bob'), await online('cy')]
+  for (const to of [bob.jid, cy.jid]) ada.send(`<presence to='${to}'/>`)
+  await bob.receive(presenceFrom(ada.jid))
+  await cy.receive(presenceFrom(ada.jid))
+  await block(ada, 'bob@localhost')
+  await bob.receive(presenceFrom(ada.jid, 'unavailable'))
+  await ada.close()
+  // Once: the other one, who is not blocked, learns it now.
+  await cy.receive(presenceFrom(ada.jid, 'unavailable'))
+  await nothing(bob, el => el.attrs['from'] === ada.jid, cy)
+})
+
+test('a contact that was blocked already is not told again when its domain is', async () => {
+  const [lea, max] = [await online('lea'), await online('max')]
+  await befriend(lea, max)
+  await block(lea, 'max@localhost')
+  await max.receive(presenceFrom(lea.jid, 'unavailable'))
+  await block(lea, 'localhost', max.jid)
+  await nothing(max, el => el.attrs['from'] === lea.jid, lea)
 })
 
 test('a domain means everybody there, but not one’s own clients, nor the server', async () => {

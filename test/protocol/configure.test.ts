@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { offered, reconfigure, run, step } from '../support/commands.ts'
+import { friends, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { child, errorCondition } from '../support/rawxml.ts'
+import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 
@@ -219,6 +220,36 @@ test('who is in the blacklist is kept out, in both directions; the list is kept'
   const adminAgain = await again.client('admin')
   await run(adminAgain, node('edit-blacklist'), { blacklistjids: [] })
   await spammerAgain.request('get', "<ping xmlns='urn:xmpp:ping'/>", 'localhost')
+})
+
+test('who is in the blacklist hears nothing of its contacts, nor they of it: not by presence, not by nodes', async t => {
+  const { server, admin } = await start(t)
+  const [alice, mallory] = await friends(server, ['alice', ['urn:n']], ['mallory', ['urn:n']])
+  await run(admin, node('edit-blacklist'), { blacklistjids: 'mallory@localhost' })
+  const word = (text: string) => `<presence><status>${text}</status></presence>`
+  const heard: string[] = []
+  const hears = (client: RawClient, from: string) =>
+    client.on('stanza', el => {
+      if (el.attrs['from']?.startsWith(from) === true) heard.push(`${el.name} ${el.attrs['type']}`)
+    })
+  hears(alice, 'mallory@')
+  hears(mallory, 'alice@')
+  alice.send(word('secret'))
+  mallory.send(word('spam'))
+  await publish(alice, 'urn:n', "<n xmlns='urn:n'/>", 'x')
+  await publish(mallory, 'urn:n', "<n xmlns='urn:n'/>", 'y')
+  await alice.close()
+  const back = await server.client('alice')
+  await available(back)
+  hears(back, 'mallory@')
+  mallory.send("<presence to='alice@localhost' type='probe'/>")
+  // A ping of the server is refused to who is kept out; one's own roster is not.
+  await mallory.request('get', "<query xmlns='jabber:iq:roster'/>")
+  await back.ping()
+  assert.deepEqual(heard, [])
+  await run(admin, node('edit-blacklist'), { blacklistjids: [] })
+  back.send(word('free'))
+  await mallory.receive(el => el.name === 'presence' && child(el, 'status')?.text === 'free')
 })
 
 test('where there is a whitelist, strangers who are not in it are kept out, and users of this server never', async t => {

@@ -15,7 +15,7 @@ const state = (to: string, name: string) =>
 const status = (el: XmlElement) => child(el, 'status')?.text
 
 async function people(t: TestContext, options: Record<string, unknown> = {}) {
-  const server = await serve(t, { modules: { mod_csi: options } })
+  const server = await serve(t, { modules: { mod_csi: options, mod_presence: { max_size: '200 KiB' } } })
   const phone = await server.client('alice', { resource: 'phone' })
   const bob = await server.client('bob', { resource: 'b' })
   await available(phone)

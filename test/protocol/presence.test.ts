@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
+import { available, befriend as friends, nothing, says } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 let server: TestServer
@@ -143,4 +144,81 @@ test('who is blocked gets no message through and sees the user go', async () => 
   await mallory.receive(is('presence', 'lena@localhost/one'))
   await lena.close()
   await mallory.close()
+})
+
+test('messages are delivered whichever modules run: who is available is no module’s business', async t => {
+  const bare = await TestServer.start({ modules: { mod_presence: false } })
+  t.after(() => bare.stop())
+  await bare.register('nina')
+  const olga = await bare.client('olga')
+  const chat = (body: string) => `<message to='nina@localhost' type='chat'><body>${body}</body></message>`
+  olga.send(chat('waits'))
+  await olga.ping()
+  const nina = await bare.client('nina')
+  nina.send('<presence><priority>-1</priority></presence>')
+  await nina.ping()
+  nina.send('<presence/>')
+  await nina.receive(says('waits'))
+  olga.send(chat('at once'))
+  await nina.receive(says('at once'))
+  nina.send("<presence type='unavailable'/>")
+  await nina.ping()
+  olga.send(chat('later'))
+  await nothing(nina, says('later'), olga)
+  nina.send("<presence type='unavailable'/>")
+  nina.send("<presence type='probe'/>")
+  const error = await nina.receive(el => el.name === 'presence' && el.attrs['type'] === 'error')
+  assert.notEqual(child(child(error, 'error'), 'bad-request'), undefined)
+  nina.send('<presence/>')
+  await nina.receive(says('later'))
+})
+
+test('a presence has so many bytes, and one that is larger changes nothing', async () => {
+  const [pam, quin] = [await online('pam'), await online('quin')]
+  await befriend(pam, 'pam', quin, 'quin')
+  const status = (size: number) => `<status>${'x'.repeat(size)}</status>`
+  for (const to of ['', `to='${quin.jid}'`]) {
+    pam.send(`<presence ${to} id='big'>${status(10_240)}</presence>`)
+    const error = await pam.receive(el => el.name === 'presence' && el.attrs['type'] === 'error')
+    assert.notEqual(child(child(error, 'error'), 'policy-violation'), undefined)
+  }
+  await nothing(quin, el => child(el, 'status') !== undefined, pam)
+  pam.send(`<presence>${status(9000)}</presence>`)
+  await quin.receive(el => child(el, 'status')?.text.length === 9000)
+})
+
+test('presence is sent directly to so many addresses, of so many characters in all', async () => {
+  const rosa = await online('rosa')
+  const long = (i: number) => `${String(i).padEnd(1000, 'l')}@localhost/${'r'.repeat(1000)}`
+  for (let i = 0; i < 66; i++) rosa.send(`<presence to='${long(i)}'/>`)
+  const error = await rosa.receive(el => el.name === 'presence' && el.attrs['type'] === 'error')
+  assert.equal(error.attrs['from'], long(65))
+  assert.notEqual(child(child(error, 'error'), 'resource-constraint'), undefined)
+  rosa.send(`<presence to='${long(3)}' type='unavailable'/><presence to='${long(70)}'/>`)
+  await nothing(rosa, el => el.name === 'presence' && el.attrs['type'] === 'error')
+})
+
+test('who comes online with many contacts is told of them as fast as it reads', async t => {
+  const crowd = await TestServer.start({ config: { max_ack_queue: 10 } })
+  t.after(() => crowd.stop())
+  await crowd.register('sue')
+  const add = crowd.server.commands.get('add_rosteritem')!
+  const both = async (account: string, contact: string) => {
+    await add.run({ account, contact, subscription: 'both' }, { progress: () => {} })
+  }
+  for (let i = 0; i < 40; i++) {
+    const contact = await crowd.client(`c${i}`)
+    await both(crowd.jid('sue'), crowd.jid(`c${i}`))
+    await both(crowd.jid(`c${i}`), crowd.jid('sue'))
+    await available(contact)
+  }
+  // Told of all at once, it would be ended at twice `max_ack_queue`.
+  const phone = await crowd.client('sue')
+  await phone.enable()
+  const from = new Set<string>()
+  phone.on('stanza', el => {
+    if (el.name === 'presence' && /^c\d+@/.test(el.attrs['from']!)) from.add(el.attrs['from']!)
+  })
+  phone.send('<presence/>')
+  while (from.size < 40) await phone.ping()
 })

@@ -236,6 +236,11 @@ test('who was moved out of the groups that a node is for gets nothing of it', as
   await publish(alice, 'group', ENTRY, 'x', undefined, SERVICE)
   await bob.receive(publishes('group', 'x'))
   await group('Others')
+  // XEP-0163 6.1: access that is lost ends the subscription, also when it comes back.
+  assert.equal(event(await bob.receive(tells('subscription', 'group')))!.attrs['subscription'], 'none')
+  const left = await alice.request('get', owner("<subscriptions node='group'/>"), SERVICE)
+  assert.deepEqual(left.children[0]!.children[0]!.children, [])
+  await group('Friends')
   await publish(alice, 'group', ENTRY, 'y', undefined, SERVICE)
   await nothing(bob, publishes('group', 'y'), alice)
   await alice.request('set', pubsub("<retract node='group' notify='true'><item id='x'/></retract>"), SERVICE)

@@ -5,6 +5,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { nothing, refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
+import { troubled } from '../unit/core/support.ts'
 
 const NS = 'jabber:iq:roster'
 
@@ -97,7 +98,7 @@ test('nobody pushes a roster to the client of another', async () => {
   await nothing(ada, isPush)
 })
 
-test('a client that has the roster as it is gets an empty result, one that has not gets it whole', async () => {
+test('a client that has the roster as it is gets an empty result, one with a version of elsewhere gets it whole', async () => {
   const bea = await server.client('bea')
   assert.ok(child(bea.features, 'ver', 'urn:xmpp:features:rosterver'))
   assert.ok(child(bea.features, 'sub', 'urn:xmpp:features:pre-approval'))
@@ -109,12 +110,121 @@ test('a client that has the roster as it is gets an empty result, one that has n
   assert.equal((await get(bea, ver)).children.length, 0)
   assert.equal(child(await get(bea), 'query')?.attrs['ver'], undefined)
 
-  await set(bea, `<item jid='two@localhost'/>`)
-  const next = child(await bea.receive(pushOf('two@localhost')), 'query')!.attrs['ver']!
-  assert.notEqual(next, ver)
-  const whole = child(await get(bea, ver), 'query')!
-  assert.equal(whole.attrs['ver'], next)
-  assert.deepEqual(whole.children.map(item => item.attrs['jid']).sort(), ['one@localhost', 'two@localhost'])
+  // A version that nobody here knows gets the whole of it.
+  const all = child(await get(bea, 'elsewhere-17'), 'query')!
+  assert.equal(all.attrs['ver'], ver)
+  assert.deepEqual(
+    all.children.map(item => item.attrs['jid']),
+    ['one@localhost'],
+  )
+})
+
+test('a client that has missed a few changes gets them as pushes, the last state of each, in order, and nothing more', async () => {
+  const mia = await server.client('mia')
+  await get(mia, '')
+  const change = async (item: string, jid: string): Promise<string> => {
+    await set(mia, item)
+    return child(await mia.receive(pushOf(jid)), 'query')!.attrs['ver']!
+  }
+  await change("<item jid='a@localhost' name='A'/>", 'a@localhost')
+  const ver = await change("<item jid='b@localhost'/>", 'b@localhost')
+  await change("<item jid='c@localhost'/>", 'c@localhost')
+  await change("<item jid='a@localhost' name='Ann'/>", 'a@localhost')
+  await change("<item jid='d@localhost'/>", 'd@localhost')
+  await change("<item jid='b@localhost' subscription='remove'/>", 'b@localhost')
+  const last = await change("<item jid='c@localhost' name='Cy'/>", 'c@localhost')
+  const phone = await server.client('mia')
+  assert.equal((await get(phone, ver)).children.length, 0)
+  const pushes: XmlElement[] = []
+  for (let i = 0; i < 4; i++) pushes.push(await phone.receive(isPush))
+  assert.deepEqual(
+    pushes.map(push => Object.values(itemOf(push)!.attrs).join(' ')),
+    ['a@localhost Ann none', 'd@localhost none', 'b@localhost remove', 'c@localhost Cy none'],
+  )
+  const vers = pushes.map(push => child(push, 'query')!.attrs['ver']!)
+  assert.deepEqual(vers, [...new Set(vers)].sort())
+  assert.equal(vers.at(-1), last)
+  await nothing(phone, isPush)
+  // A client that was cut off between two of them goes on from the last it has.
+  const tablet = await server.client('mia')
+  assert.equal((await get(tablet, vers[2])).children.length, 0)
+  assert.equal(itemOf(await tablet.receive(isPush))!.attrs['jid'], 'c@localhost')
+  await nothing(tablet, isPush)
+})
+
+test('so many changes are remembered, over a restart too; who has missed more gets the roster whole', async t => {
+  const { store } = troubled()
+  const first = await TestServer.start({ store })
+  t.after(() => first.stop())
+  const kim = await first.client('kim')
+  await set(kim, "<item jid='x@localhost'/>")
+  const ver = child(await get(kim, ''), 'query')!.attrs['ver']!
+  const versions: string[] = []
+  for (let i = 0; i < 130; i++) {
+    await set(kim, `<item jid='x@localhost' name='${i}'/>`)
+    versions.push(child(await kim.receive(pushOf('x@localhost')), 'query')!.attrs['ver']!)
+  }
+  const rows = await store.table('localhost', { name: 'roster_change' }).scan(['kim'])
+  assert.ok(rows.length <= 101, `${rows.length} changes`)
+  assert.equal(child(await get(kim, ver), 'query')!.children.length, 1, 'whole')
+  await first.stop()
+  const second = await TestServer.start({ store })
+  t.after(() => second.stop())
+  const again = await second.client('kim')
+  assert.equal((await get(again, versions[40])).children.length, 0)
+  assert.equal(itemOf(await again.receive(isPush))!.attrs['name'], '129')
+  // Many contacts that changed are told in one answer rather than in many.
+  const before = versions.at(-1)!
+  for (let i = 0; i < 51; i++) await set(again, `<item jid='y${i}@localhost'/>`)
+  assert.equal(child(await get(again, before), 'query')!.children.length, 52)
+  await again.close()
+  await second.server.host('localhost')!.removeAccount('kim')
+  assert.deepEqual(await store.table('localhost', { name: 'roster_change' }).scan(['kim']), [])
+})
+
+test('a push tells of what is durable', async t => {
+  const { store, troubles } = troubled(undefined, 'roster')
+  const slow = await TestServer.start({ store })
+  t.after(() => slow.stop())
+  const [one, other] = [await slow.client('sam'), await slow.client('sam')]
+  await get(one)
+  await get(other)
+  troubles.writes.close()
+  const done = set(one, "<item jid='a@localhost' name='A'/>")
+  await nothing(other, isPush, other)
+  troubles.writes.open()
+  await done
+  await other.receive(pushOf('a@localhost'))
+  // What cannot be stored is not told of.
+  troubles.failWrites = true
+  await assert.rejects(set(one, "<item jid='b@localhost'/>"), /iq error/)
+  await nothing(other, pushOf('b@localhost'), one)
+})
+
+test('a group of another namespace is no group', async () => {
+  const zoe = await server.client('zoe')
+  await set(zoe, "<item jid='a@localhost'><group xmlns='urn:x'>Not</group><group>Yes</group></item>")
+  const [item] = child(await get(zoe), 'query')!.children
+  assert.deepEqual(
+    item!.children.map(group => group.text),
+    ['Yes'],
+  )
+})
+
+test('the names and groups of a roster have so many bytes, however many contacts it has', async t => {
+  const small = await TestServer.start({ modules: { mod_roster: { max_bytes: '100 KiB' } } })
+  t.after(() => small.stop())
+  const hal = await small.client('hal')
+  const groups = (count: number) =>
+    Array.from({ length: count }, (_, i) => `<group>${String(i).padEnd(1000, 'g')}</group>`).join('')
+  await set(hal, `<item jid='a@localhost'>${groups(49)}</item>`)
+  await set(hal, `<item jid='b@localhost'>${groups(49)}</item>`)
+  await refused('not-allowed', set(hal, `<item jid='c@localhost'>${groups(49)}</item>`))
+  await set(hal, `<item jid='a@localhost'>${groups(10)}</item>`)
+  await set(hal, `<item jid='c@localhost'>${groups(30)}</item>`)
+  await refused('not-allowed', set(hal, `<item jid='a@localhost'>${groups(49)}</item>`))
+  await set(hal, "<item jid='b@localhost' subscription='remove'/>")
+  await set(hal, `<item jid='a@localhost'>${groups(49)}</item>`)
 })
 
 test('a roster holds so many contacts and no more; what is there can still be changed', async t => {

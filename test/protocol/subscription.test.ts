@@ -191,6 +191,29 @@ test('requests of strangers are bounded, and leave the user room for contacts', 
   assert.equal((await roster(vic)).length, 1)
 })
 
+test('of many long requests so much is kept, and of the others that they were sent', async t => {
+  const small = await TestServer.start()
+  t.after(() => small.stop())
+  await small.register('vic')
+  for (let i = 0; i < 70; i++) {
+    const stranger = await small.client(`s${i}`)
+    stranger.send(`<presence to='vic@localhost' type='subscribe'><status>${'x'.repeat(4000)}</status></presence>`)
+    await stranger.ping()
+    await stranger.close()
+  }
+  const vic = await small.client('vic')
+  let [requests, text] = [0, 0]
+  vic.on('stanza', el => {
+    if (el.attrs['type'] !== 'subscribe') return
+    requests++
+    text += child(el, 'status')?.text.length ?? 0
+  })
+  await available(vic)
+  await vic.ping()
+  assert.equal(requests, 70)
+  assert.ok(text > 200_000 && text <= 262_144, `${text} characters`)
+})
+
 test('a user who asks themselves is not bothered', async () => {
   const wes = await online('wes')
   for (const type of ['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']) {

@@ -1,4 +1,5 @@
 import type { Account } from '../../core/account.ts'
+import { setPresence } from '../../core/availability.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import { type Element, findChild, NS, textOf, xml } from '../../xml/index.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
@@ -34,7 +35,7 @@ export function tellAgain(account: Account, hash: string): void {
       el.children = el.children.filter(child => !isUpdate(child))
     })
     const stanza = withHash(session, Stanza.make(bare.el, session.jid, undefined), hash)
-    account.host.hooks.notify('presence_broadcast', { session, stanza })
+    setPresence(session, stanza)
   }
 }
 

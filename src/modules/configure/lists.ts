@@ -7,7 +7,15 @@ import { Turns } from '../../util/turns.ts'
 import { NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
 import { type Administration, one } from './administration.ts'
+
+declare module '../../core/services.ts' {
+  interface ServiceMap {
+    /** Whom the host deals with at all: for what goes out without passing `filter_packet`. */
+    admission: { keepsOut(jid: Jid): boolean }
+  }
+}
 
 /** Addresses of any form, in memory and in the store. */
 export class JidList {
@@ -117,10 +125,17 @@ export async function serviceLists(
     if (!black.matches(jid) && (white.size === 0 || isLocal(jid) || white.matches(jid))) return false
     return !ctx.allowed(access, jid)
   }
+  /**
+   * What the server tells in the name of users and services, such as presence and news of nodes, is not told to who is kept
+   * out. What clients send themselves is refused when they send it, and an answer is an answer.
+   */
+  const isNewsFor = ({ kind, type, from, to }: Stanza): boolean =>
+    kind !== 'iq' && type !== 'error' && !from.bare.equals(to!.bare) && !from.equals(ctx.host.jid) && keptOut(to!)
+  ctx.provide('admission', { keepsOut: keptOut })
   ctx.hook(
     'filter_packet',
     ({ stanza }) => {
-      if (!keptOut(stanza.from)) return
+      if (!keptOut(stanza.from) && !isNewsFor(stanza)) return
       // Nobody out there need know whom this server talks to: the answer is that of an account that does not exist.
       if (stanza.kind === 'presence' || stanza.type === 'headline') return STOP
       throw new StanzaError('service-unavailable')

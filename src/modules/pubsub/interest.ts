@@ -191,6 +191,8 @@ export class Interest {
     const there = this.#ignoreOffline ? theirs.accounts.get(contact.local) : await theirs.account(contact.local)
     if (there === undefined || (this.#ignoreOffline && there.available().length === 0)) return
     if (theirs.services.use('roster')?.isSubscribedFrom(there, account.jid) !== true) return
+    // What is at the nodes of all contacts may be more than waits for a client: as fast as it reads.
+    if (session.full && !(await session.room())) return
     if (session.presence !== undefined) await pep.sendLast(there, nodes, session.jid)
   }
 

@@ -1,8 +1,10 @@
 import { opt } from '../../config/schema.ts'
+import type { Account } from '../../core/account.ts'
 import { OBSERVE, STOP } from '../../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
+import type { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { Access } from './access.ts'
 import { type Limits, pepDefaults, serviceDefaults } from './config.ts'
@@ -114,13 +116,16 @@ export const mod_pubsub = defineModule({
     interest.start()
     ctx.provide('pep', pep.service())
     const common = serveHost(ctx, engine, serviceDefaults(limits))
-    // What is sent meanwhile is not sent to who is no contact: see Access.mayStay.
-    ctx.hook('subscription_revoked', ({ account, contact }) => {
+    // What is sent meanwhile is not sent to who may not see it: see Access.mayStay.
+    const recheck = ({ account, contact }: { account: Account; contact: Jid }): void => {
       const ended = Promise.all([common, pep.of(account)].map(service => endForContact(engine, service, contact)))
       ended.catch((error: unknown) => {
-        ctx.log.error({ err: error, user: account.user }, 'subscriptions of a former contact did not end')
+        ctx.log.error({ err: error, user: account.user }, 'subscriptions of a contact did not end')
       })
-    })
+    }
+    ctx.hook('subscription_revoked', recheck)
+    // XEP-0163 6.1: access is looked at again when an item of the roster changes.
+    ctx.hook('contact_moved', recheck)
     ctx.hook('remove_user', async ({ user }) => {
       await pep.forget(user.local, user)
       await forgetEntity(engine, user, key => serviceOf(ctx, pep, common, key))

@@ -61,11 +61,13 @@ export class Pep {
     if (service.shelf.nodes.size === 0) return
     const own = account.jid.equals(to.bare)
     const blocking = host.services.use('blocking')
+    const session = host.router.hosts.get(to.domain)?.accounts.get(to.local)?.sessions.get(to.resource)
     for (const name of nodes) {
       const node = service.shelf.nodes.get(name)
       if (node === undefined || node.config.send_last_published_item !== 'on_sub_and_presence') continue
       await store.entities(service.shelf, node)
       if (!own && (!access.isOpenTo(account, node, to) || blocking?.blocks(account, to) === true)) continue
+      if (session?.full === true && !(await session.room())) return
       await events.last(service, node, [to])
     }
   }

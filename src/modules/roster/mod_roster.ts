@@ -7,7 +7,7 @@ import type { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { isSubscriptionType, type SubscriptionType } from '../../xmpp/subscription.ts'
 import { rosterCommands } from './commands.ts'
-import { itemElement, type StoredItem } from './roster.ts'
+import { itemElement, type StoredChange, type StoredItem } from './roster.ts'
 import { Rosters } from './rosters.ts'
 
 /** Other modules' view of rosters; of accounts that are loaded. */
@@ -42,6 +42,8 @@ declare module '../../core/hooks.ts' {
     subscription_granted: { account: Account; contact: Jid }
     /** A contact may no longer see it (RFC 6121 3.2.1, 3.3.3). */
     subscription_revoked: { account: Account; contact: Jid }
+    /** An account has put a contact, who may see its presence, into other groups. */
+    contact_moved: { account: Account; contact: Jid }
   }
 }
 
@@ -51,6 +53,11 @@ export const mod_roster = defineModule({
   xep: { number: 237, version: '1.3', name: 'Roster Versioning' },
   options: {
     max_items: opt.int(5000, 'Contacts that one account may have.', { min: 10, infinity: true }),
+    max_bytes: opt.size(
+      '1 MiB',
+      'Bytes that the contacts of one account may have, with their names and groups: all of it comes to clients at once.',
+      { min: 10_240 },
+    ),
     max_requests: opt.int(200, 'Subscription requests that may wait for one account’s answer; more are ignored.', {
       min: 10,
       max: 10_000,
@@ -60,8 +67,10 @@ export const mod_roster = defineModule({
     const tables = {
       items: ctx.table<StoredItem>({ name: 'roster' }),
       versions: ctx.table<string>({ name: 'roster_version' }),
+      changes: ctx.table<StoredChange>({ name: 'roster_change' }),
     }
-    const rosters = new Rosters(tables, ctx.options.max_items, ctx.options.max_requests)
+    const { max_items: items, max_bytes: bytes, max_requests: requests } = ctx.options
+    const rosters = new Rosters(tables, { items, bytes, requests })
     for (const account of ctx.host.accounts.values()) await rosters.load(account)
     ctx.hook('account_load', async ({ account }) => void (await rosters.load(account)))
     ctx.streamFeature(() => xml('ver', { xmlns: NS.ROSTERVER }))

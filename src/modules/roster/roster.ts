@@ -20,10 +20,21 @@ export interface RosterItem extends StoredItem {
   jid: Jid
 }
 
+/** One change of a roster: whose item it was, and the version that the roster had before it. */
+export interface StoredChange {
+  jid: string
+  after: string
+}
+
 export interface RosterTables {
   items: Table<StoredItem>
   versions: Table<string>
+  /** `[user]` x `[version]`: the last changes. */
+  changes: Table<StoredChange>
 }
+
+/** Changes that are remembered of a roster. */
+const MAX_CHANGES = 100
 
 export const ROSTER = new Slot<Roster>('roster')
 
@@ -34,7 +45,11 @@ export class Roster {
   readonly #items = new Map<string, RosterItem>()
   #version: string
   #shown = 0
+  #bytes = 0
   #pending = 0
+  #pendingBytes = 0
+  /** Versions of the remembered changes; undefined until the first change. */
+  #log: Promise<string[]> | undefined
   #subscribers: readonly Jid[] | undefined
   #subscriptions: readonly Jid[] | undefined
 
@@ -49,6 +64,8 @@ export class Roster {
       tables.items.scan([account.user]),
       tables.versions.get([account.user], []),
     ])
+    // A version is greater than all before it, also where the clock has stepped back.
+    account.host.ids.after(version ?? '')
     const roster = new Roster(account, tables, version ?? '')
     for (const { ck, value } of rows) {
       const jid = Jid.parse(String(ck[0]))
@@ -67,9 +84,19 @@ export class Roster {
     return this.#shown
   }
 
+  /** Of those items. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
   /** Contacts whose request waits for an answer. */
   get pending(): number {
     return this.#pending
+  }
+
+  /** Of those requests. */
+  get pendingBytes(): number {
+    return this.#pendingBytes
   }
 
   get(jid: Jid): RosterItem | undefined {
@@ -104,19 +131,38 @@ export class Roster {
     return this.#subscriptions
   }
 
-  /** Resolves when it is durable. What others see of the roster changes at once, before the answer (order of stanzas). */
-  put(item: RosterItem): Promise<void> {
+  /**
+   * The items that have changed since the roster had this version, in the order of their last changes, each with the version
+   * that the change made; those that are gone are undefined. Undefined where that is not remembered, or is more than `most`.
+   */
+  async since(version: string, most: number): Promise<Change[] | undefined> {
+    const rows = await this.#tables.changes.scan([this.account.user])
+    const first = rows.findIndex(({ value }) => value.after === version)
+    if (first < 0) return undefined
+    const last = new Map<string, string>()
+    for (const { ck, value } of rows.slice(first)) {
+      last.delete(value.jid)
+      last.set(value.jid, String(ck[0]))
+    }
+    if (last.size > most) return undefined
+    return [...last].map(([text, version]) => {
+      const jid = Jid.from(text)
+      const item = this.get(jid)
+      return { jid, item: item !== undefined && shown(item) ? item : undefined, version }
+    })
+  }
+
+  /** Resolves with its version when it is durable. What others see of the roster changes at once (order of stanzas). */
+  put(item: RosterItem): Promise<string> {
     const { jid, ...stored } = item
     const before = this.get(jid)
     this.#keep(jid, item)
-    this.#changed()
     return this.#save(jid, before, item, this.#tables.items.put([this.account.user], [jid.toString()], stored))
   }
 
-  remove(jid: Jid): Promise<void> {
+  remove(jid: Jid): Promise<string> {
     const before = this.get(jid)
     this.#keep(jid, undefined)
-    this.#changed()
     return this.#save(jid, before, undefined, this.#tables.items.del([this.account.user], [jid.toString()]))
   }
 
@@ -129,34 +175,71 @@ export class Roster {
       this.#items.set(key, item)
       this.#count(item, 1)
     }
-  }
-
-  #count(item: RosterItem, by: 1 | -1): void {
-    if (shown(item)) this.#shown += by
-    if (item.subscription.in) this.#pending += by
-  }
-
-  #changed(): void {
-    this.#version = this.account.host.ids.ordered()
     this.#subscribers = undefined
     this.#subscriptions = undefined
   }
 
-  /** The version joins the batch of the change. What could not be stored is undone, unless it has changed again. */
+  #count(item: RosterItem, by: 1 | -1): void {
+    if (shown(item)) {
+      this.#shown += by
+      this.#bytes += by * sizeOf(item)
+    }
+    if (item.subscription.in) {
+      this.#pending += by
+      this.#pendingBytes += by * (item.request?.length ?? 0)
+    }
+  }
+
+  /** The version and the change join the batch of the item. What could not be stored is undone, unless it has changed again. */
   async #save(
     jid: Jid,
     before: RosterItem | undefined,
     after: RosterItem | undefined,
-    change: Promise<void>,
-  ): Promise<void> {
+    written: Promise<void>,
+  ): Promise<string> {
+    const { user, host } = this.account
+    const { versions, changes } = this.#tables
+    const change = { jid: jid.toString(), after: this.#version }
+    const version = host.ids.ordered()
+    this.#version = version
+    const saved = [written, versions.put([user], [], version), changes.put([user], [version], change)]
     try {
-      await Promise.all([change, this.#tables.versions.put([this.account.user], [], this.#version)])
+      await Promise.all(saved)
     } catch (error) {
       if (this.get(jid) === after) this.#keep(jid, before)
-      this.#changed()
+      this.#version = host.ids.ordered()
+      changes.del([user], [version]).catch(() => {}) // of the same batch, it is not there
       throw error
     }
+    this.#forgetOld(version).catch(() => {
+      this.#log = undefined // to be read again
+    })
+    return version
   }
+
+  /** Keeps the log of changes short. */
+  async #forgetOld(version: string): Promise<void> {
+    const { user } = this.account
+    this.#log ??= this.#tables.changes.scan([user]).then(rows => rows.map(({ ck }) => String(ck[0])))
+    const log = await this.#log
+    if (!log.includes(version)) log.push(version)
+    const old = log.splice(0, log.length - MAX_CHANGES)
+    await Promise.all(old.map(each => this.#tables.changes.del([user], [each])))
+  }
+}
+
+/** One item of {@link Roster.since}. */
+export interface Change {
+  readonly jid: Jid
+  readonly item: RosterItem | undefined
+  readonly version: string
+}
+
+/** Bytes that an item has, about, wherever it is: in memory, in the store, on the way to a client. */
+export function sizeOf({ jid, name = '', groups }: Pick<RosterItem, 'jid' | 'name' | 'groups'>): number {
+  let size = 64 + Buffer.byteLength(jid.toString()) + Buffer.byteLength(name)
+  for (const group of groups) size += 16 + Buffer.byteLength(group)
+  return size
 }
 
 /** Whether clients see the item: the user's own, or one that a subscription has made (RFC 6121 A.1). */

@@ -1,28 +1,50 @@
 import type { Account } from '../../core/account.ts'
 import type { Host } from '../../core/host.ts'
 import type { IqRequest } from '../../core/iq.ts'
-import { childElements, type Element, elementNs, NS, textOf, xml } from '../../xml/index.ts'
+import type { Session } from '../../core/session.ts'
+import { clone, type Element, findChildren, NS, textOf, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { attribute, inbound, isSubscriptionType, NONE, outbound, type Subscription } from '../../xmpp/subscription.ts'
-import { isEmpty, itemElement, ROSTER, Roster, type RosterItem, type RosterTables, shown } from './roster.ts'
+import {
+  type Change,
+  isEmpty,
+  itemElement,
+  ROSTER,
+  Roster,
+  type RosterItem,
+  type RosterTables,
+  shown,
+  sizeOf,
+} from './roster.ts'
 
 const MAX_NAME = 1023
 const MAX_GROUPS = 50
 /** Longest subscription request that is kept whole (characters). */
 const MAX_REQUEST = 4096
+/** Characters of all such requests of one account; of further ones, that they were sent. */
+const MAX_REQUESTS = 256 * 1024
+/** Changes that are told one by one to a client that has missed them; with more, the roster comes whole. */
+const MAX_MISSED = 50
+
+export interface RosterBounds {
+  /** Contacts. */
+  readonly items: number
+  /** Of their addresses, names and groups. */
+  readonly bytes: number
+  /** Requests that wait for an answer. */
+  readonly requests: number
+}
 
 /** What users and contacts do to the rosters of one host. */
 export class Rosters {
   readonly #tables: RosterTables
-  readonly #maxItems: number
-  readonly #maxRequests: number
+  readonly #bounds: RosterBounds
 
-  constructor(tables: RosterTables, maxItems: number, maxRequests: number) {
+  constructor(tables: RosterTables, bounds: RosterBounds) {
     this.#tables = tables
-    this.#maxItems = maxItems
-    this.#maxRequests = maxRequests
+    this.#bounds = bounds
   }
 
   /** Of an account that is loaded. */
@@ -42,15 +64,24 @@ export class Rosters {
   }
 
   /** RFC 6121 2.2, and 2.6 with a version. */
-  read({ own, account, session, payload }: IqRequest): Element | undefined {
+  read({ own, account, session, payload }: IqRequest): Element | undefined | Promise<Element | undefined> {
     if (!own || account === undefined) throw new StanzaError('forbidden', 'a roster is only for its owner')
     const roster = this.of(account)
     if (session !== undefined) session.interested = true
     const { ver } = payload.attrs
-    if (ver !== undefined && ver !== '' && ver === roster.version) return undefined
-    const query = xml('query', { xmlns: NS.ROSTER, ver: ver === undefined ? undefined : roster.version })
-    for (const item of roster.listed()) query.append(itemElement(item))
-    return query
+    if (ver === undefined || ver === '' || session === undefined) return whole(roster, ver)
+    return ver === roster.version ? undefined : this.#missed(roster, ver, session)
+  }
+
+  /** RFC 6121 2.6.3: nothing, and then a push for each item that has changed; or the roster. */
+  async #missed(roster: Roster, ver: string, session: Session): Promise<Element | undefined> {
+    const changes = await roster.since(ver, MAX_MISSED)
+    if (changes === undefined) return whole(roster, ver)
+    // After the answer to the request.
+    setImmediate(() => {
+      for (const change of changes) pushTo(session, changedItem(change), change.version)
+    })
+    return undefined
   }
 
   /** RFC 6121 2.3 to 2.5. */
@@ -72,18 +103,28 @@ export class Rosters {
     subscription?: Subscription,
   ): Promise<void> {
     const there = roster.get(jid)
-    if (there === undefined || !shown(there)) this.#makeRoom(roster)
     const item: RosterItem = { jid, groups, listed: true, subscription: subscription ?? there?.subscription ?? NONE }
     if (name !== undefined && name !== '') item.name = name
     if (there?.request !== undefined) item.request = there.request
-    const saved = roster.put(item)
-    push(roster, itemElement(item))
-    await saved
+    this.#makeRoom(roster, there, item)
+    const moved = there !== undefined && JSON.stringify(there.groups) !== JSON.stringify(groups)
+    const version = await roster.put(item)
+    push(roster, itemElement(item), version)
+    const { account } = roster
+    if (moved && item.subscription.from) account.host.hooks.notify('contact_moved', { account, contact: jid })
   }
 
-  #makeRoom(roster: Roster): void {
-    if (roster.size < this.#maxItems) return
-    throw new StanzaError('not-allowed', `a roster has at most ${this.#maxItems} contacts`)
+  /** What grows must find room; what is there may shrink, also where the bounds were higher once. */
+  #makeRoom(roster: Roster, there: RosterItem | undefined, item: RosterItem): void {
+    const { items, bytes } = this.#bounds
+    const before = there !== undefined && shown(there) ? sizeOf(there) : 0
+    if (before === 0 && roster.size >= items) {
+      throw new StanzaError('not-allowed', `a roster has at most ${items} contacts`)
+    }
+    const growth = sizeOf(item) - before
+    if (growth > 0 && roster.bytes + growth > bytes) {
+      throw new StanzaError('not-allowed', `the names and groups of a roster have at most ${bytes} bytes`)
+    }
   }
 
   /** RFC 6121 2.5: the contact learns that both subscriptions are over. */
@@ -91,12 +132,11 @@ export class Rosters {
     const item = roster.get(jid)
     if (item === undefined || !shown(item)) throw new StanzaError('item-not-found', 'there is no such contact')
     const { account } = roster
-    const saved = roster.remove(jid)
-    push(roster, xml('item', { jid: jid.toString(), subscription: 'remove' }))
+    const version = await roster.remove(jid)
+    push(roster, removal(jid), version)
     // RFC 6121 3.2.2: while the contact still takes the user's presence, it learns that there is no more.
     if (item.subscription.from) account.host.hooks.notify('subscription_revoked', { account, contact: jid })
     endSubscriptions(account.host, account.jid, jid, item.subscription)
-    await saved
     return undefined
   }
 
@@ -107,7 +147,7 @@ export class Rosters {
       if (contact !== undefined) endSubscriptions(host, user, contact, value.subscription)
     }
     await this.#tables.items.clear([user.local])
-    await this.#tables.versions.del([user.local], [])
+    await Promise.all([this.#tables.versions.del([user.local], []), this.#tables.changes.clear([user.local])])
   }
 
   /** The user's side of a subscription (RFC 6121 3, A.2). */
@@ -137,7 +177,7 @@ export class Rosters {
     const before = roster.subscription(contact)
     const { next, pass, reply } = inbound(type, before)
     const delivered = stanza.readdressed(contact, account.jid)
-    if (next.in && !before.in && roster.pending >= this.#maxRequests) return
+    if (next.in && !before.in && roster.pending >= this.#bounds.requests) return
     // RFC 6121 3.1.6: first the stanza, then the push. An answer is also for clients that only have the roster.
     if (pass) {
       for (const session of account.sessions.values()) {
@@ -145,7 +185,13 @@ export class Rosters {
       }
     }
     if (next !== before) {
-      await this.#change(roster, contact, next, false, type === 'subscribe' ? keptRequest(delivered) : undefined)
+      await this.#change(
+        roster,
+        contact,
+        next,
+        false,
+        type === 'subscribe' ? keptRequest(roster, delivered) : undefined,
+      )
     }
     const { hooks } = account.host
     if (reply !== undefined) {
@@ -160,26 +206,25 @@ export class Rosters {
     const before = there?.subscription ?? NONE
     if (same(before, next)) return
     const wasShown = there !== undefined && shown(there)
-    if (creates && !wasShown) this.#makeRoom(roster)
     const item: RosterItem = { jid, groups: there?.groups ?? [], listed: there?.listed ?? false, subscription: next }
     if (there?.name !== undefined) item.name = there.name
     const kept = request ?? there?.request
     if (next.in && kept !== undefined) item.request = kept
     // RFC 6121 3.1.2, 3.1.4: asking, or agreeing, makes an item of the user's own.
     if (creates || wasShown) item.listed = true
-    if (!item.listed && isEmpty(next)) return roster.remove(jid)
-    const saved = roster.put(item)
+    if (creates && !wasShown) this.#makeRoom(roster, there, item)
+    if (!item.listed && isEmpty(next)) return void (await roster.remove(jid))
+    const version = await roster.put(item)
     const visible =
       attribute(before) !== attribute(next) || before.out !== next.out || before.approved !== next.approved
-    if (shown(item) && (visible || !wasShown)) push(roster, itemElement(item))
-    await saved
+    if (shown(item) && (visible || !wasShown)) push(roster, itemElement(item), version)
   }
 }
 
-/** RFC 6121 3.1.3 wants the complete stanza; of one that is too long, that it was sent is kept. */
-function keptRequest(stanza: Stanza): string {
+/** RFC 6121 3.1.3 wants the complete stanza; of one that is too long, or one too many, that it was sent is kept. */
+function keptRequest(roster: Roster, stanza: Stanza): string {
   const text = stanza.toString()
-  if (text.length <= MAX_REQUEST) return text
+  if (text.length <= MAX_REQUEST && roster.pendingBytes + text.length <= MAX_REQUESTS) return text
   return Stanza.make(xml('presence', { type: 'subscribe' }), stanza.from, stanza.to).toString()
 }
 
@@ -193,14 +238,33 @@ function send(host: Host, from: Jid, to: Jid, type: string): void {
 }
 
 /** RFC 6121 2.1.6: to every session that asked for the roster, whether available or not. */
-function push(roster: Roster, item: Element): void {
-  const { account } = roster
-  for (const session of account.sessions.values()) {
-    if (!session.interested) continue
-    const query = xml('query', { xmlns: NS.ROSTER, ver: roster.version }, item)
-    const iq = xml('iq', { type: 'set', id: account.host.ids.random() }, query)
-    session.deliver(Stanza.make(iq, account.jid, session.jid))
+function push(roster: Roster, item: Element, version: string): void {
+  for (const session of roster.account.sessions.values()) {
+    if (session.interested) pushTo(session, clone(item), version)
   }
+}
+
+function pushTo(session: Session, item: Element, version: string): void {
+  const { account } = session
+  const query = xml('query', { xmlns: NS.ROSTER, ver: version }, item)
+  session.deliver(
+    Stanza.make(xml('iq', { type: 'set', id: account.host.ids.random() }, query), account.jid, session.jid),
+  )
+}
+
+function changedItem({ jid, item }: Change): Element {
+  return item === undefined ? removal(jid) : itemElement(item)
+}
+
+function removal(jid: Jid): Element {
+  return xml('item', { jid: jid.toString(), subscription: 'remove' })
+}
+
+/** With its version for a client that keeps it. */
+function whole(roster: Roster, ver: string | undefined): Element {
+  const query = xml('query', { xmlns: NS.ROSTER, ver: ver === undefined ? undefined : roster.version })
+  for (const item of roster.listed()) query.append(itemElement(item))
+  return query
 }
 
 function same(a: Subscription, b: Subscription): boolean {
@@ -209,16 +273,14 @@ function same(a: Subscription, b: Subscription): boolean {
 
 /** RFC 6121 2.1.5, 2.3.3: one item, whose `subscription` counts only where it is `remove`. */
 function readItem(query: Element): { jid: Jid; name: string | undefined; groups: string[]; remove: boolean } {
-  const items = childElements(query).filter(el => el.name === 'item' && elementNs(el) === NS.ROSTER)
+  const items = findChildren(query, 'item')
   const [item] = items
   if (item === undefined || items.length > 1) throw new StanzaError('bad-request', 'one item at a time')
   const jid = Jid.parse(item.attrs['jid'] ?? '')
   if (jid === undefined) throw new StanzaError('bad-request', 'an item needs the address of the contact')
   const { name } = item.attrs
   if (name !== undefined && name.length > MAX_NAME) throw new StanzaError('not-acceptable', 'the name is too long')
-  const groups = childElements(item)
-    .filter(el => el.name === 'group')
-    .map(textOf)
+  const groups = findChildren(item, 'group').map(textOf)
   if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group is named twice')
   if (groups.some(g => g === '' || g.length > MAX_NAME) || groups.length > MAX_GROUPS) {
     throw new StanzaError('not-acceptable', 'a group has no name, too long a name, or there are too many')

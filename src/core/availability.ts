@@ -1,0 +1,78 @@
+import { childText } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import { type Session, takesMessages } from './session.ts'
+
+declare module './hooks.ts' {
+  interface HookMap {
+    /**
+     * Presence without an address goes out: available, where the session is so already, or unavailable, where it still is what
+     * it was (RFC 6121 4.2 to 4.5).
+     */
+    presence_broadcast: { session: Session; stanza: Stanza }
+    /** A session broadcast that it is available; `initial` for the first time since it was not. */
+    set_presence: { session: Session; stanza: Stanza; initial: boolean }
+    /** A session that was available is so no longer, by its own word (`status` is the text it gave) or because it ended. */
+    unset_presence: { session: Session; status: string | undefined }
+  }
+}
+
+/** Ms until queued messages are read again that could not be read. */
+const RETRY_ATTACH = 5000
+
+/**
+ * A session is available, or is so in another way: from its priority follows whether it takes messages. This is so whichever
+ * modules run; whom it is told is theirs. Throws the StanzaError that the client gets.
+ */
+export function setPresence(session: Session, stanza: Stanza): void {
+  const priority = readPriority(stanza)
+  const initial = session.presence === undefined
+  session.presence = stanza
+  session.priority = priority
+  const { host, queue } = session.account
+  host.hooks.notify('presence_broadcast', { session, stanza })
+  host.hooks.notify('set_presence', { session, stanza, initial })
+  if (takesMessages(session)) attach(session)
+  else queue.detach(session)
+}
+
+/** A session is not available any more, or has ended; also one that never was: it may have told some all the same. */
+export function unsetPresence(session: Session, stanza: Stanza): void {
+  const was = session.presence !== undefined
+  const { host, queue } = session.account
+  host.hooks.notify('presence_broadcast', { session, stanza })
+  session.presence = undefined
+  session.priority = 0
+  queue.detach(session)
+  if (was) host.hooks.notify('unset_presence', { session, status: childText(stanza.el, 'status') })
+}
+
+/** What a client broadcasts. Throws StanzaError. */
+export function broadcast(session: Session, stanza: Stanza): void {
+  if (stanza.type === 'available') setPresence(session, stanza)
+  else if (stanza.type === 'unavailable') unsetPresence(session, stanza)
+  // RFC 6121 4.7.1: the other types need an address.
+  else throw new StanzaError('bad-request', `presence of type ${stanza.type} needs an address`)
+}
+
+/** Starts, or goes on with, the delivery of what waits for the account. */
+function attach(session: Session): void {
+  const { host, queue } = session.account
+  queue.attach(session).catch((error: unknown) => {
+    host.log.error({ err: error, jid: session.jid.toString() }, 'queued messages could not be read')
+    session.timer(RETRY_ATTACH, () => {
+      if (takesMessages(session)) attach(session)
+    })
+  })
+}
+
+/** RFC 6121 4.7.2.3. */
+function readPriority(stanza: Stanza): number {
+  const text = childText(stanza.el, 'priority')?.trim()
+  if (text === undefined || text === '') return 0
+  const value = Number(text)
+  if (!/^[+-]?\d{1,3}$/.test(text) || value < -128 || value > 127) {
+    throw new StanzaError('bad-request', 'a priority is a whole number from -128 to 127')
+  }
+  return value
+}
