@@ -8,6 +8,7 @@ import type { ListenerSettings } from './c2s/listener.ts'
 import { selfSigned } from './c2s/selfsigned.ts'
 import { evaluateAccess } from './config/access.ts'
 import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig } from './config/core.ts'
+import type { Pace } from './core/http.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
 
 /** What a listener goes by, from its entry in the configuration. */
@@ -35,6 +36,8 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
 
 const HTTP_IDLE = 60_000
 const HTTP_CONNECTIONS = 10_000
+const HTTP_DOWNLOADS = 1000
+const DOWNLOAD_PACE: Pace = { rate: 1024, grace: 120_000 }
 
 /** The same for a port that speaks HTTP. */
 export function httpSettings(listen: ListenConfig): HttpListenerSettings {
@@ -46,6 +49,8 @@ export function httpSettings(listen: ListenConfig): HttpListenerSettings {
     headTimeout: listen.pre_auth_timeout,
     idleTimeout: HTTP_IDLE,
     maxConnections: HTTP_CONNECTIONS,
+    maxDownloads: HTTP_DOWNLOADS,
+    downloadPace: DOWNLOAD_PACE,
   }
 }
 

@@ -19,10 +19,18 @@ export interface HttpRequest {
   readonly secured: boolean
   /**
    * The body, which must be asked for to be sent (`Expect: 100-continue`). It fails where it has more than `limit` bytes, where
-   * it is not there within `timeout` ms, and where the client breaks off. Throws an {@link HttpError} where it is too long by its
+   * it comes too slowly, and where the client breaks off. Throws an {@link HttpError} where it is too long by its
    * Content-Length.
    */
-  body(limit: number, timeout: number): Readable
+  body(limit: number, pace: Pace): Readable
+}
+
+/** How slow a client may be. The time in which the server is not ready for more does not count. */
+export interface Pace {
+  /** Bytes a second. */
+  rate: number
+  /** Ms that it may be slower, or silent. */
+  grace: number
 }
 
 export interface HttpResponse {

@@ -1,14 +1,29 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Readable, Transform } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { TLSSocket } from 'node:tls'
-import { HttpError, type HttpRequest, type HttpResponse, type HttpRoutes, plainAnswer } from '../core/http.ts'
+import {
+  HttpError,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpRoutes,
+  type Pace,
+  plainAnswer,
+} from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
 import { plainAddress } from '../util/address.ts'
+import { Paced } from './pace.ts'
 
 /** What is left of a body that nobody wanted is read up to here, so that the connection can go on. */
 const MAX_LEFT = 64 * 1024
 const MAX_PATH = 4096
+
+/** Answers that are sent piece by piece: how many at a time, and how slowly they may be read. */
+export interface Downloads {
+  max: number
+  pace: Pace
+  running: number
+}
 
 /** Lets whoever serves the path answer. Never rejects: a client that goes away is no failure, and a handler's goes to the log. */
 export async function answer(
@@ -16,9 +31,12 @@ export async function answer(
   log: Logger,
   message: IncomingMessage,
   response: ServerResponse,
+  downloads: Downloads,
 ): Promise<void> {
   try {
-    await send(await handled(routes, log, message, response), message, response)
+    const answer = await handled(routes, log, message, response)
+    if (answer.body instanceof Readable && message.method !== 'HEAD') await stream(answer, message, response, downloads)
+    else await send(answer, message, response)
   } catch (error) {
     log.debug({ err: error }, 'an HTTP answer broke off')
     response.destroy()
@@ -77,51 +95,62 @@ function requestOf(
     length: length === undefined ? undefined : Number(length),
     ip: plainAddress(message.socket.remoteAddress),
     secured: message.socket instanceof TLSSocket,
-    body(limit, timeout) {
+    body(limit, pace) {
       if (Number(length ?? 0) > limit) throw new HttpError(413, `more than ${limit} bytes`)
       if (message.headers.expect?.toLowerCase() === '100-continue') response.writeContinue()
-      return bounded(message, limit, timeout)
+      return bounded(message, limit, pace)
     },
   }
 }
 
-function bounded(message: IncomingMessage, limit: number, timeout: number): Readable {
-  let size = 0
-  const body = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length
-      if (size > limit) done(new TypeError(`a body of more than ${limit} bytes`))
-      else done(null, chunk)
-    },
-  })
-  const timer = setTimeout(() => message.destroy(new Error('the body did not come in time')), timeout)
-  body.on('error', () => {}) // whoever reads it hears of it; nobody may have begun
-  body.once('close', () => clearTimeout(timer))
+function bounded(message: IncomingMessage, limit: number, pace: Pace): Readable {
+  const slow = (): void => void message.destroy(new Error('the body came too slowly'))
+  // Where it does not take more, whoever reads it is the slow one.
+  const body = new Paced(pace, { most: limit }, stream => !stream.writableNeedDrain, slow)
   void pipeline(message, body).catch(() => {})
   return body
 }
 
+async function stream(
+  answer: HttpResponse,
+  message: IncomingMessage,
+  response: ServerResponse,
+  downloads: Downloads,
+): Promise<void> {
+  const body = answer.body as Readable
+  if (downloads.running >= downloads.max) {
+    body.destroy()
+    return send(plainAnswer(503, 'too many downloads now; try again', { 'Retry-After': 10 }), message, response)
+  }
+  downloads.running++
+  try {
+    if (!begin(answer, message, response)) return void body.destroy()
+    const length = Number(response.getHeader('content-length') ?? Number.NaN)
+    const slow = (): void => void response.destroy(new Error('the client reads too slowly'))
+    await pipeline(body, new Paced(downloads.pace, length, () => response.writableNeedDrain, slow), response)
+  } finally {
+    downloads.running--
+  }
+}
+
 async function send(answer: HttpResponse, message: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { status, headers = {}, body } = answer
-  const stream = body instanceof Readable ? body : undefined
-  if (response.destroyed || message.socket.destroyed) return void stream?.destroy()
+  const { status, body } = answer
+  if (body instanceof Readable) body.destroy()
+  if (!begin(answer, message, response)) return
+  const bytes = Buffer.from(body instanceof Readable ? '' : (body ?? ''))
+  const silent = status === 204 || status === 304
+  if (!silent && !response.hasHeader('Content-Length')) response.setHeader('Content-Length', bytes.length)
+  response.end(message.method === 'HEAD' || silent ? undefined : bytes)
+}
+
+/** Status and headers; false where the client is gone. */
+function begin({ status, headers = {} }: HttpResponse, message: IncomingMessage, response: ServerResponse): boolean {
+  if (response.destroyed || message.socket.destroyed) return false
   if (!message.complete) leave(message, response)
   response.statusCode = status
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
   if (!response.hasHeader('X-Content-Type-Options')) response.setHeader('X-Content-Type-Options', 'nosniff')
-  if (stream === undefined) {
-    const bytes = Buffer.from((body as string | Uint8Array | undefined) ?? '')
-    const silent = status === 204 || status === 304
-    if (!silent && !response.hasHeader('Content-Length')) response.setHeader('Content-Length', bytes.length)
-    response.end(message.method === 'HEAD' || silent ? undefined : bytes)
-    return
-  }
-  if (message.method === 'HEAD') {
-    stream.destroy()
-    response.end()
-    return
-  }
-  await pipeline(stream, response)
+  return true
 }
 
 /** The answer comes before the end of the body: what is little is read to its end, for more the connection is closed. */

@@ -6,12 +6,12 @@ import {
 } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import { TLSSocket, type TLSSocketOptions } from 'node:tls'
-import type { HttpRoutes } from '../core/http.ts'
+import type { HttpRoutes, Pace } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
 import { plainAddress } from '../util/address.ts'
 import type { ConnectionCounter } from '../util/connections.ts'
 import { openPort, portOf } from '../util/port.ts'
-import { answer } from './answer.ts'
+import { answer, type Downloads } from './answer.ts'
 
 export interface HttpListenerSettings {
   port: number
@@ -24,6 +24,10 @@ export interface HttpListenerSettings {
   idleTimeout: number
   /** Connections at a time. */
   maxConnections: number
+  /** Answers that are sent piece by piece at a time, of all connections. */
+  maxDownloads: number
+  /** How slowly they may be read. */
+  downloadPace: Pace
 }
 
 export interface HttpSurroundings {
@@ -52,12 +56,14 @@ export class HttpListener {
   /** The connections below TLS. */
   readonly #below = new WeakMap<Socket, Socket>()
   readonly #closed = new Set<() => void>()
+  readonly #downloads: Downloads
   #settings: HttpListenerSettings
   #closing = false
 
   constructor(around: HttpSurroundings, settings: HttpListenerSettings) {
     this.#around = around
     this.#settings = settings
+    this.#downloads = { running: 0, max: settings.maxDownloads, pace: settings.downloadPace }
     this.#server = createServer({ noDelay: true, keepAlive: true }, socket => this.#connected(socket))
     // Never listens itself: it is handed connections, so that TLS is that of the clients' ports.
     this.#http = createHttp({ maxHeaderSize: MAX_HEAD, keepAliveTimeout: KEEP_ALIVE })
@@ -94,6 +100,7 @@ export class HttpListener {
     this.#server.maxConnections = settings.maxConnections
     this.#around.counter.limit = settings.maxConnectionsPerIp
     this.#http.timeout = settings.idleTimeout
+    Object.assign(this.#downloads, { max: settings.maxDownloads, pace: settings.downloadPace })
   }
 
   /** Takes no more connections; those that wait for another request are closed. What is being answered goes on. */
@@ -167,7 +174,7 @@ export class HttpListener {
       this.#await(socket, true)
       if (this.#closing) request.socket.destroySoon()
     })
-    void answer(this.#around.routes, this.#around.log, request, response)
+    void answer(this.#around.routes, this.#around.log, request, response, this.#downloads)
   }
 
   #garbage(error: NodeJS.ErrnoException, socket: Socket): void {

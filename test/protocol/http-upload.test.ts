@@ -289,6 +289,51 @@ test('uploads at a time are bounded', async t => {
   assert.equal((await http('PUT', two.put, { body: 'hello' })).status, 201)
 })
 
+/** A connection on which an upload has begun, and the server has said that it may. */
+async function begun(t: TestContext, server: TestServer, put: string, size: number) {
+  const { pathname, search } = new URL(put)
+  const connection = raw(server.httpPort)
+  t.after(() => connection.socket.destroy())
+  connection.socket.write(
+    `PUT ${pathname}${search} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: ${size}\r\n\r\n`,
+  )
+  const [goOn] = await once(connection.socket, 'data')
+  assert.match(String(goOn), /^HTTP\/1\.1 100 /)
+  return connection
+}
+
+test('one account’s slow uploads leave room for others', async t => {
+  const { server } = await start(t, { max_uploads: 4, max_user_uploads: 2 })
+  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const slow = []
+  for (let i = 0; i < 2; i++) slow.push(await begun(t, server, (await slot(alice, { size: 100_000 })).put, 100_000))
+  const third = (await slot(alice)).put
+  const refusal = await http('PUT', third, { body: 'hello' })
+  assert.deepEqual([refusal.status, refusal.headers['retry-after']], [429, '10'])
+  await upload(bob)
+  slow[0]!.socket.destroy()
+  await slow[0]!.all
+  const deadline = Date.now() + 5000
+  let status = 0
+  while (status !== 201 && Date.now() < deadline) ({ status } = await http('PUT', third, { body: 'hello' }))
+  assert.equal(status, 201, 'the slot was not used up by the refusal')
+})
+
+test('an upload that is too slow is given up, and its place is free', async t => {
+  const { server, blobs } = await start(t, { max_uploads: 1, min_speed: 1000, slow_timeout: '1s' })
+  const alice = await server.client('alice')
+  const { socket, all } = await begun(t, server, (await slot(alice, { size: 10_000 })).put, 10_000)
+  const drip = setInterval(() => socket.writable && socket.write('x'), 50)
+  t.after(() => clearInterval(drip))
+  assert.doesNotMatch(await all, / 201 /)
+  clearInterval(drip)
+  const deadline = Date.now() + 5000
+  const { put } = await slot(alice)
+  let status = 0
+  while (status !== 201 && Date.now() < deadline) ({ status } = await http('PUT', put, { body: 'hello' }))
+  assert.deepEqual([status, await stored(blobs)], [201, 1])
+})
+
 test('an upload that breaks off leaves nothing, and does not count', async t => {
   const { server, blobs } = await start(t, { daily_quota: 100 })
   const alice = await server.client('alice')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Readable } from 'node:stream'
@@ -34,9 +34,23 @@ const mod_test_http = defineModule({
     }))
     ctx.http('PUT', '/test/echo', async request => {
       const chunks: Buffer[] = []
-      for await (const chunk of request.body(1000, 10_000)) chunks.push(chunk as Buffer)
+      for await (const chunk of request.body(1000, { rate: 1, grace: 10_000 })) chunks.push(chunk as Buffer)
       return { status: 200, headers: { 'X-Rest': request.rest, 'X-Ip': request.ip }, body: Buffer.concat(chunks) }
     })
+    ctx.http('PUT', '/test/paced', async request => {
+      let size = 0
+      for await (const chunk of request.body(1e9, { rate: 1000, grace: 500 })) {
+        // Now and then the server is the slow one, for longer than the grace.
+        if (size === 0 && request.query.has('wait')) await new Promise(resolve => setTimeout(resolve, 1200))
+        size += (chunk as Buffer).length
+      }
+      return { status: 200, body: String(size) }
+    })
+    ctx.http('GET', '/test/short', () => ({
+      status: 200,
+      headers: { 'Content-Length': 10 },
+      body: Readable.from([Buffer.from('short')]),
+    }))
     ctx.http('GET', '/test/fails', () => {
       throw new Error('a secret of the server')
     })
@@ -144,6 +158,56 @@ test('a connection on which nothing moves is closed', async t => {
   const { socket, all } = bytes(server.httpPort)
   socket.write('PUT /test/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhel')
   assert.doesNotMatch(await all, / 200 /)
+})
+
+test('who sends a body more slowly than is bearable is cut off, and who is slow now and then is not', async t => {
+  const server = await start(t)
+  const put = (path: string, length: number) => {
+    const connection = bytes(server.httpPort)
+    connection.socket.write(`PUT ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${length}\r\n\r\n`)
+    return connection
+  }
+  const every = (ms: number, socket: Socket, count: number) => {
+    const drip = setInterval(() => socket.writable && socket.write('x'.repeat(count)), ms)
+    t.after(() => clearInterval(drip))
+    socket.once('close', () => clearInterval(drip))
+  }
+  // Ten bytes in each tenth of a second, where a hundred are wanted.
+  const slow = put('/test/paced', 1000)
+  every(100, slow.socket, 10)
+  const steady = put('/test/paced', 2000)
+  every(100, steady.socket, 200)
+  const waiting = put('/test/paced?wait', 3_000_000)
+  waiting.socket.write('x'.repeat(3_000_000))
+  assert.equal(await slow.all, '')
+  assert.match(await steady.all, / 200 OK[\s\S]*2000$/)
+  assert.match(await waiting.all, / 200 OK[\s\S]*3000000$/, 'the server was the slow one')
+})
+
+test('who does not read what was asked for is cut off; downloads at a time are bounded', async t => {
+  const server = await start(t)
+  const [listener] = server.server.httpListeners
+  listener!.update({ ...listener!.settings, maxDownloads: 1, downloadPace: { rate: 1e12, grace: 1000 } })
+  const { socket, all } = bytes(server.httpPort)
+  socket.write('GET /test/endless HTTP/1.1\r\nHost: x\r\n\r\n')
+  await once(socket, 'data')
+  socket.pause()
+  const busy = await http('GET', at(server, '/test/endless'))
+  assert.deepEqual([busy.status, busy.headers['retry-after']], [503, '10'])
+  const deadline = Date.now() + 10_000
+  while (listener!.connections > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 20))
+  assert.equal(listener!.connections, 0)
+  socket.resume()
+  await all
+  const next = bytes(server.httpPort)
+  next.socket.write('GET /test/endless HTTP/1.1\r\nHost: x\r\n\r\n')
+  assert.match(String((await once(next.socket, 'data'))[0]), / 200 OK/, 'its place is free')
+  next.socket.destroy()
+})
+
+test('a body that ends early ends the connection: it is not taken for the whole', async t => {
+  const server = await start(t)
+  await assert.rejects(http('GET', at(server, '/test/short')), { code: 'ECONNRESET' })
 })
 
 test('a stop waits for a download so long and no longer', async t => {

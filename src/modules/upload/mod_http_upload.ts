@@ -42,6 +42,14 @@ export const mod_http_upload = defineModule({
     daily_quota: opt.size('1 GiB', 'Bytes that one user may upload within a day.', { min: 1, infinity: true }),
     max_slots: opt.int(60, 'Uploads that one user may begin within a minute.', { min: 1, infinity: true }),
     max_uploads: opt.int(100, 'Uploads of all users at a time; who comes then has to try again.', { min: 1 }),
+    max_user_uploads: opt.int(10, 'Uploads of one user at a time.', { min: 1, infinity: true }),
+    min_speed: opt.size('4 KiB', 'Bytes a second: an upload that is slower is given up, after `slow_timeout`.', {
+      min: 1,
+    }),
+    slow_timeout: opt.duration('1m', 'How long an upload may be slower than `min_speed`, or silent.', {
+      min: 1000,
+      max: 3_600_000,
+    }),
     put_timeout: opt.duration('5m', 'How long an upload may wait to be begun.', { min: 1000, max: 86_400_000 }),
     expire: opt.duration('30d', 'How long files are kept.', { min: 60_000, infinity: true }),
   },
@@ -64,7 +72,13 @@ export const mod_http_upload = defineModule({
       ctx.log.debug('no HTTP port in `listen`: files cannot be uploaded')
       return
     }
-    const transfer = new Transfer({ uploads, blobs: ctx.blobs, maxUploads: options.max_uploads })
+    const transfer = new Transfer({
+      uploads,
+      blobs: ctx.blobs,
+      maxUploads: options.max_uploads,
+      maxUserUploads: options.max_user_uploads,
+      pace: { rate: options.min_speed, grace: options.slow_timeout },
+    })
     const path = `/upload/${segment}`
     ctx.http('PUT', path, transfer.put)
     ctx.http('GET', path, transfer.get)

@@ -3,6 +3,7 @@ import {
   type HttpHandler,
   type HttpRequest,
   type HttpResponse,
+  type Pace,
   plainAnswer,
   serveFile,
 } from '../../core/http.ts'
@@ -18,8 +19,6 @@ export const CORS = {
   'Access-Control-Max-Age': '7200',
 }
 
-/** An upload that is slower than this (bytes a second) is given up. */
-const SLOWEST = 4096
 const LINK_TTL = 300_000
 /** What browsers run. They get it under no type that says so, wherever the bytes lie. */
 const ACTIVE = /html|[/+]xml$|svg|javascript|ecmascript|^text\/(?:css|xsl)|^multipart\/|^message\/|shockwave|wasm/
@@ -27,7 +26,11 @@ const ACTIVE = /html|[/+]xml$|svg|javascript|ecmascript|^text\/(?:css|xsl)|^mult
 export interface TransferOptions {
   uploads: Uploads
   blobs: BlobStore
+  /** At a time: of all users, and of one. */
   maxUploads: number
+  maxUserUploads: number
+  /** Uploads that are slower are given up. */
+  pace: Pace
 }
 
 interface Place {
@@ -39,7 +42,9 @@ interface Place {
 /** The HTTP side (XEP-0363 7): PUT with the secret of a slot, GET for everybody who knows the address. */
 export class Transfer {
   readonly #options: TransferOptions
-  #running = 0
+  /** Uploads at a time by user: each user that is in it has some. */
+  readonly #running = new Map<string, number>()
+  #total = 0
 
   constructor(options: TransferOptions) {
     this.#options = options
@@ -62,7 +67,7 @@ export class Transfer {
   }
 
   async #put(request: HttpRequest): Promise<HttpResponse> {
-    const { uploads, blobs, maxUploads } = this.#options
+    const { uploads, blobs, maxUploads, maxUserUploads, pace } = this.#options
     const place = this.#place(request)
     const slot = place && (await uploads.find(place.id, place.name, request.query.get('secret') ?? ''))
     if (place === undefined || slot === undefined) return plainAnswer(403, 'no open slot: ask for another')
@@ -72,14 +77,17 @@ export class Transfer {
     if (length < slot.size) return plainAnswer(400, `${slot.size} bytes were announced`)
     const given = request.headers['content-type'] ?? 'application/octet-stream'
     if (essence(given) !== essence(slot.type)) return plainAnswer(415, `${slot.type} was announced`)
-    if (this.#running >= maxUploads) return plainAnswer(503, 'too many uploads now', { 'Retry-After': 10 })
-    this.#running++
+    // First that of the user: whoever sends many files slowly is told so, and leaves room for others.
+    if ((this.#running.get(slot.owner) ?? 0) >= maxUserUploads) {
+      return plainAnswer(429, `${maxUserUploads} uploads at a time are enough`, { 'Retry-After': 10 })
+    }
+    if (this.#total >= maxUploads) return plainAnswer(503, 'too many uploads now', { 'Retry-After': 10 })
+    this.#began(slot.owner)
     try {
       // Of two at once, one has it.
       if (!(await uploads.take(place.id))) return plainAnswer(403, 'no open slot: ask for another')
-      const timeout = 60_000 + (slot.size / SLOWEST) * 1000
       const type = ACTIVE.test(essence(slot.type)) ? 'application/octet-stream' : slot.type
-      await blobs.put(place.key, request.body(slot.size, timeout), { type, size: slot.size })
+      await blobs.put(place.key, request.body(slot.size, pace), { type, size: slot.size })
       if (await uploads.wanted(slot, place.id)) return { status: 201 }
       await uploads.discard(slot.owner, slot.at, place.id, place.name)
       return plainAnswer(410, 'its account is gone')
@@ -87,8 +95,20 @@ export class Transfer {
       await uploads.discard(slot.owner, slot.at, place.id, place.name)
       throw error
     } finally {
-      this.#running--
+      this.#ended(slot.owner)
     }
+  }
+
+  #began(owner: string): void {
+    this.#total++
+    this.#running.set(owner, (this.#running.get(owner) ?? 0) + 1)
+  }
+
+  #ended(owner: string): void {
+    this.#total--
+    const left = (this.#running.get(owner) ?? 1) - 1
+    if (left === 0) this.#running.delete(owner)
+    else this.#running.set(owner, left)
   }
 
   async #get(request: HttpRequest): Promise<HttpResponse> {
