@@ -74,7 +74,9 @@ function createContext(
     now: host.now,
     table: spec => host.store.table(host.name, spec),
     hook: (hook, handler, settings) => undo.push(host.hooks.add(name, hook, handler, settings)),
-    iq: (scope, type, ns, payload, handler) => undo.push(host.iq.add(name, scope, type, ns, payload, handler)),
+    iq: (scope, type, ns, payload, handler, more) => {
+      undo.push(host.iq.add(name, scope, type, ns, payload, handler, more))
+    },
     nonza: (ns, element, handler) => undo.push(host.nonzas.add(ns, element, handler)),
     domain: (domain, handler) => {
       const served = new Domain(name, domain.replaceAll('@HOST@', host.name), host, handler)

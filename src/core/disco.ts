@@ -1,5 +1,5 @@
 import type { Element } from '../xml/index.ts'
-import type { IqScope } from './iq.ts'
+import type { IqTarget } from './iq.ts'
 import type { Identity } from './module.ts'
 
 /** XEP-0030 4. */
@@ -11,15 +11,15 @@ export interface DiscoItem {
 
 /** What the host and its accounts say of themselves (XEP-0030), gathered from the modules. */
 export class DiscoRegistry {
-  readonly #features: Record<IqScope, Map<string, number>> = { server: new Map(), account: new Map() }
-  readonly #identities: Record<IqScope, Identity[]> = { server: [], account: [] }
+  readonly #features: Record<IqTarget, Map<string, number>> = { server: new Map(), account: new Map() }
+  readonly #identities: Record<IqTarget, Identity[]> = { server: [], account: [] }
   readonly #items: DiscoItem[] = []
   readonly #forms: (() => Element)[] = []
   readonly #streamFeatures = new Set<() => Element>()
   /** Rises with every change: who caches what follows from this, compares. */
   version = 0
 
-  addFeature(scope: IqScope, ns: string): () => void {
+  addFeature(scope: IqTarget, ns: string): () => void {
     const map = this.#features[scope]
     map.set(ns, (map.get(ns) ?? 0) + 1)
     this.version++
@@ -31,7 +31,7 @@ export class DiscoRegistry {
     }
   }
 
-  addIdentity(scope: IqScope, identity: Identity): () => void {
+  addIdentity(scope: IqTarget, identity: Identity): () => void {
     const list = this.#identities[scope]
     list.push(identity)
     this.version++
@@ -57,11 +57,11 @@ export class DiscoRegistry {
     return () => this.#streamFeatures.delete(make)
   }
 
-  features(scope: IqScope): string[] {
+  features(scope: IqTarget): string[] {
     return [...this.#features[scope].keys()].sort()
   }
 
-  identities(scope: IqScope): readonly Identity[] {
+  identities(scope: IqTarget): readonly Identity[] {
     return this.#identities[scope]
   }
 

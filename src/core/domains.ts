@@ -4,7 +4,7 @@ import { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { DiscoRegistry } from './disco.ts'
 import type { Host } from './host.ts'
-import { type IqHandler, type IqRequest, type IqScope, IqTable } from './iq.ts'
+import { type Answering, type IqRequest, IqTable, type IqTarget } from './iq.ts'
 import type { Source } from './router.ts'
 
 /** What goes into a `<query/>` of service discovery; undefined where there is nothing of that name. */
@@ -37,7 +37,7 @@ export class Domain {
   readonly jid: Jid
   readonly host: Host
   readonly disco = new DiscoRegistry()
-  readonly #iq = new IqTable()
+  readonly iqs = new IqTable()
   readonly #owner: string
   readonly #handler: DomainHandler
 
@@ -58,9 +58,9 @@ export class Domain {
     }
   }
 
-  /** Answers iqs with this payload, as {@link ModuleContext.iq} does; `request.account` is always undefined. */
-  iq(scope: IqScope, type: 'get' | 'set', ns: string, name: string, handler: IqHandler): void {
-    this.#iq.add(this.#owner, scope, type, ns, name, handler)
+  /** Answers iqs with this payload, as {@link ModuleContext.iq} does; there are no accounts here. */
+  iq(target: IqTarget, type: 'get' | 'set', ns: string, name: string, handler: Answering<IqRequest>): void {
+    this.iqs.add<IqTarget>(this.#owner, target, type, ns, name, handler)
   }
 
   /** Hands over a stanza for the domain or an address in it. Throws, or rejects, with the StanzaError for its sender. */
@@ -73,15 +73,8 @@ export class Domain {
     if (resource !== '') return this.#packet(stanza, source)
     if (!asks) return
     const { session } = source
-    const request: IqRequest = {
-      stanza,
-      from: stanza.from,
-      payload: stanza.payload!,
-      session,
-      account: undefined,
-      own: false,
-    }
-    return this.#iq.dispatch(local === '' ? 'server' : 'account', request, this.host.log, answer => {
+    const request = { stanza, from: stanza.from, payload: stanza.payload!, session: undefined, account: undefined }
+    return this.iqs.dispatch(local === '' ? 'server' : 'account', request, this.host.log, answer => {
       if (session !== undefined) session.deliver(answer)
       else void this.host.router.route(answer)
     })
@@ -95,7 +88,7 @@ export class Domain {
     throw new StanzaError('service-unavailable')
   }
 
-  #info(scope: IqScope, request: IqRequest): Element | Promise<Element> {
+  #info(scope: IqTarget, request: IqRequest): Element | Promise<Element> {
     const node = request.payload.attrs['node'] ?? ''
     if (scope === 'account' || node !== '') {
       return answer(NS.DISCO_INFO, node, this.#handler.info?.(request, node))
@@ -107,7 +100,7 @@ export class Domain {
     return xml('query', { xmlns: NS.DISCO_INFO }, identities, features, this.disco.forms())
   }
 
-  #items(scope: IqScope, request: IqRequest): Element | Promise<Element> {
+  #items(scope: IqTarget, request: IqRequest): Element | Promise<Element> {
     const node = request.payload.attrs['node'] ?? ''
     if (this.#handler.items !== undefined) return answer(NS.DISCO_ITEMS, node, this.#handler.items(request, node))
     return answer(NS.DISCO_ITEMS, node, scope === 'server' && node === '' ? [] : undefined)

@@ -10,7 +10,7 @@ import { DiscoRegistry } from './disco.ts'
 import type { Entry } from './entry.ts'
 import { Fanout } from './fanout.ts'
 import { type HookMap, Hooks, STOP } from './hooks.ts'
-import { IqRequests, type IqScope, IqTable } from './iq.ts'
+import { IqRequests, IqTable, type IqTarget } from './iq.ts'
 import type { Logger } from './log.ts'
 import { Nonzas } from './nonzas.ts'
 import { MessageQueue } from './queue.ts'
@@ -277,7 +277,8 @@ export class Host {
       return
     }
     if (stanza.to!.resource !== '') throw new StanzaError('service-unavailable')
-    return this.ask('server', stanza, stanza.payload!, source, undefined)
+    const asker = source.session?.account
+    return this.ask('server', stanza, stanza.payload!, source, asker?.host === this ? asker : undefined)
   }
 
   #toAccount(account: Account | undefined, stanza: Stanza, source: Source): void | Promise<void> {
@@ -318,24 +319,17 @@ export class Host {
     return this.ask('account', stanza, stanza.payload!, source, undefined)
   }
 
-  /** Lets the handler of an iq answer it. */
+  /** Lets the handler of an iq answer it; `account` is the one that is asked, or who asks the host. */
   ask(
-    scope: IqScope,
+    target: IqTarget,
     stanza: Stanza,
     payload: Element,
     source: Source,
     account: Account | undefined,
   ): void | Promise<void> {
     const { session } = source
-    const request = {
-      stanza,
-      from: stanza.from,
-      payload,
-      session,
-      account,
-      own: account !== undefined && stanza.from.bare.equals(account.jid),
-    }
-    return this.iq.dispatch(scope, request, this.log, answer => {
+    const request = { stanza, from: stanza.from, payload, session, account }
+    return this.iq.dispatch(target, request, this.log, answer => {
       if (session !== undefined) session.deliver(answer)
       else void this.router.route(answer)
     })

@@ -6,20 +6,42 @@ import type { Account } from './account.ts'
 import type { Logger } from './log.ts'
 import type { Session } from './session.ts'
 
-/** What an iq is asked of: the host itself, or an account (its bare address, or none: one's own). */
-export type IqScope = 'server' | 'account'
+/** What an iq is addressed to: the host itself, or an account (its bare address, or none: one's own). */
+export type IqTarget = 'server' | 'account'
 
+/**
+ * Whom a handler serves. `own`: users, about their own account, at its address (RFC 6120 10.3.3); everybody else is
+ * `forbidden`, whether there is such an account or not. `account`: whoever asks an account. `server`: whoever asks the host.
+ */
+export type IqScope = 'own' | IqTarget
+
+/** What is known of every request. Of scope `server` nothing more: who asks is an address, of whatever host. */
 export interface IqRequest {
   readonly stanza: Stanza
   readonly from: Jid
   /** The payload element. */
   readonly payload: Element
-  /** The session it came from, for a local client. */
-  readonly session: Session | undefined
-  /** The account it is addressed to (scope `account`); undefined where none of that name exists. */
+}
+
+export interface AccountRequest extends IqRequest {
+  /** Undefined where there is none of that name. */
   readonly account: Account | undefined
   /** The user asks their own account. */
   readonly own: boolean
+  /** The client that asks, where it is the account's own. */
+  readonly session: Session | undefined
+}
+
+export interface OwnRequest extends IqRequest {
+  readonly account: Account
+  /** One of the sessions of `account`. */
+  readonly session: Session
+}
+
+interface RequestOf {
+  own: OwnRequest
+  account: AccountRequest
+  server: IqRequest
 }
 
 /**
@@ -34,32 +56,75 @@ export class Later {
 }
 
 /** Answers with the payload of the result (or nothing); throws StanzaError to answer with an error. */
-export type IqHandler = (request: IqRequest) => Element | void | Promise<Element | void> | Later
+export type Answering<R> = (request: R) => Element | void | Promise<Element | void> | Later
+export type IqHandler<S extends IqScope> = Answering<RequestOf[S]>
 
-interface Registered {
-  owner: string
-  handler: IqHandler
+export interface IqOptions {
+  /** Scope `own`: also where users ask the domain of their host, for XEPs that have them do so. */
+  readonly atHost?: boolean
 }
 
-/** The iq handlers of one host, by scope, type, namespace and payload name. */
+/**
+ * A request on its way to its handler. `account` is the one that is asked, or at the host the sender's own; `session` is the
+ * client, where it is one of this server.
+ */
+export interface IqDispatch extends IqRequest {
+  readonly account: Account | undefined
+  readonly session: Session | undefined
+}
+
+type Registered = { readonly owner: string } & {
+  [S in IqScope]: { readonly scope: S; readonly handler: IqHandler<S> }
+}[IqScope]
+
+/** The iq handlers of one host, by what is asked, type, namespace and payload name. */
 export class IqTable {
   readonly #handlers = new Map<string, Registered>()
 
-  add(owner: string, scope: IqScope, type: 'get' | 'set', ns: string, name: string, handler: IqHandler): () => void {
-    const key = `${scope} ${type} ${name} ${ns}`
-    const there = this.#handlers.get(key)
-    if (there !== undefined) throw new Error(`${owner}: an iq handler for ${key} is there already, from ${there.owner}`)
-    this.#handlers.set(key, { owner, handler })
-    return () => this.#handlers.delete(key)
+  add<S extends IqScope>(
+    owner: string,
+    scope: S,
+    type: 'get' | 'set',
+    ns: string,
+    name: string,
+    handler: IqHandler<S>,
+    { atHost = false }: IqOptions = {},
+  ): () => void {
+    const targets: IqTarget[] = scope === 'server' ? ['server'] : atHost ? ['account', 'server'] : ['account']
+    const keys = targets.map(target => keyOf(target, type, name, ns))
+    for (const key of keys) {
+      const there = this.#handlers.get(key)
+      if (there !== undefined)
+        throw new Error(`${owner}: an iq handler for ${key} is there already, from ${there.owner}`)
+    }
+    for (const key of keys) this.#handlers.set(key, { owner, scope, handler } as unknown as Registered)
+    return () => {
+      for (const key of keys) this.#handlers.delete(key)
+    }
+  }
+
+  /** What is handled here, and for whom. */
+  *[Symbol.iterator](): Generator<{
+    owner: string
+    scope: IqScope
+    target: IqTarget
+    type: string
+    ns: string
+    name: string
+  }> {
+    for (const [key, { owner, scope }] of this.#handlers) {
+      const [target, type, name, ns] = key.split(' ') as [IqTarget, string, string, string]
+      yield { owner, scope, target, type, ns, name }
+    }
   }
 
   /**
    * Runs the handler of a request and gives the answer to `reply`: at once where the handler answers at once.
    * Nobody to answer is `service-unavailable` (RFC 6120 8.4).
    */
-  dispatch(scope: IqScope, request: IqRequest, log: Logger, reply: (stanza: Stanza) => void): void | Promise<void> {
+  dispatch(target: IqTarget, request: IqDispatch, log: Logger, reply: (stanza: Stanza) => void): void | Promise<void> {
     const { stanza, payload } = request
-    const found = this.#handlers.get(`${scope} ${stanza.type} ${payload.name} ${elementNs(payload)}`)
+    const found = this.#handlers.get(keyOf(target, stanza.type, payload.name, elementNs(payload)))
     const fail = (error: unknown): void => {
       const answer = stanza.error(asStanzaError(error, log, found?.owner ?? 'core'))
       if (answer !== undefined) reply(answer)
@@ -71,7 +136,7 @@ export class IqTable {
       reply(answer)
     }
     try {
-      const answer = found.handler(request)
+      const answer = run(found, request)
       if (answer instanceof Promise) return answer.then(succeed).catch(fail)
       if (answer instanceof Later) void answer.answer.then(succeed).catch(fail)
       else succeed(answer)
@@ -79,6 +144,21 @@ export class IqTable {
       fail(error)
     }
   }
+}
+
+function keyOf(target: IqTarget, type: string, name: string, ns: string): string {
+  return `${target} ${type} ${name} ${ns}`
+}
+
+/** Gives a handler what its scope may know. */
+function run(found: Registered, request: IqDispatch): ReturnType<IqHandler<IqScope>> {
+  const { stanza, from, payload, account } = request
+  if (found.scope === 'server') return found.handler({ stanza, from, payload })
+  const isOwn = account !== undefined && request.session?.account === account && from.bare.equals(account.jid)
+  const session = isOwn ? request.session : undefined
+  if (found.scope === 'account') return found.handler({ stanza, from, payload, account, session, own: isOwn })
+  if (account === undefined || session === undefined) throw new StanzaError('forbidden', 'only of one’s own account')
+  return found.handler({ stanza, from, payload, account, session })
 }
 
 /** What a sender is told: a StanzaError as it is; anything else is our fault and goes to the log. */

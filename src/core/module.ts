@@ -11,7 +11,7 @@ import type { Domain, DomainHandler } from './domains.ts'
 import type { Handler, HookMap, HookName, HookOptions } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { HttpHandler, HttpMethod, HttpOrigin } from './http.ts'
-import type { IqHandler, IqScope } from './iq.ts'
+import type { IqHandler, IqOptions, IqScope, IqTarget } from './iq.ts'
 import type { Logger } from './log.ts'
 import type { ServiceMap, ServiceName } from './services.ts'
 import type { Session } from './session.ts'
@@ -58,8 +58,18 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   /** A table of this host (see storage/store.ts). */
   table<V>(spec: TableSpec<V>): Table<V>
   hook<N extends HookName>(name: N, handler: Handler<HookMap[N]>, options?: HookOptions): void
-  /** Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. */
-  iq(scope: IqScope, type: 'get' | 'set', ns: string, name: string, handler: IqHandler): void
+  /**
+   * Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. What acts on the
+   * account of who asks is of scope `own` (see iq.ts).
+   */
+  iq<S extends IqScope>(
+    scope: S,
+    type: 'get' | 'set',
+    ns: string,
+    name: string,
+    handler: IqHandler<S>,
+    options?: IqOptions,
+  ): void
   /** An element on the stream that is no stanza (CSI's `<active/>`), from a bound session. */
   nonza(ns: string, name: string, handler: (session: Session, el: Element) => void): void
   /**
@@ -68,8 +78,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
    */
   domain(name: string, handler: DomainHandler): Domain
   /** Named in the answers to disco#info: of the host, and with `account` of its accounts too. */
-  feature(ns: string, ...scopes: IqScope[]): void
-  identity(identity: Identity, scope?: IqScope): void
+  feature(ns: string, ...scopes: IqTarget[]): void
+  identity(identity: Identity, scope?: IqTarget): void
   /** Offered to authenticated streams before they are bound. */
   streamFeature(make: () => Element): void
   /** Serves what is at this path, and below it, by HTTP; `@HOST@` in it is the host's name. HEAD comes with GET. */

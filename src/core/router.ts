@@ -20,7 +20,8 @@ declare module './hooks.ts' {
 
 /** Where a stanza came from, for those who need more than its address. */
 export interface Source {
-  session?: Session
+  /** The client that sent it, where it is one of the host that the stanza is delivered to. */
+  session?: Session | undefined
   /** Who is told when a queued message is safe. */
   origin?: Origin
 }
@@ -41,6 +42,11 @@ export class Router {
 
   get hosts(): ReadonlyMap<string, Host> {
     return this.#hosts
+  }
+
+  /** Those below the hosts, by name. */
+  get domains(): ReadonlyMap<string, Domain> {
+    return this.#domains
   }
 
   add(host: Host): void {
@@ -91,7 +97,10 @@ export class Router {
       if (gateway !== undefined) return gateway(stanza, source)
       throw new StanzaError('remote-server-not-found')
     }
-    const { hooks } = 'host' in target ? target.host : target
+    const host = 'host' in target ? target.host : target
+    // To other hosts of this server a client is an address, as one of another server.
+    if (source.session !== undefined && source.session.account.host !== host) source = { ...source, session: undefined }
+    const { hooks } = host
     if (hooks.has('filter_packet')) {
       const verdict = hooks.run('filter_packet', { stanza })
       if (verdict === STOP) return

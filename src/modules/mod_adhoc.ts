@@ -45,10 +45,7 @@ export const mod_adhoc = defineModule({
     const execute = (request: IqRequest): Promise<Element> => run(node => adhoc.get(node), sessions, request)
     ctx.iq('server', 'set', NS.COMMANDS, 'command', execute)
     // Clients also look for the commands of their server at their own address.
-    ctx.iq('account', 'set', NS.COMMANDS, 'command', request => {
-      if (!request.own) throw new StanzaError('service-unavailable')
-      return execute(request)
-    })
+    ctx.iq('own', 'set', NS.COMMANDS, 'command', execute)
 
     ctx.hook('disco_items', event => {
       const { scope, from, account, node, items } = event

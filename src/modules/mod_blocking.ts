@@ -79,13 +79,11 @@ export const mod_blocking = defineModule({
     })
     ctx.feature(NS.BLOCKING)
     ctx.provide('blocking', { blocks })
-    ctx.iq('account', 'get', NS.BLOCKING, 'blocklist', ({ own, account, session }) => {
-      if (!own || account === undefined) throw new StanzaError('forbidden')
-      session?.slots.set(ASKED, true)
+    ctx.iq('own', 'get', NS.BLOCKING, 'blocklist', ({ account, session }) => {
+      session.slots.set(ASKED, true)
       return withList(account, () => xml('blocklist', { xmlns: NS.BLOCKING }, ...items(listOf(account))))
     })
-    ctx.iq('account', 'set', NS.BLOCKING, 'block', ({ own, account, payload }) => {
-      if (!own || account === undefined) throw new StanzaError('forbidden')
+    ctx.iq('own', 'set', NS.BLOCKING, 'block', ({ account, payload }) => {
       const jids = addresses(payload)
       if (jids.length === 0) throw new StanzaError('bad-request', 'name at least one address')
       return withList(account, async () => {
@@ -93,8 +91,7 @@ export const mod_blocking = defineModule({
         report(account, payload)
       })
     })
-    ctx.iq('account', 'set', NS.BLOCKING, 'unblock', ({ own, account, payload }) => {
-      if (!own || account === undefined) throw new StanzaError('forbidden')
+    ctx.iq('own', 'set', NS.BLOCKING, 'unblock', ({ account, payload }) => {
       return withList(account, () => unblock(ctx, table, account, addresses(payload)))
     })
     ctx.hook(

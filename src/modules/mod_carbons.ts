@@ -2,7 +2,6 @@ import { FILTER } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { clone, type Element, findChild, hasChild, NS, xml } from '../xml/index.ts'
-import { StanzaError } from '../xmpp/errors.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 
 /** On the sessions that want copies. */
@@ -17,12 +16,10 @@ export const mod_carbons = defineModule({
     ctx.feature(NS.CARBONS, 'server', 'account')
     ctx.feature(NS.CARBONS_RULES, 'server', 'account')
 
-    ctx.iq('account', 'set', NS.CARBONS, 'enable', ({ own, session }) => {
-      if (!own || session === undefined) throw new StanzaError('not-allowed')
+    ctx.iq('own', 'set', NS.CARBONS, 'enable', ({ session }) => {
       session.slots.set(ENABLED, true)
     })
-    ctx.iq('account', 'set', NS.CARBONS, 'disable', ({ own, session }) => {
-      if (!own || session === undefined) throw new StanzaError('not-allowed')
+    ctx.iq('own', 'set', NS.CARBONS, 'disable', ({ session }) => {
       session.slots.delete(ENABLED)
     })
     ctx.hook('bind2_features', ({ features }) => void features.push(NS.CARBONS))

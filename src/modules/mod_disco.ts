@@ -2,7 +2,7 @@ import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import type { DiscoItem } from '../core/disco.ts'
 import type { HookMap } from '../core/hooks.ts'
-import type { IqRequest, IqScope } from '../core/iq.ts'
+import type { AccountRequest, IqRequest, IqTarget } from '../core/iq.ts'
 import { defineModule, type Identity } from '../core/module.ts'
 import { type Element, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
@@ -12,7 +12,7 @@ import type { Jid } from '../xmpp/jid.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** What is said of the host or its accounts beyond identities and features (XEP-0128); run when a feature changes. */
-    disco_forms: { scope: IqScope; forms: Element[] }
+    disco_forms: { scope: IqTarget; forms: Element[] }
     /** Somebody asks about a node; who knows it sets `answer` to what goes into the `<query/>`. */
     disco_info: DiscoNode & { answer: readonly Element[] | undefined }
     /**
@@ -30,7 +30,7 @@ declare module '../core/services.ts' {
 }
 
 export interface DiscoNode {
-  readonly scope: IqScope
+  readonly scope: IqTarget
   readonly from: Jid
   readonly account: Account | undefined
   readonly trusted: boolean
@@ -39,8 +39,11 @@ export interface DiscoNode {
 
 export interface DiscoService {
   /** The answer to disco#info of the host or of an account, without a node. The same object until it changes: read only. */
-  info(scope: IqScope): Element
+  info(scope: IqTarget): Element
 }
+
+/** Of the host, or of an account. */
+type Asked = IqRequest & { readonly account?: Account | undefined }
 
 const addresses = (role: string) =>
   opt.list(opt.text(undefined, '', { maxLength: 1024, words: 'an address as a URI' }), [], `For ${role}.`)
@@ -84,8 +87,8 @@ export const mod_disco = defineModule({
       })
     }
 
-    const cache: Partial<Record<IqScope, { version: number; query: Element }>> = {}
-    const info = (scope: IqScope): Element => {
+    const cache: Partial<Record<IqTarget, { version: number; query: Element }>> = {}
+    const info = (scope: IqTarget): Element => {
       const there = cache[scope]
       if (there !== undefined && there.version === disco.version) return there.query
       const forms: Element[] = []
@@ -96,10 +99,10 @@ export const mod_disco = defineModule({
     }
     ctx.provide('disco', { info })
 
-    const trusts = ({ own, account, from }: IqRequest): boolean =>
+    const trusts = ({ own, account, from }: AccountRequest): boolean =>
       own || (account !== undefined && ctx.use('roster')?.isSubscribedFrom(account, from.bare) === true)
 
-    const answerInfo = (scope: IqScope, request: IqRequest, trusted: boolean): Element | Promise<Element> => {
+    const answerInfo = (scope: IqTarget, request: Asked, trusted: boolean): Element | Promise<Element> => {
       const node = request.payload.attrs['node'] ?? ''
       if (node === '') return withChildren({ xmlns: NS.DISCO_INFO }, info(scope).children)
       const { from, account } = request
@@ -110,7 +113,7 @@ export const mod_disco = defineModule({
       })
     }
 
-    const answerItems = (scope: IqScope, request: IqRequest, trusted: boolean): Element | Promise<Element> => {
+    const answerItems = (scope: IqTarget, request: Asked, trusted: boolean): Element | Promise<Element> => {
       const node = request.payload.attrs['node'] ?? ''
       const { from, account } = request
       const items: DiscoItem[] = scope === 'server' && node === '' ? [...disco.items] : []

@@ -31,8 +31,7 @@ export const mod_private = defineModule({
     const table = ctx.table<string>({ name: 'private', version: 1 })
     ctx.feature(NS.PRIVATE, 'server', 'account')
 
-    ctx.iq('account', 'set', NS.PRIVATE, 'query', async ({ own, account, payload }) => {
-      if (!own) throw new StanzaError('forbidden')
+    ctx.iq('own', 'set', NS.PRIVATE, 'query', async ({ account, payload }) => {
       const items = childElements(payload)
       if (items.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep')
       const pieces = new Map<string, Op<string>>()
@@ -44,7 +43,7 @@ export const mod_private = defineModule({
         }
         pieces.set(ck.join(' '), { type: 'put', ck, value })
       }
-      const key = [account!.user]
+      const key = [account.user]
       const there = await table.scan(key, { limit: maxItems + 1 })
       const kept = new Set(there.map(row => row.ck.join(' ')))
       const fresh = [...pieces.keys()].filter(name => !kept.has(name)).length
@@ -53,7 +52,7 @@ export const mod_private = defineModule({
       }
       if (ctx.host.hooks.has('private_write')) {
         for (const item of items) {
-          const event = { account: account!, piece: item }
+          const event = { account, piece: item }
           await ctx.host.hooks.run('private_write', event)
           const ck = keyOf(item)
           pieces.set(ck.join(' '), { type: 'put', ck, value: serialize(event.piece) })
@@ -62,13 +61,12 @@ export const mod_private = defineModule({
       await table.batch(key, [...pieces.values()])
     })
 
-    ctx.iq('account', 'get', NS.PRIVATE, 'query', async ({ own, account, payload }) => {
-      if (!own) throw new StanzaError('forbidden')
+    ctx.iq('own', 'get', NS.PRIVATE, 'query', async ({ account, payload }) => {
       const [item, ...more] = childElements(payload)
       if (item === undefined || more.length > 0) throw new StanzaError('bad-request', 'ask for one piece of data')
       const [ns, name] = keyOf(item)
-      const text = await table.get([account!.user], [ns, name])
-      const event = { account: account!, piece: text === undefined ? xml(name, { xmlns: ns }) : parseElement(text) }
+      const text = await table.get([account.user], [ns, name])
+      const event = { account, piece: text === undefined ? xml(name, { xmlns: ns }) : parseElement(text) }
       await ctx.host.hooks.run('private_read', event)
       return xml('query', { xmlns: NS.PRIVATE }, event.piece)
     })

@@ -1,9 +1,8 @@
 import { inNetworks } from '../config/access.ts'
 import { opt } from '../config/schema.ts'
-import type { IqRequest } from '../core/iq.ts'
+import type { OwnRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
 import type { ServiceMap } from '../core/services.ts'
-import type { Session } from '../core/session.ts'
 import { networkOf } from '../util/address.ts'
 import { Attempts } from '../util/attempts.ts'
 import { childElements, childText, type Element, findChild, NS, xml } from '../xml/index.ts'
@@ -197,8 +196,7 @@ export const mod_register = defineModule({
       }
     }
 
-    const changePassword = async (session: Session, query: Element): Promise<void> => {
-      const { account } = session
+    const changePassword = async ({ account, session, payload: query }: OwnRequest): Promise<void> => {
       const password = childText(query, 'password') ?? ''
       if (prepLocal(childText(query, 'username') ?? '') !== account.user) {
         throw new StanzaError('bad-request', 'that is not your name') // XEP-0077 3.3
@@ -213,11 +211,10 @@ export const mod_register = defineModule({
     }
 
     /** The result goes out before the sessions end, which have to end before the account can go (XEP-0077 3.2). */
-    const removeAccount = async ({ session, stanza }: IqRequest): Promise<void> => {
-      const { account } = session!
+    const removeAccount = async ({ account, session, stanza }: OwnRequest): Promise<void> => {
       // Nobody logs in while it goes; and if the store is in trouble, it is known before the user is told that all went well.
       await host.users.disable(account.user, 'is being removed')
-      session!.deliver(stanza.result())
+      session.deliver(stanza.result())
       for (const one of [...account.sessions.values()])
         one.end(new StreamError('not-authorized', 'the account was removed'))
       const removals = options.removal_grace > 0 ? ctx.use('removals') : undefined
@@ -225,37 +222,20 @@ export const mod_register = defineModule({
       else await removals.schedule(account.user, options.removal_grace, false)
     }
 
-    const asked = (request: IqRequest): Element => {
-      const { session, stanza } = request
-      if (session === undefined || !stanza.from.bare.equals(session.account.jid)) throw new StanzaError('forbidden')
-      return xml(
-        'query',
-        { xmlns: NS.REGISTER },
-        xml('registered'),
-        xml('username', {}, session.account.user),
-        xml('password'),
-      )
-    }
+    const asked = ({ account }: OwnRequest): Element =>
+      xml('query', { xmlns: NS.REGISTER }, xml('registered'), xml('username', {}, account.user), xml('password'))
 
-    const told = (request: IqRequest): Promise<void> => {
+    const told = (request: OwnRequest): Promise<void> => {
       const { session, payload } = request
-      if (session === undefined) throw new StanzaError('forbidden')
       if (requireTls && session.info.tls === undefined) throw new StanzaError('not-allowed', 'only over TLS')
-      if (findChild(payload, 'remove') === undefined) return changePassword(session, payload)
+      if (findChild(payload, 'remove') === undefined) return changePassword(request)
       if (childElements(payload).length > 1) throw new StanzaError('bad-request')
       return removeAccount(request)
     }
 
-    ctx.iq('server', 'get', NS.REGISTER, 'query', asked)
-    ctx.iq('server', 'set', NS.REGISTER, 'query', told)
-    ctx.iq('account', 'get', NS.REGISTER, 'query', request => {
-      if (!request.own) throw new StanzaError('service-unavailable')
-      return asked(request)
-    })
-    ctx.iq('account', 'set', NS.REGISTER, 'query', request => {
-      if (!request.own) throw new StanzaError('service-unavailable')
-      return told(request)
-    })
+    // XEP-0077 3.2 and 3.3: clients address their server.
+    ctx.iq('own', 'get', NS.REGISTER, 'query', asked, { atHost: true })
+    ctx.iq('own', 'set', NS.REGISTER, 'query', told, { atHost: true })
   },
 })
 

@@ -101,9 +101,8 @@ export const mod_vcard = defineModule({
       return event.vcard
     }
 
-    ctx.iq('account', 'set', NS.VCARD, 'vCard', async ({ own, account, payload }) => {
-      if (!own) throw new StanzaError('forbidden')
-      await service.change(account!, () => payload, true)
+    ctx.iq('own', 'set', NS.VCARD, 'vCard', async ({ account, payload }) => {
+      await service.change(account, () => payload, true)
     })
 
     ctx.iq('account', 'get', NS.VCARD, 'vCard', async ({ own, account, from }) => {

@@ -79,8 +79,7 @@ export const mod_vcard4 = defineModule({
       return items[0]!.payload
     }
 
-    ctx.iq('account', 'set', NS.VCARD4, 'vcard', async ({ own, account, payload, session }) => {
-      if (!own || account === undefined) throw new StanzaError('forbidden')
+    ctx.iq('own', 'set', NS.VCARD4, 'vcard', async ({ account, payload, session }) => {
       if (ctx.use('pep') === undefined) throw new StanzaError('feature-not-implemented')
       const event = { account, node: NS.VCARD4_NODE, id: ITEM, payload, session }
       await ctx.host.hooks.run('pep_publish', event)

@@ -231,7 +231,7 @@ test('the commands of the server are also found at one’s own address, never at
   assert.deepEqual(await offered(alice, 'admin@localhost'), [])
   const stats = await run(admin, 'api-commands/stats', undefined, 'admin@localhost')
   assert.ok(stats.rows.length > 0)
-  await refused('service-unavailable', step(alice, 'order', { to: 'admin@localhost' }))
+  await refused('forbidden', step(alice, 'order', { to: 'admin@localhost' }))
 })
 
 test('who administers one host does not administer the others through it', async t => {

@@ -77,8 +77,8 @@ test('a client that does not want copies, or no longer, gets none', async t => {
   desk.send(chat('bob@localhost', 'out'))
   bob.send(chat(desk.jid, 'in'))
   await nothing(phone, anyCopy, desk, bob)
-  await refused('not-allowed', bob.request('set', ENABLE, 'alice@localhost'))
-  await refused('not-allowed', bob.request('set', ENABLE, 'nobody@localhost'))
+  await refused('forbidden', bob.request('set', ENABLE, 'alice@localhost'))
+  await refused('forbidden', bob.request('set', ENABLE, 'nobody@localhost'))
 })
 
 test('private messages are copied by neither side', async t => {

@@ -137,8 +137,8 @@ test('a user changes nobody else’s password, and not too often', async t => {
   await server.register('bob')
   const alice = await server.client('alice')
   await refused('bad-request', alice.request('set', account('bob', 'battery staple')))
-  await refused('service-unavailable', alice.request('set', account('bob', 'battery staple'), 'bob@localhost'))
-  await refused('service-unavailable', alice.request('set', account('bob', 'battery staple'), 'nobody@localhost'))
+  await refused('forbidden', alice.request('set', account('bob', 'battery staple'), 'bob@localhost'))
+  await refused('forbidden', alice.request('set', account('bob', 'battery staple'), 'nobody@localhost'))
   await refused('not-acceptable', alice.request('set', account('alice', 'short')))
   await alice.request('set', account('alice', 'battery staple'))
   await alice.request('set', account('alice', 'battery stapler'))
@@ -202,4 +202,22 @@ test('when it cannot be told whether a name is kept for somebody, it is not give
   await refused('internal-server-error', client.request('set', account('alice')))
   undo()
   await client.request('set', account('alice'))
+})
+
+test('a user of another host of this server changes nothing of who has the same name here', async t => {
+  const server = await serve(t, {
+    hosts: ['localhost', 'other.test'],
+    modules: { mod_register: { require_tls: false }, mod_invites: false },
+  })
+  const alice = await server.client('alice')
+  const namesake = await server.client('alice', { host: 'other.test' })
+  for (const to of ['localhost', 'alice@localhost']) {
+    await refused('forbidden', namesake.request('get', query(), to))
+    await refused('forbidden', namesake.request('set', account('alice'), to))
+    await refused('forbidden', namesake.request('set', query('<remove/>'), to))
+  }
+  await alice.ping()
+  assert.equal(await server.server.host('localhost')!.users.verify('alice', 'secret'), true)
+  await namesake.request('set', account('alice'), 'other.test')
+  assert.equal(await server.server.host('other.test')!.users.verify('alice', 'correct horse'), true)
 })

@@ -1,7 +1,7 @@
 import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { OBSERVE } from '../../core/hooks.ts'
-import type { IqRequest, Later } from '../../core/iq.ts'
+import type { Later, OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import type { Session } from '../../core/session.ts'
 import type { Table } from '../../storage/store.ts'
@@ -63,7 +63,7 @@ export const mod_inbox = defineModule({
       await table.clear([user.local])
       await recent.clear([user.local])
     })
-    ctx.iq('account', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, request))
+    ctx.iq('own', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, request))
   },
 })
 
@@ -147,11 +147,8 @@ export class Inbox {
   }
 }
 
-function answer(ctx: Ctx, inbox: Inbox, request: IqRequest): Later {
-  const { own, account, session, stanza, payload } = request
-  if (!own || account === undefined || session === undefined) {
-    throw new StanzaError('forbidden', 'an inbox is only for its owner')
-  }
+function answer(ctx: Ctx, inbox: Inbox, request: OwnRequest): Later {
+  const { account, session, stanza, payload } = request
   const answers = ctx.use('archive_answers')
   if (answers === undefined) throw new StanzaError('service-unavailable', 'an inbox needs an archive (mod_mam)')
   const page = readPageRequest(payload)

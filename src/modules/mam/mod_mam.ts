@@ -1,13 +1,12 @@
 import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { arg, CommandError } from '../../core/commands.ts'
-import type { IqRequest } from '../../core/iq.ts'
+import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import type { Session } from '../../core/session.ts'
 import { keeps } from '../../core/sessions.ts'
 import { Background } from '../../util/background.ts'
 import { type Element, findChild, NS, xml } from '../../xml/index.ts'
-import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm } from '../../xmpp/forms.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { pageElement } from '../../xmpp/rsm.ts'
@@ -105,21 +104,16 @@ export const mod_mam = defineModule({
     for (const ns of [NS.MAM, NS.MAM_EXTENDED, NS.SID, `${NS.RETRACT}#tombstone`, 'urn:xmpp:fulltext:0']) {
       ctx.feature(ns, 'account')
     }
-    ctx.iq('account', 'get', NS.MAM, 'query', request => {
-      ownerOf(request)
-      return xml('query', { xmlns: NS.MAM }, dataForm('form', NS.MAM, FIELDS))
-    })
-    ctx.iq('account', 'set', NS.MAM, 'query', request => {
-      const account = ownerOf(request)
+    // XEP-0313 9: nobody sees the archive of somebody else.
+    ctx.iq('own', 'get', NS.MAM, 'query', () => xml('query', { xmlns: NS.MAM }, dataForm('form', NS.MAM, FIELDS)))
+    ctx.iq('own', 'set', NS.MAM, 'query', request => {
       const query = readQuery(request.payload)
-      const to = { account, session: request.session! }
-      return answers.later(request, to.session, () => answer(ctx, archive, answers, to, query))
+      return answers.later(request, request.session, () => answer(ctx, archive, answers, request, query))
     })
-    ctx.iq('account', 'get', NS.MAM, 'metadata', request => metadata(archive, ownerOf(request)))
-    ctx.iq('account', 'get', NS.MAM, 'prefs', request => prefsElement(prefsOf(ctx, ownerOf(request))))
-    ctx.iq('account', 'set', NS.MAM, 'prefs', async request => {
-      const account = ownerOf(request)
-      const wanted = readPrefs(request.payload)
+    ctx.iq('own', 'get', NS.MAM, 'metadata', ({ account }) => metadata(archive, account))
+    ctx.iq('own', 'get', NS.MAM, 'prefs', ({ account }) => prefsElement(prefsOf(ctx, account)))
+    ctx.iq('own', 'set', NS.MAM, 'prefs', async ({ account, payload }) => {
+      const wanted = readPrefs(payload)
       await prefs.put([account.user], [], wanted)
       account.slots.set(PREFS, wanted)
       return prefsElement(wanted)
@@ -134,14 +128,6 @@ export const mod_mam = defineModule({
     })
   },
 })
-
-/** Nobody sees the archive of somebody else (XEP-0313 9). */
-function ownerOf({ own, account, session }: IqRequest): Account {
-  if (!own || account === undefined || session === undefined) {
-    throw new StanzaError('forbidden', 'an archive is only for its owner')
-  }
-  return account
-}
 
 function prefsOf(ctx: Ctx, account: Account): Prefs {
   return account.slots.get(PREFS) ?? { default: ctx.options.default, always: [], never: [] }

@@ -1,4 +1,4 @@
-import type { IqRequest } from '../../core/iq.ts'
+import type { AccountRequest, IqRequest } from '../../core/iq.ts'
 import { childElements, type Element, elementNs, findChild, findChildren, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { pageElement, readPageRequest } from '../../xmpp/rsm.ts'
@@ -20,11 +20,13 @@ import {
   unsubscribe,
 } from './subscriptions.ts'
 
+/** To the service for everybody, or to an account: then the client is known that is the account's own. */
+type Request = IqRequest & Partial<Pick<AccountRequest, 'session'>>
 type Answer = Promise<Element | undefined>
 interface Context {
   engine: Engine
   service: Service
-  request: IqRequest
+  request: Request
   /** `<pubsub/>` */
   pubsub: Element
 }
@@ -35,7 +37,7 @@ type Operation = (context: Context, el: Element) => Answer
 const MAX_IDS = 200
 
 /** Answers a request to a service: `<pubsub/>` of either namespace (XEP-0060 5 to 8). */
-export async function answer(engine: Engine, service: Service, request: IqRequest): Answer {
+export async function answer(engine: Engine, service: Service, request: Request): Answer {
   const { payload: pubsub, stanza } = request
   const ns = elementNs(pubsub)
   const children = childElements(pubsub).filter(el => elementNs(el) === ns)
@@ -51,7 +53,7 @@ export async function answer(engine: Engine, service: Service, request: IqReques
  * The same of an account's nodes. Whoever may not see the account's presence is answered in one way to whatever fails, as
  * by an account that does not exist.
  */
-export async function answerForAccount(engine: Engine, service: Service | undefined, request: IqRequest): Answer {
+export async function answerForAccount(engine: Engine, service: Service | undefined, request: AccountRequest): Answer {
   if (service === undefined) throw presenceRequired()
   const { from, own } = request
   const trusted = own || engine.host.services.use('roster')?.isSubscribedFrom(service.account!, from.bare) === true

@@ -2,7 +2,6 @@ import { OBSERVE, STOP } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import type { Session } from '../../core/session.ts'
 import { findChild, findChildren, NS } from '../../xml/index.ts'
-import { StanzaError } from '../../xmpp/errors.ts'
 import { pushCommands } from './commands.ts'
 import { queuedNotice } from './notice.ts'
 import { options } from './options.ts'
@@ -31,12 +30,10 @@ export const mod_push = defineModule({
     for (const command of pushCommands(ctx.host)) ctx.command(command)
     ctx.provide('push', { deleteOld: before => registrations.deleteOld(before) })
 
-    ctx.iq('account', 'set', NS.PUSH, 'enable', async ({ own, account, session, payload }) => {
-      if (!own || account === undefined || session === undefined) throw new StanzaError('forbidden')
+    ctx.iq('own', 'set', NS.PUSH, 'enable', async ({ account, session, payload }) => {
       await registrations.enable(account, session, readWish(payload))
     })
-    ctx.iq('account', 'set', NS.PUSH, 'disable', async ({ own, account, payload }) => {
-      if (!own || account === undefined) throw new StanzaError('forbidden')
+    ctx.iq('own', 'set', NS.PUSH, 'disable', async ({ account, payload }) => {
       const { jid, node } = readWish(payload)
       await registrations.disable(account, jid, node)
     })

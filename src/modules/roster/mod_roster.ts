@@ -76,8 +76,8 @@ export const mod_roster = defineModule({
     ctx.streamFeature(() => xml('ver', { xmlns: NS.ROSTERVER }))
     ctx.streamFeature(() => xml('sub', { xmlns: NS.PRE_APPROVAL }))
     ctx.feature(NS.ROSTER)
-    ctx.iq('account', 'get', NS.ROSTER, 'query', request => rosters.read(request))
-    ctx.iq('account', 'set', NS.ROSTER, 'query', request => rosters.write(request))
+    ctx.iq('own', 'get', NS.ROSTER, 'query', request => rosters.read(request))
+    ctx.iq('own', 'set', NS.ROSTER, 'query', request => rosters.write(request))
     ctx.hook('presence_out', ({ session, stanza }) => {
       if (!isSubscriptionType(stanza.type)) return
       return rosters.outgoing(session.account, stanza).then(() => STOP)

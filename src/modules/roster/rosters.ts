@@ -1,6 +1,6 @@
 import type { Account } from '../../core/account.ts'
 import type { Host } from '../../core/host.ts'
-import type { IqRequest } from '../../core/iq.ts'
+import type { OwnRequest } from '../../core/iq.ts'
 import type { Session } from '../../core/session.ts'
 import { clone, type Element, findChildren, NS, textOf, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -64,12 +64,11 @@ export class Rosters {
   }
 
   /** RFC 6121 2.2, and 2.6 with a version. */
-  read({ own, account, session, payload }: IqRequest): Element | undefined | Promise<Element | undefined> {
-    if (!own || account === undefined) throw new StanzaError('forbidden', 'a roster is only for its owner')
+  read({ account, session, payload }: OwnRequest): Element | undefined | Promise<Element | undefined> {
     const roster = this.of(account)
-    if (session !== undefined) session.interested = true
+    session.interested = true
     const { ver } = payload.attrs
-    if (ver === undefined || ver === '' || session === undefined) return whole(roster, ver)
+    if (ver === undefined || ver === '') return whole(roster, ver)
     return ver === roster.version ? undefined : this.#missed(roster, ver, session)
   }
 
@@ -85,8 +84,7 @@ export class Rosters {
   }
 
   /** RFC 6121 2.3 to 2.5. */
-  async write({ own, account, payload }: IqRequest): Promise<undefined> {
-    if (!own || account === undefined) throw new StanzaError('forbidden', 'a roster is only for its owner')
+  async write({ account, payload }: OwnRequest): Promise<undefined> {
     const roster = this.of(account)
     const { jid, name, groups, remove } = readItem(payload)
     if (remove) return this.remove(roster, jid)

@@ -1,6 +1,6 @@
 import { opt } from '../../config/schema.ts'
 import { arg, CommandError } from '../../core/commands.ts'
-import type { IqRequest } from '../../core/iq.ts'
+import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { Background } from '../../util/background.ts'
 import { firstIdAt } from '../../util/ids.ts'
@@ -80,7 +80,7 @@ export const mod_message_state = defineModule({
       readUpTo: (reader, from) => states.readUpTo(reader, from),
     })
     ctx.feature(MESSAGE_STATES, 'account')
-    ctx.iq('account', 'get', MESSAGE_STATES, 'states', request => answer(ctx, request))
+    ctx.iq('own', 'get', MESSAGE_STATES, 'states', request => answer(ctx, request))
     commands(ctx)
   },
 })
@@ -113,8 +113,7 @@ function watch(ctx: Ctx, states: States): void {
 }
 
 /** The sender asks about its own messages; only of those who let it see them does it learn whether they were reached. */
-async function answer(ctx: Ctx, { own, account, payload }: IqRequest): Promise<Element> {
-  if (!own || account === undefined) throw new StanzaError('forbidden', 'only of one’s own messages')
+async function answer(ctx: Ctx, { account, payload }: OwnRequest): Promise<Element> {
   const peer = Jid.parse(payload.attrs['with'] ?? '')?.bare
   if (peer === undefined) throw new StanzaError('jid-malformed', 'with names the recipient')
   const asked = childElements(payload)

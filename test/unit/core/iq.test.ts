@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { asStanzaError, type IqRequest, IqRequests, IqTable } from '../../../src/core/iq.ts'
+import { asStanzaError, type IqDispatch, IqRequests, IqTable } from '../../../src/core/iq.ts'
 import { StoreError } from '../../../src/storage/store.ts'
 import { xml } from '../../../src/xml/index.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
@@ -10,9 +10,9 @@ import { listening, settled, silent, stanza } from './support.ts'
 
 const NS = 'urn:test'
 
-function request(payload = `<query xmlns='${NS}'/>`): IqRequest {
+function request(payload = `<query xmlns='${NS}'/>`): IqDispatch {
   const iq = stanza(`<iq type='get' id='q' from='romeo@example.org/o' to='example.org'>${payload}</iq>`)
-  return { stanza: iq, from: iq.from, payload: iq.payload!, session: undefined, account: undefined, own: false }
+  return { stanza: iq, from: iq.from, payload: iq.payload!, session: undefined, account: undefined }
 }
 
 async function ask(table: IqTable, asked = request(), log = silent): Promise<Stanza> {
