@@ -1,7 +1,6 @@
 import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { arg, CommandError } from '../../core/commands.ts'
-import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import type { Session } from '../../core/session.ts'
 import { keeps } from '../../core/sessions.ts'
