@@ -81,10 +81,11 @@ export class Archive {
   }
 
   async has(user: string, id: string): Promise<boolean> {
-    return (await this.#rows.get([user], [id])) !== undefined
+    return (await this.get(user, id)) !== undefined
   }
 
   async get(user: string, id: string): Promise<Archived | undefined> {
+    if (id.length > MAX_ID) return undefined
     const bytes = await this.#rows.get([user], [id])
     return bytes && new Archived(id, bytes)
   }
@@ -221,5 +222,7 @@ export class Archive {
 
 /** Rows that are read or removed at a time. */
 const PAGE = 500
+/** No id is longer. */
+const MAX_ID = 64
 /** Above every id. */
 const PAST_ALL = 'g'

@@ -48,7 +48,7 @@ const options = {
     max: 1000,
   }),
   max_page_bytes: opt.size(
-    '1MiB',
+    '1 MiB',
     'A page ends, before it has as many messages, with the one that makes it so large.',
     {
       min: 1024,

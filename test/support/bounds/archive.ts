@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { query } from '../archive.ts'
+import { keep } from '../longarchive.ts'
+import { RawClient } from '../rawclient.ts'
+import { child } from '../rawxml.ts'
+import { refused, serve } from '../talk.ts'
+import type { Bound } from './bound.ts'
+
+const ROMEO = 'romeo@localhost/orchard'
+const JULIET = 'juliet@localhost'
+const MAM = 'urn:xmpp:mam:2'
+const RETRACT = 'urn:xmpp:message-retract:1'
+
+function* small(count: number) {
+  for (let i = 0; i < count; i++) yield { id: `m${i}`, from: ROMEO, to: JULIET, content: `<body>${i}</body>` }
+}
+
+async function aPage(t: TestContext): Promise<void> {
+  const server = await serve(t)
+  const juliet = await server.client('juliet')
+  const ids = await keep(server, 'juliet', small(5100))
+  const page = await query(juliet, {}, '<max>10000</max>')
+  assert.deepEqual([page.results.length, page.complete, page.last], [250, false, ids[249]])
+  const search = await query(juliet, { '{urn:xmpp:fulltext:0}fulltext': '5050' })
+  assert.deepEqual([search.results.length, search.complete, search.last], [0, false, ids[4999]])
+}
+
+async function largeQuestions(t: TestContext): Promise<void> {
+  const server = await serve(t)
+  await server.register('juliet')
+  await keep(server, 'juliet', small(3))
+  await keep(
+    server,
+    'juliet',
+    Array.from({ length: 5 }, () => ({
+      id: 'l',
+      from: ROMEO,
+      to: JULIET,
+      content: `<body>${'x'.repeat(250_000)}</body>`,
+    })),
+  )
+  // A client that does not say what it has: its third page waits, and all that it asks after that.
+  const options = { port: server.port, domain: 'localhost', user: 'juliet', password: 'secret' }
+  const juliet = await RawClient.session({ ...options, autoAck: false, presence: false })
+  t.after(() => juliet.cut())
+  juliet.setMaxListeners(20)
+  const pages = [query(juliet), query(juliet), query(juliet)]
+  await pages[0]
+  const asked = Array.from({ length: 5 }, () => query(juliet, { ids: ['x'.repeat(100_000)] }).catch(String))
+  const [, , third, fourth, fifth] = asked
+  assert.match(String(await Promise.race([third, fourth, fifth])), /resource-constraint/)
+  juliet.on('asked', () => juliet.ack())
+  juliet.ack()
+  assert.equal((await Promise.all(pages)).length, 3)
+  const answers = await Promise.all(asked)
+  assert.equal(answers.filter(answer => String(answer).includes('item-not-found')).length, 2)
+  assert.equal(answers.filter(answer => String(answer).includes('resource-constraint')).length, 3)
+}
+
+async function aRetractionFarBack(t: TestContext): Promise<void> {
+  const server = await serve(t)
+  const juliet = await server.client('juliet')
+  const romeo = await server.client('romeo', { resource: 'orchard' })
+  const ids = await keep(server, 'juliet', small(21_000))
+  const retract = async (id: string): Promise<void> => {
+    romeo.send(
+      `<message to='${JULIET}' type='chat' id='r-${id}'><retract xmlns='${RETRACT}' id='${id}'/><store xmlns='urn:xmpp:hints'/></message>`,
+    )
+    await romeo.ping()
+  }
+  const isGone = async (n: number): Promise<boolean> => {
+    const { results } = await query(juliet, { ids: [ids[n]!] })
+    return child(results[0]!.message, 'retracted', RETRACT) !== undefined
+  }
+  // One after the other: when the second is gone, the first has had its turn.
+  await retract('m200')
+  await retract('m1500')
+  while (!(await isGone(1500))) await juliet.ping()
+  assert.equal(await isGone(200), false)
+}
+
+async function archivePreferences(t: TestContext): Promise<void> {
+  const server = await serve(t)
+  const juliet = await server.client('juliet')
+  const set = (count: number) => {
+    const jids = Array.from({ length: count }, (_, n) => `<jid>u${n}@example.org</jid>`).join('')
+    return juliet.request('set', `<prefs xmlns='${MAM}' default='always'><always>${jids}</always><never/></prefs>`)
+  }
+  await set(500)
+  await refused('policy-violation', set(501))
+}
+
+export const BOUNDS: readonly Bound[] = [
+  {
+    what: 'one page of an archive',
+    number: aPage,
+    bytes: [
+      'protocol/archive-bounds.test.ts',
+      'a page ends with the message that makes it large; asked to go on, the client gets all',
+    ],
+  },
+  {
+    what: 'one page of an inbox',
+    number: [
+      'unit/modules/mam/inbox.test.ts',
+      'however many write to somebody: the most recent conversations are listed, the others forgotten',
+    ],
+    bytes: [
+      'protocol/archive-bounds.test.ts',
+      'the inbox counts without a look at the messages, and tells of so many bytes of them at a time',
+    ],
+  },
+  {
+    what: 'questions of one session to its archive that wait',
+    number: ['protocol/archive-bounds.test.ts', 'one session asks so many questions at a time'],
+    bytes: largeQuestions,
+  },
+  {
+    what: 'messages looked at for one that is retracted',
+    number: aRetractionFarBack,
+    bytes: 'each',
+  },
+  {
+    what: 'an archive',
+    number: [
+      'unit/modules/mam/retention.test.ts',
+      'of more than max_messages the oldest go, with their places in the conversations',
+    ],
+    bytes: 'each',
+  },
+  {
+    what: 'addresses in archive preferences',
+    number: archivePreferences,
+    bytes: 'each',
+  },
+  {
+    what: 'index of conversations, states of messages, in memory',
+    number: [
+      'unit/modules/mam/peers.test.ts',
+      'however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end',
+    ],
+    bytes: 'each',
+  },
+]

@@ -1,0 +1,22 @@
+import type { TestContext } from 'node:test'
+
+/**
+ * What shows that a bound holds: something that drives it there and asserts what happens, or, where a test does that already,
+ * the file (below test) and the name of that test.
+ */
+export type Proof = ((t: TestContext) => Promise<void>) | readonly [file: string, test: string]
+
+/**
+ * A bound of docs/guide/limits.md. Each area has a file of them in this folder, which test/protocol/bounds.test.ts finds.
+ */
+export interface Bound {
+  /** The first column, as it stands there. */
+  readonly what: string
+  /** Of the second column; left out where that says `–`: then the bytes are the bound. */
+  readonly number?: Proof
+  /**
+   * Of the third column; left out where that says `–`: what is counted has no size to speak of. `each`: so many of what has a
+   * bound itself, which the column names.
+   */
+  readonly bytes?: Proof | 'each'
+}

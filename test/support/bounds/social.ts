@@ -1,0 +1,86 @@
+import type { Bound } from './bound.ts'
+
+export const BOUNDS: readonly Bound[] = [
+  {
+    what: 'contacts, and bytes of their addresses, names and groups',
+    number: [
+      'protocol/roster.test.ts',
+      'a roster holds so many contacts and no more; what is there can still be changed',
+    ],
+    bytes: [
+      'protocol/roster.test.ts',
+      'the names and groups of a roster have so many bytes, however many contacts it has',
+    ],
+  },
+  {
+    what: 'changes of a roster that a client may have missed',
+    number: [
+      'protocol/roster.test.ts',
+      'so many changes are remembered, over a restart too; who has missed more gets the roster whole',
+    ],
+    bytes: 'each',
+  },
+  {
+    what: 'subscription requests that wait for an answer, and their bytes',
+    number: [
+      'protocol/subscription.test.ts',
+      'requests of strangers are bounded, and leave the user room for contacts',
+    ],
+    bytes: [
+      'protocol/subscription.test.ts',
+      'of many long requests so much is kept, and of the others that they were sent',
+    ],
+  },
+  {
+    what: 'blocked addresses, and their bytes',
+    number: ['protocol/blocking.test.ts', 'so many can be blocked and no more'],
+    bytes: ['protocol/blocking.test.ts', 'so many can be blocked and no more'],
+  },
+  {
+    what: 'bytes of a presence',
+    bytes: ['protocol/presence.test.ts', 'a presence has so many bytes, and one that is larger changes nothing'],
+  },
+  {
+    what: 'directed presences of a session, and bytes of the addresses',
+    number: [
+      'protocol/presence.test.ts',
+      'presence is sent directly to so many addresses, of so many characters in all',
+    ],
+    bytes: [
+      'protocol/presence.test.ts',
+      'presence is sent directly to so many addresses, of so many characters in all',
+    ],
+  },
+  {
+    what: 'presence and last items for a client that comes online',
+    number: ['protocol/presence.test.ts', 'who comes online with many contacts is told of them as fast as it reads'],
+    bytes: ['protocol/presence.test.ts', 'who comes online with many contacts is told of them as fast as it reads'],
+  },
+  {
+    what: 'nodes, items, subscriptions',
+    number: ['protocol/pubsub-limits.test.ts', 'an account has so many nodes, and no more'],
+    bytes: ['protocol/pubsub-limits.test.ts', 'an item has so many bytes, and names so many characters'],
+  },
+  {
+    what: 'abuse reports',
+    number: ['protocol/reporting.test.ts', 'reports are bounded: in all, of one user a day, and in length'],
+    bytes: ['protocol/reporting.test.ts', 'reports are bounded: in all, of one user a day, and in length'],
+  },
+  {
+    what: 'strangers that somebody wrote to',
+    number: ['protocol/strangers.test.ts', 'of whom one wrote to, the latest are remembered'],
+    bytes: 'each',
+  },
+  {
+    what: 'what one sends to many (nodes, announcements)',
+    number: ['unit/core/fanout.test.ts', 'many addresses are no reason to keep others waiting, and order holds'],
+    bytes: ['unit/core/fanout.test.ts', 'however many send to many, little of it waits for the disk'],
+  },
+  {
+    what: 'bytes that an account stores in nodes',
+    bytes: [
+      'protocol/pubsub-limits.test.ts',
+      'an account stores so many bytes in its nodes, and what it deletes makes room',
+    ],
+  },
+]

@@ -1,0 +1,58 @@
+import type { Bound } from './bound.ts'
+
+export const BOUNDS: readonly Bound[] = [
+  {
+    what: 'bytes, depth, attributes of a stanza',
+    number: [
+      'protocol/limits.test.ts',
+      'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
+    ],
+    bytes: [
+      'protocol/limits.test.ts',
+      'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
+    ],
+  },
+  {
+    what: 'before login: time, bytes',
+    number: [
+      'protocol/limits.test.ts',
+      'who does not log in and bind in time is closed, in whatever state it was left',
+    ],
+    bytes: ['protocol/limits.test.ts', 'before the login only so many bytes are taken'],
+  },
+  {
+    what: 'connections from an address',
+    number: ['protocol/limits.test.ts', 'one address has so many connections, and gets their places back'],
+  },
+  {
+    what: 'speed of a client',
+    number: ['protocol/limits.test.ts', 'the number of stanzas is shaped too'],
+    bytes: [
+      'protocol/limits.test.ts',
+      'a client faster than its shaper is read more slowly, and nothing of what it sends is lost',
+    ],
+  },
+  {
+    what: 'sessions of an account',
+    number: ['protocol/bind.test.ts', 'one session more than an account may have ends the oldest'],
+    bytes: 'each',
+  },
+  {
+    what: 'stanzas that a client has not acknowledged',
+    number: [
+      'protocol/resume.test.ts',
+      'what is kept for a client that is away is bounded, by number and by bytes; the rest waits in the store',
+    ],
+    bytes: [
+      'protocol/resume.test.ts',
+      'a session whose client does not acknowledge what cannot wait ends at the bound',
+    ],
+  },
+  {
+    what: 'bytes that a client does not read',
+    bytes: [
+      'protocol/limits.test.ts',
+      'a client that does not read gets no more than so much, and loses nothing but what cannot wait',
+    ],
+  },
+]
