@@ -108,6 +108,20 @@ export class Hooks {
     return undefined
   }
 
+  /** As {@link notify} tells all; resolves when everybody has done what they do about it. Never rejects. */
+  async settle<N extends HookName>(name: N, event: HookMap[N]): Promise<void> {
+    const work: Promise<unknown>[] = []
+    for (const entry of this.#chains.get(name) ?? []) {
+      try {
+        const answer = entry.handler(event)
+        if (answer instanceof Promise) work.push(answer.catch((error: unknown) => this.#logFailure(name, entry, error)))
+      } catch (error) {
+        this.#logFailure(name, entry, error)
+      }
+    }
+    await Promise.all(work)
+  }
+
   /** Each hook with its handlers in the order in which they run. */
   list(): { hook: string; order: number; owner: string }[] {
     return [...this.#chains.keys()]

@@ -442,3 +442,56 @@ test('at most 20 pictures in a short time', async () => {
   for (let i = 0; i < 20; i++) await publishData(max, await picture(16))
   await refused('resource-constraint', publishData(max, await picture(16)))
 })
+
+test('who has published a picture finds it in the vCard and in presence, at once, and who took it away does not', async () => {
+  const [una, vera] = [await server.client('una'), await server.client('vera')]
+  await available(una)
+  await available(vera)
+  await befriend(una, vera)
+  for (let i = 0; i < 5; i++) {
+    const bytes = await picture()
+    const hash = await publishAvatar(una, bytes)
+    assert.deepEqual((await photoOf(una))?.bytes, bytes)
+    const desk = await server.client('vera')
+    desk.send('<presence/>')
+    const seen = await desk.receive(presenceFrom(una.jid))
+    assert.equal(child(child(seen, 'x', UPDATE), 'photo')?.text, hash)
+    await desk.close()
+    if (i === 2) {
+      const retract = `<retract node='${METADATA}'><item id='${hash}'/></retract>`
+      await una.request('set', `<pubsub xmlns='${PUBSUB}'>${retract}</pubsub>`)
+      await refused('item-not-found', photoOf(una))
+    }
+    if (i === 3) {
+      await una.request('set', `<pubsub xmlns='${PUBSUB}#owner'><purge node='${METADATA}'/></pubsub>`)
+      await refused('item-not-found', photoOf(una))
+    }
+  }
+})
+
+test('pictures that are refused count: so many are looked at in a minute', async t => {
+  let now = Date.now()
+  const own = await serve(t, { now: () => now })
+  const [wim, xena] = [await own.client('wim'), await own.client('xena')]
+  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>')
+  for (let i = 0; i < 30; i++) await refused('not-acceptable', publishData(wim, svg))
+  await refused('resource-constraint', publishData(wim, await picture()))
+  await publishData(xena, await picture())
+  now += 60_000
+  // What was refused takes the place of no picture.
+  await publishAvatar(wim, await picture())
+  assert.equal((await items(wim, DATA)).length, 1)
+})
+
+test('an item that its node does not take leaves no picture behind', async t => {
+  const blobs = openMemoryBlobs()
+  const own = await serve(t, { blobs })
+  const yan = await own.client('yan')
+  const type = `<field var='FORM_TYPE'><value>${PUBSUB}#node_config</value></field><field var='pubsub#type'><value>urn:x</value></field>`
+  await yan.request(
+    'set',
+    `<pubsub xmlns='${PUBSUB}'><create node='${DATA}'/><configure><x xmlns='jabber:x:data' type='submit'>${type}</x></configure></pubsub>`,
+  )
+  await refused('bad-request', publishData(yan, await picture(), 'presence'))
+  assert.deepEqual(await blobs.list(''), [])
+})

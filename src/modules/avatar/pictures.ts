@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Logger } from '../../core/log.ts'
 import { type BlobStore, readBlob } from '../../storage/blob.ts'
 import type { Table } from '../../storage/store.ts'
+import { Attempts } from '../../util/attempts.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { Image, Images, ImageType } from './images.ts'
 
@@ -51,6 +52,8 @@ export interface PicturesOptions {
 /** The most pictures that a user has in the store, those included that nothing refers to any more. */
 const MAX_PICTURES = 20
 const PAGE = 100
+/** Pictures of one user that are looked at in a minute, those included that are refused: each may have to be decoded. */
+const MAX_CHECKS = 30
 
 /**
  * The pictures of the users of a host. What is a row here may be in the blob store; what is not, is not: the row is written
@@ -59,14 +62,19 @@ const PAGE = 100
 export class Pictures {
   readonly #options: PicturesOptions
   readonly #folder: string
+  readonly #checks: Attempts
 
   constructor(options: PicturesOptions) {
     this.#options = options
     this.#folder = `avatars/${segmentOf(options.host)}`
+    this.#checks = new Attempts(MAX_CHECKS, 60_000, options.now)
   }
 
   /** Checks a picture, and keeps it with its smaller sizes. Rejects with StanzaError, or StoreError where it cannot be kept. */
   async store(user: string, bytes: Buffer): Promise<Picture> {
+    if (!this.#checks.allow(user)) {
+      throw new StanzaError('resource-constraint', `${MAX_CHECKS} pictures in a minute are enough`)
+    }
     return this.keep(user, await this.#options.images.check(bytes), sha1(bytes))
   }
 

@@ -34,7 +34,10 @@ export async function publish(engine: Engine, service: Service, publication: Pub
   const there = await findNode(engine, service, name)
   if (there === undefined) mayMake(engine, service, publisher)
   else allow(engine, service, there, publication)
-  check(there?.config ?? initialConfig(service, name, options), publication.item)
+  const expected = there?.config ?? initialConfig(service, name, options)
+  check(expected, publication.item)
+  // Before modules keep parts of it elsewhere.
+  if (publication.item?.payload !== undefined) mustBeOf(expected, publication.item.payload)
   const item = await prepare(engine, service, publication)
   const id = item?.id
   const written = await store.write(service.shelf, async () => {
@@ -64,9 +67,12 @@ export async function publish(engine: Engine, service: Service, publication: Pub
   if (item !== undefined) {
     const { account } = service
     if (account !== undefined && item.payload !== undefined) {
-      engine.host.hooks.notify('pep_published', { account, node: name, id: item.id, payload: item.payload })
+      const event = { account, node: name, id: item.id, payload: item.payload }
+      // Whoever asks for it in another way afterwards finds it there. A module may be in the midst of that other way.
+      if (publication.trusted) engine.host.hooks.notify('pep_published', event)
+      else await engine.host.hooks.settle('pep_published', event)
     }
-    forgotten(engine, service, node, gone)
+    await forgotten(engine, service, node, gone, !publication.trusted)
     // XEP-0060 7.1.2.5. Of a node for one item, everybody knows that the new one takes its place.
     if (gone.length > 0 && node.config.notify_retract && node.config.max_items !== 1) {
       await told(engine, node, engine.events.retracted(service, node, gone))
@@ -108,10 +114,14 @@ function check(config: NodeConfig, item: { payload: Element | undefined } | unde
   if (item.payload === undefined && payloads) throw pubsubError('bad-request', 'payload-required')
 }
 
-function fit(config: NodeConfig, payload: Element, most: number): void {
+function mustBeOf(config: NodeConfig, payload: Element): void {
   if (config.type !== '' && elementNs(payload) !== config.type) {
     throw pubsubError('bad-request', 'invalid-payload', { text: `payloads are of the namespace ${config.type}` })
   }
+}
+
+function fit(config: NodeConfig, payload: Element, most: number): void {
+  mustBeOf(config, payload)
   if (Buffer.byteLength(serialize(payload)) > most) {
     throw pubsubError('not-acceptable', 'payload-too-big', { text: `a payload has ${most} bytes at most` })
   }
@@ -154,7 +164,7 @@ export async function retract(
   })
   if (done === undefined) return false
   await done.saved
-  forgotten(engine, service, done.node, [id])
+  await forgotten(engine, service, done.node, [id], by !== undefined)
   if (notify ?? done.node.config.notify_retract) {
     await told(engine, done.node, engine.events.retracted(service, done.node, [id]))
   }
@@ -183,7 +193,7 @@ export async function purge(engine: Engine, service: Service, name: string, by: 
     return { node, ...(await engine.store.items.purge(service.shelf, node)) }
   })
   await saved
-  forgotten(engine, service, node, gone)
+  await forgotten(engine, service, node, gone, by !== undefined)
   if (node.config.notify_retract) await told(engine, node, engine.events.purged(service, node))
 }
 
@@ -201,15 +211,23 @@ export async function expire(engine: Engine, service: Service, node: Node): Prom
   })
   if (taken === undefined) return 0
   await taken.saved
-  forgotten(engine, service, node, taken.gone)
+  await forgotten(engine, service, node, taken.gone, false)
   return taken.gone.length
 }
 
-/** Tells modules that items of an account are gone. */
-export function forgotten(engine: Engine, service: Service, node: Node, ids: readonly string[]): void {
+/** Tells modules that items of an account are gone; `settled`: and waits until that is so wherever else they show. */
+export async function forgotten(
+  engine: Engine,
+  service: Service,
+  node: Node,
+  ids: readonly string[],
+  settled: boolean,
+): Promise<void> {
   const { account } = service
   if (account === undefined || ids.length === 0) return
-  engine.host.hooks.notify('pep_retracted', { account, node: node.name, ids })
+  const event = { account, node: node.name, ids }
+  if (settled) await engine.host.hooks.settle('pep_retracted', event)
+  else engine.host.hooks.notify('pep_retracted', event)
 }
 
 export interface ItemsRequest {

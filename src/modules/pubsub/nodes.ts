@@ -86,7 +86,7 @@ export async function configure(
   })
   await done.saved
   const { node, before } = done
-  forgotten(engine, service, node, done.cut.gone)
+  await forgotten(engine, service, node, done.cut.gone, true)
   if (node.config.notify_config) {
     await events.configured(service, node, node.config.deliver_payloads ? configForm('result', node.config) : undefined)
   }
@@ -112,6 +112,6 @@ export async function remove(
     return { node, recipients, gone, saved: engine.store.delete(service.shelf, node) }
   })
   await done.saved
-  forgotten(engine, service, done.node, done.gone)
+  await forgotten(engine, service, done.node, done.gone, by !== undefined)
   if (done.node.config.notify_delete) await engine.events.deleted(service, done.node, done.recipients, uri)
 }
