@@ -1,3 +1,4 @@
+import { childText } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Account } from './account.ts'
 import { CommandError } from './commands.ts'
@@ -40,7 +41,7 @@ export function onlineAccounts(host: Host): Account[] {
 
 /** Somebody is at one of the clients, as far as their presence says (RFC 6121 4.7.2.1). */
 export function isActive(account: Account): boolean {
-  return account.available().some(({ presence }) => !isAway(presence!.el.getChildText('show')))
+  return account.available().some(({ presence }) => !isAway(childText(presence!.el, 'show')))
 }
 
 /** Available, and nobody is at any of the clients. */
@@ -48,7 +49,7 @@ export function isIdle(account: Account): boolean {
   return account.available().length > 0 && !isActive(account)
 }
 
-function isAway(show: string | null): boolean {
+function isAway(show: string | undefined): boolean {
   return show === 'away' || show === 'xa'
 }
 

@@ -144,7 +144,7 @@ export function keeps(stanza: Stanza): boolean {
     if (ns === NS.HINTS) {
       if (child.name === 'no-store') return false // no-permanent-store concerns archives, not the queue
       if (child.name === 'store') return true
-    } else if (child.name === 'body' || (ns !== NS.CHATSTATES && child.name !== 'thread')) content = true
+    } else if (ns !== undefined ? ns !== NS.CHATSTATES : child.name !== 'thread') content = true
   }
   return content
 }

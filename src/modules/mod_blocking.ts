@@ -4,7 +4,7 @@ import { FIRST, STOP } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
 import type { Table } from '../storage/store.ts'
-import { childElements, type Element, findChild, NS, xml } from '../xml/index.ts'
+import { childElements, type Element, findChild, findChildren, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -92,7 +92,7 @@ export const mod_blocking = defineModule({
       })
     })
     ctx.iq('own', 'set', NS.BLOCKING, 'unblock', ({ account, payload }) => {
-      return withList(account, () => unblock(ctx, table, account, addresses(payload)))
+      return withList(account, () => unblock(table, account, addresses(payload)))
     })
     ctx.hook(
       'user_send_packet',
@@ -129,13 +129,15 @@ function blocks(account: Account, jid: Jid): boolean {
 }
 
 function addresses(payload: Element): Jid[] {
-  return childElements(payload)
-    .filter(el => el.name === 'item')
-    .map(el => {
-      const jid = Jid.parse(el.attrs['jid'] ?? '')
-      if (jid === undefined) throw new StanzaError('jid-malformed')
-      return jid
-    })
+  const list = findChildren(payload, 'item')
+  // Nothing at all means all of the list, for `unblock`: what is not understood must not.
+  if (list.length < childElements(payload).length)
+    throw new StanzaError('bad-request', 'only items are in a block list')
+  return list.map(el => {
+    const jid = Jid.parse(el.attrs['jid'] ?? '')
+    if (jid === undefined) throw new StanzaError('jid-malformed')
+    return jid
+  })
 }
 
 function items(list: Iterable<string>): Element[] {
@@ -161,7 +163,7 @@ async function block(ctx: Ctx, table: Table<string[]>, account: Account, jids: J
 
 /** XEP-0377 5: what a client says of those it blocks; the block holds whatever becomes of that. */
 function report(account: Account, payload: Element): void {
-  for (const item of childElements(payload)) {
+  for (const item of findChildren(payload, 'item')) {
     const report = findChild(item, 'report', NS.REPORTING)
     const jid = Jid.parse(item.attrs['jid'] ?? '')
     if (report !== undefined && jid !== undefined) {
@@ -170,7 +172,7 @@ function report(account: Account, payload: Element): void {
   }
 }
 
-async function unblock(ctx: Ctx, table: Table<string[]>, account: Account, jids: Jid[]): Promise<undefined> {
+async function unblock(table: Table<string[]>, account: Account, jids: Jid[]): Promise<undefined> {
   const list = new Set(listOf(account))
   const gone = jids.length === 0 ? [...list].map(text => Jid.from(text)) : jids.filter(jid => list.has(jid.toString()))
   for (const jid of gone) list.delete(jid.toString())

@@ -93,7 +93,7 @@ async function complete(ctx: Ctx, account: Account, list: Element): Promise<Elem
   const items = (await ctx.use('pep')?.items(account, NS.BOOKMARKS2)) ?? []
   const rooms = new Map<string, Element>()
   for (const el of childElements(list)) {
-    const jid = el.name === 'conference' ? roomOf(el.attrs['jid']) : undefined
+    const jid = el.name === 'conference' && elementNs(el) === NS.BOOKMARKS ? roomOf(el.attrs['jid']) : undefined
     if (jid !== undefined) rooms.set(jid, clone(el))
   }
   for (const { id, payload } of items.reverse()) {

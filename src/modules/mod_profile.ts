@@ -289,7 +289,9 @@ function withStatus(stanza: Stanza, status: string | undefined): Stanza {
 function tellAgain(session: Session, before: string | undefined, status: string | undefined): void {
   if (childText(session.presence!.el, 'status') !== before) return
   const bare = session.presence!.changed(el => {
-    el.children = el.children.filter(child => typeof child === 'string' || child.name !== 'status')
+    el.children = el.children.filter(
+      child => typeof child === 'string' || child.name !== 'status' || child.attrs['xmlns'] !== undefined,
+    )
   })
   const stanza = withStatus(Stanza.make(bare.el, session.jid, undefined), status)
   setPresence(session, stanza)

@@ -72,6 +72,13 @@ test('what is wrong is refused; the list is for its owner, and of nobody the ans
   const amy = await online('amy')
   await refused('bad-request', block(amy))
   await refused('jid-malformed', block(amy, 'a@b@c'))
+  // An item of another namespace is none; and nothing at all would mean: all of the list.
+  await block(amy, 'x@y')
+  for (const name of ['block', 'unblock']) {
+    const foreign = `<${name} xmlns='${NS}'><item xmlns='urn:x' jid='x@y'/></${name}>`
+    await refused('bad-request', amy.request('set', foreign))
+  }
+  assert.deepEqual(await list(amy), ['x@y'])
   for (const to of ['alice@localhost', 'nobody@localhost']) {
     await refused('forbidden', amy.request('get', `<blocklist xmlns='${NS}'/>`, to))
     await refused('forbidden', amy.request('set', `<block xmlns='${NS}'><item jid='x@y'/></block>`, to))

@@ -4,7 +4,7 @@ import { openMemoryStore } from '../../src/storage/memory.ts'
 import { offered, reconfigure, run, step } from '../support/commands.ts'
 import { friends, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
+import { child, errorCondition } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 

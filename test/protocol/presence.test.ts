@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, befriend as friends, nothing, says } from '../support/talk.ts'
+import { available, nothing, says } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 let server: TestServer

@@ -1,3 +1,4 @@
+import { childText } from '../../xml/index.ts'
 import { StreamError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { arg, type Command, CommandError, defineCommand, type TableRow } from '../commands.ts'
@@ -73,6 +74,6 @@ function describe(session: Session): TableRow {
     since: new Date(info.since).toISOString(),
     state: session.connected ? 'connected' : 'waiting',
     priority: presence === undefined ? null : session.priority,
-    show: presence === undefined ? 'unavailable' : (presence.el.getChildText('show') ?? 'available'),
+    show: presence === undefined ? 'unavailable' : (childText(presence.el, 'show') ?? 'available'),
   }
 }

@@ -55,12 +55,16 @@ export function photoOf(vcard: Element): Buffer | 'none' | undefined {
 
 /** The vCard without any picture that is inline: what is at an address elsewhere stays. */
 export function withoutPhoto(vcard: Element): Element {
-  return rebuilt(vcard, child => child.name !== 'PHOTO' || findChild(child, 'EXTVAL') !== undefined)
+  return rebuilt(vcard, child => !isPhoto(child) || findChild(child, 'EXTVAL') !== undefined)
+}
+
+function isPhoto(child: Element): boolean {
+  return child.name === 'PHOTO' && (child.attrs['xmlns'] ?? NS.VCARD) === NS.VCARD
 }
 
 /** The vCard with this picture. */
 export function withPhoto(vcard: Element | undefined, type: string, bytes: Buffer): Element {
-  const shown = rebuilt(vcard ?? xml('vCard', { xmlns: NS.VCARD }), child => child.name !== 'PHOTO')
+  const shown = rebuilt(vcard ?? xml('vCard', { xmlns: NS.VCARD }), child => !isPhoto(child))
   shown.append(xml('PHOTO', {}, xml('TYPE', {}, type), xml('BINVAL', {}, bytes.toString('base64'))))
   return shown
 }
@@ -75,7 +79,9 @@ export function photoOf4(vcard: Element): Buffer | undefined {
 }
 
 export function withoutPhoto4(vcard: Element): Element {
-  return rebuilt(vcard, child => child.name !== 'photo' || !/^\s*data:/i.test(childText(child, 'uri') ?? 'data:'))
+  const isPhoto4 = ({ name, attrs }: Element): boolean =>
+    name === 'photo' && (attrs['xmlns'] ?? NS.VCARD4) === NS.VCARD4
+  return rebuilt(vcard, child => !isPhoto4(child) || !/^\s*data:/i.test(childText(child, 'uri') ?? 'data:'))
 }
 
 export function withPhoto4(vcard: Element, type: string, bytes: Buffer): Element {

@@ -1,6 +1,6 @@
 import type { Account } from '../../core/account.ts'
 import { Slot } from '../../core/session.ts'
-import { childElements, type Element, findChild, NS, textOf, xml } from '../../xml/index.ts'
+import { type Element, findChild, findChildren, NS, textOf, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 
@@ -53,7 +53,7 @@ export function readPrefs(el: Element): Prefs {
 function addresses(el: Element, name: string): string[] {
   const list = findChild(el, name, NS.MAM)
   if (list === undefined) return []
-  const jids = childElements(list).filter(child => child.name === 'jid')
+  const jids = findChildren(list, 'jid')
   if (jids.length > MAX_ADDRESSES) {
     throw new StanzaError('policy-violation', `at most ${MAX_ADDRESSES} addresses in a list`)
   }

@@ -4,7 +4,7 @@ import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { Background } from '../../util/background.ts'
 import { firstIdAt } from '../../util/ids.ts'
-import { childElements, type Element, findChild, NS, parseElement, xml } from '../../xml/index.ts'
+import { type Element, findChild, findChildren, NS, parseElement, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import {
@@ -116,9 +116,7 @@ function watch(ctx: Ctx, states: States): void {
 async function answer(ctx: Ctx, { account, payload }: OwnRequest): Promise<Element> {
   const peer = Jid.parse(payload.attrs['with'] ?? '')?.bare
   if (peer === undefined) throw new StanzaError('jid-malformed', 'with names the recipient')
-  const asked = childElements(payload)
-    .filter(el => el.name === 'message')
-    .map(el => el.attrs['id'] ?? '')
+  const asked = findChildren(payload, 'message').map(el => el.attrs['id'] ?? '')
   if (asked.length === 0 || asked.length > MAX_ASKED) {
     throw new StanzaError('bad-request', `name between 1 and ${MAX_ASKED} messages`)
   }
