@@ -25,6 +25,8 @@ export class Acknowledger {
   #asked = false
   #covers = 0
   #serial = 0
+  /** What the client had been told of its own stanzas when the open question was sent. */
+  #told = 0
   #deadline: NodeJS.Timeout | undefined
 
   constructor(session: C2SSession) {
@@ -40,6 +42,12 @@ export class Acknowledger {
     else this.#timer ??= setTimeout(() => this.#ask(), managed ? ASK_AFTER : PING_AFTER)
   }
 
+  /** The client was told something of which we would like to know that it was read. */
+  soon(): void {
+    if (this.#asked || this.#session.stream === undefined || !this.#session.managed) return
+    this.#timer ??= setTimeout(() => this.#ask(), ASK_AFTER)
+  }
+
   /** Somebody waits for the answer: ask at once. */
   hurry(): void {
     if (!this.#asked) this.#ask()
@@ -49,12 +57,10 @@ export class Acknowledger {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const session = this.#session
-    if (session.stream === undefined || session.outbox.size === 0) {
-      this.#count = 0
-      return
-    }
     this.#count = 0
+    if (session.stream === undefined || (session.outbox.size === 0 && !session.inbound.inDoubt)) return
     this.#asked = true
+    this.#told = session.inbound.told
     if (session.managed) session.sendRaw(`<r xmlns='${NS.SM}'/>`)
     else {
       this.#covers = session.outbox.size
@@ -86,7 +92,7 @@ export class Acknowledger {
     if (this.#count > 0) {
       this.#count--
       this.due()
-    }
+    } else if (this.#session.inbound.inDoubt) this.soon()
   }
 
   /** `<a h=''/>` (XEP-0198 4). Throws StreamError where it cannot be. */
@@ -98,6 +104,7 @@ export class Acknowledger {
     const { outbox } = this.#session
     const items = outbox.acknowledge(h)
     if (items === undefined) throw tooHigh(h, outbox.sent)
+    if (this.#asked) this.#session.inbound.knows(this.#told)
     this.#answeredNow()
     this.#session.acknowledged(items)
   }

@@ -1,6 +1,8 @@
+import { DEVICE } from '../core/admin/devices.ts'
 import type { Entry, Origin } from '../core/entry.ts'
-import { fingerprint, type Ring, Run } from '../core/window.ts'
-import { NS } from '../xml/index.ts'
+import { type Fingerprint, fingerprint, shortHash } from '../core/fingerprint.ts'
+import { type Remembered, type Ring, Run } from '../core/window.ts'
+import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { WRAP } from './outbox.ts'
 import type { C2SSession } from './session.ts'
@@ -14,10 +16,12 @@ const ANSWER_AFTER = 3000
 class Sent implements Origin {
   readonly inbound: Inbound
   readonly n: number
-  readonly print: string | undefined
+  readonly print: Fingerprint | undefined
+  /** As the sender window has it. */
+  known: Remembered | undefined
   safeNow = false
 
-  constructor(inbound: Inbound, n: number, print: string | undefined) {
+  constructor(inbound: Inbound, n: number, print: Fingerprint | undefined) {
     this.inbound = inbound
     this.n = n
     this.print = print
@@ -47,7 +51,9 @@ export class Inbound {
   #due: number | undefined
   #timer: NodeJS.Timeout | undefined
   #ring: Ring | undefined
-  #run = new Run()
+  #run = new Run('')
+  /** Nothing has come yet in this run. */
+  #fresh = true
   #whenSafe: (() => void)[] = []
 
   constructor(session: C2SSession) {
@@ -59,7 +65,17 @@ export class Inbound {
     this.#handled = handled
     this.#lastAck = handled
     const { account } = this.#session
-    this.#ring = await account.host.window.of(account)
+    this.#run = new Run(this.#device)
+    const ring = await account.host.window.of(account)
+    await ring.sinceLeft(this.#run.device)
+    this.#ring = ring
+  }
+
+  /** Whose messages these are: a device that names itself (XEP-0388), else the resource, by which most clients stay. */
+  get #device(): string {
+    const { slots, jid } = this.#session
+    const device = slots.get(DEVICE)
+    return shortHash(device === undefined ? `resource ${jid.resource}` : `device ${device}`)
   }
 
   /** The `h` that may be told: everything up to it is durable, delivered or answered with an error. */
@@ -83,14 +99,26 @@ export class Inbound {
     const routed = stanza.to === undefined ? stanza.readdressed(stanza.from, session.account.jid) : stanza
     const ring = this.#ring
     if (ring === undefined) return this.#route(routed, undefined)
+    const n = this.#handled + 1
     const print = fingerprint(routed)
-    const seen = print === undefined ? undefined : ring.copy(print, this.#run)
-    const sent = new Sent(this, this.#handled + 1, print)
-    if (seen === undefined) return this.#route(routed, sent)
+    const sent = new Sent(this, n, print)
+    const known = print && this.#copy(ring, print, n, routed)
+    if (known === undefined) return this.#route(routed, sent)
     // Sent again after a broken connection: it is on its way already. If it is not safe yet, this copy waits for it.
-    if (seen.entry === undefined || seen.entry.done) return
-    seen.entry.join(sent)
+    if (known.entry === undefined || known.entry.done) return
+    sent.known = known
+    known.entry.join(sent)
     this.#unsafe.push(sent)
+  }
+
+  #copy(ring: Ring, print: Fingerprint, n: number, { el }: Stanza): Remembered | undefined {
+    const run = this.#run
+    if (this.#fresh) {
+      this.#fresh = false
+      ring.expect(run)
+    }
+    if (run.expected === undefined) return undefined
+    return ring.copy(print, run, n, findChild(el, 'body', NS.CLIENT) !== undefined)
   }
 
   #route(stanza: Stanza, origin: Origin | undefined): void | Promise<void> {
@@ -102,14 +130,15 @@ export class Inbound {
 
   accepted(sent: Sent, entry: Entry): void {
     this.#unsafe.push(sent)
-    if (sent.print !== undefined) this.#ring?.add(sent.print, entry, this.#run)
+    if (sent.print !== undefined) sent.known = this.#ring?.add(sent.print, entry, this.#run, sent.n)
   }
 
   settled(sent: Sent, entry: Entry): void {
     sent.safeNow = true
-    if (sent.print !== undefined) {
-      if (entry.bounced) this.#ring?.forget(sent.print, entry)
-      else this.#ring?.settle(sent.print, entry)
+    const { known } = sent
+    if (known?.entry === entry) {
+      if (entry.bounced) this.#ring?.forget(known)
+      else this.#ring?.settle(known)
     }
     const unsafe = this.#unsafe
     let safe = 0
@@ -132,7 +161,51 @@ export class Inbound {
     this.#timer = undefined
     this.#due = undefined
     this.#lastAck = this.#handled
-    this.#session.sendRaw(`<a xmlns='${NS.SM}' h='${this.safe}'/>`)
+    const session = this.#session
+    session.sendRaw(`<a xmlns='${NS.SM}' h='${this.safe}'/>`)
+    if (session.connected) this.#run.told = this.#safe()
+    if (this.inDoubt) session.askSoon()
+  }
+
+  /** What the client was told so far: when it answers something that was sent later, it knows. */
+  get told(): number {
+    return this.#run.told
+  }
+
+  /** It was told of messages of which we do not know yet whether it knows. */
+  get inDoubt(): boolean {
+    return this.#ring?.inDoubt(this.#run) === true
+  }
+
+  /** The client has read that we have its stanzas up to `told`. */
+  knows(told: number): void {
+    this.#ring?.knows(this.#run, told)
+  }
+
+  /** The client closed its stream in order. Resolves when it is durable that it will send nothing again, or after `timeout` ms. */
+  closed(timeout: number): Promise<void> {
+    const noted = this.#ring?.closed(this.#run)
+    if (noted === undefined) return Promise.resolve()
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, timeout)
+      // A failing disk costs at most this knowledge.
+      noted
+        .catch(() => {})
+        .finally(() => {
+          clearTimeout(timer)
+          resolve()
+        })
+    })
+  }
+
+  /** The client ended its connection without closing its stream; `hasRead`: it had read what it was told. */
+  left(hasRead: Promise<boolean>, hurry: () => void): void {
+    this.#ring?.left(this.#run, hasRead, hurry)
+  }
+
+  /** The session is put aside: what is known of its client is written down. */
+  rest(): void {
+    void this.#ring?.note().catch(() => {})
   }
 
   /** Resolves when everything handled so far is safe, or after `timeout` ms. */
@@ -153,7 +226,10 @@ export class Inbound {
    */
   rewind(): void {
     this.#handled = this.#safe()
-    this.#run = new Run()
+    const before = this.#run
+    before.told = Math.max(before.told, this.#handled)
+    this.#run = new Run(before.device)
+    this.#fresh = true
     this.#unsafe = []
     this.#due = undefined
     clearTimeout(this.#timer)

@@ -296,6 +296,11 @@ export class C2SSession implements Session {
     this.#stream?.send(xml)
   }
 
+  /** Asks the client, soon, whether it has read what it was told. */
+  askSoon(): void {
+    this.#ack.soon()
+  }
+
   #write(data: string | Buffer, stanza: Stanza, entry: Entry | undefined): void {
     if (this.managed) {
       const sameBytes = entry !== undefined && data === entry.bytes
@@ -414,6 +419,7 @@ export class C2SSession implements Session {
       this.detach()
       stream.fail(new StreamError('system-shutdown'))
     }
+    this.inbound.rest()
     clearTimeout(this.#expiry)
     for (const timer of this.#timers) clearTimeout(timer)
   }

@@ -16,6 +16,8 @@ import { STREAM_END, streamErrorText, streamHeader } from './words.ts'
 
 /** How long the peer may take to close its side after we closed ours (ms). */
 const CLOSE_GRACE = 2000
+/** How long a connection is kept that the client has ended, to learn what it had read (ms): longer than a round trip. */
+const LINGER = 1000
 /** Unparsed bytes that may wait while a stanza is being handled; beyond, the socket is not read. */
 const MAX_UNPARSED = 64 * 1024
 
@@ -186,9 +188,16 @@ export class C2SStream {
     if (this.socket.isPaused()) this.socket.resume()
   }
 
+  /** The peer closed its side without closing the stream: half a close is a broken connection. */
   #onEnd(): void {
-    // The peer closed its side without closing the stream: half a close is a broken connection.
-    if (this.state !== 'closing') this.#transport.destroy()
+    if (this.state === 'closing') return
+    const { session } = this
+    if (session?.inbound.inDoubt !== true) return this.#transport.destroy()
+    this.#parser.stop()
+    this.state = 'closing'
+    const { hasRead, hurry } = this.#transport.linger(LINGER)
+    session.inbound.left(hasRead, hurry)
+    this.#part('the client ended its connection')
   }
 
   #onGone(reason: string): void {
@@ -333,7 +342,7 @@ export class C2SStream {
     if (session === undefined) return this.#finish()
     const done = async (): Promise<void> => {
       if (session.managed) {
-        await session.inbound.allSafe(CLOSE_GRACE)
+        await Promise.all([session.inbound.allSafe(CLOSE_GRACE), session.inbound.closed(CLOSE_GRACE)])
         session.inbound.requested()
       }
       this.session = undefined
@@ -405,6 +414,7 @@ export class C2SStream {
     this.#deadline = undefined
     this.session = session
     this.state = 'bound'
+    this.socket.allowHalfOpen = true // see #onEnd
     this.release()
     if (!Number.isFinite(this.settings.keepalive)) return
     clearInterval(this.#keepalive)

@@ -80,6 +80,38 @@ export class Transport {
     this.socket.once('close', () => clearTimeout(timer))
   }
 
+  /**
+   * The peer has ended its side without a word. Tells whether its program had read all that we sent before: what comes to a
+   * socket that nobody has any more, or lies there unread, is answered by a reset, after which writing fails. That is tried
+   * in `wait` ms, or when it is hurried; then the connection is closed.
+   */
+  linger(wait: number): { hasRead: Promise<boolean>; hurry: () => void } {
+    this.flush()
+    this.#closed = true
+    const { socket } = this
+    let hurry = (): void => {}
+    const hasRead = new Promise<boolean>(resolve => {
+      const answer = (read: boolean): void => {
+        resolve(read)
+        socket.destroy()
+      }
+      let asked = false
+      const ask = (): void => {
+        if (asked || socket.destroyed) return
+        asked = true
+        clearTimeout(timer)
+        socket.write('</stream:stream>', error => answer(!error))
+      }
+      const timer = setTimeout(ask, wait)
+      socket.once('close', () => {
+        clearTimeout(timer)
+        answer(false)
+      })
+      hurry = ask
+    })
+    return { hasRead, hurry }
+  }
+
   destroy(): void {
     this.#closed = true
     this.#out = []

@@ -19,7 +19,7 @@ import type { Router, Source } from './router.ts'
 import { Services } from './services.ts'
 import type { Session } from './session.ts'
 import { DELIVERY, deliverMessage, deliverPresence, deliverToResource } from './sessions.ts'
-import { SenderWindow } from './window.ts'
+import { SENT_WINDOW, SenderWindow } from './window.ts'
 
 declare module './hooks.ts' {
   interface HookMap {
@@ -137,7 +137,7 @@ export class Host {
       },
     })
     this.archive = options.store.table(options.name, { name: 'archive', codec: 'bytes' })
-    this.#window = new SenderWindow(options.store.table(options.name, { name: 'sent_window' }))
+    this.#window = new SenderWindow(options.store.table(options.name, SENT_WINDOW), this.now)
   }
 
   /** The accounts in memory. */

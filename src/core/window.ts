@@ -1,37 +1,73 @@
-import type { Table } from '../storage/store.ts'
-import { type Element, NS } from '../xml/index.ts'
-import type { Stanza } from '../xmpp/stanza.ts'
+import type { Table, TableSpec } from '../storage/store.ts'
 import type { Account } from './account.ts'
 import type { Entry } from './entry.ts'
+import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
 import { Slot } from './session.ts'
 
 /** Messages remembered for each sender: more than a client has unacknowledged at any time (see SM_ACK_EVERY in c2s). */
 const SIZE = 256
+/** How long (ms) after a message a copy of it may come. */
+const WITHIN = 10 * 60_000
+/** How long (ms) until it is written down what senders know. A crash before that costs a client no more than a doubt. */
+const NOTE_AFTER = 1000
 
-/** One unbroken run of a sender: from binding, or from one resumption, to the next. */
-export class Run {}
+/**
+ * One unbroken run of a sender's device: from binding, or from one resumption, to the next.
+ * Within one, what comes again is meant (RFC 6120 8.1.3 has ids unique within a stream, and people say "ok" twice).
+ */
+export class Run {
+  /** Names the device within its account. */
+  readonly device: string
+  /** The stanzas of this run that its client was told we have: all up to this number. */
+  told = 0
+  /** What its client may send again, by addressee, while it has not gone on to something new. */
+  expected: Map<string, Remembered[]> | undefined
 
-interface Seen {
-  slot: number
+  constructor(device: string) {
+    this.device = device
+  }
+}
+
+/** A message of a sender. */
+export interface Remembered {
+  readonly seq: number
+  readonly print: Fingerprint
+  readonly device: string
+  /** When it came first, ms since 1970. */
+  readonly at: number
+  /** In which it came last, as which stanza. */
+  run: Run
+  n: number
   /** While it is not yet safe. */
   entry: Entry | undefined
-  /** In which it came last; undefined: before the server was started. */
-  run: Run | undefined
+}
+
+/** `sure`: up to which `seq` the client of this device knew, when the row was written, that we have its messages. */
+type Row = [seq: number, print: string, device: string, sure: number, at: number]
+
+export const SENT_WINDOW: TableSpec<Row> = {
+  name: 'sent_window',
+  version: 2,
+  migrate: value => {
+    const [seq, print] = value as [number, string]
+    return [seq, print, '', seq, 0]
+  },
 }
 
 const RING = new Slot<Ring | Promise<Ring>>('sender window')
 
 /**
- * Recognises a message that a sender sends again because it never saw our acknowledgement (promise 5): same sender, same
- * id, same content. The last {@link SIZE} accepted messages of each sender are kept, in the store too, written in the same
- * batch as the message itself; so also after a crash. Only for senders that use XEP-0198: others never send again by
- * themselves.
+ * Recognises a message that a client sends again because its connection broke before it knew that we have it (promise 5).
+ * The last {@link SIZE} accepted messages of each account are remembered, in the store too, written in the same batch as the
+ * message itself; so also after a crash. Only for senders that use XEP-0198: others never send again by themselves.
  */
 export class SenderWindow {
-  readonly #table: Table<[seq: number, fingerprint: string]>
+  readonly #table: Table<Row>
+  readonly #now: () => number
 
-  constructor(table: Table<[number, string]>) {
+  constructor(table: Table<Row>, now: () => number = Date.now) {
     this.#table = table
+    this.#now = now
   }
 
   /** The window of one sender; read from the store the first time. */
@@ -53,6 +89,7 @@ export class SenderWindow {
       this.#table,
       user,
       rows.map(row => row.value).sort((a, b) => a[0] - b[0]),
+      this.#now,
     )
   }
 
@@ -61,110 +98,197 @@ export class SenderWindow {
   }
 }
 
+/** What is remembered of one device. */
+interface Sender {
+  /** Up to which `seq` its client knows that we have its messages. */
+  sure: number
+  /** As the store has it. */
+  noted: number
+  newest: Remembered
+  /** Those beyond `sure`, in order. */
+  open: Remembered[]
+}
+
 export class Ring {
-  readonly #table: Table<[number, string]>
+  readonly #table: Table<Row>
   readonly #key: readonly [string]
-  readonly #seen = new Map<string, Seen>()
-  readonly #slots: (string | undefined)[] = new Array(SIZE)
+  readonly #now: () => number
+  readonly #slots: (Remembered | undefined)[] = new Array(SIZE)
+  readonly #senders = new Map<string, Sender>()
+  /** How many of the remembered messages have an id. */
+  readonly #ids = new Map<string, number>()
+  /** Connections that have ended just now, of which it is being found out whether their client had read everything. */
+  readonly #leaving = new Map<string, { known: Promise<void>; hurry: () => void }>()
+  #noting: NodeJS.Timeout | undefined
   #next = 0
 
-  constructor(table: Table<[number, string]>, user: string, rows: readonly (readonly [number, string])[]) {
+  constructor(table: Table<Row>, user: string, rows: readonly Row[], now: () => number) {
     this.#table = table
     this.#key = [user]
-    for (const [seq, fingerprint] of rows) {
-      this.#slots[seq % SIZE] = fingerprint
-      this.#seen.set(fingerprint, { slot: seq % SIZE, entry: undefined, run: undefined })
+    this.#now = now
+    const before = new Map<string, Run>()
+    for (const [seq, text, device, sure, at] of rows) {
+      let run = before.get(device)
+      if (run === undefined) before.set(device, (run = new Run(device)))
+      run.told = seq // how much of it its client was told, nobody knows any more
+      this.#place({ seq, print: fingerprintOf(text), device, at, run, n: seq, entry: undefined }, sure)
       this.#next = seq + 1
     }
+    for (const sender of this.#senders.values()) sender.noted = sender.sure
   }
 
   /**
-   * What is known of the message that this one is a copy of; undefined for one that is new. What comes again in the same
-   * run, where nothing was broken, is meant.
+   * The message that this one is a copy of, if it is one: a client that came back sends again, to each addressee in order
+   * and before anything new, what it sent in an earlier run of this device and does not know that we have. It certainly
+   * does not know what it was never told. What it was told on a connection that broke it may know or not: there only an
+   * id decides that its client has not used for anything else, for better twice than never.
    */
-  copy(fingerprint: string, run: Run): Seen | undefined {
-    const seen = this.#seen.get(fingerprint)
-    if (seen === undefined || seen.run === run) return undefined
-    seen.run = run
-    return seen
+  copy(print: Fingerprint, run: Run, n: number, says: boolean): Remembered | undefined {
+    const { expected } = run
+    const list = expected?.get(print.to)
+    if (expected === undefined || list === undefined) return undefined
+    const at = list.findIndex(known => known.print.text === print.text && this.#mayCome(known))
+    if (at < 0) {
+      if (says) expected.delete(print.to)
+      return undefined
+    }
+    const found = list[at]!
+    list.splice(0, at + 1)
+    if (list.length === 0) expected.delete(print.to)
+    found.run = run
+    found.n = n
+    return found
+  }
+
+  #mayCome({ run, n, print, at }: Remembered): boolean {
+    if (this.#now() - at > WITHIN) return false
+    return n > run.told || this.#ids.get(print.id) === 1
+  }
+
+  /** A run begins: what its client may send again is what earlier runs of the device left open. */
+  expect(run: Run): void {
+    const open = this.#senders.get(run.device)?.open ?? []
+    for (const known of open) {
+      if (known.run === run || this.#now() - known.at > WITHIN) continue
+      run.expected ??= new Map()
+      const list = run.expected.get(known.print.to)
+      if (list === undefined) run.expected.set(known.print.to, [known])
+      else list.push(known)
+    }
   }
 
   /** Remembers an accepted message, in place of the oldest. */
-  add(fingerprint: string, entry: Entry, run: Run): void {
-    const seq = this.#next++
-    const slot = seq % SIZE
-    const old = this.#slots[slot]
-    if (old !== undefined && this.#seen.get(old)?.slot === slot) this.#seen.delete(old)
-    this.#slots[slot] = fingerprint
-    this.#seen.set(fingerprint, { slot, entry, run })
+  add(print: Fingerprint, entry: Entry, run: Run, n: number): Remembered {
+    const known = { seq: this.#next++, print, device: run.device, at: this.#now(), run, n, entry }
+    const sender = this.#place(known, -1)
     // Joins the batch of the message; if that fails, the message's own failure is what counts.
-    this.#table.put(this.#key, [slot], [seq, fingerprint]).catch(() => {})
+    this.#write(sender).catch(() => {})
+    return known
+  }
+
+  #place(known: Remembered, sure: number): Sender {
+    const slot = known.seq % SIZE
+    const old = this.#slots[slot]
+    if (old !== undefined) this.#drop(old)
+    this.#slots[slot] = known
+    this.#ids.set(known.print.id, (this.#ids.get(known.print.id) ?? 0) + 1)
+    let sender = this.#senders.get(known.device)
+    if (sender === undefined) {
+      this.#senders.set(known.device, (sender = { sure: -1, noted: -1, newest: known, open: [] }))
+    }
+    sender.newest = known
+    sender.open.push(known)
+    if (sure >= 0) this.#sure(sender, sure)
+    return sender
+  }
+
+  #drop(known: Remembered): void {
+    this.#slots[known.seq % SIZE] = undefined
+    const count = this.#ids.get(known.print.id)! - 1
+    if (count === 0) this.#ids.delete(known.print.id)
+    else this.#ids.set(known.print.id, count)
+    const sender = this.#senders.get(known.device)!
+    const at = sender.open.indexOf(known)
+    if (at >= 0) sender.open.splice(at, 1)
+    if (sender.newest !== known) return
+    let newest: Remembered | undefined
+    for (const other of this.#slots) {
+      if (other?.device === known.device && other.seq > (newest?.seq ?? -1)) newest = other
+    }
+    if (newest === undefined) this.#senders.delete(known.device)
+    else sender.newest = newest
+  }
+
+  #write(sender: Sender): Promise<void> {
+    const { seq, print, device, at } = sender.newest
+    sender.noted = sender.sure
+    return this.#table.put(this.#key, [seq % SIZE], [seq, print.text, device, sender.sure, at])
   }
 
   /** The message is safe: a copy of it needs no waiting. */
-  settle(fingerprint: string, entry: Entry): void {
-    const seen = this.#seen.get(fingerprint)
-    if (seen?.entry === entry) seen.entry = undefined
+  settle(known: Remembered): void {
+    known.entry = undefined
   }
 
   /** The sender was told that the message failed: sending it again is a new attempt. */
-  forget(fingerprint: string, entry: Entry): void {
-    const seen = this.#seen.get(fingerprint)
-    if (seen?.entry !== entry) return
-    this.#seen.delete(fingerprint)
-    this.#slots[seen.slot] = undefined
-    this.#table.del(this.#key, [seen.slot]).catch(() => {})
-  }
-}
-
-/**
- * Addressee, id and content of a message as a short text; undefined where there is no id. A stamp of the time that a
- * client adds when it sends again (XEP-0203) does not count. Not for secrets: it only tells a sender's own messages apart.
- */
-export function fingerprint(stanza: Stanza): string | undefined {
-  const id = stanza.id
-  if (id === undefined) return undefined
-  const hash = new Hash()
-  hash.add(stanza.to?.toString() ?? '')
-  hash.add(stanza.type)
-  for (const child of stanza.el.children) {
-    if (typeof child === 'string') hash.add(child)
-    else if (child.attrs['xmlns'] !== NS.DELAY) hash.element(child)
-  }
-  return `${id.slice(0, 64)} ${hash.text()}`
-}
-
-/** Two 32-bit multiplicative hashes side by side: fast, and 53 bits and more of difference. */
-class Hash {
-  #a = 0xdeadbeef | 0
-  #b = 0x41c6ce57 | 0
-
-  add(text: string): void {
-    let a = this.#a
-    let b = this.#b
-    for (let i = 0; i < text.length; i++) {
-      const c = text.charCodeAt(i)
-      a = Math.imul(a ^ c, 0x9e3779b1)
-      b = Math.imul(b ^ c, 0x5f356495)
-    }
-    this.#a = Math.imul(a ^ 0x1f, 0x85ebca6b) ^ (b >>> 13)
-    this.#b = Math.imul(b ^ 0x2f, 0xc2b2ae35) ^ (a >>> 15)
+  forget(known: Remembered): void {
+    if (this.#slots[known.seq % SIZE] !== known) return
+    this.#drop(known)
+    this.#table.del(this.#key, [known.seq % SIZE]).catch(() => {})
   }
 
-  element(el: Element): void {
-    this.add(el.name)
-    for (const name in el.attrs) {
-      this.add(name)
-      this.add(el.attrs[name] ?? '')
-    }
-    for (const child of el.children) {
-      if (typeof child === 'string') this.add(child)
-      else this.element(child)
-    }
-    this.add('/')
+  /** The client of a run knows that we have its stanzas up to `n`: it will not send them again. */
+  knows(run: Run, n: number): void {
+    const sender = this.#senders.get(run.device)
+    if (sender === undefined) return
+    let sure = -1
+    for (const known of sender.open) if (known.run === run && known.n <= n) sure = known.seq
+    if (sure < 0) return
+    this.#sure(sender, sure)
+    this.#noting ??= setTimeout(() => void this.note().catch(() => {}), NOTE_AFTER).unref()
   }
 
-  text(): string {
-    return (this.#a >>> 0).toString(36) + (this.#b >>> 0).toString(36)
+  /** Whether the client of a run was told of messages of which we do not know that it knows. */
+  inDoubt(run: Run): boolean {
+    return this.#senders.get(run.device)?.open.some(known => known.run === run && known.n <= run.told) === true
+  }
+
+  #sure(sender: Sender, seq: number): void {
+    sender.sure = Math.max(sender.sure, seq)
+    const { open } = sender
+    let count = 0
+    while (count < open.length && open[count]!.seq <= sender.sure) count++
+    if (count > 0) open.splice(0, count)
+  }
+
+  /** Writes down what clients know; resolves when it is durable. */
+  async note(): Promise<void> {
+    clearTimeout(this.#noting)
+    this.#noting = undefined
+    const changed = [...this.#senders.values()].filter(sender => sender.sure > sender.noted)
+    await Promise.all(changed.map(sender => this.#write(sender)))
+  }
+
+  /** A client closed its stream in order: it will send nothing of this run again. Resolves when that is durable. */
+  async closed(run: Run): Promise<void> {
+    this.knows(run, Number.POSITIVE_INFINITY)
+    await this.note()
+  }
+
+  /** The connection of a run has ended, and `hasRead` will tell whether its client had read all that it was told. */
+  left(run: Run, hasRead: Promise<boolean>, hurry: () => void): void {
+    const told = run.told
+    const known = hasRead.then(read => {
+      if (read) this.knows(run, told)
+      if (this.#leaving.get(run.device)?.known === known) this.#leaving.delete(run.device)
+    })
+    this.#leaving.set(run.device, { known, hurry })
+  }
+
+  /** Resolves when it is known what the last connection of a device had read. */
+  async sinceLeft(device: string): Promise<void> {
+    const leaving = this.#leaving.get(device)
+    leaving?.hurry()
+    await leaving?.known
   }
 }

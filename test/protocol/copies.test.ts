@@ -1,0 +1,241 @@
+/** What is a copy, sent again by a client that did not know that we have it, and what only looks like one (promise 5). */
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import type { RawClient } from '../support/rawclient.ts'
+import { isSm } from '../support/resuming.ts'
+import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.ts'
+import { says, serve } from '../support/talk.ts'
+import type { TestOptions, TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/wire.ts'
+
+const ALARM = "<message to='juliet@localhost' type='chat' id='1'><body>backup failed!</body></message>"
+const unique = (id: string) => `<message to='juliet@localhost' type='chat' id='${id}'><body>${id}</body></message>`
+
+/** Juliet, who reads everything and counts it. */
+async function stage(t: TestContext, options: TestOptions = {}) {
+  const server = await serve(t, options)
+  const juliet = await server.client('juliet')
+  juliet.send('<presence/>')
+  let got = 0
+  juliet.on('stanza', el => {
+    if (el.name === 'message') got++
+  })
+  await server.register('bot')
+  /** How many messages juliet has got, once the bot's stream has been read up to now. */
+  const count = async (bot?: RawClient): Promise<number> => {
+    if (bot !== undefined) await bot.ping()
+    await juliet.ping()
+    return got
+  }
+  return { server, juliet, count }
+}
+
+async function login(server: TestServer, resource?: string): Promise<RawClient> {
+  const bot = await server.connect()
+  await bot.login({ user: 'bot', password: 'secret' })
+  await bot.bind(resource)
+  await bot.enable()
+  return bot
+}
+
+/** The bot is told that everything it sent is safe. */
+async function told(bot: RawClient): Promise<void> {
+  bot.askAck()
+  await bot.receive(el => isSm('a')(el) && bot.sm!.unacked.length === 0)
+}
+
+const gone = (server: TestServer): Promise<void> =>
+  eventually(
+    () => [...server.server.host('localhost')!.sessions()].every(s => s.jid.local !== 'bot' || !s.connected),
+    'the bot is gone',
+  )
+
+for (const [how, leave] of [
+  ['closes its stream', (bot: RawClient) => bot.close()],
+  ['ends its connection', (bot: RawClient) => bot.cut('fin')],
+] as const) {
+  for (const resource of ['cron', undefined]) {
+    const named = resource === undefined ? 'a new resource each time' : 'the same resource'
+    test(`an alarm is sent four times by a bot that hears of each and ${how} (${named}): four alarms`, async t => {
+      const { server, count } = await stage(t)
+      for (let run = 1; run <= 4; run++) {
+        const bot = await login(server, resource)
+        bot.send(ALARM)
+        await told(bot)
+        await leave(bot)
+        assert.equal(await count(), run)
+      }
+    })
+  }
+}
+
+test('so it is over TLS, where the connection has one more end', async t => {
+  const { server, count } = await stage(t)
+  for (let run = 1; run <= 3; run++) {
+    const bot = await dial(t, server)
+    await bot.login({ user: 'bot', password: 'secret' })
+    await bot.bind('cron')
+    await bot.enable()
+    bot.send(ALARM)
+    await told(bot)
+    bot.cut('fin')
+    assert.equal(await count(), run)
+  }
+})
+
+test('a client that was not told, and is cut, sends again: one message', async t => {
+  const { server, count } = await stage(t)
+  for (const how of ['rst', 'fin', 'rst'] as const) {
+    const bot = await login(server, 'cron')
+    bot.send(ALARM)
+    assert.equal(await count(bot), 1)
+    bot.cut(how)
+    await gone(server)
+  }
+})
+
+test('each message that the client does not know of stands for one copy, not for more', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  for (let i = 0; i < 3; i++) bot.send(ALARM)
+  await told(bot)
+  bot.send(ALARM)
+  bot.send(ALARM)
+  assert.equal(await count(bot), 5)
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  for (let i = 0; i < 2; i++) again.send(ALARM)
+  assert.equal(await count(again), 5, 'the two that it was not told of')
+  for (let i = 0; i < 3; i++) again.send(ALARM)
+  assert.equal(await count(again), 8, 'three more')
+})
+
+test('told on a connection that broke: an id that is used once decides', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.options.autoAck = false
+  bot.send(unique('a1'))
+  await told(bot)
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send(unique('a1'))
+  assert.equal(await count(again), 1)
+})
+
+test('told on a connection that broke, under an id that says nothing: better twice than never', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.options.autoAck = false
+  bot.send(ALARM)
+  bot.send(ALARM)
+  await told(bot)
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send(ALARM)
+  assert.equal(await count(again), 3)
+})
+
+test('a client that has answered since knows: what it sends later is new', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.send(ALARM)
+  const asked = new Promise<void>(resolve => bot.once('asked', resolve))
+  await told(bot)
+  await asked
+  await bot.ping()
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send(ALARM)
+  assert.equal(await count(again), 2)
+})
+
+test('another device, or none that is known to be the same, sends no copies', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.send(unique('b1'))
+  await count(bot)
+  bot.cut('rst')
+  await gone(server)
+  const other = await login(server, 'desk')
+  other.send(unique('b1'))
+  assert.equal(await count(other), 2)
+})
+
+test('a device that names itself is the same under another resource', async t => {
+  const { server, count } = await stage(t)
+  const phone = async (tag: string): Promise<RawClient> => {
+    const client = await dial(t, server)
+    await logIn(client, 'PLAIN', plain('bot'), agent() + bind(enable, tag))
+    return client
+  }
+  const bot = await phone('one')
+  bot.send(unique('c1'))
+  await count(bot)
+  bot.cut('rst')
+  await gone(server)
+  const again = await phone('two')
+  assert.notEqual(again.jid, bot.jid)
+  again.send(unique('c1'))
+  assert.equal(await count(again), 1)
+})
+
+test('after something new for the same addressee nothing old comes again', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.send(unique('d1'))
+  bot.send(unique('d2'))
+  await count(bot)
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send(unique('d2'))
+  assert.equal(await count(again), 2)
+  again.send(unique('d1'))
+  assert.equal(await count(again), 3, 'out of order')
+})
+
+test('a receipt between the copies does not end them', async t => {
+  const { server, juliet, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.send(unique('e1'))
+  await count(bot)
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send("<message to='juliet@localhost' type='chat' id='r'><received xmlns='urn:xmpp:receipts' id='x'/></message>")
+  again.send(unique('e1'))
+  assert.equal(await count(again), 2, 'the message and the receipt')
+  assert.ok(await juliet.receive(says('e1')))
+})
+
+test('a copy comes soon, or not at all', async t => {
+  let now = Date.now()
+  const { server, count } = await stage(t, { now: () => now })
+  const bot = await login(server, 'cron')
+  bot.send(unique('f1'))
+  await count(bot)
+  bot.cut('rst')
+  await gone(server)
+  now += 11 * 60_000
+  const again = await login(server, 'cron')
+  again.send(unique('f1'))
+  assert.equal(await count(again), 2)
+})
+
+test('copies of copies: whoever breaks while sending again sends again', async t => {
+  const { server, count } = await stage(t)
+  let bot = await login(server, 'cron')
+  for (const id of ['g1', 'g2', 'g3']) bot.send(unique(id))
+  await count(bot)
+  for (const sent of [['g1'], ['g1', 'g2'], ['g1', 'g2', 'g3']]) {
+    bot.cut('rst')
+    await gone(server)
+    bot = await login(server, 'cron')
+    for (const id of sent) bot.send(unique(id))
+    assert.equal(await count(bot), 3)
+  }
+})
