@@ -20,7 +20,7 @@ function say(client: RawClient, ...bodies: string[]): void {
 }
 
 async function managed(server: TestServer, user: string): Promise<RawClient> {
-  const client = await server.client(user)
+  const client = await server.client(user, { resource: 'orchard' })
   await client.enable()
   return client
 }
