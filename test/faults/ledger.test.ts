@@ -42,6 +42,16 @@ test('acknowledged and never received is lost; unacknowledged is never acked', (
   )
 })
 
+test('of messages that look the same as many must arrive as were acknowledged, and no more errors than missing ones', () => {
+  const s = story()
+  const pair = s.ledger.repeated('bot bob')
+  Object.assign(pair, { sent: 5, acked: 4, refused: 1 })
+  pair.copies.add('x').add('y')
+  counted(s, { lostRepeats: 1 })
+  pair.copies.add('z')
+  counted(s, {})
+})
+
 test('an error is a refusal, or a false bounce when the message was received', () => {
   const s = story()
   const session = s.ledger.session('bob', 'bob#1')

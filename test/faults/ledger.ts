@@ -48,12 +48,23 @@ export interface Message {
   readonly history: { at: number; what: string }[]
 }
 
+/** Messages of one pair that cannot be told apart: only their number counts. */
+export interface Repeated {
+  sent: number
+  acked: number
+  refused: number
+  /** Stanza-ids under which the recipient got them. */
+  readonly copies: Set<string>
+}
+
 export interface Counts {
   messages: number
   acked: number
   delivered: number
   refused: number
   lost: number
+  /** Of those that all look the same: acknowledged to their sender, and not received. */
+  lostRepeats: number
   falseBounces: number
   disorder: number
   neverAcked: number
@@ -80,6 +91,8 @@ export class Ledger {
   readonly events: { at: number; who: string; what: string }[] = []
   /** Breaches of the protocol itself, as the clients saw them. */
   readonly violations: string[] = []
+  /** By sender and recipient. */
+  private readonly repeats = new Map<string, Repeated>()
   private readonly crashes: number[] = []
   private readonly highest = new Map<string, number>()
   private readonly serials = new Map<string, number>()
@@ -131,6 +144,20 @@ export class Ledger {
     return message
   }
 
+  repeated(pair: string): Repeated {
+    let found = this.repeats.get(pair)
+    if (!found) this.repeats.set(pair, (found = { sent: 0, acked: 0, refused: 0, copies: new Set() }))
+    return found
+  }
+
+  /** How many of the messages that look the same are acknowledged and missing. */
+  missingRepeats(): number {
+    return [...this.repeats.values()].reduce(
+      (sum, { acked, refused, copies }) => sum + Math.max(0, acked - refused - copies.size),
+      0,
+    )
+  }
+
   note(id: string, what: string): void {
     this.messages.get(id)?.history.push({ at: this.now(), what })
   }
@@ -180,7 +207,7 @@ export class Ledger {
   counts(): Counts {
     const counts: Counts = {
       ...{ messages: 0, acked: 0, delivered: 0, refused: 0, lost: 0, falseBounces: 0, disorder: 0, neverAcked: 0 },
-      ...{ avoidable: 0, unavoidable: 0, inCrash: 0 },
+      ...{ avoidable: 0, unavoidable: 0, inCrash: 0, lostRepeats: this.missingRepeats() },
     }
     for (const message of this.messages.values()) {
       counts.messages++

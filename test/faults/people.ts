@@ -1,5 +1,6 @@
 /** The people of the fault tests: senders and recipients who behave as good clients do, on networks that do not. */
 
+import { randomUUID } from 'node:crypto'
 import { type Outgoing, RawClient, type StreamManagement } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import type { Ledger, Session } from './ledger.ts'
@@ -10,6 +11,8 @@ export interface Surroundings {
   readonly port: number
   /** ms a person tries to get back in before giving up for good. */
   readonly patience: number
+  /** Senders say which device they are, which needs TLS: then they are known again under another resource. */
+  readonly namedSenders: boolean
   /** Set when the server ended by itself: there is no point in trying on. */
   hopeless(): string | undefined
 }
@@ -29,6 +32,7 @@ export abstract class Person {
   /** Resumptions the server refused, and granted. */
   refused = 0
   resumed = 0
+  protected device: string | undefined
   protected readonly around: Surroundings
   protected client: RawClient | undefined
   protected stream: StreamManagement | undefined
@@ -129,12 +133,14 @@ export abstract class Person {
   }
 
   private async connect(): Promise<RawClient> {
-    const client = await RawClient.connect({ port: this.around.port, domain: this.around.domain, inbox: false })
+    const { port, domain } = this.around
+    const tls = this.device === undefined ? 'none' : 'starttls'
+    const client = await RawClient.connect({ port, domain, tls, inbox: false })
     client.on('violation', what => this.around.ledger.violation(this.name, what))
     client.on('stanza', el => this.onStanza(client, el))
     client.on('acked', (stanzas, by) => this.onAcked(stanzas, by))
     client.on('closed', why => this.onClosed(client, why))
-    await client.login({ user: this.name, password: PASSWORD })
+    await client.login({ user: this.name, password: PASSWORD, device: this.device })
     return client
   }
 
@@ -183,6 +189,11 @@ export class Sender extends Person {
   private sinceAsked = 0
   private owed: Outgoing[] = []
 
+  constructor(around: Surroundings, name: string) {
+    super(around, name, true)
+    if (around.namedSenders) this.device = randomUUID()
+  }
+
   /** Messages sent and not acknowledged. */
   get open(): number {
     return this.stream ? this.stream.unacked.filter(s => s.tag !== undefined).length : 0
@@ -190,13 +201,21 @@ export class Sender extends Person {
 
   /** Sends a new message, unless away or too far ahead of the server. */
   say(recipient: Recipient, id: string): void {
-    if (!this.ready || !this.client || this.open >= WINDOW) return
+    if (!this.able) return
     const { serial } = this.around.ledger.open(id, this.name, recipient.name)
     const body = `${id} ${this.name} ${recipient.name} ${serial}`
     const xml = `<message to='${recipient.account}' type='chat' id='${id}'><body>${body}</body></message>`
     this.around.ledger.note(id, `sent by ${this.name} to ${recipient.name}, number ${serial}`)
-    this.client.send(xml, id)
+    this.put(xml, id)
+  }
+
+  protected put(xml: string, tag: string): void {
+    this.client?.send(xml, tag)
     if (++this.sinceAsked >= 5) this.ask()
+  }
+
+  protected get able(): boolean {
+    return this.ready && this.client !== undefined && this.open < WINDOW
   }
 
   /** Asks for an acknowledgement of what was not asked for yet. */
@@ -236,6 +255,30 @@ export class Sender extends Person {
 
   protected onAcked(stanzas: Outgoing[], how: string): void {
     for (const { tag } of stanzas) if (tag) this.around.ledger.acked(tag, how)
+  }
+}
+
+/** What a bot says that has one thing to say, and one id for it. */
+const ALARM = 'backup failed!'
+
+/** Says the same to each, always, under the same id: every one of them counts, as soon as the server took it over. */
+export class Repeater extends Sender {
+  override say(recipient: Recipient): void {
+    if (!this.able) return
+    const body = `${ALARM} ${this.name} ${recipient.name}`
+    const pair = `${this.name} ${recipient.name}`
+    this.around.ledger.repeated(pair).sent++
+    this.put(`<message to='${recipient.account}' type='chat' id='1'><body>${body}</body></message>`, pair)
+  }
+
+  protected override onStanza(_client: RawClient, el: XmlElement): void {
+    if (el.name !== 'message' || el.attrs['type'] !== 'error') return
+    const to = el.attrs['from']?.split('@')[0] ?? ''
+    this.around.ledger.repeated(`${this.name} ${to}`).refused++
+  }
+
+  protected override onAcked(stanzas: Outgoing[]): void {
+    for (const { tag } of stanzas) if (tag) this.around.ledger.repeated(tag).acked++
   }
 }
 
@@ -285,7 +328,14 @@ export class Recipient extends Person {
     if (el.name !== 'message' || el.attrs['type'] === 'error' || !child(el, 'body')) return
     const { ledger } = this.around
     const id = el.attrs['id'] ?? ''
-    const [bodyId, sender, recipient] = (child(el, 'body')?.text ?? '').split(' ')
+    const by = this.account
+    const stanzaId = el.children.find(c => c.name === 'stanza-id' && c.attrs['by'] === by)?.attrs['id']
+    const text = child(el, 'body')?.text ?? ''
+    if (text.startsWith(ALARM)) {
+      ledger.repeated(text.slice(ALARM.length + 1)).copies.add(stanzaId ?? `${this.name} ${this.received}`)
+      return
+    }
+    const [bodyId, sender, recipient] = text.split(' ')
     if (bodyId !== id || recipient !== this.name || !el.attrs['from']?.startsWith(`${sender}@`)) {
       ledger.violation(this.name, `received a changed message: ${id}`)
     }
@@ -293,8 +343,6 @@ export class Recipient extends Person {
       ledger.violation(this.name, `received ${id} outside of a session`)
       return
     }
-    const by = this.account
-    const stanzaId = el.children.find(c => c.name === 'stanza-id' && c.attrs['by'] === by)?.attrs['id']
     ledger.received(id, this.session, client.sm?.handled ?? this.received, stanzaId)
   }
 

@@ -9,6 +9,7 @@ const COLUMNS: [string, number, (result: Result) => string | number][] = [
   ['delivered', 10, r => r.counts.delivered],
   ['refused', 8, r => r.counts.refused],
   ['lost', 6, r => r.counts.lost],
+  ['of same', 8, r => r.counts.lostRepeats],
   ['false bounce', 13, r => r.counts.falseBounces],
   ['disorder', 9, r => r.counts.disorder],
   ['never acked', 12, r => r.counts.neverAcked],

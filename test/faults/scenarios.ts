@@ -15,6 +15,8 @@ export interface Scenario {
   mustResume?: boolean
   /** The server restarts before everybody's last login. */
   restartAtEnd?: boolean
+  /** Senders say which device they are. */
+  namedSenders?: boolean
   run(world: World): Promise<void>
 }
 
@@ -215,8 +217,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'sender-elsewhere',
-    about: 'senders are cut, come back fresh with another resource, and send again',
-    resumeTimeout: SHORT,
+    about: 'senders are cut, come back fresh with another resource on the device that they name, and send again',
+    ...{ resumeTimeout: SHORT, namedSenders: true },
     run: world => losses(world, senders, 'cut', ['elsewhere']),
   },
   {

@@ -52,7 +52,7 @@ export async function trial(scenario: Scenario, options: TrialOptions): Promise<
   }
   const server = await serverFor(scenario, options, folder, data)
   const { seed, seconds, senders, recipients, plain, rate } = options
-  const { resumeTimeout, restartAtEnd = false } = scenario
+  const { resumeTimeout, restartAtEnd = false, namedSenders = false } = scenario
   const world = new World({
     server,
     seed,
@@ -64,6 +64,7 @@ export async function trial(scenario: Scenario, options: TrialOptions): Promise<
     resumeTimeout,
     disk,
     restartAtEnd,
+    namedSenders,
   })
   const failures: string[] = []
   try {
@@ -107,6 +108,7 @@ async function serverFor(
 function breaches({ scenario, counts, refused, resumed, ledger }: Result, server: ServerProcess): string[] {
   const wrong: [number, string][] = [
     [counts.lost, 'acknowledged and never delivered'],
+    [counts.lostRepeats, 'acknowledged and never delivered, of those that look the same'],
     [counts.falseBounces, 'delivered, yet an error went to the sender'],
     [counts.disorder, 'out of order'],
     [counts.neverAcked, 'never acknowledged'],
@@ -127,6 +129,6 @@ function breaches({ scenario, counts, refused, resumed, ledger }: Result, server
 function emptyCounts(): Counts {
   return {
     ...{ messages: 0, acked: 0, delivered: 0, refused: 0, lost: 0, falseBounces: 0, disorder: 0, neverAcked: 0 },
-    ...{ avoidable: 0, unavoidable: 0, inCrash: 0 },
+    ...{ avoidable: 0, unavoidable: 0, inCrash: 0, lostRepeats: 0 },
   }
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServerProcess } from '../support/serverprocess.ts'
 import type { SmallDisk } from './disk.ts'
 import { Ledger } from './ledger.ts'
-import { type Person, Recipient, Sender, type Surroundings } from './people.ts'
+import { type Person, Recipient, Repeater, Sender, type Surroundings } from './people.ts'
 import { type Chance, chance } from './random.ts'
 
 export interface WorldOptions {
@@ -22,7 +22,11 @@ export interface WorldOptions {
   disk?: SmallDisk
   /** Restart the server before the last login: nothing that was delivered may be left in the store either. */
   restartAtEnd: boolean
+  namedSenders: boolean
 }
+
+/** Senders beside the others who always say the same. */
+const REPEATERS = 2
 
 const TICK = 10
 const PING_EVERY = 150
@@ -52,7 +56,10 @@ export class World implements Surroundings {
     this.options = options
     this.server = options.server
     this.chance = chance(options.seed)
-    this.senders = Array.from({ length: options.senders }, (_, i) => new Sender(this, `s${i}`, true))
+    this.senders = [
+      ...Array.from({ length: options.senders }, (_, i) => new Sender(this, `s${i}`)),
+      ...Array.from({ length: REPEATERS }, (_, i) => new Repeater(this, `c${i}`)),
+    ]
     const all = options.recipients + options.plain
     this.recipients = Array.from({ length: all }, (_, i) => {
       const sm = i < options.recipients
@@ -70,6 +77,10 @@ export class World implements Surroundings {
 
   get people(): Person[] {
     return [...this.senders, ...this.recipients]
+  }
+
+  get namedSenders(): boolean {
+    return this.options.namedSenders
   }
 
   hopeless(): string | undefined {
@@ -145,7 +156,7 @@ export class World implements Surroundings {
       for (const sender of this.senders) if (sender.open > 0) sender.ask()
       return this.senders.every(s => s.ready && s.open === 0)
     })
-    await this.until(DELIVERY_PATIENCE, () => this.ledger.missing().length === 0)
+    await this.until(DELIVERY_PATIENCE, () => this.ledger.missing().length + this.ledger.missingRepeats() === 0)
     // A session that was left behind ends only now, and what was in it must not come a second time.
     for (const person of this.people) person.bury()
     const timeout = this.options.resumeTimeout + 300
@@ -162,7 +173,7 @@ export class World implements Surroundings {
     }
     await Promise.all(this.recipients.map(async r => r.arrive('fresh')))
     await this.settle()
-    await this.until(1000, () => this.ledger.missing().length === 0)
+    await this.until(1000, () => this.ledger.missing().length + this.ledger.missingRepeats() === 0)
   }
 
   async end(): Promise<void> {

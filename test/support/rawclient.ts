@@ -10,7 +10,7 @@
 import { EventEmitter } from 'node:events'
 import { type Socket, connect as tcpConnect } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
-import { authenticate, type Credentials } from './rawsasl.ts'
+import { authenticate, authenticateDevice, type Credentials } from './rawsasl.ts'
 import { child, errorCondition, StreamReader, type XmlElement, xmlText } from './rawxml.ts'
 
 export const NS_SM = 'urn:xmpp:sm:3'
@@ -152,6 +152,14 @@ export class RawClient extends EventEmitter<RawClientEvents> {
 
   /** SASL (RFC 6120 6, RFC 5802), then the new stream. Rejects with the failure's condition. */
   async login(credentials: Credentials): Promise<void> {
+    if (credentials.device !== undefined) {
+      // They may come along with the success.
+      const features = this.receive(el => el.ns === NS_STREAM && el.name === 'features')
+      features.catch(() => undefined)
+      await authenticateDevice(this, credentials)
+      this.features = await features
+      return
+    }
     await authenticate(this, credentials)
     await this.openStream()
   }

@@ -3,6 +3,7 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from
 import { child, type XmlElement } from './rawxml.ts'
 
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
+const NS_SASL2 = 'urn:xmpp:sasl:2'
 
 export interface Credentials {
   user: string
@@ -10,6 +11,8 @@ export interface Credentials {
   resource?: string
   /** PLAIN where offered, else the strongest SCRAM, when not given. */
   mechanism?: 'PLAIN' | 'SCRAM-SHA-1' | 'SCRAM-SHA-256'
+  /** A UUID: which device it is, as one says by SASL2 (XEP-0388), over TLS. */
+  device?: string
 }
 
 interface Stream {
@@ -29,6 +32,15 @@ export async function authenticate(stream: Stream, credentials: Credentials): Pr
   if (mechanism !== 'PLAIN') return scram(stream, mechanism, credentials)
   start(stream, mechanism, `\0${credentials.user}\0${credentials.password}`)
   await answer(stream, 'success')
+}
+
+/** XEP-0388, for its user-agent: resolves after `<success/>`, whereupon the features come on the same stream. */
+export async function authenticateDevice(stream: Stream, { user, password, device }: Credentials): Promise<void> {
+  const initial = `<initial-response>${base64(`\0${user}\0${password}`)}</initial-response>`
+  const agent = `<user-agent id='${device}'><software>Raw</software></user-agent>`
+  stream.write(`<authenticate xmlns='${NS_SASL2}' mechanism='PLAIN'>${initial}${agent}</authenticate>`)
+  const el = await stream.receive(e => e.ns === NS_SASL2)
+  if (el.name !== 'success') throw new Error(`SASL2: ${el.name} ${el.children[0]?.name ?? ''}`)
 }
 
 function start(stream: Stream, mechanism: string, initial: string): void {
