@@ -1,8 +1,8 @@
 import { opt } from '../config/schema.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
-import { Lru } from '../util/lru.ts'
+import { Weighed } from '../util/weighed.ts'
 import { childElements, type Element, findChild, findChildren, NS, serialize, xml } from '../xml/index.ts'
-import { verificationString } from '../xmpp/caps.ts'
+import { isVerifiable, verificationString } from '../xmpp/caps.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 
 export interface CapsService {
@@ -23,9 +23,11 @@ declare module '../core/services.ts' {
 
 /** Ms that a client has to say what it can do. */
 const TIMEOUT = 20_000
-/** Features that are read of one answer, and characters of each. */
+/** Features that are read of one answer, and characters of all of them. */
 const MAX_FEATURES = 500
-const MAX_FEATURE = 1024
+const MAX_TEXT = 16 * 1024
+/** Characters of all that are remembered. */
+const MAX_KNOWN = 8 * 1024 * 1024
 /** Hashes that are being asked for at a time. */
 const MAX_ASKED = 10_000
 
@@ -69,54 +71,82 @@ export const mod_caps = defineModule({
 
 function knowledge(ctx: ModuleContext<typeof options>): CapsService {
   /** By hash, verified: nobody can say for others what they can do (XEP-0115 9). */
-  const known = new Lru<string, Features>(ctx.options.cache_size)
+  const known = new Weighed<string, Features>(ctx.options.cache_size, MAX_KNOWN)
   const asked = new Map<string, Promise<Features | undefined>>()
+  let asking = 0
 
-  const ask = async (presence: Stanza, node: string, ver: string): Promise<Features | undefined> => {
+  /** `hash` undefined: one that cannot be verified, so that its answer counts for nobody else. */
+  const ask = async (
+    presence: Stanza,
+    node: string,
+    ver: string,
+    hash: string | undefined,
+  ): Promise<Features | undefined> => {
+    if (asking >= MAX_ASKED) return undefined
+    asking++
+    try {
+      return await answerOf(presence, node, ver, hash)
+    } finally {
+      asking--
+    }
+  }
+
+  const answerOf = async (
+    presence: Stanza,
+    node: string,
+    ver: string,
+    hash: string | undefined,
+  ): Promise<Features | undefined> => {
     const query = xml('query', { xmlns: NS.DISCO_INFO, node: `${node}#${ver}` })
     const answer = await ctx.request(presence.from, 'get', query, TIMEOUT)
     const info = answer?.type === 'result' ? findChild(answer.el, 'query', NS.DISCO_INFO) : undefined
     if (info === undefined) return undefined
-    const features = featuresOf(info)
-    // XEP-0115 5.4: what does not fit its hash counts for who said it, and is not remembered.
+    const { features, text, complete } = featuresOf(info)
+    // XEP-0115 5.4: what does not fit its hash counts for who said it, and is not remembered; nor is what is too long to keep.
     // Nor is what holds the character that parts the string: two different answers could have the same hash.
-    if (verificationString(info) === ver && !serialize(info).includes('&lt;')) known.set(ver, features)
+    const fits = hash !== undefined && complete && verificationString(info, hash) === ver
+    if (fits && !serialize(info).includes('&lt;')) known.set(`${hash} ${ver}`, features, text)
     return features
   }
 
   /** One client of a kind is asked for all of them; where it does not answer well, the next one is. */
-  const learn = async (presence: Stanza, node: string, ver: string): Promise<Features | undefined> => {
+  const learn = async (presence: Stanza, node: string, ver: string, hash: string): Promise<Features | undefined> => {
+    const key = `${hash} ${ver}`
     for (;;) {
-      const there = known.get(ver)
+      const there = known.get(key)
       if (there !== undefined) return there
-      const other = asked.get(ver)
+      const other = asked.get(key)
       if (other === undefined) break
       await other
     }
-    if (asked.size >= MAX_ASKED) return undefined
-    const mine = ask(presence, node, ver).finally(() => asked.delete(ver))
-    asked.set(ver, mine)
+    const mine = ask(presence, node, ver, hash).finally(() => asked.delete(key))
+    asked.set(key, mine)
     return mine
   }
 
   return {
     features(presence) {
       const c = findChild(presence.el, 'c', NS.CAPS)
-      const { hash, node = '', ver } = c?.attrs ?? {}
+      const { node = '', ver } = c?.attrs ?? {}
+      const hash = c?.attrs['hash']?.toLowerCase()
       // Without a hash it is the old form, whose word nobody can check (XEP-0115 11).
       if (ver === undefined || hash === undefined || ver.length > 256 || node.length > 1024) return undefined
-      if (hash.toLowerCase() !== 'sha-1') return ask(presence, node, ver)
-      return known.get(ver) ?? learn(presence, node, ver)
+      if (!isVerifiable(hash)) return ask(presence, node, ver, undefined)
+      return known.get(`${hash} ${ver}`) ?? learn(presence, node, ver, hash)
     },
   }
 }
 
-function featuresOf(info: Element): Features {
+/** `text` is how many characters they have; `complete`: none is left out. */
+function featuresOf(info: Element): { features: Features; text: number; complete: boolean } {
   const features = new Set<string>()
+  let text = 0
   for (const { attrs } of findChildren(info, 'feature', NS.DISCO_INFO)) {
     const feature = attrs['var']
-    if (feature !== undefined && feature.length <= MAX_FEATURE) features.add(feature)
-    if (features.size >= MAX_FEATURES) break
+    if (feature === undefined || features.has(feature)) continue
+    if (features.size >= MAX_FEATURES || text + feature.length > MAX_TEXT) return { features, text, complete: false }
+    features.add(feature)
+    text += feature.length
   }
-  return features
+  return { features, text, complete: true }
 }

@@ -65,7 +65,8 @@ export const mod_search = defineModule({
       const wanted = form === undefined ? fromElements(payload) : fromForm(formValues(form))
       const found = await directory.search(wanted, options.matches)
       const rows = found.map(({ user, entry }) => ({ jid: `${user}@${host.name}`, ...entry }))
-      if (form === undefined) return xml('query', { xmlns: NS.IQ_SEARCH }, rows.map(itemOf))
+      // XEP-0055 2.1: nobody found is an empty answer, whichever way was asked.
+      if (form === undefined || rows.length === 0) return xml('query', { xmlns: NS.IQ_SEARCH }, rows.map(itemOf))
       const columns = [
         { var: 'jid', type: 'jid-single', label: 'Jabber ID' },
         ...FIELDS.map(([name, label]) => ({ var: name, type: 'text-single', label })),

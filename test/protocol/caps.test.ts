@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import type { Features } from '../../src/modules/mod_caps.ts'
 import { parseElement } from '../../src/xml/index.ts'
@@ -75,13 +76,46 @@ test('two answers that one hash could mean are remembered for nobody', async t =
   assert.deepEqual(await second, ['urn:a', 'urn:b'])
 })
 
-test('the old form without a hash says nothing; another hash is asked for each time', async t => {
-  const { alice, features, answer } = await setup(t)
+test('the old form without a hash says nothing; a hash that nobody can verify is asked for each time', async t => {
+  const { alice, bob, features, answer } = await setup(t)
   assert.equal(await features(alice, '1.0', "ext='a b'"), undefined)
-  for (let i = 0; i < 2; i++) {
-    const asked = features(alice, 'x', "hash='sha-512'")
-    await answer(alice, said('urn:c'))
+  const md5 = createHash('md5').update('client/pc//<urn:c<').digest('base64')
+  for (const client of [alice, bob]) {
+    const asked = features(client, md5, "hash='md5'")
+    await answer(client, said('urn:c'))
     assert.deepEqual(await asked, ['urn:c'])
+  }
+})
+
+test('other hashes are verified too, and one says nothing of another', async t => {
+  const { alice, bob, features, answer } = await setup(t)
+  const sha256 = createHash('sha256').update('client/pc//<urn:c<').digest('base64')
+  const asked = features(alice, sha256, "hash='SHA-256'")
+  await answer(alice, said('urn:c'))
+  assert.deepEqual(await asked, ['urn:c'])
+  assert.deepEqual(await features(bob, sha256, "hash='sha-256'"), ['urn:c'])
+  await nothing(bob, asks)
+  // The same text as a hash of another kind is another matter.
+  const other = features(bob, sha256)
+  await answer(bob, said('urn:d'))
+  assert.deepEqual(await other, ['urn:d'])
+  const lie = createHash('sha512').update('client/pc//<urn:e<').digest('base64')
+  for (const feature of ['urn:x', 'urn:e']) {
+    const asked = features(alice, lie, "hash='sha-512'")
+    await answer(alice, said(feature))
+    assert.deepEqual(await asked, [feature])
+  }
+  assert.deepEqual(await features(bob, lie, "hash='sha-512'"), ['urn:e'])
+})
+
+test('of one answer so much is read, and more than that is remembered for nobody', async t => {
+  const { alice, bob, features, answer } = await setup(t)
+  const long = Array.from({ length: 40 }, (_, i) => `<feature var='${String(i).padEnd(500, 'x')}'/>`).join('')
+  const info = `<identity category='client' type='pc'/>${long}`
+  for (const client of [alice, bob]) {
+    const asked = features(client, ver(info))
+    await answer(client, info)
+    assert.equal((await asked)!.length, 32)
   }
 })
 

@@ -72,6 +72,7 @@ test('with a form the answer is a table', async t => {
   assert.equal(child(x, 'reported')?.children.length, 5)
   const cells = child(x, 'item')!.children.map(field => [field.attrs['var'], child(field, 'value')!.text])
   assert.deepEqual(cells[0], ['jid', 'juliet@localhost'])
+  assert.deepEqual(await search(juliet, form.replace('cap', 'nobody')), [])
 })
 
 test('who did not ask to be found is not, nor who takes it back', async t => {
