@@ -1,5 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import { answerOf, badPayload, formStage } from '../core/adhoc.ts'
 import { arg } from '../core/commands.ts'
 import { FILTER, OBSERVE } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
@@ -12,6 +13,32 @@ import { type Element, elementNs, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+
+/** Who is told, from the most to the fewest. */
+const PRIVACY = ['everyone', 'contacts', 'nobody'] as const
+type Privacy = (typeof PRIVACY)[number]
+
+/** When users were last online, for other modules. */
+export interface LastService {
+  /** What may be chosen. */
+  readonly choices: readonly string[]
+  /** What the user has chosen; undefined where the host's rule alone counts. */
+  privacy(account: Account): string | undefined
+  /**
+   * Undefined: as the host has it. A user can be stricter than the host, not laxer. Resolves when it is durable; rejects with
+   * StanzaError `not-acceptable` for what is no choice.
+   */
+  setPrivacy(account: Account, privacy: string | undefined): Promise<void>
+}
+
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    last: LastService
+  }
+}
+
+/** What the user of an account has chosen. */
+const CHOSEN = new Slot<Privacy>('last-seen privacy')
 
 /** When an account was last online (ms since 1970), and what it said when it left. One row `[user]`. */
 interface Last {
@@ -31,9 +58,9 @@ export const mod_last = defineModule({
   summary: 'Tells who may know it when a user was last online, and anyone how long the server has been up.',
   options: {
     privacy: opt.oneOf(
-      ['everyone', 'contacts', 'nobody'],
+      PRIVACY,
       'contacts',
-      'Who is told when a user was last online: `contacts` are those who may see the user’s presence; with `nobody` it is not kept at all, and what was kept is deleted.',
+      'Who is told when a user was last online: `contacts` are those who may see the user’s presence; with `nobody` it is not kept at all, and what was kept is deleted. Users may be stricter, each for themselves: ad-hoc command `last-seen`, `last_seen` of the profile.',
     ),
   },
   async start(ctx) {
@@ -42,10 +69,25 @@ export const mod_last = defineModule({
     ctx.feature(NS.LAST)
     ctx.iq('server', 'get', NS.LAST, 'query', () => answer(ctx.uptime()))
 
+    const choices = ctx.table<Privacy>({ name: 'last_privacy', version: 1 })
+    const load = async (account: Account): Promise<void> => {
+      const chosen = await choices.get([account.user], [])
+      if (chosen !== undefined) account.slots.set(CHOSEN, chosen)
+    }
+    ctx.hook('account_load', ({ account }) => load(account))
+    await Promise.all([...ctx.host.accounts.values()].map(load))
+    ctx.hook('remove_user', ({ user }) => choices.del([user.local], []))
+
+    /** The stricter of the host's rule and the user's. */
+    const privacyOf = (account: Account): Privacy => {
+      const chosen = account.slots.get(CHOSEN) ?? privacy
+      return PRIVACY[Math.max(PRIVACY.indexOf(chosen), PRIVACY.indexOf(privacy))]!
+    }
     const mayKnow = (account: Account | undefined, asking: Jid): account is Account => {
       if (account === undefined) return false
-      if (asking.bare.equals(account.jid) || privacy === 'everyone') return true
-      return privacy === 'contacts' && ctx.use('roster')?.isSubscribedFrom(account, asking.bare) === true
+      const rule = privacyOf(account)
+      if (asking.bare.equals(account.jid) || rule === 'everyone') return true
+      return rule === 'contacts' && ctx.use('roster')?.isSubscribedFrom(account, asking.bare) === true
     }
 
     ctx.iq('account', 'get', NS.LAST, 'query', async ({ account, from }) => {
@@ -72,6 +114,38 @@ export const mod_last = defineModule({
       { order: FILTER, failClosed: true },
     )
 
+    const setPrivacy = async (account: Account, wanted: string | undefined): Promise<void> => {
+      const { user, slots } = account
+      const chosen = PRIVACY.find(value => value === wanted)
+      if (wanted !== undefined && chosen === undefined) {
+        throw new StanzaError('not-acceptable', `last_seen is one of ${PRIVACY.join(', ')}`)
+      }
+      await (chosen === undefined ? choices.del([user], []) : choices.put([user], [], chosen))
+      if (chosen === undefined) slots.delete(CHOSEN)
+      else slots.set(CHOSEN, chosen)
+      if (privacyOf(account) === 'nobody') await table.del([user], [])
+    }
+    ctx.provide('last', { choices: PRIVACY, privacy: account => account.slots.get(CHOSEN), setPrivacy })
+    ctx.adhoc({
+      node: 'last-seen',
+      name: 'Who is told when I was last online',
+      allowed: from => from.domain === ctx.host.name && from.local !== '',
+      async execute({ local }) {
+        const account = await ctx.account(local)
+        if (account === undefined) throw new StanzaError('item-not-found')
+        const options = PRIVACY.slice(PRIVACY.indexOf(privacy)).map(value => ({ value, label: LABELS[value] }))
+        const values = [privacyOf(account)]
+        const field = { var: 'last_seen', type: 'list-single', label: 'Who is told', options, values }
+        const head = { title: 'Last seen', instructions: 'Who is told when you were last online?' }
+        return formStage('urn:hermod:last', head, [field], async answers => {
+          const chosen = PRIVACY.find(value => value === answerOf(answers, 'last_seen'))
+          if (chosen === undefined) throw badPayload(`last_seen is one of ${PRIVACY.join(', ')}`)
+          await setPrivacy(account, chosen)
+          return { notes: [{ type: 'info', text: LABELS[privacyOf(account)] }] }
+        })
+      },
+    })
+
     ctx.command({
       name: 'get_last',
       summary: 'Tells when an account was last online.',
@@ -90,6 +164,7 @@ export const mod_last = defineModule({
     if (privacy === 'nobody') return forget(ctx.host)
 
     const left = (session: Session, status: string): void => {
+      if (privacyOf(session.account) === 'nobody') return
       const last = { at: ctx.now(), status: cut(status, MAX_STATUS) }
       table.put([session.account.user], [], last).catch((error: unknown) => {
         ctx.log.warn({ err: error, user: session.account.user }, 'could not note when a user was last online')
@@ -111,6 +186,12 @@ export const mod_last = defineModule({
     ctx.hook('remove_user', ({ user }) => table.del([user.local], []))
   },
 })
+
+const LABELS: Readonly<Record<Privacy, string>> = {
+  everyone: 'Everybody is told.',
+  contacts: 'Those who may see your presence are told.',
+  nobody: 'Nobody is told, and it is not kept.',
+}
 
 function answer(ms: number, status?: string): Element {
   return xml('query', { xmlns: NS.LAST, seconds: String(Math.max(0, Math.floor(ms / 1000))) }, status)

@@ -27,6 +27,8 @@ export interface Profile {
   organization?: readonly string[]
   title?: string
   birthday?: string
+  /** Who is told when the user was last online, where the user has chosen. */
+  last_seen?: string
   picture?: { hash: string; type: string; width: number; height: number; size: number; link: string }
 }
 
@@ -50,7 +52,9 @@ declare module '../core/services.ts' {
 
 const TEXTS = ['name', 'nickname', 'status', 'note', 'title', 'birthday'] as const
 const LISTS = ['emails', 'phones', 'urls', 'organization'] as const
-const FIELDS: readonly string[] = [...TEXTS, ...LISTS]
+/** What is said to nobody, but says who hears what: left out, it stays as it is. */
+const LAST_SEEN = 'last_seen'
+const FIELDS: readonly string[] = [...TEXTS, ...LISTS, LAST_SEEN]
 const MAX_TEXT = 1024
 const MAX_NOTE = 8192
 const MAX_ENTRIES = 20
@@ -99,6 +103,10 @@ export const mod_profile = defineModule({
 
     const write = async (account: Account, change: ProfileChange, all: boolean): Promise<void> => {
       check(change)
+      const last = ctx.use('last')
+      if (change.last_seen && last?.choices.includes(change.last_seen) !== true) {
+        throw new StanzaError('not-acceptable', `${LAST_SEEN} is one of ${last?.choices.join(', ') ?? 'nothing here'}`)
+      }
       const avatar = ctx.use('avatar')
       const vcard = ctx.use('vcard')
       if (change.picture && avatar === undefined) throw new StanzaError('feature-not-implemented', 'mod_avatar is off')
@@ -107,13 +115,16 @@ export const mod_profile = defineModule({
       else if (change.picture === null || (all && change.picture === undefined)) await avatar?.remove(account)
       await vcard?.change(account, now => writeVCard(merged(now ? readVCard(now) : {}, change, all), now), false)
       if (change.status !== undefined || all) await setStatus(account, filled(change.status))
+      if (change.last_seen !== undefined) await last?.setPrivacy(account, change.last_seen ?? undefined)
     }
 
     ctx.provide('profile', {
       async get(account) {
         const vcard = await ctx.use('vcard')?.get(account)
         const picture = await ctx.use('avatar')?.get(account)
-        return profileOf(vcard === undefined ? {} : readVCard(vcard), statusOf(account), picture)
+        const last_seen = ctx.use('last')?.privacy(account)
+        const profile = profileOf(vcard === undefined ? {} : readVCard(vcard), statusOf(account), picture)
+        return last_seen === undefined ? profile : { ...profile, last_seen }
       },
       set: (account, profile) => write(account, profile, true),
       update: (account, change) => write(account, change, false),
@@ -152,7 +163,9 @@ export const mod_profile = defineModule({
       async run(args) {
         const { account, profiles } = await find(args.account)
         const before = await profiles.get(account)
-        const removed = Object.fromEntries(FIELDS.filter(field => field in before).map(field => [field, null]))
+        const removed = Object.fromEntries(
+          FIELDS.filter(field => field in before && field !== LAST_SEEN).map(field => [field, null]),
+        )
         await commanded(profiles.update(account, { ...removed, ...readJson(args.profile) }))
         return undefined
       },

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
+import { run } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { available, befriend, presenceFrom, refused, serve } from '../support/talk.ts'
+import { troubled } from '../unit/core/support.ts'
 
 const LAST = "<query xmlns='jabber:iq:last'/>"
 
@@ -128,4 +130,46 @@ test('an account that is removed leaves nothing behind', async t => {
   assert.equal((await table.partitions()).length, 1)
   await server.server.host('localhost')!.removeAccount('bob')
   assert.equal((await table.partitions()).length, 0)
+})
+
+test('a user says who is told, for themselves, and stricter than the host', async t => {
+  let now = Date.UTC(2026, 0, 1)
+  const { store } = troubled()
+  const server = await serve(t, { now: () => now, store, modules: { mod_last: { privacy: 'everyone' } } })
+  const [alice, bob, eve] = [await server.client('alice'), await server.client('bob'), await server.client('eve')]
+  await available(alice)
+  await available(bob)
+  await befriend(alice, bob)
+  assert.deepEqual((await run(bob, 'last-seen')).values['last_seen'], ['everyone'])
+  assert.equal((await ask(eve, 'bob@localhost')).seconds, 0)
+  await run(bob, 'last-seen', { last_seen: 'contacts' })
+  await refused('forbidden', ask(eve, 'bob@localhost'))
+  await refused('forbidden', ask(eve, bob.jid))
+  assert.equal((await ask(alice, 'bob@localhost')).seconds, 0)
+  await refused('bad-request', run(bob, 'last-seen', { last_seen: 'friends' }))
+  // By the profile, as an administrator writes it.
+  const host = server.server.host('localhost')!
+  const profiles = host.services.use('profile')!
+  const account = (await host.account('bob'))!
+  await assert.rejects(profiles.update(account, { last_seen: 'friends', name: 'Bob' }), /last_seen is one of/)
+  await profiles.update(account, { last_seen: 'nobody' })
+  assert.deepEqual(await profiles.get(account), { last_seen: 'nobody' })
+  await profiles.set(account, { name: 'Bob' }) // what is left out of a profile does not open it
+  await refused('forbidden', ask(alice, 'bob@localhost'))
+  await leave(bob, 'Bye')
+  await alice.receive(presenceFrom(bob.jid, 'unavailable'))
+  assert.deepEqual(await store.table('localhost', { name: 'last' }).scan(['bob']), [])
+  await server.stop()
+  // Over a restart; and a host that tells fewer tells those.
+  const again = await serve(t, { now: () => now, store, modules: { mod_last: { privacy: 'contacts' } } })
+  const [bobAgain, eveAgain] = [await again.client('bob'), await again.client('eve')]
+  assert.deepEqual((await run(bobAgain, 'last-seen')).values['last_seen'], ['nobody'])
+  await refused('bad-request', run(bobAgain, 'last-seen', { last_seen: 'everyone' })) // that is not on offer
+  const there = again.server.host('localhost')!
+  await there.services.use('profile')!.update((await there.account('bob'))!, { last_seen: 'everyone' })
+  await refused('forbidden', ask(eveAgain, 'bob@localhost'))
+  now += 1000
+  await leave(bobAgain)
+  const aliceAgain = await again.client('alice')
+  assert.ok((await ask(aliceAgain, 'bob@localhost')).seconds >= 0)
 })
