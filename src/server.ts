@@ -1,21 +1,16 @@
-import { randomBytes } from 'node:crypto'
-import { AccountChain, type AuthMethod } from './auth/chain.ts'
-import { type Credentials, createCredentials, PASSWD } from './auth/credentials.ts'
-import { type DeviceSettings, Devices } from './auth/devices.ts'
+import { PASSWD } from './auth/credentials.ts'
 import { Failures } from './auth/failures.ts'
-import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
-import { type C2SHost, type C2SServer, type HostSettings, ResumableSessions } from './c2s/server.ts'
+import { type C2SServer, ResumableSessions } from './c2s/server.ts'
 import { TlsContexts } from './c2s/tls.ts'
 import { Flusher } from './c2s/transport.ts'
 import { evaluateAccess } from './config/access.ts'
-import { type Config, type HostConfig, resolveHost } from './config/core.ts'
-import { sameValue } from './config/same.ts'
+import { type Config, resolveHost } from './config/core.ts'
+import { blaming, OptionError } from './config/diagnostics.ts'
 import { adminCommands, type BackupReport, type RestoreReport, type ServerControl } from './core/admin/index.ts'
 import { Commands } from './core/commands.ts'
-import { type RunningModule, startModule } from './core/context.ts'
-import { Host } from './core/host.ts'
+import type { Host } from './core/host.ts'
 import { HttpRoutes } from './core/http.ts'
 import { createLog, type Logger } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
@@ -23,7 +18,9 @@ import type { ModuleDefinition } from './core/module.ts'
 import { Router } from './core/router.ts'
 import { blobHandler, blobPath } from './http/blobs.ts'
 import { HttpListener } from './http/listener.ts'
-import { authMethods, certificatesOf, httpSettings, listenerSettings } from './settings.ts'
+import { addHost, arrange, methodsOf, type Prepared, reload, type ServerParts, warnUncovered } from './reload.ts'
+import type { Definitions, HostSurroundings } from './runninghost.ts'
+import { certificatesOf, failureLimits, httpSettings, listenerSettings, mostConnections } from './settings.ts'
 import { backupToFile } from './storage/backup.ts'
 import type { BackedUp } from './storage/backupformat.ts'
 import type { BlobStore } from './storage/blob.ts'
@@ -36,27 +33,26 @@ import { ConnectionCounter } from './util/connections.ts'
 import { IdGenerator } from './util/ids.ts'
 import { VERSION } from './version.ts'
 import { StreamError } from './xmpp/errors.ts'
-import { Jid } from './xmpp/jid.ts'
+import type { Jid } from './xmpp/jid.ts'
 
 export interface ServerOptions {
   config: Config
   /** The definitions of the modules that the configuration names. */
   modules: ReadonlyMap<string, ModuleDefinition>
   log?: Logger
-  /** Reads the configuration again, for `reload`. Rejects with ConfigError. */
-  reread?: () => Promise<{ config: Config; modules: ReadonlyMap<string, ModuleDefinition> }>
+  /**
+   * Reads the configuration again, for `reload`. Rejects with ConfigError. `located` says of what was found wrong later where
+   * in it that stands.
+   */
+  reread?: () => Promise<{ config: Config; modules: Definitions; located?: (error: OptionError) => Error }>
+  /** Prepares what lies outside of the server for another configuration. */
+  outside?: (config: Config) => Promise<Prepared>
   /** Who runs the server ends it (`stop`), or ends it and starts another (a backup was restored). */
   leave?: (how: 'stop' | 'restart') => void
   /** For tests: a store to use instead of the configured one. */
   store?: Store
   blobs?: BlobStore
   now?: () => number
-}
-
-interface RunningHost {
-  readonly c2s: C2SHost
-  readonly accounts: AccountChain
-  readonly modules: Map<string, RunningModule>
 }
 
 /**
@@ -66,7 +62,6 @@ interface RunningHost {
 export class Server implements ServerControl {
   readonly version = VERSION
   state: 'running' | 'draining' | 'stopping' = 'running'
-  config: Config
   readonly log: Logger
   readonly metrics = new Metrics({ process: true })
   readonly commands = new Commands()
@@ -78,14 +73,13 @@ export class Server implements ServerControl {
   #restoring = false
   readonly #options: ServerOptions
   readonly #started = Date.now()
-  readonly #hosts = new Map<string, RunningHost>()
-  readonly #c2sHosts = new Map<string, C2SHost>()
   readonly #listeners: C2SListener[] = []
   readonly #http: HttpListener[] = []
   readonly #routes = new HttpRoutes()
-  readonly #c2s: C2SServer
+  /** For who works on a server from the inside: a reload, tests. */
+  readonly parts: ServerParts
   readonly #keeper: SessionKeeper
-  #modules: ReadonlyMap<string, ModuleDefinition>
+  #reloading: Promise<unknown> = Promise.resolve()
   #stopping: Promise<void> | undefined
   #unwatch: () => void = () => {}
 
@@ -94,12 +88,9 @@ export class Server implements ServerControl {
     const log = options.log ?? createLog({ level: config.loglevel, format: config.log_format })
     const store = options.store ?? (await openStore(config, log))
     const blobs = options.blobs ?? (await openBlobs(config, log))
-    const certificates = await certificatesOf(config)
-    const tls = await TlsContexts.load({
-      certificates,
-      minVersion: config.tls_min_version,
-      ciphers: config.tls_ciphers,
-      log,
+    const tls = await blaming(['certfiles'], async () => {
+      const { tls_min_version: minVersion, tls_ciphers: ciphers } = config
+      return TlsContexts.load({ certificates: await certificatesOf(config), minVersion, ciphers, log })
     })
     const server = new Server(options, log, store, blobs, tls)
     try {
@@ -112,49 +103,63 @@ export class Server implements ServerControl {
   }
 
   private constructor(options: ServerOptions, log: Logger, store: Store, blobs: BlobStore, tls: TlsContexts) {
+    const { config, modules: definitions, now } = options
     this.#options = options
-    this.config = options.config
-    this.#modules = options.modules
     this.log = log
     this.store = store
     this.#held = new HeldBlobs(blobs)
     this.blobs = this.#held
-    this.ids = new IdGenerator(options.now)
+    this.ids = new IdGenerator(now)
     this.router = new Router(log)
-    this.#c2s = {
-      hosts: this.#c2sHosts,
+    const c2sHosts: ServerParts['c2sHosts'] = new Map()
+    const c2s: C2SServer = {
+      hosts: c2sHosts,
       router: this.router,
       ids: this.ids,
       log,
       metrics: this.metrics,
       flusher: new Flusher(),
       tls,
-      failures: new Failures({
-        perAddress: this.config.max_failures_per_ip,
-        perAccount: this.config.max_failures_per_account,
-        window: this.config.failure_window,
-      }),
+      failures: new Failures(failureLimits(config)),
       sessions: new ResumableSessions(),
       counters: {
         logins: this.metrics.counter('logins_total', 'Logins that succeeded'),
         failures: this.metrics.counter('login_failures_total', 'Logins that failed'),
       },
     }
-    this.#keeper = new SessionKeeper(this.#c2s)
+    this.parts = {
+      log,
+      c2s,
+      c2sHosts,
+      hosts: new Map(),
+      listeners: this.#listeners,
+      http: this.#http,
+      counter: new ConnectionCounter(mostConnections(config)),
+      around: this.#surroundings(),
+      now,
+      outside: options.outside,
+      config,
+      definitions,
+    }
+    this.#keeper = new SessionKeeper(c2s)
     this.metrics.gauge('sessions', 'Sessions, connected or waiting to be resumed', () => this.sessionCount)
     this.metrics.gauge('streams', 'Client connections', () => this.streams().length)
   }
 
   async #open(): Promise<void> {
+    const parts = this.parts
+    const { config, hosts, c2s } = parts
     for (const command of adminCommands(this)) this.commands.add('server', command)
-    const methods = await this.#authMethods(this.config)
+    const methods = await methodsOf(config, parts.now)
     this.#prepareHttp()
-    for (const name of this.config.hosts) await this.#addHost(name, methods.get(name)!)
+    for (const name of config.hosts) {
+      if (!this.tls.covers(name)) warnUncovered(this.log, name)
+      hosts.set(name, await addHost(parts, name, methods.get(name)!))
+    }
+    arrange(parts)
     await this.#keeper.restore()
-    const clients = this.config.listen.filter(l => l.module === 'c2s')
-    const counter = new ConnectionCounter(Math.max(...clients.map(l => l.max_connections_per_ip)))
-    for (const listen of clients) {
-      const listener = new C2SListener(this.#c2s, listenerSettings(this.config, listen), counter)
+    for (const listen of config.listen.filter(l => l.module === 'c2s')) {
+      const listener = new C2SListener(c2s, listenerSettings(config, listen), parts.counter)
       await listener.listen()
       this.#listeners.push(listener)
       this.log.info(
@@ -167,7 +172,7 @@ export class Server implements ServerControl {
       const { ip, tls } = http.settings
       this.log.info({ port: http.port, ip, tls: tls ? 'direct' : 'off' }, 'listening for HTTP')
     }
-    this.#unwatch = this.#c2s.tls.watch()
+    this.#unwatch = this.tls.watch()
   }
 
   /** Before the modules start: they ask where they will be reached. */
@@ -178,68 +183,28 @@ export class Server implements ServerControl {
     for (const listen of this.config.listen.filter(l => l.module === 'http')) {
       const counter = new ConnectionCounter(listen.max_connections_per_ip)
       const around = { routes: this.#routes, log: this.log, counter, secure }
-      this.#http.push(new HttpListener(around, httpSettings(listen)))
+      this.#http.push(new HttpListener(around, httpSettings(this.config, listen)))
     }
     const reached = this.#http.find(http => http.settings.tls) ?? this.#http[0]
     this.#routes.origin = () => reached && { secured: reached.settings.tls, port: reached.port }
   }
 
-  async #addHost(name: string, methods: readonly AuthMethod[]): Promise<void> {
-    const config = resolveHost(this.config, name)
-    if (!this.tls.covers(name)) {
-      this.log.warn(
-        { host: name },
-        'no certificate is for this host: its clients will refuse to connect. Add one to certfiles',
-      )
-    }
-    const secret = await hostSecret(this.store, name)
-    const credentials = createCredentials({
-      table: this.store.table(name, PASSWD),
-      secret,
-      iterations: config.auth.scram_iterations,
-      hashes: hashesOf(config),
-    })
-    const accounts = new AccountChain({
-      credentials,
-      methods,
-      failed: (err, method) => this.log.warn({ err, host: name, method }, 'a source of accounts could not tell'),
-      adopted: async user => void (await host.hooks.run('register_user', { user: Jid.of(user, name) })),
+  #surroundings(): HostSurroundings {
+    const { commands, metrics, log, blobs, store, router, ids } = this
+    return {
+      commands,
+      metrics,
+      log,
+      blobs,
+      store,
+      router,
+      ids,
       now: this.#options.now,
-    })
-    const host = new Host({
-      name,
-      store: this.store,
-      users: accounts,
-      router: this.router,
-      ids: this.ids,
-      log: this.log,
-      now: this.#options.now,
-    })
-    const devices = new Devices(host, deviceSettings(config))
-    host.services.provide('server', 'devices', devices)
-    const sasl = saslOf(credentials, accounts, devices, config)
-    const c2s: C2SHost = { host, credentials, devices, secret, sasl, settings: settingsOf(config) }
-    const running: RunningHost = { c2s, accounts, modules: new Map() }
-    this.#hosts.set(name, running)
-    for (const module of Object.keys(config.modules)) await this.#startModule(running, module, config)
-    this.#c2sHosts.set(name, c2s)
-    this.router.add(host)
-  }
-
-  async #startModule(host: RunningHost, name: string, config: HostConfig): Promise<void> {
-    const definition = this.#modules.get(name)
-    if (definition === undefined) throw new Error(`no definition of the module ${name} was given`)
-    const around = {
-      commands: this.commands,
-      metrics: this.metrics,
-      log: this.log,
-      uptime: () => this.uptime,
-      blobs: this.blobs,
       routes: this.#routes,
-      allowed: (rule: string, jid: Jid, host: string) => this.#allowed(rule, jid, host),
-      named: (acl: string, host: string) => resolveHost(this.config, host).acl[acl]?.user ?? [],
+      uptime: () => this.uptime,
+      allowed: (rule, jid, host) => this.#allowed(rule, jid, host),
+      named: (acl, host) => resolveHost(this.config, host).acl[acl]?.user ?? [],
     }
-    host.modules.set(name, await startModule(definition, config.modules[name], host.c2s.host, around))
   }
 
   #allowed(rule: string, jid: Jid, host: string): boolean {
@@ -250,17 +215,22 @@ export class Server implements ServerControl {
 
   // ---- state
 
+  /** What runs: where an option waits for a restart, what it was at the start. */
+  get config(): Config {
+    return this.parts.config
+  }
+
   /** Ms since the start. */
   get uptime(): number {
     return Date.now() - this.#started
   }
 
   get hosts(): readonly Host[] {
-    return [...this.#hosts.values()].map(h => h.c2s.host)
+    return [...this.parts.hosts.values()].map(({ host }) => host)
   }
 
   host(name: string): Host | undefined {
-    return this.#hosts.get(name)?.c2s.host
+    return this.parts.hosts.get(name)?.host
   }
 
   get listeners(): readonly C2SListener[] {
@@ -272,7 +242,7 @@ export class Server implements ServerControl {
   }
 
   get tls(): TlsContexts {
-    return this.#c2s.tls
+    return this.parts.c2s.tls
   }
 
   get sessionCount(): number {
@@ -287,8 +257,8 @@ export class Server implements ServerControl {
 
   /** The modules that run on each host. */
   modules(): { host: string; module: string; xep: string }[] {
-    return [...this.#hosts].flatMap(([host, { modules }]) =>
-      [...modules.values()].map(({ definition }) => ({ host, module: definition.name, xep: xepNumbers(definition) })),
+    return [...this.parts.hosts].flatMap(([host, { modules }]) =>
+      modules.map(({ definition }) => ({ host, module: definition.name, xep: xepNumbers(definition) })),
     )
   }
 
@@ -304,70 +274,27 @@ export class Server implements ServerControl {
 
   async reloadConfig(): Promise<string[]> {
     if (this.#options.reread === undefined) throw new Error('this server was started without a configuration file')
-    const { config, modules } = await this.#options.reread()
-    return this.reload(config, modules)
+    const { config, modules, located } = await this.#options.reread()
+    try {
+      return await this.reload(config, modules)
+    } catch (error) {
+      throw error instanceof OptionError && located !== undefined ? located(error) : error
+    }
   }
 
   /**
-   * Goes over to another configuration without dropping sessions: hosts, modules, limits, certificates, log level.
-   * What cannot change while the server runs (data folder, ports) is named in the answer.
+   * Goes over to another configuration without dropping sessions, wholly or not at all: one after the other, see reload.ts.
+   * What needs a restart is named in the answer.
    */
-  async reload(config: Config, modules: ReadonlyMap<string, ModuleDefinition>): Promise<string[]> {
-    const left = immutable(this.config, config)
-    // First what may be wrong beyond the shape of the configuration: then all stays as it was.
-    const methods = await this.#authMethods(config)
-    await this.#c2s.tls.reload(await certificatesOf(config))
-    this.config = config
-    this.#modules = modules
-    this.log.level = config.loglevel
-    for (const name of config.hosts) if (!this.#hosts.has(name)) await this.#addHost(name, methods.get(name)!)
-    for (const [name, host] of this.#hosts) {
-      if (config.hosts.includes(name)) await this.#reloadHost(host, resolveHost(config, name), methods.get(name)!)
-      else await this.#removeHost(name, host)
-    }
-    const entryOf = ({ port, settings }: C2SListener | HttpListener) =>
-      config.listen.find(l => l.port === settings.port || l.port === port)
-    for (const listener of this.#listeners) {
-      const listen = entryOf(listener)
-      if (listen?.module === 'c2s') listener.update(listenerSettings(config, listen))
-    }
-    for (const http of this.#http) {
-      const listen = entryOf(http)
-      if (listen?.module === 'http') http.update(httpSettings(listen))
-    }
-    this.log.info({ left }, 'configuration reloaded')
-    return left
-  }
-
-  async #authMethods(config: Config): Promise<Map<string, AuthMethod[]>> {
-    const methods = new Map<string, AuthMethod[]>()
-    for (const name of config.hosts) methods.set(name, await authMethods(resolveHost(config, name), this.#options.now))
-    return methods
-  }
-
-  async #reloadHost(host: RunningHost, config: HostConfig, methods: readonly AuthMethod[]): Promise<void> {
-    Object.assign(host.c2s.settings, settingsOf(config))
-    host.c2s.devices.settings = deviceSettings(config)
-    host.accounts.methods = methods
-    host.c2s.credentials.configure({ iterations: config.auth.scram_iterations, hashes: hashesOf(config) })
-    host.c2s.sasl = saslOf(host.c2s.credentials, host.accounts, host.c2s.devices, config)
-    for (const [name, running] of host.modules) {
-      const same = running.definition === this.#modules.get(name) && sameValue(running.options, config.modules[name])
-      if (same) continue
-      await running.stop()
-      host.modules.delete(name)
-    }
-    for (const name of Object.keys(config.modules)) {
-      if (!host.modules.has(name)) await this.#startModule(host, name, config)
-    }
-  }
-
-  async #removeHost(name: string, host: RunningHost): Promise<void> {
-    this.#c2sHosts.delete(name)
-    this.router.remove(host.c2s.host)
-    for (const session of [...host.c2s.host.sessions()]) session.end(new StreamError('host-gone'))
-    for (const running of [...host.modules.values()].reverse()) await running.stop()
-    this.#hosts.delete(name)
+  reload(config: Config, modules: Definitions): Promise<string[]> {
+    const done = this.#reloading.then(async () => {
+      if (this.state !== 'running') throw new Error(`the server is ${this.state}: nothing is reloaded`)
+      const left = await reload(this.parts, config, modules)
+      this.log.info({ left }, 'configuration reloaded')
+      return left
+    })
+    this.#reloading = done.catch(() => {})
+    return done
   }
 
   /** Sends clients elsewhere: no more connections are taken, those there are told where to go. Sessions can be resumed. */
@@ -444,17 +371,14 @@ export class Server implements ServerControl {
   async #stop(): Promise<void> {
     this.state = 'stopping'
     this.#unwatch()
+    await this.#reloading
     for (const listener of this.#listeners) listener.close()
     for (const http of this.#http) http.close()
     const { timeout } = this.config.drain
     await Promise.all([this.#keeper.suspend(timeout), ...this.#http.map(http => http.drained(timeout))])
     for (const stream of this.streams()) stream.fail(new StreamError('system-shutdown'))
-    this.#c2s.flusher.flush()
-    for (const { modules } of [...this.#hosts.values()].reverse()) {
-      for (const running of [...modules.values()].reverse()) {
-        await running.stop().catch((error: unknown) => this.log.error({ err: error }, 'a module did not stop'))
-      }
-    }
+    this.parts.c2s.flusher.flush()
+    for (const host of [...this.parts.hosts.values()].reverse()) await host.stopAll()
     await this.store.close()
     await this.blobs.close()
     this.log.info('stopped')
@@ -471,58 +395,7 @@ async function openStore(config: Config, log: Logger): Promise<Store> {
   return openStoreFolder(config.data, { commitDelay, cacheSize, log })
 }
 
-/** A secret that stays with the host: the salts of unknown users follow from it. */
-async function hostSecret(store: Store, host: string): Promise<Buffer> {
-  const table = store.table<string>(host, { name: 'secret' })
-  const made = randomBytes(32).toString('hex')
-  await table.putIfAbsent(['sasl'], [], made)
-  return Buffer.from((await table.get(['sasl'])) ?? made, 'hex')
-}
-
-function hashesOf(config: HostConfig): ('SHA-1' | 'SHA-256' | 'SHA-512')[] {
-  const hashes = (['SHA-512', 'SHA-256', 'SHA-1'] as const).filter(h => config.auth.mechanisms.includes(`SCRAM-${h}`))
-  return hashes.length > 0 ? hashes : ['SHA-256']
-}
-
-function saslOf(credentials: Credentials, accounts: AccountChain, devices: Devices, config: HostConfig): Sasl {
-  const mechanisms = config.auth.mechanisms as readonly Mechanism[]
-  return createSasl({
-    credentials,
-    passwords: accounts,
-    // Tokens are for accounts whose passwords are here: of the others nobody tells us when they are no longer to come in.
-    devices: config.auth.fast && accounts.methods.includes('internal') ? devices : undefined,
-    domain: config.host,
-    mechanisms: accounts.keysFirst ? mechanisms : mechanisms.filter(name => name === 'PLAIN'),
-  })
-}
-
-function deviceSettings({ auth }: HostConfig): DeviceSettings {
-  return { maxDevices: auth.max_devices, tokenLifetime: auth.token_lifetime, tokenRefreshAge: auth.token_refresh_age }
-}
-
-function settingsOf(config: HostConfig): HostSettings {
-  return {
-    plainWithoutTls: config.auth.plain_without_tls,
-    maxUserSessions: config.max_user_sessions,
-    resourceConflict: config.resource_conflict,
-    maxAckQueue: config.max_ack_queue,
-    resumeTimeout: config.resume_timeout,
-    ackTimeout: config.ack_timeout,
-  }
-}
-
 function xepNumbers(definition: ModuleDefinition): string {
   const list = definition.xep === undefined ? [] : [definition.xep].flat()
   return list.map(x => `XEP-${String(x.number).padStart(4, '0')}`).join(', ')
-}
-
-/** Options that only a restart changes, where they differ. */
-function immutable(before: Config, after: Config): string[] {
-  const names: string[] = []
-  if (before.data !== after.data) names.push('data')
-  if (!sameValue(before.storage, after.storage)) names.push('storage')
-  if (!sameValue(before.blobs, after.blobs)) names.push('blobs')
-  const ports = (c: Config) => c.listen.map(l => ({ port: l.port, ip: l.ip, tls: l.tls, module: l.module }))
-  if (!sameValue(ports(before), ports(after))) names.push('listen (ports)')
-  return names
 }

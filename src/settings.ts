@@ -8,6 +8,7 @@ import type { ListenerSettings } from './c2s/listener.ts'
 import { selfSigned } from './c2s/selfsigned.ts'
 import { evaluateAccess } from './config/access.ts'
 import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig } from './config/core.ts'
+import { OptionError } from './config/diagnostics.ts'
 import type { Pace } from './core/http.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
 
@@ -34,13 +35,26 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
   }
 }
 
+export function failureLimits(config: Config): { perAddress: number; perAccount: number; window: number } {
+  return {
+    perAddress: config.max_failures_per_ip,
+    perAccount: config.max_failures_per_account,
+    window: config.failure_window,
+  }
+}
+
+/** Connections of clients from one address: all ports count together, by the most generous. */
+export function mostConnections({ listen }: Config): number {
+  return Math.max(...listen.filter(l => l.module === 'c2s').map(l => l.max_connections_per_ip))
+}
+
 const HTTP_IDLE = 60_000
 const HTTP_CONNECTIONS = 10_000
 const HTTP_DOWNLOADS = 1000
 const DOWNLOAD_PACE: Pace = { rate: 1024, grace: 120_000 }
 
 /** The same for a port that speaks HTTP. */
-export function httpSettings(listen: ListenConfig): HttpListenerSettings {
+export function httpSettings(_config: Config, listen: ListenConfig): HttpListenerSettings {
   return {
     port: listen.port,
     ip: listen.ip,
@@ -57,7 +71,7 @@ export function httpSettings(listen: ListenConfig): HttpListenerSettings {
 /**
  * Where the passwords of a host are looked up, in order.
  *
- * @throws Error naming the option that is wrong
+ * @throws OptionError
  */
 export async function authMethods(config: HostConfig, now?: () => number): Promise<AuthMethod[]> {
   const methods: AuthMethod[] = []
@@ -68,16 +82,21 @@ export async function authMethods(config: HostConfig, now?: () => number): Promi
 async function authMethod(method: string, config: HostConfig, now: (() => number) | undefined): Promise<AuthMethod> {
   const { host: domain, jwt_key: file, jwt_jid_field: claim, auth_http: http } = config
   if (method === 'jwt') {
-    if (file === undefined) throw new Error(`jwt_key: auth_method jwt of ${domain} needs the file with the key`)
+    if (file === undefined) {
+      throw new OptionError(['auth_method'], `jwt_key: auth_method jwt of ${domain} needs the file with the key`)
+    }
     try {
       return new JwtSource({ keys: readJwtKeys(await readFile(file, 'utf8')), claim, domain, now })
     } catch (error) {
-      throw new Error(`jwt_key: ${file} cannot be used: ${error instanceof Error ? error.message : String(error)}`)
+      const why = error instanceof Error ? error.message : String(error)
+      throw new OptionError(['jwt_key'], `jwt_key: ${file} cannot be used: ${why}`, error)
     }
   }
   if (method === 'http') {
     const { url, timeout, max_requests: maxRequests } = http
-    if (url === undefined) throw new Error(`auth_http.url: auth_method http of ${domain} needs the address to ask`)
+    if (url === undefined) {
+      throw new OptionError(['auth_method'], `auth_http.url: auth_method http of ${domain} needs the address to ask`)
+    }
     return new HttpSource({ url, domain, basicAuth: http.basic_auth?.reveal(), timeout, maxRequests })
   }
   return 'internal'

@@ -35,9 +35,9 @@ const LAST_DELAY = 4000
  * host has one to choose from freely.
  */
 export class Failures {
-  readonly #perAddress: number
-  readonly #perAccount: number
-  readonly #window: number
+  #perAddress: number
+  #perAccount: number
+  #window: number
   readonly #now: () => number
   readonly #addresses: Lru<string, Count>
   readonly #pairs: Lru<string, Count>
@@ -49,6 +49,13 @@ export class Failures {
     this.#now = options.now ?? Date.now
     this.#addresses = new Lru(options.max ?? 20_000)
     this.#pairs = new Lru(options.max ?? 20_000)
+  }
+
+  /** Other limits from now on; what has been counted stays counted. */
+  configure(limits: { perAddress: number; perAccount: number; window: number }): void {
+    this.#perAddress = limits.perAddress
+    this.#perAccount = limits.perAccount
+    this.#window = limits.window
   }
 
   /** What to do with an attempt. Without an account only the address counts. */

@@ -1,5 +1,5 @@
 import { constants, randomBytes, type X509Certificate } from 'node:crypto'
-import { createSecureContext, type SecureContext, type SecureVersion, type TLSSocketOptions } from 'node:tls'
+import { createSecureContext, type SecureContext, type TLSSocketOptions } from 'node:tls'
 import { domainToASCII } from 'node:url'
 import { serverEndPoint } from '../auth/channelbinding.ts'
 import {
@@ -21,13 +21,17 @@ export interface TlsLog {
   error(fields: object, message: string): void
 }
 
-export interface TlsSettings {
-  /** At least one. The first serves clients that ask for no name, or for one that no certificate has. */
-  certificates: readonly CertificateSource[]
+/** What is taken of clients. */
+export interface TlsPolicy {
   /** Default TLSv1.2. */
   minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined
   /** Ciphers of TLS 1.2 in OpenSSL's notation; those of TLS 1.3 stay on unless it names some of them too. */
   ciphers?: string | undefined
+}
+
+export interface TlsSettings extends TlsPolicy {
+  /** At least one. The first serves clients that ask for no name, or for one that no certificate has. */
+  certificates: readonly CertificateSource[]
   log: TlsLog
   /** ms since 1970; for tests. */
   now?: (() => number) | undefined
@@ -72,8 +76,7 @@ const SECURE_OPTIONS =
 export class TlsContexts {
   readonly #log: TlsLog
   readonly #now: () => number
-  readonly #minVersion: SecureVersion
-  readonly #ciphers: string | undefined
+  #policy: TlsPolicy
   #loaded: readonly Loaded[] = []
   #exact: ReadonlyMap<string, Loaded> = new Map()
   /** By what stands after `*.`. */
@@ -86,21 +89,16 @@ export class TlsContexts {
   /** @throws TlsError */
   static async load(settings: TlsSettings): Promise<TlsContexts> {
     const contexts = new TlsContexts(settings)
-    await contexts.reload(settings.certificates)
+    const use = await contexts.prepare(settings.certificates, settings)
+    use()
     return contexts
   }
 
   private constructor(settings: TlsSettings) {
     this.#log = settings.log
     this.#now = settings.now ?? Date.now
-    this.#minVersion = settings.minVersion ?? 'TLSv1.2'
-    this.#ciphers = withTls13(settings.ciphers)
+    this.#policy = settings
     this.#ticketKeysSince = this.#now()
-    try {
-      this.#context({})
-    } catch (error) {
-      throw new TlsError(`tls_ciphers: OpenSSL takes no cipher from '${settings.ciphers}' (${reason(error)})`)
-    }
   }
 
   /**
@@ -154,11 +152,31 @@ export class TlsContexts {
    * @throws TlsError naming everything that is wrong; then all stays as it was
    */
   async reload(certificates: readonly CertificateSource[]): Promise<void> {
+    const use = await this.prepare(certificates, this.#policy)
+    use()
+  }
+
+  /**
+   * As {@link reload}, with another policy, but for the last step: that is what it resolves with, and it cannot fail.
+   *
+   * @throws TlsError naming everything that is wrong; then all stays as it was
+   */
+  async prepare(certificates: readonly CertificateSource[], policy: TlsPolicy): Promise<() => void> {
+    const { minVersion, ciphers } = policy
+    try {
+      this.#context({}, { minVersion, ciphers })
+    } catch (error) {
+      throw new TlsError(`tls_ciphers: OpenSSL takes no cipher from '${ciphers}' (${reason(error)})`)
+    }
     if (certificates.length === 0) throw new TlsError('certfiles: TLS needs a certificate, and there is none')
-    const results = await Promise.allSettled(distinct(certificates).map(source => this.#load(source)))
+    const results = await Promise.allSettled(distinct(certificates).map(source => this.#load(source, policy)))
     const failures = results.flatMap(result => (result.status === 'rejected' ? [result.reason] : []))
     if (failures.length > 0) throw new TlsError(failures.map(reason).join('\n'))
-    this.#use(results.flatMap(result => (result.status === 'fulfilled' ? [result.value] : [])))
+    const loaded = results.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
+    return () => {
+      this.#policy = { minVersion, ciphers }
+      this.#use(loaded)
+    }
   }
 
   /**
@@ -182,7 +200,7 @@ export class TlsContexts {
     if (replaced.size === 0 && !rotate) return 0
     // A reload may have happened meanwhile: only what is still in use is replaced.
     const next = this.#loaded.map(old => replaced.get(old) ?? old)
-    this.#use(rotate ? next.map(one => ({ ...one, context: this.#context(one) })) : next)
+    this.#use(rotate ? next.map(one => ({ ...one, context: this.#context(one, this.#policy) })) : next)
     for (const { source, names } of replaced.values()) {
       this.#log.info({ file: source.cert, names }, 'certificate read again: its file has changed')
     }
@@ -244,7 +262,7 @@ export class TlsContexts {
   async #changed(old: Loaded): Promise<Loaded | undefined> {
     try {
       if ((await stampOf(old.source)) === old.stamp) return undefined
-      return await this.#load(old.source)
+      return await this.#load(old.source, this.#policy)
     } catch (error) {
       const failure = reason(error)
       // The same failure comes again at every look.
@@ -256,13 +274,13 @@ export class TlsContexts {
     }
   }
 
-  async #load(source: CertificateSource): Promise<Loaded> {
+  async #load(source: CertificateSource, policy: TlsPolicy): Promise<Loaded> {
     // First the stamp: what is written after it is noticed by the next look.
     const stamp = await stampOf(source)
     const { cert, key, leaf } = await readPair(source)
     let context: SecureContext
     try {
-      context = this.#context({ cert, key })
+      context = this.#context({ cert, key }, policy)
     } catch (error) {
       throw new TlsError(`${label(source.cert)}: OpenSSL refuses the certificate (${reason(error)}). Have it made anew`)
     }
@@ -291,12 +309,12 @@ export class TlsContexts {
     }
   }
 
-  #context(pair: { cert?: string; key?: string }): SecureContext {
+  #context(pair: { cert?: string; key?: string }, policy: TlsPolicy): SecureContext {
     return createSecureContext({
       cert: pair.cert,
       key: pair.key,
-      minVersion: this.#minVersion,
-      ciphers: this.#ciphers,
+      minVersion: policy.minVersion ?? 'TLSv1.2',
+      ciphers: withTls13(policy.ciphers),
       secureOptions: SECURE_OPTIONS,
       ticketKeys: this.#ticketKeys,
       // Nobody is asked for a certificate, so no authority is needed: they would be looked up and sent along.

@@ -1,12 +1,12 @@
 import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Config } from '../config/core.ts'
-import { SOCKET_NAME } from '../core/control/protocol.ts'
-import { ControlSocket } from '../core/control/socket.ts'
-import { createLog, type Logger } from '../core/log.ts'
+import { OptionError } from '../config/diagnostics.ts'
+import { createLog } from '../core/log.ts'
 import { Server } from '../server.ts'
 import { makePrivate } from '../util/private.ts'
 import { type ConfigSource, readConfig } from './config.ts'
+import { ControlPort, controlPath } from './controlport.ts'
 import { greeting } from './greeting.ts'
 import { invocation } from './invocation.ts'
 import { shrinkWhenQuiet } from './shrink.ts'
@@ -25,12 +25,13 @@ export async function runServer(source: ConfigSource): Promise<number> {
 }
 
 async function runOnce(source: ConfigSource): Promise<Leave> {
-  const { config, modules, formatted } = await readConfig(source)
+  const { config, modules, formatted, located } = await readConfig(source)
   const log = createLog({ level: config.loglevel, format: config.log_format })
   for (const line of formatted) log.warn(line)
   const exit = (code: number): never => process.exit(code)
   const { promise, resolve: leave } = Promise.withResolvers<Leave>()
   let server: Server | undefined
+  const control = new ControlPort()
   const reload = (): void => {
     server?.reloadConfig().catch((error: unknown) => {
       log.error(`not reloaded, all stays as it was: ${error instanceof Error ? error.message : String(error)}`)
@@ -40,9 +41,13 @@ async function runOnce(source: ConfigSource): Promise<Leave> {
   const unshrink = shrinkWhenQuiet(log)
   const unsignal = handleSignals({ log, exit, reload, stop: () => leave('stop') })
   try {
-    const options = { config, modules, log, leave, reread: () => readConfig(source) }
-    server = await Server.start(options).catch((error: unknown) => explain(error, config))
-    return await serve(server, config, source, log, promise)
+    const reread = () => readConfig(source)
+    const outside = (next: Config) => control.prepare(next)
+    const options = { config, modules, log, leave, reread, outside }
+    server = await Server.start(options).catch((error: unknown) => {
+      throw error instanceof OptionError ? located(error) : explain(error, config)
+    })
+    return await serve(server, config, source, control, promise)
   } finally {
     unsignal()
     unshrink()
@@ -51,13 +56,18 @@ async function runOnce(source: ConfigSource): Promise<Leave> {
 }
 
 /** From the start of a server to its orderly stop. */
-async function serve(server: Server, config: Config, source: ConfigSource, log: Logger, leaving: Promise<Leave>) {
+async function serve(
+  server: Server,
+  config: Config,
+  source: ConfigSource,
+  control: ControlPort,
+  leaving: Promise<Leave>,
+): Promise<Leave> {
   const pidFile = path.join(config.data, 'hermod.pid')
-  let control: ControlSocket | undefined
+  const { commands, log } = server
   try {
     await makePrivate(config.data)
-    const hosts = (): string[] => server.hosts.map(host => host.name)
-    control = await ControlSocket.open({ path: controlPath(config), commands: server.commands, hosts, log })
+    await control.open(config, { commands, hosts: () => server.hosts.map(host => host.name), log })
     await writeFile(pidFile, `${process.pid}\n`)
     // What a store in memory holds is new every time: nothing of it is worth a greeting.
     if (config.storage.driver !== 'memory') {
@@ -67,13 +77,9 @@ async function serve(server: Server, config: Config, source: ConfigSource, log: 
     return await leaving
   } finally {
     await server.stop()
-    await control?.close()
-    if (control !== undefined) await rm(pidFile, { force: true })
+    if (control.isOpen) await rm(pidFile, { force: true })
+    await control.close()
   }
-}
-
-function controlPath(config: Config): string {
-  return config.ctl_socket ?? path.join(config.data, SOCKET_NAME)
 }
 
 /** The options by which hermodctl finds this server from the same folder. */

@@ -48,6 +48,27 @@ export class ConfigError extends Error {
   }
 }
 
+/** What turned out to be wrong only when an option was put to use. Where in the file it stands, who read the file knows. */
+export class OptionError extends Error {
+  readonly path: OptionPath
+
+  constructor(path: OptionPath, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.name = 'OptionError'
+    this.path = path
+  }
+}
+
+/** Blames an option for what goes wrong. */
+export async function blaming<T>(path: OptionPath, fn: () => Promise<T>): Promise<T> {
+  try {
+    return await fn()
+  } catch (error) {
+    if (error instanceof OptionError) throw error
+    throw new OptionError(path, error instanceof Error ? error.message : String(error), error)
+  }
+}
+
 const PLAIN_KEY = /^[^\s.[\]"]+$/
 
 /** `listen[0].port`, `host_config."example.org".auth`. */

@@ -2,7 +2,14 @@
 import { readFile } from 'node:fs/promises'
 import { checkHost, checkHosts, checkListen, reasonOf, textsOf } from './checks.ts'
 import { type Config, type HostConfig, hostOptions, type ModuleConfigs, serverOptions } from './core.ts'
-import { ConfigError, type Diagnostic, describe, type OptionPath, type Problem } from './diagnostics.ts'
+import {
+  ConfigError,
+  type Diagnostic,
+  describe,
+  type OptionError,
+  type OptionPath,
+  type Problem,
+} from './diagnostics.ts'
 import type { Environment } from './environment.ts'
 import { nearest } from './nearest.ts'
 import { danglingReferences, type Scope, scopeOf } from './references.ts'
@@ -33,6 +40,8 @@ export interface Loaded<M extends ModuleSchema> {
   readonly modules: ReadonlyMap<string, M>
   /** Warnings: errors are thrown. */
   readonly diagnostics: readonly Diagnostic[]
+  /** Of what turned out to be wrong later: the same with its place in the file. */
+  readonly located: (error: OptionError) => ConfigError
 }
 
 const ALL_OPTIONS = { ...serverOptions, ...hostOptions }
@@ -107,7 +116,8 @@ class Loader<M extends ModuleSchema> {
     }
     this.#throwIfWrong()
     const config = { ...pickServer(value), perHost } as unknown as Config
-    return { config, modules: this.#used(perHost), diagnostics: [...this.#warnings.values()] }
+    const located = ({ path, message }: OptionError) => new ConfigError([this.#located({ path, message })])
+    return { config, modules: this.#used(perHost), diagnostics: [...this.#warnings.values()], located }
   }
 
   #root(): RawMap {
@@ -241,11 +251,15 @@ class Loader<M extends ModuleSchema> {
 
   #fail(problems: readonly Problem[]): void {
     for (const problem of problems) {
-      const located = this.#source.locate(problem)
-      if (this.#errors.some(error => error.path === located.path)) continue
-      const { source } = setBehind(this.#sets, problem.path, this.#source) ?? {}
-      this.#errors.push(source === undefined ? located : { ...located, source, line: undefined, column: undefined })
+      const located = this.#located(problem)
+      if (!this.#errors.some(error => error.path === located.path)) this.#errors.push(located)
     }
+  }
+
+  #located(problem: Problem): Diagnostic {
+    const located = this.#source.locate(problem)
+    const { source } = setBehind(this.#sets, problem.path, this.#source) ?? {}
+    return source === undefined ? located : { ...located, source, line: undefined, column: undefined }
   }
 
   #throwIfWrong(): void {

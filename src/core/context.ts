@@ -34,7 +34,21 @@ export interface Surroundings {
 export interface RunningModule {
   readonly definition: ModuleDefinition
   readonly options: unknown
+  /**
+   * Takes away what it has registered and gives what registers it again. Done for all modules in one turn, it brings
+   * everything into the order of a start (see {@link inOrder}).
+   */
+  withdraw(): () => void
   stop(): Promise<void>
+}
+
+/**
+ * Registers all that these modules have registered anew, in their order: what depends on who came first does not depend on
+ * who was restarted since.
+ */
+export function inOrder(modules: readonly RunningModule[]): void {
+  const again = modules.toReversed().map(module => module.withdraw())
+  for (const register of again.reverse()) register()
 }
 
 /** Starts a module on a host. What it has registered is undone when it stops, and at once if its start fails. */
@@ -44,17 +58,50 @@ export async function startModule(
   host: Host,
   around: Surroundings,
 ): Promise<RunningModule> {
-  const undo: (() => unknown)[] = []
-  const stop = async (): Promise<void> => {
-    for (const step of undo.splice(0).reverse()) await step()
-  }
+  const marks = new Marks()
   try {
-    await definition.start(createContext(definition.name, options as Options<OptionShape>, host, around, undo))
+    await definition.start(createContext(definition.name, options as Options<OptionShape>, host, around, marks))
   } catch (error) {
-    await stop()
+    await marks.stop().catch(() => {}) // what went wrong first says more
     throw error
   }
-  return { definition, options, stop }
+  return { definition, options, withdraw: () => marks.withdraw(), stop: () => marks.stop() }
+}
+
+/** What a module has left on its host, and how to take it away. */
+class Marks {
+  #steps: { undo: () => unknown; again?: () => () => unknown }[] = []
+
+  /** Registers something; it can be done again after it was undone. */
+  add(register: () => () => unknown): void {
+    this.#steps.push({ undo: register(), again: register })
+  }
+
+  /** What is undone once, at the end. */
+  onStop(undo: () => unknown): void {
+    this.#steps.push({ undo })
+  }
+
+  withdraw(): () => void {
+    for (const { undo, again } of this.#steps.toReversed()) if (again !== undefined) undo()
+    return () => {
+      for (const step of this.#steps) if (step.again !== undefined) step.undo = step.again()
+    }
+  }
+
+  async stop(): Promise<void> {
+    const steps = this.#steps
+    this.#steps = []
+    const failures: unknown[] = []
+    for (const { undo } of steps.reverse()) {
+      try {
+        await undo()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
+  }
 }
 
 function createContext(
@@ -62,7 +109,7 @@ function createContext(
   options: Options<OptionShape>,
   host: Host,
   around: Surroundings,
-  undo: (() => unknown)[],
+  marks: Marks,
 ): ModuleContext {
   const log = around.log.child({ module: name, host: host.name })
   return {
@@ -73,35 +120,40 @@ function createContext(
     blobs: around.blobs,
     now: host.now,
     table: spec => host.store.table(host.name, spec),
-    hook: (hook, handler, settings) => undo.push(host.hooks.add(name, hook, handler, settings)),
+    hook: (hook, handler, settings) => marks.add(() => host.hooks.add(name, hook, handler, settings)),
     iq: (scope, type, ns, payload, handler, more) => {
-      undo.push(host.iq.add(name, scope, type, ns, payload, handler, more))
+      marks.add(() => host.iq.add(name, scope, type, ns, payload, handler, more))
     },
-    nonza: (ns, element, handler) => undo.push(host.nonzas.add(ns, element, handler)),
+    nonza: (ns, element, handler) => marks.add(() => host.nonzas.add(ns, element, handler)),
     domain: (domain, handler) => {
       const served = new Domain(name, domain.replaceAll('@HOST@', host.name), host, handler)
-      host.router.addDomain(served)
-      undo.push(() => host.router.removeDomain(served))
+      marks.add(() => {
+        host.router.addDomain(served)
+        return () => host.router.removeDomain(served)
+      })
       const { name: called } = handler
-      undo.push(host.disco.addItem({ jid: served.name, ...(called === undefined ? {} : { name: called }) }))
+      marks.add(() => host.disco.addItem({ jid: served.name, ...(called === undefined ? {} : { name: called }) }))
       return served
     },
     feature: (ns, ...scopes) => {
       for (const scope of scopes.length === 0 ? (['server'] as const) : scopes)
-        undo.push(host.disco.addFeature(scope, ns))
+        marks.add(() => host.disco.addFeature(scope, ns))
     },
-    identity: (identity, scope = 'server') => undo.push(host.disco.addIdentity(scope, identity)),
-    streamFeature: make => undo.push(host.disco.addStreamFeature(make)),
+    identity: (identity, scope = 'server') => marks.add(() => host.disco.addIdentity(scope, identity)),
+    streamFeature: make => marks.add(() => host.disco.addStreamFeature(make)),
     http: (method, path, handler) =>
-      undo.push(around.routes.add(name, method, path.replaceAll('@HOST@', host.name), handler)),
+      marks.add(() => around.routes.add(name, method, path.replaceAll('@HOST@', host.name), handler)),
     httpOrigin: () => around.routes.origin(),
-    command: command => undo.push(around.commands.add(name, defineCommand(command))),
+    command: command => {
+      const declared = defineCommand(command)
+      marks.add(() => around.commands.add(name, declared))
+    },
     commands: around.commands,
     adhoc: command =>
-      undo.push(typeof command === 'function' ? host.adhoc.addSource(command) : host.adhoc.add(name, command)),
+      marks.add(() => (typeof command === 'function' ? host.adhoc.addSource(command) : host.adhoc.add(name, command))),
     allowed: (rule, jid, of = host.name) => around.allowed(rule, jid, of),
     named: acl => around.named(acl, host.name),
-    provide: (service, implementation) => undo.push(host.services.provide(name, service, implementation)),
+    provide: (service, implementation) => marks.add(() => host.services.provide(name, service, implementation)),
     use: service => host.services.use(service),
     route: stanza => void host.router.route(stanza),
     request: (to, type, payload, timeout) => host.request(to, type, payload, timeout),
@@ -118,8 +170,8 @@ function createContext(
         }
       }, ms)
       timer.unref()
-      undo.push(() => clearInterval(timer))
+      marks.onStop(() => clearInterval(timer))
     },
-    onStop: fn => undo.push(fn),
+    onStop: fn => marks.onStop(fn),
   }
 }

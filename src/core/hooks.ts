@@ -4,7 +4,7 @@ import type { Logger } from './log.ts'
 /** Returned by a handler to end the chain: what comes after is not asked. */
 export const STOP: unique symbol = Symbol('stop')
 
-/** Bands of order within a hook; lower runs first, ties by registration. */
+/** Bands of order within a hook; lower runs first, ties by the owner's rank ({@link Hooks.rank}), then by registration. */
 export const FIRST = 10
 export const FILTER = 30
 export const NORMAL = 50
@@ -44,6 +44,8 @@ export class Hooks {
   readonly #chains = new Map<string, readonly Entry[]>()
   readonly #log: Logger
   #seq = 0
+  #ranks: ReadonlyMap<string, number> = new Map()
+  #held: { name: string; until: Promise<void> } | undefined
 
   constructor(log: Logger) {
     this.#log = log
@@ -58,8 +60,7 @@ export class Hooks {
       failClosed: options.failClosed ?? false,
       handler: handler as Handler<unknown>,
     }
-    const chain = [...(this.#chains.get(name) ?? []), entry].sort((a, b) => a.order - b.order || a.seq - b.seq)
-    this.#chains.set(name, chain)
+    this.#chains.set(name, this.#sorted([...(this.#chains.get(name) ?? []), entry]))
     return () => {
       const left = (this.#chains.get(name) ?? []).filter(e => e !== entry)
       if (left.length > 0) this.#chains.set(name, left)
@@ -67,12 +68,36 @@ export class Hooks {
     }
   }
 
+  /**
+   * The order of owners where their handlers have the same `order`, whenever each was added. Who is not among them comes
+   * before those who are.
+   */
+  rank(owners: readonly string[]): void {
+    this.#ranks = new Map(owners.map((owner, index) => [owner, index]))
+    for (const [name, chain] of this.#chains) this.#chains.set(name, this.#sorted(chain))
+  }
+
+  #sorted(chain: readonly Entry[]): Entry[] {
+    const rank = ({ owner }: Entry): number => this.#ranks.get(owner) ?? -1
+    return [...chain].sort((a, b) => a.order - b.order || rank(a) - rank(b) || a.seq - b.seq)
+  }
+
+  /** Who runs this hook waits until then, and finds the handlers that there are by that time. */
+  hold(name: HookName, until: Promise<void>): void {
+    const held = { name, until }
+    this.#held = held
+    void until.then(() => {
+      if (this.#held === held) this.#held = undefined
+    })
+  }
+
   has(name: HookName): boolean {
-    return this.#chains.has(name)
+    return this.#held?.name === name || this.#chains.has(name)
   }
 
   /** Runs a chain. The answer is STOP if a handler stopped it; a promise only if a handler returned one. */
   run<N extends HookName>(name: N, event: HookMap[N]): undefined | typeof STOP | Promise<undefined | typeof STOP> {
+    if (this.#held?.name === name) return this.#held.until.then(() => this.run(name, event))
     const chain = this.#chains.get(name)
     return chain === undefined ? undefined : this.#from(name, chain, 0, event)
   }

@@ -288,6 +288,14 @@ describe('hermod', () => {
     const refused = await ctl(['reload'])
     assert.equal(refused.code, 1)
     assert.match(refused.stderr, /hermod\.yml:4.*loglevel/)
+    // What only putting it to use shows has its place in the file too.
+    await config('certfiles:\n  - hermod.yml')
+    const unusable = await ctl(['reload'])
+    assert.equal(unusable.code, 1)
+    assert.match(
+      unusable.stderr,
+      /not reloaded, all stays as it was: .*hermod\.yml:5:\d+ .*certfiles.*holds no certificate/,
+    )
     await config('loglevel: debug')
     server!.child.kill('SIGHUP')
     await server!.says(/configuration reloaded/)

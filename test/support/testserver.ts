@@ -26,6 +26,8 @@ export interface TestOptions {
   blobs?: BlobStore
   now?: () => number
   log?: boolean
+  /** Where lines of the log go; without, to standard output. */
+  logTo?: { write(line: string): void }
 }
 
 const PASSWORD = 'secret'
@@ -52,7 +54,11 @@ export class TestServer {
     const server = await Server.start({
       config,
       modules: definitions,
-      log: createLog({ level: config.loglevel, format: 'json' }),
+      log: createLog({
+        level: config.loglevel,
+        format: config.log_format === 'auto' ? 'json' : config.log_format,
+        ...(options.logTo === undefined ? {} : { destination: options.logTo }),
+      }),
       store: options.store ?? openMemoryStore(),
       ...(options.blobs === undefined ? {} : { blobs: options.blobs }),
       ...(options.now === undefined ? {} : { now: options.now }),

@@ -1,5 +1,5 @@
 import { arg, type Command, CommandError, defineCommand } from '../commands.ts'
-import { LOG_LEVELS } from '../log.ts'
+import { LOG_LEVELS, type LogLevel, setLogLevel } from '../log.ts'
 import { type BackupReport, names, type ServerControl } from './control.ts'
 
 export function serverCommands(server: ServerControl): Command[] {
@@ -42,16 +42,18 @@ export function serverCommands(server: ServerControl): Command[] {
       summary: 'Changes what is logged, until the next reload.',
       args: { level: arg.text('The level', { values: LOG_LEVELS }) },
       run({ level }) {
-        server.log.level = level
+        setLogLevel(server.log, level as LogLevel)
         return level
       },
     }),
     defineCommand({
       name: 'reload',
-      summary: 'Reads the configuration again; sessions stay.',
+      summary: 'Reads the configuration again, wholly or not at all; sessions stay. Names what needs a restart.',
       args: {},
       async run() {
-        const left = await server.reloadConfig()
+        const left = await server.reloadConfig().catch((error: unknown) => {
+          throw new CommandError('failed', `not reloaded, all stays as it was: ${messageOf(error)}`)
+        })
         return left.length === 0 ? 'reloaded' : `reloaded, but a restart is needed for: ${left.join(', ')}`
       },
     }),
@@ -133,6 +135,10 @@ async function failing(fn: () => Promise<string>): Promise<string> {
   try {
     return await fn()
   } catch (error) {
-    throw new CommandError('failed', error instanceof Error ? error.message : String(error))
+    throw new CommandError('failed', messageOf(error))
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

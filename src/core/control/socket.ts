@@ -59,6 +59,11 @@ export class ControlSocket {
     })
   }
 
+  /** Takes no more connections; those there are get their answers. */
+  retire(): void {
+    this.#server.close()
+  }
+
   async close(): Promise<void> {
     const closed = new Promise<void>(resolve => this.#server.close(() => resolve()))
     for (const socket of this.#sockets) socket.destroy()
