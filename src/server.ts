@@ -2,6 +2,7 @@ import { PASSWD } from './auth/credentials.ts'
 import { Failures } from './auth/failures.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
+import { PreLoginBudget } from './c2s/prelogin.ts'
 import { type C2SServer, ResumableSessions } from './c2s/server.ts'
 import { TlsContexts } from './c2s/tls.ts'
 import { Flusher } from './c2s/transport.ts'
@@ -121,6 +122,7 @@ export class Server implements ServerControl {
       flusher: new Flusher(),
       tls,
       failures: new Failures(failureLimits(config)),
+      prelogin: new PreLoginBudget(config.pre_auth_memory),
       sessions: new ResumableSessions(),
       counters: {
         logins: this.metrics.counter('logins_total', 'Logins that succeeded'),

@@ -12,6 +12,9 @@ import { OptionError } from './config/diagnostics.ts'
 import type { Pace } from './core/http.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
 
+const MIB = 1024 * 1024
+const HEADER_BYTES = 10_000
+
 /** What a listener goes by, from its entry in the configuration. */
 export function listenerSettings(config: Config, listen: ListenConfig): ListenerSettings {
   const shaper = config.shaper[listen.shaper] ?? BUILTIN_SHAPERS[listen.shaper]
@@ -25,7 +28,17 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
       stanzaBytes: listen.max_stanza_size,
       depth: listen.max_depth,
       attributes: listen.max_attributes,
-      headerBytes: 10_000,
+      children: listen.max_elements,
+      treeBytes: Math.max(MIB, 8 * listen.max_stanza_size),
+      headerBytes: HEADER_BYTES,
+    },
+    preAuthLimits: {
+      stanzaBytes: Math.min(listen.max_stanza_size, listen.pre_auth_bytes),
+      depth: Math.min(listen.max_depth, 16),
+      attributes: Math.min(listen.max_attributes, 32),
+      children: Math.min(listen.max_elements, 250),
+      treeBytes: 128 * 1024,
+      headerBytes: HEADER_BYTES,
     },
     preAuthTimeout: listen.pre_auth_timeout,
     preAuthBytes: listen.pre_auth_bytes,

@@ -46,7 +46,7 @@ function send(stream: C2SStream, keys: Partial<Record<ScramHash, unknown>> | und
     for (const feature of target.host.disco.streamFeatures()) features.append(feature)
   }
   features.append(
-    xml('limits', { xmlns: NS.STREAM_LIMITS }, xml('max-bytes', {}, String(stream.settings.limits.stanzaBytes))), // XEP-0478
+    xml('limits', { xmlns: NS.STREAM_LIMITS }, xml('max-bytes', {}, String(stream.limits.stanzaBytes))), // XEP-0478
   )
   const { secured, ip } = stream
   const list: Element[] = []

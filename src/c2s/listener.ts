@@ -5,6 +5,7 @@ import type { ConnectionCounter } from '../util/connections.ts'
 import { openPort, portOf } from '../util/port.ts'
 import type { ParserLimits } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
+import { TLS_CONNECTION } from './prelogin.ts'
 import { ProxyHeader, type ProxyResult } from './proxy.ts'
 import type { AccessCheck, C2SServer } from './server.ts'
 import { Shaper, type ShaperLimits } from './shaper.ts'
@@ -16,6 +17,8 @@ export interface ListenerSettings {
   tls: 'direct' | 'starttls' | 'required' | 'off'
   proxyProtocol: boolean
   limits: ParserLimits
+  /** Before the login. */
+  preAuthLimits: ParserLimits
   preAuthTimeout: number
   preAuthBytes: number
   keepalive: number
@@ -135,7 +138,11 @@ export class C2SListener {
     const counted = this.#count(socket, peer.ip)
     if (this.#settings.tls !== 'direct') return this.#open(socket, peer, false, counted)
     if (!counted) return void socket.destroy() // no word before the handshake, and none is worth one
-    this.#handshake(socket, peer)
+    const { prelogin } = this.#c2s
+    // Until the stream takes its place; by then the socket may have been refused.
+    const share = prelogin.enter(peer.ip, TLS_CONNECTION, () => socket.destroy())
+    socket.once('close', () => prelogin.leave(share))
+    if (!socket.destroyed) this.#handshake(socket, peer, () => prelogin.leave(share))
   }
 
   #count(socket: Socket, ip: string): boolean {
@@ -144,7 +151,7 @@ export class C2SListener {
     return counted
   }
 
-  #handshake(socket: Socket, peer: Peer): void {
+  #handshake(socket: Socket, peer: Peer, opened: () => void): void {
     const secure = new TLSSocket(socket, this.#c2s.tls.options(true))
     this.#sockets.add(secure)
     const timer = setTimeout(() => secure.destroy(), this.#settings.preAuthTimeout)
@@ -162,6 +169,7 @@ export class C2SListener {
       done()
       secure.off('error', failed)
       secure.off('close', done)
+      opened()
       this.#guard(secure, () => this.#open(secure, peer, true, true))
     })
   }
@@ -171,6 +179,7 @@ export class C2SListener {
     const settings = this.#settings
     const streamSettings: StreamSettings = {
       limits: settings.limits,
+      preAuthLimits: settings.preAuthLimits,
       preAuthTimeout: settings.preAuthTimeout,
       preAuthBytes: settings.preAuthBytes,
       keepalive: settings.keepalive,

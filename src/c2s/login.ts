@@ -106,6 +106,7 @@ export function accept(stream: C2SStream, user: string): void {
   stream.sasl = undefined
   stream.from = undefined
   stream.state = 'authenticated'
+  stream.admitted()
   counters.logins.value++
 }
 

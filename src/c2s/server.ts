@@ -7,6 +7,7 @@ import type { Logger } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Router } from '../core/router.ts'
 import type { IdGenerator } from '../util/ids.ts'
+import type { PreLoginBudget } from './prelogin.ts'
 import type { C2SSession, SessionSettings } from './session.ts'
 import type { TlsContexts } from './tls.ts'
 import type { Flusher } from './transport.ts'
@@ -41,6 +42,8 @@ export interface C2SServer {
   readonly flusher: Flusher
   readonly tls: TlsContexts
   readonly failures: Failures
+  /** What the connections hold that are not logged in. */
+  readonly prelogin: PreLoginBudget
   readonly sessions: ResumableSessions
   readonly counters: { logins: { value: number }; failures: { value: number } }
 }

@@ -8,6 +8,7 @@ import { Jid } from '../xmpp/jid.ts'
 import { sendFeatures } from './features.ts'
 import type { Login } from './login.ts'
 import { negotiate } from './negotiation.ts'
+import { PLAIN_CONNECTION, type Share, TLS_CONNECTION } from './prelogin.ts'
 import type { AccessCheck, C2SHost, C2SServer } from './server.ts'
 import type { C2SSession } from './session.ts'
 import type { Shaper } from './shaper.ts'
@@ -24,6 +25,8 @@ const MAX_UNPARSED = 64 * 1024
 /** What a stream is allowed, from its listener. */
 export interface StreamSettings {
   limits: ParserLimits
+  /** Before the login. */
+  preAuthLimits: ParserLimits
   preAuthTimeout: number
   preAuthBytes: number
   keepalive: number
@@ -60,6 +63,8 @@ export class C2SStream {
   bytesRead = 0
   session: C2SSession | undefined
   readonly #transport: Transport
+  /** Of the memory of all that are not logged in; undefined once it is. */
+  #share: Share | undefined
   #parser: StreamParser
   #headerSent = false
   #deadline: NodeJS.Timeout | undefined
@@ -101,6 +106,9 @@ export class C2SStream {
       settings.preAuthTimeout,
     )
     this.#attach(socket)
+    this.#share = server.prelogin.enter(peer.ip, peer.secured ? TLS_CONNECTION : PLAIN_CONNECTION, () =>
+      this.fail(new StreamError('resource-constraint', 'too many connections are not logged in; try again later')),
+    )
   }
 
   get socket(): Socket {
@@ -110,6 +118,11 @@ export class C2SStream {
   /** Bytes on their way to the client that it has not taken yet. */
   get backlog(): number {
     return this.#transport.backlog
+  }
+
+  /** Of what comes in now. */
+  get limits(): ParserLimits {
+    return this.user === undefined ? this.settings.preAuthLimits : this.settings.limits
   }
 
   get info(): ConnectionInfo {
@@ -143,6 +156,7 @@ export class C2SStream {
     this.#transport.socket = secure
     this.#attach(secure)
     this.secured = true
+    if (this.#share !== undefined) this.server.prelogin.connection(this.#share, TLS_CONNECTION)
     this.restart()
   }
 
@@ -163,6 +177,7 @@ export class C2SStream {
       }
     }
     this.#parser.write(chunk)
+    this.#account()
     const { shaper } = this.settings
     if (shaper !== undefined) {
       const wait = shaper.spend(chunk.length, this.#stanzas)
@@ -170,6 +185,23 @@ export class C2SStream {
       if (wait > 0) this.#slow(wait)
     }
     if (this.#handling && this.#parser.rest().length > MAX_UNPARSED) this.socket.pause()
+  }
+
+  /** What a stranger has us keep: what it sent and is not done with, and answers that it does not read. */
+  #account(): void {
+    if (this.#share === undefined || this.#closed) return
+    this.server.prelogin.hold(this.#share, this.#parser.held + this.#transport.backlog)
+  }
+
+  /** The client is logged in: from here on it has an account's limits. */
+  admitted(): void {
+    this.#leaveStrangers()
+    this.#parser.setLimits(this.limits)
+  }
+
+  #leaveStrangers(): void {
+    if (this.#share !== undefined) this.server.prelogin.leave(this.#share)
+    this.#share = undefined
   }
 
   /** Reads no further for a while: the client is faster than its shaper allows. */
@@ -207,6 +239,7 @@ export class C2SStream {
     clearTimeout(this.#deadline)
     clearInterval(this.#keepalive)
     clearTimeout(this.#slowed)
+    this.#leaveStrangers()
     this.#parser.stop()
     this.#transport.destroy()
     this.#guard(() => this.release())
@@ -231,7 +264,7 @@ export class C2SStream {
         onClose: () => this.#guard(() => this.#onStreamEnd()),
         onError: error => this.fail(toStreamError(error)),
       },
-      this.settings.limits,
+      this.limits,
     )
   }
 

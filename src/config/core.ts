@@ -30,6 +30,10 @@ export const listenOptions = {
   max_stanza_size: opt.size('256 KiB', 'Largest stanza from a client; announced by XEP-0478.', { min: 10_000 }),
   max_depth: opt.int(64, 'Deepest nesting of elements in a stanza.', { min: 8, max: 1000 }),
   max_attributes: opt.int(64, 'Most attributes of one element.', { min: 8, max: 10_000 }),
+  max_elements: opt.int(10_000, 'Most elements and texts in one stanza; before the login 250.', {
+    min: 250,
+    max: 1_000_000,
+  }),
   pre_auth_timeout: opt.duration('30s', 'Time from connecting to being logged in; then the connection is closed.', {
     min: 1000,
     max: 3_600_000,
@@ -249,6 +253,11 @@ export const serverOptions = {
     20,
     'Failed logins to one account from one address within `failure_window`; then that address has to wait.',
     { min: 1, infinity: true },
+  ),
+  pre_auth_memory: opt.size(
+    '128 MiB',
+    'Memory for all connections that are not logged in, by estimate. At the limit one of them is closed: first those that hold more than a login needs, then those that had time enough to log in.',
+    { min: 1_048_576, infinity: true },
   ),
   failure_window: opt.duration('10m', 'How long a failed login counts.', { min: 1000, max: 86_400_000 }),
   storage: opt.object(

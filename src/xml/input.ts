@@ -47,6 +47,13 @@ export class Input {
     return this.#heldLength > 0
   }
 
+  /** Bytes of memory in use: held, in work or waiting. */
+  get size(): number {
+    let size = this.#held.length + this.bytes.length
+    for (const chunk of this.#waiting) size += chunk.length
+    return size
+  }
+
   /** How many bytes of an unfinished token are held, not counting those of an unfinished character. */
   get held(): number {
     return this.#heldValid

@@ -25,6 +25,8 @@ export interface ParserLimits {
   attributes: number
   /** Nodes (elements and texts) below one first-level element. Default: only what the bytes allow. */
   children?: number
+  /** Bytes of memory, by estimate, that the tree of one first-level element takes. Default: only what the bytes allow. */
+  treeBytes?: number
   /** Bytes before the first-level elements: XML declaration and start tag. Default: `stanzaBytes`. */
   headerBytes?: number
 }

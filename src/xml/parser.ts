@@ -16,6 +16,8 @@ const LT = 60
 const GT = 62
 const BRACKET = 93
 const CDATA = '<![CDATA['
+/** What a text takes beside its characters. */
+const TEXT_SIZE = 32
 
 /**
  * The strict, bounded, one-pass parser of XMPP streams (RFC 6120 section 11): bytes in, elements out.
@@ -50,6 +52,8 @@ export class StreamParser {
   #depth = 0
   #children = 0
   #repeated = 0
+  /** Bytes of memory of the unfinished first-level element. */
+  #tree = 0
   #inCdata = false
   /** Nothing has been parsed yet: the only place for an XML declaration. */
   #fresh = true
@@ -100,7 +104,21 @@ export class StreamParser {
 
   /** Ends parsing: no further callback, not even for what the chunk in work still holds. See {@link rest}. */
   stop(): void {
+    this.#finish()
+  }
+
+  /** Lets go of what is unfinished: its owner may stay for a while. */
+  #finish(): void {
     this.#ended = true
+    this.#top = undefined
+    this.#tree = 0
+    this.#tag.forget()
+    if (!this.#text.empty) this.#text.take()
+  }
+
+  /** Bytes of memory, by estimate, that what was written and is not delivered takes: input, texts, the unfinished tree. */
+  get held(): number {
+    return this.#ended ? 0 : this.#input.size + this.#text.size + this.#tree
   }
 
   /** The bytes written and not parsed, for the owner to discard or to give to the next parser. */
@@ -118,7 +136,7 @@ export class StreamParser {
       }
     } catch (error) {
       if (!(error instanceof XmlStreamError) || this.#ended) throw error
-      this.#ended = true
+      this.#finish()
       this.#handler.onError(error)
     } finally {
       this.#running = false
@@ -243,6 +261,7 @@ export class StreamParser {
       if (this.#repeated > this.#limits.stanzaBytes) throw tooLarge()
     }
     if (!first) this.#append(up!.el, open.el)
+    this.#grow(open.size)
     if (!empty) {
       this.#top = open
       this.#depth++
@@ -254,9 +273,18 @@ export class StreamParser {
     if (most !== undefined && this.#children >= most) throw new XmlStreamError('policy-violation', 'too many nodes')
     this.#children++
     if (typeof child !== 'string') child.parent = parent
+    else this.#grow(TEXT_SIZE + child.length)
     // A list made with its first member is as small as it can be; most elements have one child.
     if (parent.children.length === 0) parent.children = [child]
     else parent.children.push(child)
+  }
+
+  #grow(bytes: number): void {
+    this.#tree += bytes
+    const { treeBytes } = this.#limits
+    if (treeBytes !== undefined && this.#tree > treeBytes) {
+      throw new XmlStreamError('policy-violation', 'too many elements and attributes')
+    }
   }
 
   #endText(): void {
@@ -290,6 +318,7 @@ export class StreamParser {
   #deliver(el: Element): void {
     this.#children = 0
     this.#repeated = 0
+    this.#tree = 0
     this.#end = this.#input.text.length
     this.#complete = this.#framed
     this.#handler.onElement(el)

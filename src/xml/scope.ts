@@ -25,7 +25,13 @@ export interface Open {
   readonly up: Open | undefined
   /** How many characters of namespaces the element carries that its own tag did not spell out. */
   readonly repeated: number
+  /** Bytes of memory that the element takes, without its children, by estimate. */
+  readonly size: number
 }
+
+/** What an element takes, and an attribute beside its texts: measured, rounded up. */
+const ELEMENT_SIZE = 160
+const ATTRIBUTE_SIZE = 64
 
 /**
  * Makes the element a tag stands for, in its canonical form: no prefix in the name, `attrs.xmlns` only where the
@@ -62,16 +68,18 @@ export function openElement(
   const el = new Element(colon < 0 ? name : name.slice(colon + 1))
   const attrs = el.attrs
   let repeated = 0
+  let size = ELEMENT_SIZE + name.length
   if (ns !== inherited) {
     attrs['xmlns'] = ns
     if (!spelledOut) repeated = ns.length
   }
   for (let i = 0; i < count; i++) {
     const kind = kinds[i]
+    size += ATTRIBUTE_SIZE + names[i]!.length + values[i]!.length
     if (kind === PLAIN || kind === PREFIXED) setAttr(attrs, names[i]!, values[i])
   }
   if (tag.prefixed) repeated += declareUsed(attrs, tag, prefixes)
-  return { el, wire: tag.wire, ns, defaultNs, prefixes, up, repeated }
+  return { el, wire: tag.wire, ns, defaultNs, prefixes, up, repeated, size }
 }
 
 /** Puts the declarations of the attributes' prefixes on the element; returns how many characters they have. */

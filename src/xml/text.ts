@@ -11,6 +11,11 @@ export class TextCollector {
     return this.#recent === '' && this.#length === 0
   }
 
+  /** Characters and bytes of it. */
+  get size(): number {
+    return this.#recent.length + this.#length
+  }
+
   add(piece: string): void {
     this.#recent = this.#recent === '' ? piece : this.#recent + piece
   }

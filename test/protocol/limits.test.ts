@@ -55,6 +55,108 @@ test('before the login only so many bytes are taken', async t => {
   await juliet.ping()
 })
 
+test('before the login a stanza is small in every way, after it large enough', async t => {
+  const server = await serve(t, { listen: { max_elements: 5000 } })
+  const auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='NONE'>"
+  const many = (n: number): string => Array.from({ length: n }, (_, i) => ` a${i}=''`).join('')
+  for (const [name, sent] of [
+    ['elements', auth + '<a/>'.repeat(251)],
+    ['texts', auth + 'x<a/>'.repeat(126)],
+    ['depth', '<a>'.repeat(17)],
+    ['attributes', `<a${many(33)}/>`],
+    ['memory', auth + `<a${many(30)}/>`.repeat(100)],
+  ] as const) {
+    const client = await wire(t, server)
+    client.write(header() + sent)
+    assert.equal(await client.error(), 'policy-violation', name)
+  }
+  const juliet = await server.client('juliet')
+  const children = '<a/>'.repeat(4990)
+  juliet.send(`<message to='${juliet.jid}' id='1'><body>many</body><x xmlns='y'>${children}</x></message>`)
+  await juliet.receive(says('many'))
+  for (const [name, sent] of [
+    ['elements', '<a/>'.repeat(5001)],
+    ['memory', `<a${many(30)}/>`.repeat(1000)],
+  ] as const) {
+    const romeo = await server.client('romeo')
+    const gone = closed(romeo)
+    romeo.write(`<message to='${juliet.jid}'>${sent}</message>`)
+    assert.match(await gone, /policy-violation/, name)
+  }
+  await juliet.ping()
+})
+
+/** A connection of which a proxy says that it comes from this address. */
+async function from(t: TestContext, server: TestServer, ip: string): Promise<Wire> {
+  const made = await wire(t, server)
+  made.write(`PROXY TCP4 ${ip} 192.0.2.1 40000 5222\r\n${header()}`)
+  return made
+}
+
+const PLAIN = `<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${btoa('\0juliet\0secret')}</auth>`
+
+async function logsIn(client: Wire): Promise<void> {
+  await client.until(/<\/stream:features>/)
+  client.write(PLAIN)
+  await client.until(/<success /)
+}
+
+test('all that are not logged in share one budget: the greedy go first, wherever they come from', async t => {
+  const server = await serve(t, { config: { pre_auth_memory: '1 MiB' }, listen: { use_proxy_protocol: true } })
+  await server.register('juliet')
+  const modest = await Promise.all([1, 2, 3].map(n => from(t, server, `192.0.2.${n}`)))
+  for (const client of modest) await client.until(/<\/stream:features>/)
+  const greedy: Wire[] = []
+  for (let i = 0; i < 40; i++) {
+    const client = await from(t, server, i < 20 ? '198.51.100.7' : `203.0.113.${i}`)
+    client.write(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${'x'.repeat(50_000)}`)
+    greedy.push(client)
+  }
+  await eventually(() => greedy.filter(client => client.closed).length >= 24, 'that most of the greedy are gone')
+  for (const client of greedy.filter(c => c.closed)) assert.equal(await client.error(), 'resource-constraint')
+  for (const client of modest) {
+    client.write(PLAIN)
+    await client.until(/<success /)
+  }
+  const { prelogin } = (server.server.streams()[0] as C2SStream).server
+  assert.ok(prelogin.held <= 1024 * 1024)
+  for (const client of greedy) client.cut()
+  await eventually(() => prelogin.size === 0 && prelogin.held === 0, 'that nothing is held any more')
+})
+
+test('a crowd of one address that only waits does not keep others from logging in', async t => {
+  const server = await serve(t, {
+    config: { pre_auth_memory: '1 MiB' },
+    listen: { use_proxy_protocol: true, max_connections_per_ip: 'infinity' },
+  })
+  await server.register('juliet')
+  const early = await from(t, server, '192.0.2.1')
+  const crowd: Wire[] = []
+  for (let i = 0; i < 100; i++) crowd.push(await from(t, server, '198.51.100.7'))
+  await eventually(() => crowd.filter(client => client.closed).length >= 37, 'that some of the crowd are gone')
+  await logsIn(early)
+  await logsIn(await from(t, server, '192.0.2.2'))
+  const first = crowd[0]!
+  await logsIn(first) // the newest of the crowd went
+})
+
+test('direct TLS counts from its first byte, and connections that are logged in count no more', async t => {
+  const server = await serve(t, { config: { pre_auth_memory: '1 MiB' }, listen: { tls: true } })
+  const clients: RawClient[] = []
+  await server.register('juliet')
+  const connect = () => RawClient.connect({ port: server.port, domain: 'localhost', tls: 'direct' })
+  for (let i = 0; i < 20; i++) {
+    const client = await connect()
+    await client.login({ user: 'juliet', password: 'secret' })
+    clients.push(client)
+  }
+  const silent: Wire[] = []
+  for (let i = 0; i < 20; i++) silent.push(await wire(t, server))
+  await eventually(() => silent.some(client => client.closed), 'that some of the silent are gone')
+  assert.ok(clients.every(client => !client.closed))
+  for (const client of clients) client.cut()
+})
+
 test('one address has so many connections, and gets their places back', async t => {
   const server = await serve(t, { listen: { max_connections_per_ip: 3 } })
   const clients = [await wire(t, server), await wire(t, server), await wire(t, server)]

@@ -94,7 +94,7 @@ test('features follow the state of the stream: TLS, login, bind', async t => {
   t.after(() => plain.cut())
   assert.deepEqual(names(plain), ['starttls', 'limits'])
   assert.ok(child(child(plain.features, 'starttls'), 'required'))
-  assert.equal(child(child(plain.features, 'limits', 'urn:xmpp:stream-limits:0'), 'max-bytes')?.text, '262144')
+  assert.equal(child(child(plain.features, 'limits', 'urn:xmpp:stream-limits:0'), 'max-bytes')?.text, '65536') // before the login
 
   const client = await RawClient.connect({ port: server.port, domain: 'localhost', tls: 'starttls' })
   t.after(() => client.cut())
@@ -102,6 +102,7 @@ test('features follow the state of the stream: TLS, login, bind', async t => {
   const bindings = child(client.features, 'sasl-channel-binding')!.children.map(c => c.attrs['type'])
   assert.deepEqual(bindings, ['tls-exporter', 'tls-server-end-point'])
   await client.login({ user: 'juliet', password: 'secret' })
+  assert.equal(child(child(client.features, 'limits', 'urn:xmpp:stream-limits:0'), 'max-bytes')?.text, '262144')
   for (const feature of ['bind', 'session', 'sm', 'limits']) assert.ok(names(client).includes(feature), feature)
   assert.ok(!names(client).includes('mechanisms') && !names(client).includes('starttls'))
 })
