@@ -295,6 +295,44 @@ test('what goes with one’s presence, goes', async () => {
   assert.deepEqual(await itemIds(alice, 'urn:now'), [])
 })
 
+test('the access models are announced by the account, and by the host, where some clients look (XEP-0373 5.1)', async () => {
+  const alice = await interested(server, 'abigail', [])
+  for (const to of ['abigail@localhost', 'localhost', 'pubsub.localhost']) {
+    const info = await alice.request('get', "<query xmlns='http://jabber.org/protocol/disco#info'/>", to)
+    const said = info.children[0]!.children.map(el => el.attrs['var'])
+    for (const model of ['authorize', 'open', 'presence', 'roster', 'whitelist']) {
+      assert.equal(said.filter(name => name === `${PUBSUB}#access-${model}`).length, 1, `${to}: ${model}`)
+    }
+    assert.ok(said.includes(PUBSUB), to)
+    assert.equal(said.includes(`${PUBSUB}#auto-subscribe`), to !== 'pubsub.localhost')
+  }
+  const info = await alice.request('get', "<query xmlns='http://jabber.org/protocol/disco#info'/>", 'localhost')
+  const kinds = info.children[0]!.children.filter(el => el.name === 'identity').map(el => el.attrs['category'])
+  assert.deepEqual(kinds, ['server']) // the host is no service of nodes
+})
+
+test('the configuration says that a node is a leaf, and takes nothing else (XEP-0060 4.5)', async () => {
+  const alice = await interested(server, 'agatha', [])
+  await publish(alice, 'urn:leaf', "<l xmlns='urn:leaf'/>", '1')
+  const current = await alice.request('get', owner("<configure node='urn:leaf'/>"))
+  const fields = child(child(current.children[0], 'configure'), 'x')!.children
+  const type = fields.find(field => field.attrs['var'] === 'pubsub#node_type')!
+  assert.equal(type.attrs['type'], 'list-single')
+  assert.deepEqual(
+    type.children.map(el => [el.name, child(el, 'value')?.text ?? el.text]),
+    [
+      ['option', 'leaf'],
+      ['value', 'leaf'],
+    ],
+  )
+  const configure = (type: string) =>
+    owner(`<configure node='urn:leaf'>${form('node_config', { node_type: type })}</configure>`)
+  await alice.request('set', configure('leaf'))
+  await refusal('feature-not-implemented unsupported', alice, 'set', configure('collection'))
+  await refusal('not-acceptable', alice, 'set', configure('branch'))
+  await publish(alice, 'urn:leaf', "<l xmlns='urn:leaf'/>", '2', { node_type: 'leaf' })
+})
+
 test('service discovery shows the nodes to those who may see them', async () => {
   const [alice, bob] = await friends(server, ['abel', []], ['bart', []])
   await publish(alice, TUNE, tune('1'), 'a')

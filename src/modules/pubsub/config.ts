@@ -104,10 +104,12 @@ const FIELDS: Readonly<Record<keyof NodeConfig, Field>> = {
 }
 const NAMES = Object.keys(FIELDS) as (keyof NodeConfig)[]
 
+/** XEP-0060 4.5: all nodes here are leaves, and say so. */
+const NODE_TYPE = choice('The type of node', 'leaf')
+
 /** Fields that may come, and change nothing: what they say is so, or is of no node here. */
 const IGNORED = new Set([
   'FORM_TYPE',
-  'pubsub#node_type',
   'pubsub#body_xslt',
   'pubsub#dataform_xslt',
   'pubsub#presence_based_delivery',
@@ -183,8 +185,6 @@ export function readConfig(form: Element | undefined, limits: Limits): Partial<N
   }
   const config: Partial<NodeConfig> = {}
   for (const [name, given] of values) read(config, name, given, limits, 'not-acceptable', 'ignore')
-  if (values.get('pubsub#node_type')?.[0] === 'collection')
-    throw pubsubError('feature-not-implemented', 'unsupported', { feature: 'collections' })
   return config
 }
 
@@ -209,6 +209,10 @@ function read(
 ): void {
   const key = name.startsWith('pubsub#') ? (name.slice(7) as keyof NodeConfig) : undefined
   const field = key !== undefined && Object.hasOwn(FIELDS, key) ? FIELDS[key] : undefined
+  if (name === 'pubsub#node_type' && given[0] === 'collection') {
+    throw pubsubError('feature-not-implemented', 'unsupported', { feature: 'collections' })
+  }
+  if (name === 'pubsub#node_type' && NODE_TYPE.read(given, limits) !== undefined) return
   if (key === undefined || field === undefined) {
     if (unknown === 'ignore' || name === 'FORM_TYPE') {
       if (IGNORED.has(name) || !name.startsWith('pubsub#')) return
@@ -259,7 +263,8 @@ export function lifetime(config: NodeConfig, limits: Limits): number {
 /** The configuration as a form to fill in, or as a result (XEP-0060 8.2.2, 8.2.5.3). */
 export function configForm(type: 'form' | 'result', config: NodeConfig): Element {
   const form = xml('x', { xmlns: NS.DATA, type }, formType(NS.PUBSUB_NODE_CONFIG))
-  for (const name of NAMES) form.append(fieldElement(name, config, type === 'form'))
+  form.append(fieldElement('node_type', NODE_TYPE, ['leaf'], type === 'form'))
+  for (const name of NAMES) form.append(fieldElement(name, FIELDS[name], valuesOf(config[name]), type === 'form'))
   return form
 }
 
@@ -275,7 +280,7 @@ export function metadataForm(config: NodeConfig, more: readonly FormField[]): El
     'publish_model',
     'max_items',
   ] as const) {
-    if (config[name] !== '') form.append(fieldElement(name, config, false))
+    if (config[name] !== '') form.append(fieldElement(name, FIELDS[name], valuesOf(config[name]), false))
   }
   for (const { var: name, values } of more) {
     form.append(
@@ -293,11 +298,10 @@ function formType(value: string): Element {
   return xml('field', { var: 'FORM_TYPE', type: 'hidden' }, xml('value', {}, value))
 }
 
-function fieldElement(name: keyof NodeConfig, config: NodeConfig, full: boolean): Element {
-  const { type, label, options = [] } = FIELDS[name]
+function fieldElement(name: string, { type, label, options = [] }: Field, values: readonly string[], full: boolean) {
   const field = xml('field', { var: `pubsub#${name}`, type, label: full ? label : undefined })
   if (full) for (const option of options) field.append(xml('option', {}, xml('value', {}, option)))
-  for (const value of valuesOf(config[name])) field.append(xml('value', {}, value))
+  for (const value of values) field.append(xml('value', {}, value))
   return field
 }
 

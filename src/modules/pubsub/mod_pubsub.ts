@@ -174,7 +174,8 @@ async function serviceOf(ctx: Ctx, pep: Pep, common: Service, key: string): Prom
 /** Each account is a service (XEP-0163). */
 function serveAccounts(ctx: Ctx, engine: Engine, pep: Pep): void {
   const { max_nodes_discoitems: listed } = ctx.options
-  for (const feature of PEP_FEATURES) ctx.feature(feature, 'account')
+  // An account says what it can do (XEP-0163 6.1); there are clients, for OMEMO and OpenPGP, that ask the host.
+  for (const feature of PEP_FEATURES) ctx.feature(feature, 'account', 'server')
   ctx.identity({ category: 'pubsub', type: 'pep' }, 'account')
   for (const ns of [NS.PUBSUB, NS.PUBSUB_OWNER]) {
     for (const type of ['get', 'set'] as const) {

@@ -96,10 +96,15 @@ export class Pep {
   }
 }
 
-/** What an account, or a service, can do (XEP-0060 10), besides what makes it the one or the other. */
-export const FEATURES: readonly string[] = [
+/** What the service of a host can do (XEP-0060 10), and each account too. */
+export const SERVICE_FEATURES: readonly string[] = [
   NS.PUBSUB,
   ...[
+    'access-authorize',
+    'access-open',
+    'access-presence',
+    'access-roster',
+    'access-whitelist',
     'auto-create',
     'config-node',
     'config-node-max',
@@ -135,9 +140,8 @@ export const FEATURES: readonly string[] = [
 ]
 
 export const PEP_FEATURES: readonly string[] = [
-  ...FEATURES,
+  ...SERVICE_FEATURES,
   ...[
-    'access-presence',
     'auto-subscribe',
     'filtered-notifications',
     'last-published',
@@ -146,5 +150,3 @@ export const PEP_FEATURES: readonly string[] = [
     'pubsub-on-a-jid',
   ].map(name => `${NS.PUBSUB}#${name}`),
 ]
-
-export const SERVICE_FEATURES: readonly string[] = [...FEATURES, `${NS.PUBSUB}#access-open`]
