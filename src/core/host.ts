@@ -1,4 +1,4 @@
-import type { Store, Table } from '../storage/store.ts'
+import { pages, type Store, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
@@ -14,7 +14,7 @@ import { IqRequests, IqTable, type IqTarget } from './iq.ts'
 import type { Logger } from './log.ts'
 import { Nonzas } from './nonzas.ts'
 import { MessageQueue } from './queue.ts'
-import { QueueStore } from './queuestore.ts'
+import { QueueStore, sizeOfRow } from './queuestore.ts'
 import type { Router, Source } from './router.ts'
 import { Services } from './services.ts'
 import type { Session } from './session.ts'
@@ -72,8 +72,11 @@ export interface HostOptions {
   now?: () => number
 }
 
-/** Messages that wait for a failing store while clients may have them. */
+/** Messages that wait for a failing store while clients may have them, and bytes of them. */
 const MAX_REWRITES = 10_000
+const MAX_REWRITE_BYTES = 64 * 1024 * 1024
+
+const EVERYTHING = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
 /** Types of presence that ask something of the account rather than tell its sessions (RFC 6121 3, 4.3). */
 const ASKING = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed', 'probe'])
@@ -108,6 +111,7 @@ export class Host {
   readonly #idleAccounts: number
   readonly #retryWrites: number
   #rewrites = 0
+  #rewriteBytes = 0
   /** Accounts in memory at which idle ones leave it. */
   #unloadAt: number
   #unloading: NodeJS.Immediate | undefined
@@ -172,8 +176,8 @@ export class Host {
 
   async #load(user: string): Promise<Account | undefined> {
     if (!(await this.users.exists(user))) return undefined
-    const [last] = await this.#queues.table.scan([user], { reverse: true, limit: 1 })
-    const lastId = last === undefined ? '' : String(last.ck[0])
+    const [last] = await this.#queues.table.keys([user], { reverse: true, limit: 1 })
+    const lastId = last === undefined ? '' : String(last[0])
     this.ids.after(lastId)
     const queue = new MessageQueue(this.#queues, user, lastId)
     queue.onBounce = entry => this.#bounce(entry)
@@ -230,26 +234,28 @@ export class Host {
 
   /** Messages that wait for an account, in flight or in the store. */
   async queued(user: string): Promise<number> {
-    let count = 0
-    let after: string | undefined
-    for (;;) {
-      const rows = await this.#queues.table.scan([user], {
-        limit: 1000,
-        ...(after === undefined ? {} : { gt: [after] }),
-      })
-      count += rows.length
-      if (rows.length < 1000) return count
-      after = String(rows.at(-1)!.ck[0])
+    return (await this.waiting(user)).messages
+  }
+
+  /** As {@link queued}, with their bytes; counted up to `most` only, of either. */
+  async waiting(user: string, most = EVERYTHING): Promise<{ messages: number; bytes: number }> {
+    let messages = 0
+    let bytes = 0
+    for await (const rows of pages(this.#queues.table, [user])) {
+      messages += rows.length
+      for (const { value } of rows) bytes += sizeOfRow(value)
+      if (messages >= most.messages || bytes >= most.bytes) break
     }
+    return { messages, bytes }
   }
 
   /** The id of the oldest message that waits for an account, in flight or in the store; undefined if none does. */
   async oldestQueued(user: string): Promise<string | undefined> {
-    const stored = this.#queues.table.scan([user], { limit: 1 })
+    const stored = this.#queues.table.keys([user], { limit: 1 })
     // In the same turn: what is written afterwards is still here now.
     const inFlight = this.#accounts.get(user)?.queue.oldest
-    const [row] = await stored
-    const waiting = row && String(row.ck[0])
+    const [key] = await stored
+    const waiting = key && String(key[0])
     return waiting === undefined || (inFlight !== undefined && inFlight < waiting) ? inFlight : waiting
   }
 
@@ -361,11 +367,14 @@ export class Host {
     this.log.error({ err: error, user: queue.key[0], message: entry.id }, 'a message could not be stored')
     // A client that was given it may have it, though it did not say so: then it is not bounced but kept and written again,
     // and its sender waits. At the bound of memory it is bounced after all.
-    if (!entry.sent || this.#rewrites >= MAX_REWRITES) return queue.bounce(entry)
+    const tooMuch = this.#rewrites >= MAX_REWRITES || this.#rewriteBytes >= MAX_REWRITE_BYTES
+    if (!entry.sent || tooMuch) return queue.bounce(entry)
     entry.failed = true
     this.#rewrites++
+    this.#rewriteBytes += entry.bytes.length
     setTimeout(() => {
       this.#rewrites--
+      this.#rewriteBytes -= entry.bytes.length
       queue.rewrite(entry)
     }, this.#retryWrites).unref()
   }

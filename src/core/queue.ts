@@ -2,8 +2,9 @@ import type { Range } from '../storage/store.ts'
 import { Entry, type Holder, type Origin } from './entry.ts'
 import type { QueueStore } from './queuestore.ts'
 
-/** Rows read from the store at a time while a session catches up. */
+/** Rows read from the store at a time, and bytes of their messages: what is more waits there. */
 const PAGE = 64
+const PAGE_BYTES = 256 * 1024
 
 /** A message of a queue. */
 export type Waiting = Pick<Entry, 'id' | 'bytes' | 'about'>
@@ -58,6 +59,11 @@ export class MessageQueue {
     let oldest: string | undefined
     for (const id of this.#entries.keys()) if (oldest === undefined || id < oldest) oldest = id
     return oldest
+  }
+
+  /** Sessions are there, and none of them takes what comes now: they are still catching up, or have enough for now. */
+  get behind(): boolean {
+    return this.#live.size === 0 && this.#catchingUp.size > 0
   }
 
   get live(): ReadonlySet<Holder> {
@@ -148,7 +154,7 @@ export class MessageQueue {
     const finished = this.#finished
     this.#reads++
     try {
-      for (const { ck } of await this.#store.table.scan(this.key, { gte: [first], lte: [last], limit })) {
+      for (const ck of await this.#store.table.keys(this.key, { gte: [first], lte: [last], limit })) {
         const id = String(ck[0])
         if (!this.#store.isGone(id) && !finished.has(id)) found.add(id)
       }
@@ -171,13 +177,16 @@ export class MessageQueue {
       let range: Range = { lte: [this.#floor] }
       let rest = inMemory
       for (;;) {
-        const rows = await this.#store.table.scan(this.key, { ...range, reverse: true, limit: PAGE })
-        const last = rows.length < PAGE ? '' : String(rows.at(-1)!.ck[0])
+        const rows = await this.#store.table.scan(this.key, { ...range, reverse: true, limit: PAGE, bytes: PAGE_BYTES })
         const page = new Map<string, Waiting>()
+        let last = ''
+        let size = 0
         for (const { ck, value } of rows) {
-          const id = String(ck[0])
-          const bytes = await this.#store.bytesOf(this.key, id, value)
-          if (bytes !== undefined) page.set(id, { id, bytes, about: undefined })
+          last = String(ck[0])
+          const bytes = await this.#store.bytesOf(this.key, last, value)
+          if (bytes !== undefined) page.set(last, { id: last, bytes, about: undefined })
+          size += bytes?.length ?? 0
+          if (size >= PAGE_BYTES) break
         }
         for (const entry of rest) if (entry.id >= last) page.set(entry.id, entry)
         rest = rest.filter(({ id }) => id < last)
@@ -219,7 +228,10 @@ export class MessageQueue {
       if (!entry.done && entry.holders.length === 0) orphans.push(entry)
     }
     for (const entry of orphans) {
-      for (const session of this.#live) this.#hand(entry, session, true)
+      for (const session of this.#live) {
+        if (session.full) void this.#fallBehind(session, entry)
+        else this.#hand(entry, session, true)
+      }
       if (entry.holders.length === 0) this.#park(entry)
     }
     return orphans
@@ -247,7 +259,16 @@ export class MessageQueue {
     // From here to the end nothing awaits: what is in memory is all there is beyond the cursor.
     this.#live.add(holder)
     const waiting = [...this.#entries.values()].filter(e => e.id > cursor)
-    for (const entry of waiting.sort((a, b) => (a.id < b.id ? -1 : 1))) this.#hand(entry, holder, true)
+    for (const entry of waiting.sort((a, b) => (a.id < b.id ? -1 : 1))) {
+      if (holder.full) return this.#fallBehind(holder, entry)
+      this.#hand(entry, holder, true)
+    }
+  }
+
+  /** A session has enough for now: it gets what begins with this entry as it can take it. */
+  async #fallBehind(holder: Holder, entry: Entry): Promise<void> {
+    // A text that is cut is less than the whole; what else that lets in the session has already, and does not get again.
+    if (this.#live.delete(holder)) await this.#catchUp(holder, entry.id.slice(0, -1))
   }
 
   /** Hands over the next page of a backlog; resolves with the id that the one after it begins behind. Never rejects. */
@@ -313,8 +334,9 @@ export class MessageQueue {
 
   /** The next rows, by id, with their bytes; a pointer to nothing has none. */
   async #readRows(cursor: string): Promise<Map<string, Buffer | undefined>> {
-    const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE })
+    const rows = await this.#store.table.scan(this.key, { gt: [cursor], limit: PAGE, bytes: PAGE_BYTES })
     const found = new Map<string, Buffer | undefined>()
+    let size = 0
     for (const { ck, value } of rows) {
       const id = String(ck[0])
       const bytes = this.#store.bytesOf(this.key, id, value)
@@ -322,6 +344,8 @@ export class MessageQueue {
       found.set(id, there)
       // A pointer to nothing, of which the log has told: there is nothing left to deliver.
       if (there === undefined && !this.#entries.has(id)) this.#store.eraseRow(this.key, id)
+      size += there?.length ?? 0
+      if (size >= PAGE_BYTES) break
     }
     return found
   }

@@ -9,8 +9,25 @@ const LAZY = 1000
 const ERASE_AGAIN = 500
 const MAX_GONE = 100_000
 
-/** A row whose bytes are in the archive. */
-const POINTER = Buffer.alloc(0)
+/** What the row of a message that is in the archive begins with: no message does. How many bytes it has there follows. */
+const POINTER = 0
+const POINTER_LENGTH = 5
+
+function pointerTo(bytes: Buffer): Buffer {
+  const pointer = Buffer.alloc(POINTER_LENGTH)
+  pointer.writeUInt32BE(bytes.length, 1)
+  return pointer
+}
+
+/** Whether the bytes of a row's message are in the archive. Rows of older versions that say so are empty. */
+export function isPointer(row: Buffer): boolean {
+  return row.length === 0 || row[0] === POINTER
+}
+
+/** Bytes of the message of a row; 0 where an older version has not noted them. */
+export function sizeOfRow(row: Buffer): number {
+  return isPointer(row) && row.length > 0 ? row.readUInt32BE(1) : row.length
+}
 
 /** What the queues of a host tell it, and ask it. */
 export interface QueueHandlers {
@@ -53,7 +70,7 @@ export class QueueStore {
 
   /** The bytes of a row: its own, or those it points to. Undefined for a pointer to nothing. */
   bytesOf(key: readonly [string], id: string, value: Buffer): Buffer | Promise<Buffer | undefined> {
-    return value.length > 0 ? value : (this.#handlers.archived?.(key, id) ?? Promise.resolve(undefined))
+    return isPointer(value) ? (this.#handlers.archived?.(key, id) ?? Promise.resolve(undefined)) : value
   }
 
   writeLater(queue: MessageQueue, entry: Entry): void {
@@ -75,7 +92,7 @@ export class QueueStore {
   write(queue: MessageQueue, entry: Entry): void {
     entry.lazy = false
     const pointer = entry.archived
-    const promise = this.table.put(queue.key, [entry.id], pointer ? POINTER : entry.bytes)
+    const promise = this.table.put(queue.key, [entry.id], pointer ? pointerTo(entry.bytes) : entry.bytes)
     let batch = this.#open
     if (batch === undefined || batch.promise !== promise) {
       const opened: Batch = { promise, items: [] }

@@ -27,7 +27,10 @@ declare module './hooks.ts' {
       sent: boolean
       about: MessageAbout | null | undefined
     }
-    /** Nobody is there to take a message that will be kept. A handler throws StanzaError to refuse it (quota). */
+    /**
+     * Nobody is there to take a message that will be kept, or whoever is there has more than enough to take. A handler throws
+     * StanzaError to refuse it (quota).
+     */
     offline_message: { account: Account; stanza: Stanza }
     /** A message was handed to sessions of its account, or queued (`sessions` empty). */
     message_delivered: { account: Account; stanza: Stanza; sessions: readonly Session[] }
@@ -89,7 +92,7 @@ export function deliverMessage(account: Account, sent: Stanza, origin: Origin | 
     account.host.hooks.notify('message_delivered', { account, stanza, sessions: targets })
     return
   }
-  if (verdict === 'queue') account.host.hooks.runSync('offline_message', { account, stanza })
+  if (verdict === 'queue' || account.queue.behind) account.host.hooks.runSync('offline_message', { account, stanza })
   enqueue(account, stanza, targets, origin)
 }
 

@@ -5,12 +5,21 @@ import { Slot } from '../core/session.ts'
 import { NS } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 
-/** Messages that wait for an account nobody is at; undefined while they are being counted. */
+/** What waits for an account that takes nothing now; undefined while it is counted. */
 interface Count {
-  waiting: number | undefined
+  waiting: { messages: number; bytes: number } | undefined
+  /** When it was begun (ms since 1970). */
+  readonly at: number
 }
 
 const COUNT = new Slot<Count>('mod_offline')
+/** How long (ms) a count is good for while a session takes messages away. */
+const FRESH = 10_000
+
+const options = {
+  max_user_messages: opt.int(10_000, 'Messages that may wait for one user.', { min: 1, infinity: true }),
+  max_user_bytes: opt.size('100 MiB', 'Bytes of messages that may wait for one user.', { min: 10_000, infinity: true }),
+}
 
 export const mod_offline = defineModule({
   name: 'mod_offline',
@@ -18,20 +27,18 @@ export const mod_offline = defineModule({
     { number: 160, version: '1.0.1' },
     { number: 203, version: '2.0' },
   ],
-  summary: 'Limits how many messages wait for a user who is away; beyond that, senders get an error.',
-  options: {
-    max_user_messages: opt.int(10_000, 'Messages that may wait for one user.', { min: 1, infinity: true }),
-  },
+  summary: 'Limits how many messages wait for a user who is away, or takes none; beyond that, senders get an error.',
+  options,
   start(ctx) {
-    const { max_user_messages: max } = ctx.options
+    const most = { messages: ctx.options.max_user_messages, bytes: ctx.options.max_user_bytes }
     ctx.feature(NS.MSGOFFLINE)
-    if (!Number.isFinite(max)) return
+    if (!Number.isFinite(most.messages) && !Number.isFinite(most.bytes)) return
 
     const begin = (account: Account): Count => {
-      const count: Count = { waiting: undefined }
+      const count: Count = { waiting: undefined, at: ctx.now() }
       account.slots.set(COUNT, count)
       // In a moment, when the message that waits first is among them.
-      const counted = Promise.resolve().then(() => ctx.host.queued(account.user))
+      const counted = Promise.resolve().then(() => ctx.host.waiting(account.user, most))
       counted.then(
         waiting => {
           count.waiting = waiting
@@ -47,15 +54,24 @@ export const mod_offline = defineModule({
       const count = account.slots.get(COUNT) ?? begin(account)
       // What comes while they are being counted is kept: a look at the store is all that takes.
       if (count.waiting === undefined) return
-      if (count.waiting >= max) throw new StanzaError('service-unavailable', 'too many messages wait for this user')
-      count.waiting++
+      if (count.waiting.messages < most.messages && count.waiting.bytes < most.bytes) return
+      // Whoever is there takes them away meanwhile.
+      if (account.queue.behind && ctx.now() - count.at > FRESH) {
+        begin(account)
+        return
+      }
+      throw new StanzaError('service-unavailable', 'too many messages wait for this user')
     })
     // A session takes messages away: counted again when the next one has to wait.
     const forget = ({ session }: { session: { account: Account } }): void => session.account.slots.delete(COUNT)
     ctx.hook('session_opened', forget)
     ctx.hook('session_closed', forget)
-    ctx.hook('message_delivered', ({ account, sessions }) => {
-      if (sessions.length > 0) account.slots.delete(COUNT)
+    ctx.hook('message_delivered', ({ account, stanza, sessions }) => {
+      if (sessions.length > 0 && !account.queue.behind) return account.slots.delete(COUNT)
+      const waiting = account.slots.get(COUNT)?.waiting
+      if (waiting === undefined) return
+      waiting.messages++
+      waiting.bytes += stanza.toString().length
     })
   },
 })

@@ -17,6 +17,7 @@ export {
   xml,
 } from './element.ts'
 export { XmlError, type XmlStreamCondition, XmlStreamError } from './errors.ts'
+export { parseHead } from './head.ts'
 export { NS } from './ns.ts'
 export type { ParserHandler, ParserLimits, ParserOptions } from './options.ts'
 export { parseElement } from './parse.ts'

@@ -158,7 +158,9 @@ test('the inbox counts without a look at the messages, and tells of so many byte
   const { server, juliet, nurse } = await world(t, 20)
   for (let n = 0; n < 12; n++) {
     const friend = await server.client(`friend${n}`)
-    friend.send(`<message to='${JULIET}' type='chat' id='f'><body>hi</body>${HUGE}</message>`)
+    friend.send(
+      `<message to='${JULIET}' type='chat' id='f'><body>hi</body><x xmlns='urn:x'>${'x'.repeat(250_000)}</x></message>`,
+    )
     await friend.ping()
   }
   const entries: string[] = []

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { RawClient } from '../support/rawclient.ts'
+import { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 
@@ -75,4 +75,69 @@ test('whoever is online has no bound of this kind', async t => {
   for (let n = 0; n < 10; n++) send(alice, String(n))
   for (let n = 0; n < 10; n++) await bob.receive(says(String(n)))
   await nothing(alice, isError, alice)
+})
+
+test('what waits has so many bytes, in the archive or in the queue', async t => {
+  for (const archive of [true, false]) {
+    const server = await serve(t, { modules: { mod_offline: { max_user_bytes: 250_000 }, mod_mam: { archive } } })
+    const alice = await server.client('alice')
+    await server.register('bob')
+    const large = (id: string) =>
+      alice.send(`<message to='bob@localhost' type='chat' id='${id}'><body>${'x'.repeat(100_000)}</body></message>`)
+    for (const id of ['1', '2', '3']) {
+      large(id)
+      await alice.ping()
+    }
+    await nothing(alice, isError)
+    send(alice, '4')
+    assert.equal((await alice.receive(isError)).attrs['id'], '4')
+    const { messages, bytes } = await server.server.host('localhost')!.waiting('bob')
+    assert.equal(messages, 3)
+    assert.ok(bytes > 300_000 && bytes < 302_000)
+    // Counted anew from what is stored: the same.
+    const bob = await server.client('bob')
+    await bob.close()
+    send(alice, '5')
+    await alice.ping()
+    send(alice, '6')
+    assert.equal((await alice.receive(isError)).attrs['id'], '6')
+  }
+})
+
+test('for a client that is there and takes nothing as many wait as for one that is away', async t => {
+  const server = await serve(t, {
+    config: { max_ack_queue: 10 },
+    modules: { mod_offline: { max_user_messages: 5 } },
+  })
+  await server.register('bob')
+  const bob = await RawClient.session({
+    port: server.port,
+    domain: 'localhost',
+    user: 'bob',
+    password: 'secret',
+    autoAck: false,
+  })
+  t.after(() => bob.cut())
+  await bob.ping()
+  const alice = await server.client('alice')
+  const errors: string[] = []
+  alice.on('stanza', el => {
+    if (isError(el)) errors.push(el.attrs['id']!)
+  })
+  for (let n = 0; n < 30; n++) {
+    send(alice, String(n))
+    await alice.ping()
+  }
+  assert.ok(errors.length > 0)
+  const kept = 30 - errors.length
+  assert.ok(kept >= 10 && kept <= 17, `${kept} are kept`)
+  const got: string[] = []
+  bob.on('stanza', el => {
+    if (el.name === 'message') got.push(el.attrs['id']!)
+  })
+  bob.on('asked', () => bob.ack())
+  bob.ack()
+  const last = String(29 - errors.length)
+  if (!got.includes(last)) await bob.receive(says(last))
+  assert.equal(errors.includes(last), false)
 })

@@ -78,8 +78,7 @@ test('who wrote and what is told only where the operator wants it', async t => {
   assert.equal(summary['last-message-body'], 'wherefore')
   say(romeo, `${'x'.repeat(511)}😀`)
   const long = (await service.next()).summary['last-message-body']!
-  assert.equal(long.length, 512)
-  assert.ok(long.isWellFormed())
+  assert.equal(long, 'x'.repeat(511))
 })
 
 test('the service gets the options that the client named, the newest of them', async t => {

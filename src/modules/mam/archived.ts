@@ -26,15 +26,6 @@ export function sizeOf(messages: readonly Archived[]): number {
   return messages.reduce((sum, { size }) => sum + size, 0)
 }
 
-/** The start tag as the serializer writes it. */
-const START = /^<message(?: [^ =>]+='[^']*')*/
-
-/** The message without what is in it, whatever that is: for who only wants the addresses. */
-export function headOf(bytes: Buffer): Element {
-  const start = START.exec(bytes.toString())?.[0]
-  return parseElement(start === undefined ? bytes : `${start}/>`)
-}
-
 /** The other side of a message in the archive of `owner`, bare; the owner, where it is from and to the same account. */
 export function peerOf(el: Element, owner: Jid): Jid | undefined {
   const from = Jid.parse(el.attrs['from'] ?? '')

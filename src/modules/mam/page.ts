@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
 import { firstIdAt } from '../../util/ids.ts'
-import { escapeAttr, escapeText, findChildren, textOf } from '../../xml/index.ts'
+import { escapeAttr, escapeText, findChildren, parseHead, textOf } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import type { Archive } from './archive.ts'
-import { type Archived, headOf, sizeOf } from './archived.ts'
+import { type Archived, sizeOf } from './archived.ts'
 import type { Query } from './query.ts'
 
 /** Messages, and bytes of them, looked at for one page, where most of them may not match: the asker goes on from there. */
@@ -152,7 +152,7 @@ function matches(message: Archived, { with: jid, words }: Query): boolean {
 }
 
 function isWith({ bytes }: Archived, jid: Jid): boolean {
-  const { from, to } = headOf(bytes).attrs
+  const { from, to } = parseHead(bytes).attrs
   return [from, to].some(text => text !== undefined && Jid.parse(text)?.equals(jid) === true)
 }
 

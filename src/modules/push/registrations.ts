@@ -1,6 +1,7 @@
 import type { Account } from '../../core/account.ts'
 import { DEVICE } from '../../core/admin/devices.ts'
 import type { ModuleContext } from '../../core/module.ts'
+import { isPointer } from '../../core/queuestore.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import type { Key, Table } from '../../storage/store.ts'
 import { parseElement } from '../../xml/index.ts'
@@ -13,8 +14,9 @@ import { type Registration, TABLE, type Wish } from './registration.ts'
 import { Target } from './target.ts'
 import { Watch } from './watch.ts'
 
-/** Messages that are looked at when an account with devices comes into memory. */
+/** Messages that are looked at when an account with devices comes into memory, the newest first, and bytes of them. */
 const MAX_REMEMBERED = 200
+const MAX_REMEMBERED_BYTES = 1024 * 1024
 /** Publications of one host that may wait for an answer: a service that is silent must not crowd out other requests. */
 const MAX_PUBLISHING = 2000
 
@@ -67,12 +69,19 @@ export class Registrations {
       const jid = Jid.from(service!)
       watch.targets.set(keyOf(jid, node!), this.#target(watch, jid, node!, value))
     }
-    const waiting = await this.#queue.scan([account.user], { reverse: true, limit: MAX_REMEMBERED })
-    for (const { ck, value } of waiting.reverse()) {
+    const found: [id: string, notice: Notice][] = []
+    let bytes = 0
+    const range = { reverse: true, limit: MAX_REMEMBERED, bytes: MAX_REMEMBERED_BYTES }
+    for (const { ck, value } of await this.#queue.scan([account.user], range)) {
       const id = String(ck[0])
-      const notice = await this.#notice(account, id, value)
-      if (notice !== undefined) watch.remember(id, notice)
+      const message = isPointer(value) ? await this.#ctx.host.archive.get([account.user], [id]) : value
+      if (message === undefined) continue
+      const notice = queuedNotice(Stanza.of(parseElement(message)), account.jid.toString())
+      if (notice !== undefined) found.push([id, notice])
+      bytes += message.length
+      if (bytes >= MAX_REMEMBERED_BYTES) break
     }
+    for (const [id, notice] of found.reverse()) watch.remember(id, notice)
   }
 
   unload(account: Account): void {
@@ -148,10 +157,10 @@ export class Registrations {
   }
 
   async #wake(user: string): Promise<void> {
-    const [newest] = await this.#queue.scan([user], { reverse: true, limit: 1 })
+    const [newest] = await this.#queue.keys([user], { reverse: true, limit: 1 })
     if (newest === undefined) return
     const rows = await this.table.scan([user])
-    if (rows.every(({ value }) => value.told >= String(newest.ck[0]))) return
+    if (rows.every(({ value }) => value.told >= String(newest[0]))) return
     const account = await this.#ctx.account(user)
     if (account !== undefined) this.watch(account)?.lost()
   }
@@ -208,11 +217,6 @@ export class Registrations {
     if (watch?.targets.get(key) === target) watch.targets.delete(key)
     if (watch?.targets.size === 0) this.unload(account)
     await this.table.del([account.user], [target.jid.toString(), target.node])
-  }
-
-  async #notice(account: Account, id: string, value: Buffer): Promise<Notice | undefined> {
-    const bytes = value.length > 0 ? value : await this.#ctx.host.archive.get([account.user], [id])
-    return bytes && queuedNotice(Stanza.of(parseElement(bytes)), account.jid.toString())
   }
 }
 

@@ -10,6 +10,7 @@ import { Jid } from '../../xmpp/jid.ts'
 import {
   aboutOf,
   type Delivered,
+  MAX_ID,
   type Mark,
   type MessageState,
   type QueueOf,
@@ -93,10 +94,11 @@ function watch(ctx: Ctx, states: States): void {
     const { account, stanza } = event
     event.about = aboutOf(stanza.el)
     const displayed = findChild(stanza.el, 'displayed', NS.MARKERS)?.attrs['id']
-    const there = displayed === undefined ? undefined : statesOf(ctx, stanza.from)
+    const there = displayed === undefined || displayed.length > MAX_ID ? undefined : statesOf(ctx, stanza.from)
     if (there === undefined) return
     const reader = stanza.from.bare.toString()
-    marks.add(reader, () => there.displayed(reader, account.jid.toString(), displayed!))
+    const sender = account.jid.toString()
+    marks.add(reader, () => there.displayed(reader, sender, displayed!))
   })
   ctx.hook('message_acknowledged', ({ account, entry, session }) => {
     const { about = aboutOf(parseElement(entry.bytes)) } = entry

@@ -1,9 +1,10 @@
+import { setImmediate } from 'node:timers/promises'
 import { Chunks } from '../../core/chunks.ts'
 import type { MessageAbout } from '../../core/entry.ts'
 import type { MessageQueue } from '../../core/queue.ts'
 import type { Table } from '../../storage/store.ts'
 import { orderedTime } from '../../util/ids.ts'
-import { type Element, parseElement } from '../../xml/index.ts'
+import { type Element, parseElement, parseHead } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
 import { Found, isBefore } from './found.ts'
@@ -46,7 +47,7 @@ export interface Wanted {
   readonly until?: number | undefined
   /** Newest first, at most so many. */
   readonly limit: number
-  /** At most so many of those that wait, and of each conversation, are looked at; all if left out. */
+  /** At most so many of those that wait (or 16 MiB), and of each conversation, are looked at; all if left out. */
   readonly lookAt?: number
   /** Only what the reader has told the sender (XEP-0333), not what it told its own clients (XEP-0490). */
   readonly toldOnly?: boolean
@@ -61,8 +62,10 @@ const MAX_CONVERSATIONS = 5000
 const MAX_RECENT = 20
 /** How far back a message is looked for by the id that its sender gave it. */
 const MAX_LOOKED_AT = 2000
+/** Bytes of waiting messages that are looked at where not all of them are. */
+const MAX_LOOKED_BYTES = 16 * 1024 * 1024
 /** Longest id that is noted; the message with a longer one has no state. */
-const MAX_ID = 256
+export const MAX_ID = 256
 const DAY = 86_400_000
 
 /** What somebody wrote to somebody, and was delivered of late. */
@@ -167,12 +170,18 @@ export class States {
     const found = new Found(wanted, sender => this.#marksOf(wanted, sender))
     // The queue first: what is delivered meanwhile is seen twice rather than not at all.
     let looked = 0
+    let bytes = 0
     for await (const page of (await this.#queueOf(to))?.waiting() ?? []) {
-      for (const { id, bytes, about = aboutOf(parseElement(bytes)) } of page) {
-        if (about !== null && (from === undefined || about.from === from)) await found.add(id, about, undefined)
+      for (const waiting of page) {
+        const about = waiting.about === undefined ? aboutOfBytes(waiting.bytes, wanted) : waiting.about
+        if (about !== null && (from === undefined || about.from === from)) {
+          await found.add(waiting.id, about, undefined)
+        }
+        bytes += waiting.bytes.length
       }
       looked += page.length
-      if (found.enough || looked >= lookAt) break
+      if (found.enough || looked >= lookAt || (lookAt !== Number.POSITIVE_INFINITY && bytes >= MAX_LOOKED_BYTES)) break
+      await setImmediate()
     }
     await this.flush()
     for (const sender of from === undefined ? await this.#chunks.groups(to) : [from]) {
@@ -268,6 +277,14 @@ export class States {
     const kinds = toldOnly === true ? ['told'] : ['told', 'own']
     return Promise.all(kinds.map(kind => this.#marks.get([to], [from, kind])))
   }
+}
+
+/** As {@link aboutOf}, of a message that is parsed only where its sender and its id are wanted. */
+function aboutOfBytes(bytes: Buffer, { from, messageIds }: Wanted): MessageAbout | null {
+  const { id, from: sender } = parseHead(bytes).attrs
+  if (id === undefined || messageIds?.has(id) === false) return null
+  if (from !== undefined && Jid.parse(sender ?? '')?.bare.toString() !== from) return null
+  return aboutOf(parseElement(bytes))
 }
 
 /** What is noted of a message: who wrote to whom, where it has an id to ask for. */

@@ -91,6 +91,21 @@ async function archivePreferences(t: TestContext): Promise<void> {
   await refused('policy-violation', set(501))
 }
 
+/** Whether the state of the oldest, and of the newest, of so many messages that wait is known. */
+async function knownOf(t: TestContext, count: number, length: number): Promise<(string | undefined)[]> {
+  const server = await serve(t)
+  const romeo = await server.client('romeo')
+  await server.register('juliet')
+  for (let n = 0; n < count; n++) {
+    romeo.send(`<message to='${JULIET}' type='chat' id='m${n}'><body>${'x'.repeat(length)}</body></message>`)
+  }
+  await romeo.ping()
+  const ns = 'urn:hermod:message-states:0'
+  const asked = `<message id='m0'/><message id='m${count - 1}'/>`
+  const iq = await romeo.request('get', `<states xmlns='${ns}' with='${JULIET}'>${asked}</states>`)
+  return child(iq, 'states', ns)!.children.map(({ attrs }) => attrs['state'])
+}
+
 export const BOUNDS: readonly Bound[] = [
   {
     what: 'one page of an archive',
@@ -141,5 +156,13 @@ export const BOUNDS: readonly Bound[] = [
       'however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end',
     ],
     bytes: 'each',
+  },
+  {
+    what: 'messages looked at for one question about states',
+    number: async t => {
+      assert.deepEqual(await knownOf(t, 1900, 1), ['accepted', 'accepted'])
+      assert.deepEqual(await knownOf(t, 2200, 1), ['unknown', 'accepted'])
+    },
+    bytes: async t => assert.deepEqual(await knownOf(t, 90, 250_000), ['unknown', 'accepted']),
   },
 ]

@@ -20,4 +20,31 @@ export const BOUNDS: readonly Bound[] = [
     what: 'writes that wait for the disk',
     bytes: ['storage/level.test.ts', 'writes beyond what may wait for the disk are refused, and the store goes on'],
   },
+  {
+    what: 'messages in memory while a backlog is read',
+    number: [
+      'unit/core/queue.test.ts',
+      'a backlog of several pages comes in order, and what comes meanwhile comes after it',
+    ],
+    bytes: [
+      'unit/core/queue-bounds.test.ts',
+      'a backlog of large messages is read a few at a time, from the queue and from the archive',
+    ],
+  },
+  {
+    what: 'messages that wait for an account',
+    number: ['protocol/offline.test.ts', 'beyond the bound the sender gets an error, and what waits is untouched'],
+    bytes: ['protocol/offline.test.ts', 'what waits has so many bytes, in the archive or in the queue'],
+  },
+  {
+    what: 'messages that wait for a failing disk though a client may have them',
+    number: [
+      'unit/core/host.test.ts',
+      'so many that a client may have wait for a failing disk, and so many bytes of them; more come back',
+    ],
+    bytes: [
+      'unit/core/host.test.ts',
+      'so many that a client may have wait for a failing disk, and so many bytes of them; more come back',
+    ],
+  },
 ]

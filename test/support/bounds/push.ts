@@ -1,4 +1,30 @@
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { troubled } from '../../unit/core/support.ts'
+import { PushService } from '../pushservice.ts'
+import { serve } from '../talk.ts'
 import type { Bound } from './bound.ts'
+
+/** How many of so many that wait the server remembers for a device, as it tells its service after a restart. */
+async function rememberedOf(t: TestContext, count: number, length: number): Promise<number> {
+  const { store } = troubled()
+  const first = await serve(t, { store })
+  const service = await PushService.start(first)
+  const romeo = await first.client('romeo')
+  const phone = await first.client('juliet', { resource: 'phone' })
+  await phone.request('set', service.enable('n1'))
+  await phone.close()
+  for (let n = 0; n < count; n++) {
+    romeo.send(`<message to='juliet@localhost' type='chat' id='${n}'><body>${'x'.repeat(length)}</body></message>`)
+  }
+  await romeo.ping()
+  await first.stop()
+  const second = await serve(t, { store })
+  const after = await PushService.start(second)
+  const again = await second.client('romeo')
+  again.send("<message to='juliet@localhost' type='chat' id='one more'><body>one more</body></message>")
+  return Number((await after.next()).summary['message-count']) - 1
+}
 
 export const BOUNDS: readonly Bound[] = [
   {
@@ -21,5 +47,10 @@ export const BOUNDS: readonly Bound[] = [
       'at the bound the oldest is no longer counted; each was told all the same',
     ],
     bytes: 'each',
+  },
+  {
+    what: 'waiting messages looked at for a device that is woken',
+    number: async t => assert.equal(await rememberedOf(t, 230, 10), 200),
+    bytes: async t => assert.equal(await rememberedOf(t, 30, 100_000), 11),
   },
 ]

@@ -121,6 +121,28 @@ test('a message that a client may have is written again until it is kept', async
   assert.deepEqual(romeo.stanzas, [])
 })
 
+test('so many that a client may have wait for a failing disk, and so many bytes of them; more come back', async () => {
+  for (const [count, length, kept] of [
+    [10_003, 1, 10_000],
+    [70, 1024 * 1024, 64],
+  ] as const) {
+    const { store, troubles } = troubled()
+    const at = host({ store, retryWrites: 60_000 })
+    const romeo = new FakeSession(await load(at, 'romeo'), 'orchard', 0)
+    const juliet = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
+    await juliet.account.queue.attach(juliet)
+    troubles.failWrites = true
+    for (let n = 0; n < count; n++) {
+      void at.router.route(message('juliet@example.org', 'chat', 'x'.repeat(length)), {
+        origin: { accepted() {}, safe() {} },
+      })
+    }
+    await settled()
+    assert.equal(romeo.stanzas.length, count - kept)
+    assert.equal(juliet.account.queue.size, kept)
+  }
+})
+
 test('how many messages wait is counted in pages', async () => {
   const at = host()
   await load(at, 'juliet')

@@ -195,6 +195,7 @@ export class FakeOrigin implements Origin {
 export function queueOver(
   table: Table<Buffer>,
   last = '',
+  archived?: () => Promise<Buffer | undefined>,
 ): { queue: MessageQueue; store: QueueStore; bounced: string[] } {
   const bounced: string[] = []
   const store = new QueueStore(table, {
@@ -203,6 +204,7 @@ export function queueOver(
       if (entry.sent) entry.failed = true
       else owner.bounce(entry)
     },
+    ...(archived === undefined ? {} : { archived }),
   })
   const queue = new MessageQueue(store, 'juliet', last)
   queue.onBounce = entry => bounced.push(entry.id)
