@@ -426,3 +426,38 @@ test('who has left the server is nobody to its nodes', async () => {
     'Error: iq error: item-not-found',
   )
 })
+
+test('a node says that it is a leaf, wherever its configuration is told, and takes no other word for it', async () => {
+  const alice = await user('alice')
+  await create(alice, 'leaf', { node_type: 'leaf' })
+  const forms = [owner("<configure node='leaf'/>"), owner('<default/>')]
+  for (const ask of forms) {
+    const answer = (await alice.request('get', ask, SERVICE)).children[0]!.children[0]!
+    const field = child(answer, 'x', 'jabber:x:data')!.children.find(f => f.attrs['var'] === 'pubsub#node_type')!
+    assert.equal(field.attrs['type'], 'list-single')
+    assert.deepEqual(
+      field.children.map(el => [el.name, el.name === 'option' ? child(el, 'value')!.text : el.text]),
+      [
+        ['option', 'leaf'],
+        ['value', 'leaf'],
+      ],
+    )
+  }
+  const configure = (type: string) =>
+    owner(`<configure node='leaf'>${form('node_config', { node_type: type })}</configure>`)
+  await alice.request('set', configure('leaf'), SERVICE)
+  await refusal('feature-not-implemented unsupported', alice, 'set', configure('collection'), SERVICE)
+  await refusal('not-acceptable', alice, 'set', configure('branch'), SERVICE)
+  await publish(alice, 'leaf', ENTRY, 'x', { node_type: 'leaf' }, SERVICE)
+})
+
+test('who may read is announced by the service, and of accounts by themselves and their host', async () => {
+  const alice = await user('alice')
+  for (const to of [SERVICE, 'localhost', 'alice@localhost']) {
+    const info = (await alice.request('get', "<query xmlns='http://jabber.org/protocol/disco#info'/>", to)).children[0]!
+    const features = info.children.map(el => el.attrs['var'])
+    for (const model of ['authorize', 'open', 'presence', 'roster', 'whitelist']) {
+      assert.ok(features.includes(`${PUBSUB}#access-${model}`), `${to}: ${model}`)
+    }
+  }
+})
