@@ -1,4 +1,28 @@
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { parseElement } from '../../../src/xml/index.ts'
+import { Stanza } from '../../../src/xmpp/stanza.ts'
+import { serve } from '../talk.ts'
 import type { Bound } from './bound.ts'
+
+/** Nobody answers: the one too many is not asked. */
+async function askedAtATime(t: TestContext): Promise<void> {
+  const server = await serve(t, { modules: { mod_pubsub: false } })
+  const caps = server.server.host('localhost')!.services.use('caps')!
+  const alice = await server.client('alice')
+  let asked = 0
+  alice.on('stanza', el => {
+    if (el.name === 'iq' && el.attrs['type'] === 'get') asked++
+  })
+  const features = (ver: number) => {
+    const c = `<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='${ver}'/>`
+    return caps.features(Stanza.of(parseElement(`<presence from='${alice.jid}'>${c}</presence>`)))
+  }
+  for (let i = 0; i < 10_000; i++) void features(i)
+  assert.equal(await features(10_000), undefined)
+  while (asked < 10_000) await alice.ping()
+  assert.equal(asked, 10_000)
+}
 
 export const BOUNDS: readonly Bound[] = [
   {
@@ -50,6 +74,16 @@ export const BOUNDS: readonly Bound[] = [
       'protocol/presence.test.ts',
       'presence is sent directly to so many addresses, of so many characters in all',
     ],
+  },
+  {
+    what: 'what clients can do, by their hashes',
+    number: ['unit/util/weighed.test.ts', 'a map keeps so many entries, of so much weight; what was used last stays'],
+    bytes: ['protocol/caps.test.ts', 'of one answer so much is read, and more than that is remembered for nobody'],
+  },
+  {
+    what: 'clients that are asked what they can do, at a time',
+    number: askedAtATime,
+    bytes: 'each',
   },
   {
     what: 'presence and last items for a client that comes online',

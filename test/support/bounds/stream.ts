@@ -2,7 +2,7 @@ import type { Bound } from './bound.ts'
 
 export const BOUNDS: readonly Bound[] = [
   {
-    what: 'bytes, depth, attributes of a stanza',
+    what: 'bytes, depth, attributes, elements and texts of a stanza',
     number: [
       'protocol/limits.test.ts',
       'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
@@ -19,6 +19,22 @@ export const BOUNDS: readonly Bound[] = [
       'who does not log in and bind in time is closed, in whatever state it was left',
     ],
     bytes: ['protocol/limits.test.ts', 'before the login only so many bytes are taken'],
+  },
+  {
+    what: 'memory of a stanza’s tree',
+    bytes: ['protocol/limits.test.ts', 'before the login a stanza is small in every way, after it large enough'],
+  },
+  {
+    what: 'before login: depth, attributes, elements and texts, memory of a stanza',
+    number: ['protocol/limits.test.ts', 'before the login a stanza is small in every way, after it large enough'],
+    bytes: ['protocol/limits.test.ts', 'before the login a stanza is small in every way, after it large enough'],
+  },
+  {
+    what: 'memory of all connections that are not logged in (16 KiB each, 64 KiB with TLS, and what they sent)',
+    bytes: [
+      'protocol/limits.test.ts',
+      'all that are not logged in share one budget: the greedy go first, wherever they come from',
+    ],
   },
   {
     what: 'connections from an address',
