@@ -3,6 +3,7 @@ import { AccountChain, type AuthMethod } from './auth/chain.ts'
 import { type Credentials, createCredentials, PASSWD } from './auth/credentials.ts'
 import { type DeviceSettings, Devices } from './auth/devices.ts'
 import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
+import { expel } from './c2s/expel.ts'
 import type { C2SHost, HostSettings } from './c2s/server.ts'
 import type { HostConfig, ModuleConfigs } from './config/core.ts'
 import { OptionError } from './config/diagnostics.ts'
@@ -51,6 +52,7 @@ export class RunningHost {
       credentials,
       methods,
       failed: (err, method) => log.warn({ err, host: name, method }, 'a source of accounts could not tell'),
+      changed: (user, change, but) => expel(c2s, user, change, but),
       adopted: async user => void (await host.hooks.run('register_user', { user: Jid.of(user, name) })),
       now,
     })
@@ -58,7 +60,15 @@ export class RunningHost {
     const devices = new Devices(host, deviceSettings(config))
     host.services.provide('server', 'devices', devices)
     const sasl = saslOf(credentials, accounts, devices, config)
-    const c2s: C2SHost = { host, credentials, devices, secret, sasl, settings: settingsOf(config) }
+    const c2s: C2SHost = {
+      host,
+      credentials,
+      devices,
+      entering: new Map(),
+      secret,
+      sasl,
+      settings: settingsOf(config),
+    }
     return new RunningHost(c2s, accounts, around)
   }
 

@@ -1,4 +1,5 @@
 import type { Users } from '../core/host.ts'
+import type { Session } from '../core/session.ts'
 import { Lru } from '../util/lru.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { CredentialError, type Credentials, type PasswordCheck } from './credentials.ts'
@@ -16,12 +17,16 @@ export interface PasswordSource {
 
 export type AuthMethod = 'internal' | PasswordSource
 
+export type AccountChange = 'password' | 'disabled' | 'removed'
+
 export interface ChainOptions {
   credentials: Credentials
   /** Asked in this order (option `auth_method`). */
   methods: readonly AuthMethod[]
   /** An account has become known here by the word of another source. */
   adopted: (user: string) => void | Promise<void>
+  /** Who got in by what was right until now is out: the password is another one, or the account is disabled or gone. */
+  changed?: (user: string, change: AccountChange, but: Session | undefined) => void
   /** A method could not tell. */
   failed?: (error: unknown, method: string) => void
   now?: () => number
@@ -40,15 +45,17 @@ export class AccountChain implements Users {
   methods: readonly AuthMethod[]
   readonly #credentials: Credentials
   readonly #adopted: ChainOptions['adopted']
+  readonly #changed: NonNullable<ChainOptions['changed']>
   readonly #failed: (error: unknown, method: string) => void
   readonly #now: () => number
   readonly #unknown = new Lru<string, number>(MAX_UNKNOWN)
   readonly #asking = new Map<string, Promise<boolean>>()
 
-  constructor({ credentials, methods, adopted, failed = () => {}, now = Date.now }: ChainOptions) {
+  constructor({ credentials, methods, adopted, changed = () => {}, failed = () => {}, now = Date.now }: ChainOptions) {
     this.#credentials = credentials
     this.methods = methods
     this.#adopted = adopted
+    this.#changed = changed
     this.#failed = failed
     this.#now = now
   }
@@ -139,20 +146,26 @@ export class AccountChain implements Users {
     return this.#credentials.create(user, password)
   }
 
-  async setPassword(user: string, password: string): Promise<boolean> {
+  async setPassword(user: string, password: string, but?: Session): Promise<boolean> {
     const source = (await this.#credentials.get(user))?.source
     // One of ours beside it would outlive what the source says, and leave the old one good.
     const foreign = this.methods.some(method => method !== 'internal' && method.name === source)
     if (!this.#internal || foreign) throw elsewhere()
-    return this.#credentials.setPassword(user, password)
+    return this.#change(user, 'password', this.#credentials.setPassword(user, password), but)
   }
 
   remove(user: string): Promise<boolean> {
-    return this.#credentials.remove(user)
+    return this.#change(user, 'removed', this.#credentials.remove(user))
   }
 
-  disable(user: string, reason?: string): Promise<boolean> {
-    return this.#credentials.disable(user, reason)
+  disable(user: string, reason?: string, but?: Session): Promise<boolean> {
+    return this.#change(user, 'disabled', this.#credentials.disable(user, reason), but)
+  }
+
+  async #change(user: string, change: AccountChange, done: Promise<boolean>, but?: Session): Promise<boolean> {
+    if (!(await done)) return false
+    this.#changed(user, change, but)
+    return true
   }
 
   enable(user: string): Promise<boolean> {

@@ -63,6 +63,9 @@ export interface CredentialsOptions {
 /** `vouched`: right, by the word of another source of accounts (see chain.ts). */
 export type PasswordCheck = 'right' | 'vouched' | 'wrong' | 'disabled'
 
+/** `real`: those of an account, in the state that `stamp` names. */
+export type FoundKeys = ScramKeys & { readonly real: boolean; readonly stamp: string | undefined }
+
 const SALT_BYTES = 16
 const MAX_LIST = 1000
 
@@ -84,7 +87,7 @@ export interface Credentials {
   /** As {@link verify}, telling apart the two reasons; `disabled` is said only to who has the password. */
   check(user: string, password: string): Promise<PasswordCheck>
   /** Keys for a SCRAM exchange; for accounts without any, keys that no proof fits, with the same salt each time. */
-  scram(user: string, hash: ScramHash): (ScramKeys & { real: boolean }) | Promise<ScramKeys & { real: boolean }>
+  scram(user: string, hash: ScramHash): FoundKeys | Promise<FoundKeys>
   disable(user: string, reason?: string): Promise<boolean>
   enable(user: string): Promise<boolean>
   isDisabled(user: string): boolean | Promise<boolean>
@@ -202,7 +205,7 @@ class StoredCredentials implements Credentials {
     return 'right'
   }
 
-  scram(user: string, hash: ScramHash): (ScramKeys & { real: boolean }) | Promise<ScramKeys & { real: boolean }> {
+  scram(user: string, hash: ScramHash): FoundKeys | Promise<FoundKeys> {
     return then(this.get(user), record => {
       const stored = record?.scram[hash]
       if (stored === undefined) return this.#decoy(user, hash)
@@ -212,6 +215,7 @@ class StoredCredentials implements Credentials {
         storedKey: Buffer.from(stored.storedKey, 'base64'),
         serverKey: Buffer.from(stored.serverKey, 'base64'),
         real: true,
+        stamp: stampOf(record!),
       }
     })
   }
@@ -314,7 +318,7 @@ class StoredCredentials implements Credentials {
   }
 
   /** The same for a name each time, so that asking twice does not tell an account from none (RFC 5802 section 9). */
-  #decoy(user: string, hash: ScramHash): ScramKeys & { real: boolean } {
+  #decoy(user: string, hash: ScramHash): FoundKeys {
     const bytes = (purpose: string): Buffer =>
       createHmac('sha512', this.#secret).update(`${purpose}\0${hash}\0${user}`).digest()
     return {
@@ -323,6 +327,7 @@ class StoredCredentials implements Credentials {
       storedKey: bytes('stored').subarray(0, SCRAM_HASHES[hash].bytes),
       serverKey: bytes('server').subarray(0, SCRAM_HASHES[hash].bytes),
       real: false,
+      stamp: undefined,
     }
   }
 }

@@ -38,6 +38,8 @@ export interface SaslFailure {
 export interface SaslSuccess {
   /** A prepared localpart. */
   user: string
+  /** The account as it was when it was told who this is (see Credentials.stamp): in another state it lets nobody in. */
+  stamp: string
   /** Goes to the client with the success. */
   data?: Buffer
   /** Another source of accounts has said so: nothing that outlives this login may follow from it. */

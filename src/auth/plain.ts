@@ -5,11 +5,13 @@ import { mayActAs, messageText, type SaslExchange, type SaslResult } from './exc
 
 /** SASL PLAIN (RFC 4616): `authzid NUL authcid NUL password` in one message. */
 export class PlainExchange implements SaslExchange {
-  readonly #credentials: Pick<Credentials, 'check'>
+  readonly #passwords: Pick<Credentials, 'check'>
+  readonly #credentials: Pick<Credentials, 'stamp'>
   readonly #domain: string
   #state: 'new' | 'asked' | 'done' = 'new'
 
-  constructor(credentials: Pick<Credentials, 'check'>, domain: string) {
+  constructor(passwords: Pick<Credentials, 'check'>, credentials: Pick<Credentials, 'stamp'>, domain: string) {
+    this.#passwords = passwords
     this.#credentials = credentials
     this.#domain = domain
   }
@@ -33,9 +35,16 @@ export class PlainExchange implements SaslExchange {
     if (user === undefined) return { failure: 'not-authorized' }
     if (!mayActAs(authzid, user, this.#domain)) return { failure: 'invalid-authzid', user }
     try {
-      const answer = await this.#credentials.check(user, password)
-      if (answer === 'right') return { success: { user } }
-      if (answer === 'vouched') return { success: { user, vouched: true } }
+      const before = await this.#credentials.stamp(user)
+      const answer = await this.#passwords.check(user, password)
+      const vouched = answer === 'vouched'
+      // Who is vouched for may have got the account just now.
+      const stamp = vouched ? (before ?? (await this.#credentials.stamp(user))) : before
+      if (vouched || answer === 'right') {
+        return stamp === undefined
+          ? { failure: 'not-authorized', user }
+          : { success: { user, stamp, ...(vouched && { vouched }) } }
+      }
       return { failure: answer === 'disabled' ? 'account-disabled' : 'not-authorized', user }
     } catch (error) {
       if (error instanceof BusyError) return { failure: 'temporary-auth-failure', text: error.message }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { prepLocal } from '../xmpp/jid.ts'
 import type { Credentials } from './credentials.ts'
-import { digest, hmac, type ScramHash, type ScramKeys, sameSecret } from './derive.ts'
+import { digest, hmac, type ScramHash, sameSecret } from './derive.ts'
 import {
   decodeBase64Strict,
   mayActAs,
@@ -26,6 +26,8 @@ export interface ScramOptions {
   /** Our part of the nonce: printable ASCII without comma. */
   nonce?: () => string
 }
+
+type Known = Awaited<ReturnType<Credentials['scram']>>
 
 /** What the client's first message says (RFC 5802 section 7). */
 interface ClientFirst {
@@ -83,7 +85,7 @@ export class ScramExchange implements SaslExchange {
   readonly #options: ScramOptions
   #state: 'new' | 'asked' | 'challenged' | 'done' = 'new'
   #user = ''
-  #keys: (ScramKeys & { real: boolean }) | undefined
+  #keys: Known | undefined
   /** What the client must send back in `c=`. */
   #channel = Buffer.alloc(0)
   #nonce = ''
@@ -172,6 +174,12 @@ export class ScramExchange implements SaslExchange {
     if (!sameSecret((await credentials.scram(user, hash)).storedKey, keys.storedKey)) {
       return { failure: 'not-authorized', user }
     }
-    return { success: { user, data: Buffer.from(`v=${hmac(hash, keys.serverKey, message).toString('base64')}`) } }
+    return {
+      success: {
+        user,
+        stamp: keys.stamp ?? '',
+        data: Buffer.from(`v=${hmac(hash, keys.serverKey, message).toString('base64')}`),
+      },
+    }
   }
 }

@@ -76,6 +76,8 @@ export class TokenExchange implements SaslExchange {
     const stamp = await credentials.stamp(user)
     const verdict = await devices.verify(user, device, stamp, { mechanism, proof, binding, count, invalidate })
     if ('failure' in verdict) return { ...verdict, user }
-    return { success: { user, data: verdict.proof, token: { login: verdict.login, due: verdict.due } } }
+    return {
+      success: { user, stamp: stamp ?? '', data: verdict.proof, token: { login: verdict.login, due: verdict.due } },
+    }
   }
 }

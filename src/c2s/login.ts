@@ -94,7 +94,24 @@ function conclude(stream: C2SStream, login: Login, result: SaslResult): void | P
   const { name } = stream.target!.host
   if (!isHeard(stream, profile, `${user}@${name}`)) return
   if (!stream.settings.access({ user, host: name, ip: stream.ip })) return fail(stream, profile, 'not-authorized')
-  return profile.success(stream, login, result.success)
+  return enter(stream, login, result.success)
+}
+
+/**
+ * Showing who one is takes time, and so does what follows. From here on a change of the account (its password, that it is
+ * disabled or gone) finds the stream and ends it; one that was made before is seen now.
+ */
+function enter(stream: C2SStream, login: Login, success: SaslSuccess): void | Promise<void> {
+  const { user, stamp } = success
+  const { credentials, entering } = stream.target!
+  entering.set(stream, user)
+  const go = (now: string | undefined): void | Promise<void> => {
+    if (stream.state !== 'unauthenticated') return
+    if (now !== stamp) return failed(stream, login.profile, 'not-authorized', undefined, user)
+    return login.profile.success(stream, login, success)
+  }
+  const now = credentials.stamp(user)
+  return now instanceof Promise ? now.then(go) : go(now)
 }
 
 /** From here on the stream is that user's. */
@@ -133,6 +150,7 @@ export async function failed(
 /** Ends a login, if there is one, without counting it. */
 export function fail(stream: C2SStream, profile: Profile, condition: SaslCondition, text?: string): void {
   stream.login = undefined
+  stream.target?.entering.delete(stream)
   profile.failure(stream, condition, text)
 }
 

@@ -19,7 +19,7 @@ export interface LoginRequest {
 }
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-/** Characters that are kept of what a client calls itself. */
+/** UTF-16 units that are kept of what a client calls itself. */
 const MAX_NAME = 200
 const TASK = 'UPGR-SCRAM-'
 

@@ -45,14 +45,13 @@ const SASL2: Profile = {
     }
     const { credentials, sasl } = stream.target!
     const record = await credentials.get(user)
-    const stamp = await credentials.stamp(user)
     if (stream.state !== 'unauthenticated') return
-    if (record === undefined || stamp === undefined) return fail(stream, SASL2, 'not-authorized')
+    if (record === undefined) return fail(stream, SASL2, 'not-authorized')
     // Only who has shown the password itself may add keys of it.
     const knows = success.vouched !== true && success.token === undefined
     const wanted = sasl.upgrades.filter(hash => login.request!.upgrades.includes(hash))
-    const tasks = knows ? UpgradeTasks.for(credentials, success, stamp, record, wanted) : undefined
-    if (tasks === undefined) return finish(stream, login, success, stamp)
+    const tasks = knows ? UpgradeTasks.for(credentials, success, record, wanted) : undefined
+    if (tasks === undefined) return finish(stream, login, success)
     login.tasks = tasks
     sendContinue(stream, tasks, success.data)
   },
@@ -120,11 +119,8 @@ export async function sasl2TaskData(stream: C2SStream, el: Element): Promise<voi
   if (stream.state !== 'unauthenticated') return
   if (!done) return fail(stream, SASL2, 'malformed-request', 'that is not what the task asks for')
   if (tasks.next !== undefined) return sendContinue(stream, tasks, undefined)
-  const { user, data: _, ...success } = tasks.success
-  // The password may have been changed, or the account disabled, while the client took its time.
-  if ((await stream.target!.credentials.stamp(user)) !== tasks.stamp) return fail(stream, SASL2, 'not-authorized')
-  if (stream.state !== 'unauthenticated') return
-  return finish(stream, login, { user, ...success }, tasks.stamp)
+  const { data: _, ...success } = tasks.success
+  return finish(stream, login, success)
 }
 
 function unexpected(): StreamError {
@@ -134,11 +130,11 @@ function unexpected(): StreamError {
 // ---- success, and what comes with it
 
 /** XEP-0388 2.6.1: first the session that is to be resumed; only where that fails a new one (XEP-0198 10.2, XEP-0386 3.2). */
-async function finish(stream: C2SStream, login: Login, success: SaslSuccess, stamp: string): Promise<void> {
+async function finish(stream: C2SStream, login: Login, success: SaslSuccess): Promise<void> {
   const { resume, bind } = login.request!
   const bare = Jid.of(success.user, stream.target!.host.name)
   accept(stream, success.user)
-  const token = await remember(stream, login, success, stamp)
+  const token = await remember(stream, login, success)
   const send = (jid: Jid, ...inline: Element[]): void => {
     const identifier = xml('authorization-identifier', {}, jid.toString())
     const children = [additional(success.data), identifier, inline, token && tokenElement(token)]
@@ -166,8 +162,7 @@ async function finish(stream: C2SStream, login: Login, success: SaslSuccess, sta
 async function remember(
   stream: C2SStream,
   { request, mechanism }: Login,
-  { user, token, vouched }: SaslSuccess,
-  stamp: string,
+  { user, stamp, token, vouched }: SaslSuccess,
 ): Promise<IssuedToken | undefined> {
   const { agent, requestToken } = request!
   if (agent === undefined) return undefined

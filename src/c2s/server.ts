@@ -9,6 +9,7 @@ import type { Router } from '../core/router.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import type { PreLoginBudget } from './prelogin.ts'
 import type { C2SSession, SessionSettings } from './session.ts'
+import type { C2SStream } from './stream.ts'
 import type { TlsContexts } from './tls.ts'
 import type { Flusher } from './transport.ts'
 
@@ -17,6 +18,8 @@ export interface C2SHost {
   readonly host: Host
   readonly credentials: Credentials
   readonly devices: Devices
+  /** Streams whose client has shown who it is, with the localpart, until they have a session or end. */
+  readonly entering: Map<C2SStream, string>
   /** Stays with the host; what nobody shall be able to guess is derived from it. */
   readonly secret: Buffer
   sasl: Sasl

@@ -242,6 +242,7 @@ export class C2SStream {
     this.#leaveStrangers()
     this.#parser.stop()
     this.#transport.destroy()
+    this.target?.entering.delete(this)
     this.#guard(() => this.release())
     this.#part(reason)
     this.#onClose()
@@ -448,6 +449,7 @@ export class C2SStream {
     this.session = session
     this.state = 'bound'
     this.socket.allowHalfOpen = true // see #onEnd
+    this.target!.entering.delete(this)
     this.release()
     if (!Number.isFinite(this.settings.keepalive)) return
     clearInterval(this.#keepalive)

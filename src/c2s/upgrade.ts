@@ -11,16 +11,13 @@ import { taskName } from './request.ts'
  */
 export class UpgradeTasks {
   readonly success: SaslSuccess
-  /** The account as it was when the client logged in. */
-  readonly stamp: string
   readonly #credentials: Credentials
   readonly #left: ScramHash[]
   #salt: { salt: Buffer; iterations: number } | undefined
 
-  private constructor(credentials: Credentials, success: SaslSuccess, stamp: string, left: ScramHash[]) {
+  private constructor(credentials: Credentials, success: SaslSuccess, left: ScramHash[]) {
     this.#credentials = credentials
     this.success = success
-    this.stamp = stamp
     this.#left = left
   }
 
@@ -28,12 +25,11 @@ export class UpgradeTasks {
   static for(
     credentials: Credentials,
     success: SaslSuccess,
-    stamp: string,
     record: CredentialRecord,
     hashes: readonly ScramHash[],
   ): UpgradeTasks | undefined {
     const left = [...new Set(hashes)].filter(hash => record.scram[hash] === undefined)
-    return left.length === 0 ? undefined : new UpgradeTasks(credentials, success, stamp, left)
+    return left.length === 0 ? undefined : new UpgradeTasks(credentials, success, left)
   }
 
   /** The name of the next task; undefined when all are done. */
@@ -60,7 +56,7 @@ export class UpgradeTasks {
     this.#left.shift()
     this.#salt = undefined
     const keys = scramKeys(hash, salted, fresh.salt, fresh.iterations)
-    await this.#credentials.addKeys(this.success.user, this.stamp, hash, keys)
+    await this.#credentials.addKeys(this.success.user, this.success.stamp, hash, keys)
     return true
   }
 }

@@ -49,10 +49,13 @@ export interface Users {
   exists(user: string): boolean | Promise<boolean>
   /** False if the name is taken. */
   create(user: string, password: string): Promise<boolean>
-  setPassword(user: string, password: string): Promise<boolean>
+  /** Ends what got in by the old one: sessions (but the one given), and what is on its way to one. */
+  setPassword(user: string, password: string, but?: Session): Promise<boolean>
   verify(user: string, password: string): Promise<boolean>
+  /** Ends all sessions, as below. */
   remove(user: string): Promise<boolean>
-  disable(user: string, reason?: string): Promise<boolean>
+  /** Ends all sessions (but the one given), and what is on its way to one. */
+  disable(user: string, reason?: string, but?: Session): Promise<boolean>
   enable(user: string): Promise<boolean>
   isDisabled(user: string): boolean | Promise<boolean>
   list(after?: string, limit?: number): Promise<string[]>
@@ -217,7 +220,7 @@ export class Host {
     return verdict === STOP ? (event.kept ?? 'that name cannot be looked at now; try again later') : event.kept
   }
 
-  /** Removes an account with everything that is kept of it. Its sessions must have ended. */
+  /** Removes an account with everything that is kept of it. Its sessions end. */
   async removeAccount(user: string): Promise<boolean> {
     if (!(await this.users.remove(user))) return false
     // First: what comes from now on is for nobody, and not for whoever takes the name next.

@@ -203,20 +203,15 @@ export const mod_register = defineModule({
       }
       checkPassword(password)
       if (!changes.allow(account.user)) throw tooMany()
-      await tried(() => host.users.setPassword(account.user, password))
-      // Who got in with the old password is out.
-      for (const other of [...account.sessions.values()]) {
-        if (other !== session) other.end(new StreamError('not-authorized', 'the password was changed'))
-      }
+      await tried(() => host.users.setPassword(account.user, password, session))
     }
 
-    /** The result goes out before the sessions end, which have to end before the account can go (XEP-0077 3.2). */
+    /** The result goes out before the session ends (XEP-0077 3.2). */
     const removeAccount = async ({ account, session, stanza }: OwnRequest): Promise<void> => {
       // Nobody logs in while it goes; and if the store is in trouble, it is known before the user is told that all went well.
-      await host.users.disable(account.user, 'is being removed')
+      await host.users.disable(account.user, 'is being removed', session)
       session.deliver(stanza.result())
-      for (const one of [...account.sessions.values()])
-        one.end(new StreamError('not-authorized', 'the account was removed'))
+      session.end(new StreamError('not-authorized', 'the account was removed'))
       const removals = options.removal_grace > 0 ? ctx.use('removals') : undefined
       if (removals === undefined) await host.removeAccount(account.user)
       else await removals.schedule(account.user, options.removal_grace, false)

@@ -2,7 +2,6 @@ import { opt } from '../config/schema.ts'
 import { arg, CommandError } from '../core/commands.ts'
 import { defineModule } from '../core/module.ts'
 import { parseDuration } from '../util/duration.ts'
-import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 
 /** Removals to come, of one host. */
@@ -64,9 +63,6 @@ export const mod_unregister_later = defineModule({
         // In this order: an account that was not locked after all is not removed either.
         await Promise.all([removals.put([user], [], { at, banned }), due.put(KEY, [at, user], true)])
         if (!banned) await host.users.disable(user, REASON)
-        for (const session of [...(host.accounts.get(user)?.sessions.values() ?? [])]) {
-          session.end(new StreamError('not-authorized', 'the account is to be removed'))
-        }
         return at
       },
       async cancel(user) {

@@ -46,7 +46,7 @@ function overWire(client: RawClient, mechanism: string): SaslExchange {
       const el = await client.receive(e => e.ns === NS_SASL)
       const data = Buffer.from(el.text, 'base64')
       if (el.name === 'challenge') return { challenge: data }
-      if (el.name === 'success') return { success: { user: '', data } }
+      if (el.name === 'success') return { success: { user: '', stamp: '', data } }
       return { failure: el.children[0]!.name as 'not-authorized' }
     },
   }

@@ -130,7 +130,7 @@ export function overSasl2(client: RawClient, mechanism: string, inner = ''): Sas
       if (el.name === 'challenge') return { challenge: Buffer.from(el.text, 'base64') }
       const data = Buffer.from(child(el, 'additional-data')?.text ?? '', 'base64')
       if (el.name === 'failure') return { failure: el.children[0]!.name as 'not-authorized' }
-      return { success: { user: child(el, 'authorization-identifier')?.text ?? '', data } }
+      return { success: { user: child(el, 'authorization-identifier')?.text ?? '', stamp: '', data } }
     },
   }
 }

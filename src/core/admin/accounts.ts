@@ -1,6 +1,4 @@
-import { StreamError } from '../../xmpp/errors.ts'
 import { arg, type Command, CommandError, defineCommand } from '../commands.ts'
-import type { Host } from '../host.ts'
 import { accountOf, existing, type ServerControl } from './control.ts'
 
 const PAGE = 1000
@@ -30,7 +28,6 @@ export function accountCommands(server: ServerControl): Command[] {
       args: { account: arg.account('The account') },
       async run({ account }) {
         const { host, user, jid } = await existing(server, account)
-        endSessions(host, user, new StreamError('not-authorized', 'the account was removed'))
         await host.removeAccount(user)
         return `${jid} is gone`
       },
@@ -42,7 +39,6 @@ export function accountCommands(server: ServerControl): Command[] {
       async run({ account, password }) {
         const { host, user, jid } = await existing(server, account)
         await checked(() => host.users.setPassword(user, password))
-        endSessions(host, user, new StreamError('not-authorized', 'the password was changed'))
         return `${jid} has a new password`
       },
     }),
@@ -89,7 +85,6 @@ export function accountCommands(server: ServerControl): Command[] {
       async run({ account, reason }) {
         const { host, user, jid } = await existing(server, account)
         await host.users.disable(user, reason)
-        endSessions(host, user, new StreamError('not-authorized', 'the account was disabled'))
         return `${jid} can no longer log in; to let it in again: unban_account ${jid}`
       },
     }),
@@ -104,10 +99,6 @@ export function accountCommands(server: ServerControl): Command[] {
       },
     }),
   ]
-}
-
-function endSessions(host: Host, user: string, error: StreamError): void {
-  for (const session of [...(host.accounts.get(user)?.sessions.values() ?? [])]) session.end(error)
 }
 
 /** A name or password that cannot be is the fault of who typed it. */

@@ -70,7 +70,7 @@ for (const { rfc, hash, salt, serverNonce, messages } of VECTORS) {
     })
     const [first, challenge, final, signature] = messages.map(text => Buffer.from(text))
     assert.deepEqual(await exchange.step(first), { challenge })
-    assert.deepEqual(await exchange.step(final), { success: { user: 'user', data: signature } })
+    assert.deepEqual(await exchange.step(final), { success: { user: 'user', stamp: '0.0', data: signature } })
   })
 }
 
