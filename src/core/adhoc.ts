@@ -1,6 +1,6 @@
 import { cut } from '../util/text.ts'
 import { type Element, NS, xml } from '../xml/index.ts'
-import { StanzaError } from '../xmpp/errors.ts'
+import { type StanzaCondition, StanzaError } from '../xmpp/errors.ts'
 import { dataForm, type FormField, type FormHead } from '../xmpp/forms.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { type Command, CommandError, type CommandResult } from './commands.ts'
@@ -19,11 +19,11 @@ export interface AdHocStage {
   /** Submitting it completes the command; otherwise more stages may follow. */
   readonly last: boolean
   readonly notes?: readonly AdHocNote[]
-  /** Values by `var`; StanzaError refuses them, and the stage can be submitted again. */
+  /** Values by `var`. A StanzaError is answered as `failureOf` says. */
   submit(values: FormAnswers): AdHocAnswer | Promise<AdHocAnswer>
 }
 
-/** The end of a command. If it failed, an error note says so (XEP-0050 3.6). */
+/** The end of a command. */
 export interface AdHocDone {
   readonly payload?: Element
   readonly notes?: readonly AdHocNote[]
@@ -38,7 +38,7 @@ export interface AdHocCommand {
   readonly name: string
   /** Who may see and run it; asked again at every stage. */
   allowed(from: Jid): boolean
-  /** Runs it, or gives its first stage; throws StanzaError. */
+  /** Runs it, or gives its first stage. A StanzaError is answered as `failureOf` says. */
   execute(from: Jid): AdHocAnswer | Promise<AdHocAnswer>
 }
 
@@ -115,9 +115,27 @@ function checkField({ var: name, label = name, required, options, type }: FormFi
   if (wrong !== undefined) throw badPayload(`${label}: ${cut(wrong, 50)} is not among the choices`)
 }
 
-/** What was submitted cannot be taken (XEP-0050 4.4). */
+/** The form itself is wrong: what is required is not there, what was chosen is no choice (XEP-0050 4.4). */
 export function badPayload(text: string): StanzaError {
   return new StanzaError('bad-request', text, { application: xml('bad-payload', { xmlns: NS.COMMANDS }) })
+}
+
+/** The form could be read, and what it asks for cannot be done: the text says why. */
+export function cannotBeDone(text: string): StanzaError {
+  return new StanzaError('not-acceptable', text)
+}
+
+/** These are answered as errors, and the form can be submitted again; so are forms that are wrong themselves. */
+const REFUSALS: ReadonlySet<StanzaCondition> = new Set(['conflict', 'forbidden', 'not-allowed'])
+
+/**
+ * A command that could not do what it was asked has completed all the same, and a note of type `error` says so (XEP-0050 3.6).
+ * Undefined for what is no failure of the command, but an error of the request.
+ */
+export function failureOf(error: unknown): AdHocDone | undefined {
+  if (!(error instanceof StanzaError) || error.application !== undefined || REFUSALS.has(error.condition))
+    return undefined
+  return { notes: [{ type: 'error', text: error.text ?? error.condition }] }
 }
 
 /** The first value of a field; undefined where it is empty. */
@@ -136,7 +154,7 @@ export function isTrue(value: string | undefined): boolean {
   return value === '1' || value === 'true'
 }
 
-/** Runs a declared command with texts by the names of its arguments. What is wrong is said as XEP-0133 5 has it. */
+/** Runs a declared command with texts by the names of its arguments. Throws StanzaError where it fails. */
 export async function runCommand(
   command: Command,
   hosts: readonly string[],
@@ -146,7 +164,7 @@ export async function runCommand(
     return await command.run(readNamedArgs(command, hosts, given), { progress: () => {} })
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    if (error.code === 'usage') throw badPayload(error.message)
+    if (error.code === 'usage') throw cannotBeDone(error.message)
     if (error.code === 'not_found') throw new StanzaError('item-not-found', error.message)
     if (error.code === 'conflict') throw new StanzaError('conflict', error.message)
     throw new StanzaError('internal-server-error', error.message)

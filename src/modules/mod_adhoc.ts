@@ -1,6 +1,13 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { opt } from '../config/schema.ts'
-import { type AdHocAnswer, type AdHocCommand, type AdHocNote, type AdHocStage, isStage } from '../core/adhoc.ts'
+import {
+  type AdHocAnswer,
+  type AdHocCommand,
+  type AdHocNote,
+  type AdHocStage,
+  failureOf,
+  isStage,
+} from '../core/adhoc.ts'
 import type { IqRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
 import { cut } from '../util/text.ts'
@@ -86,7 +93,7 @@ async function run(
   if (sessionid === undefined) {
     if (action !== 'execute') throw badRequest('bad-action', 'a command begins with "execute"')
     const session = sessions.open(client, owner, command)
-    return proceed(sessions, session, await command.execute(from))
+    return proceed(sessions, session, await attempt(() => command.execute(from)))
   }
 
   const session = sessions.take(sessionid, owner)
@@ -113,7 +120,20 @@ async function advance(sessions: Sessions, session: Session, given: string, payl
   if (action !== forward) throw badRequest('bad-action', `this stage takes "${forward}"`)
   const form = findChild(payload, 'x', NS.DATA)
   if (form === undefined) throw badRequest('bad-payload', 'the form is missing')
-  return proceed(sessions, session, await stage.submit(formValues(form)))
+  // XEP-0004 3.2: a form to fill out comes back submitted, or cancelled.
+  if (form.attrs['type'] === 'cancel') return reply(session, 'canceled', [])
+  if (form.attrs['type'] !== 'submit') throw badRequest('bad-payload', 'a form is submitted or cancelled')
+  return proceed(sessions, session, await attempt(() => stage.submit(formValues(form))))
+}
+
+async function attempt(act: () => AdHocAnswer | Promise<AdHocAnswer>): Promise<AdHocAnswer> {
+  try {
+    return await act()
+  } catch (error) {
+    const failure = failureOf(error)
+    if (failure === undefined) throw error
+    return failure
+  }
 }
 
 function proceed(sessions: Sessions, session: Session, answer: AdHocAnswer): Element {

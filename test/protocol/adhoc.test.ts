@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import { formStage } from '../../src/core/adhoc.ts'
 import { arg, CommandError } from '../../src/core/commands.ts'
 import { defineModule } from '../../src/core/module.ts'
-import { NS_COMMANDS, offered, reconfigure, run, step } from '../support/commands.ts'
+import { failed, NS_COMMANDS, offered, reconfigure, run, step } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
@@ -137,6 +137,33 @@ test('what makes no sense is refused, and the form can be sent again', async () 
   assert.equal((await step(alice, 'order', { sessionid, answers: { what: 'tea' } })).status, 'executing')
 })
 
+test('what cannot be done completes with a note that says why; conflicts and prohibitions are errors', async () => {
+  const admin = await server.client('admin')
+  const node = 'api-commands/bar_bill'
+  const bill = (account: string, days = '1') => run(admin, node, { account, days })
+  assert.match(await failed(bill('alice@elsewhere.example')), /elsewhere\.example is not served here/)
+  assert.match(await failed(bill('alice@localhost', 'many')), /days: a whole number, not "many"/)
+  assert.match(await failed(bill('alice@localhost', 'm'.repeat(100_000))), /^.{1,200}$/u)
+  const { sessionid } = await step(admin, node)
+  await refused('conflict', step(admin, node, { sessionid, answers: { account: 'alice@localhost', days: '101' } }))
+  await failed(step(admin, node, { sessionid, answers: { account: 'alice@localhost', days: 'many' } }))
+  assert.deepEqual(await error(admin, node, `sessionid='${sessionid}'`), ['not-allowed', 'session-expired'])
+})
+
+test('a form comes back submitted or cancelled, and in no other way', async () => {
+  const alice = await server.client('alice')
+  const tea = "<field var='what'><value>tea</value></field>"
+  const { sessionid } = await step(alice, 'order')
+  for (const type of ["type='form'", "type='result'", "type='?'", '']) {
+    const form = `<x xmlns='jabber:x:data' ${type}>${tea}</x>`
+    assert.deepEqual(await error(alice, 'order', `sessionid='${sessionid}'`, form), ['bad-request', 'bad-payload'])
+  }
+  const cancelled = `<command xmlns='${NS_COMMANDS}' node='order' sessionid='${sessionid}'><x xmlns='jabber:x:data' type='cancel'/></command>`
+  const { attrs, children } = (await alice.request('set', cancelled, 'localhost')).children[0]!
+  assert.deepEqual([attrs['status'], children], ['canceled', []])
+  assert.deepEqual(await error(alice, 'order', `sessionid='${sessionid}'`), ['not-allowed', 'session-expired'])
+})
+
 test('a session belongs to one client and one command', async () => {
   const alice = await server.client('alice')
   const other = await server.client('alice')
@@ -207,9 +234,6 @@ test('arguments are a form, and tables come back as tables', async () => {
     ],
   )
   const node = 'api-commands/bar_bill'
-  const wrong = { sessionid, answers: { account: 'alice@elsewhere.example' } }
-  await refused('item-not-found', step(admin, node, wrong))
-  await refused('bad-request', step(admin, node, { sessionid, answers: { account: 'alice@localhost', days: 'many' } }))
   await refused('conflict', step(admin, node, { sessionid, answers: { account: 'alice@localhost', days: '101' } }))
   const done = await step(admin, node, { sessionid, answers: { account: 'alice@localhost', days: '7' } })
   assert.equal(done.status, 'completed')

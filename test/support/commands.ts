@@ -1,4 +1,5 @@
 /** Ad-hoc commands (XEP-0050) as a test client runs them. */
+import assert from 'node:assert/strict'
 import { parseOptions } from '../../src/config/validate.ts'
 import type { RawClient } from './rawclient.ts'
 import { child, type XmlElement, xmlText } from './rawxml.ts'
@@ -57,6 +58,14 @@ export async function step(
     ),
     notes: command.children.filter(el => el.name === 'note').map(el => `${el.attrs['type']}: ${el.text}`),
   }
+}
+
+/** XEP-0050 3.6: what could not be done has completed, with a note of type `error`. Resolves with its text. */
+export async function failed(running: Promise<Step>): Promise<string> {
+  const { status, notes } = await running
+  assert.equal(status, 'completed')
+  assert.match(notes.join(), /^error: .+/)
+  return notes.join().replace('error: ', '')
 }
 
 function valuesOf(field: XmlElement): string[] {

@@ -1,4 +1,5 @@
 import { nearest } from '../../config/nearest.ts'
+import { cut } from '../../util/text.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { type Arg, type Command, CommandError, type CommandIo, type CommandResult, type Commands } from '../commands.ts'
 import type { CommandInfo } from './protocol.ts'
@@ -72,7 +73,7 @@ export function readNamedArgs(
 }
 
 function readArg(name: string, arg: Arg<unknown>, word: string, hosts: readonly string[]): unknown {
-  const wrong = (wanted: string) => new CommandError('usage', `${name}: ${wanted}, not "${word}"`)
+  const wrong = (wanted: string) => new CommandError('usage', `${name}: ${wanted}, not "${cut(word, 100)}"`)
   if (arg.values !== undefined && !arg.values.includes(word)) throw wrong(`one of ${arg.values.join(', ')}`)
   switch (arg.kind) {
     case 'account': {
@@ -88,7 +89,7 @@ function readArg(name: string, arg: Arg<unknown>, word: string, hosts: readonly 
     }
     case 'host': {
       const host = Jid.parse(word)?.toString() ?? word
-      if (!hosts.includes(host)) throw notServed(name, word, hosts)
+      if (!hosts.includes(host)) throw notServed(name, cut(word, 100), hosts)
       return host
     }
     case 'int': {

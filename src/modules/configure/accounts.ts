@@ -2,7 +2,7 @@ import {
   type AdHocCommand,
   type AdHocDone,
   answerOf,
-  badPayload,
+  cannotBeDone,
   type FormAnswers,
   formStage,
 } from '../../core/adhoc.ts'
@@ -40,14 +40,14 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
     const jids: Jid[] = []
     for (const text of texts) {
       const jid = Jid.parse(text)
-      if (jid === undefined || jid.local === '') throw badPayload(`${cut(text, 100)} is no address of an account`)
+      if (jid === undefined || jid.local === '') throw cannotBeDone(`${cut(text, 100)} is no address of an account`)
       if (jid.domain !== ctx.host.name) throw new StanzaError('item-not-found', `${jid.domain} is not this host`)
       if (exist && !(await ctx.host.users.exists(jid.local))) {
         throw new StanzaError('item-not-found', `there is no account ${jid.bare}`)
       }
       jids.push(jid)
     }
-    if (jids.length === 0) throw badPayload('name an account')
+    if (jids.length === 0) throw cannotBeDone('name an account')
     return jids
   }
   /** A command about one address or several, one declared command each. */
@@ -80,7 +80,7 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
           const [jid] = await addresses(values, 'accountjid', false)
           admin.mustReach(from, jid!)
           const password = values.get('password')![0]!
-          if (values.get('password-verify')?.[0] !== password) throw badPayload('the two passwords differ')
+          if (values.get('password-verify')?.[0] !== password) throw cannotBeDone('the two passwords differ')
           await admin.run('register', { account: jid!.bare.toString(), password })
           await introduce(admin, jid!, values)
           return one('info', `${jid!.bare} can log in now`)

@@ -1,4 +1,4 @@
-import { type AdHocCommand, badPayload, formStage } from '../../core/adhoc.ts'
+import { type AdHocCommand, cannotBeDone, formStage } from '../../core/adhoc.ts'
 import { FIRST, STOP } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Table } from '../../storage/store.ts'
@@ -76,7 +76,7 @@ export class JidList {
   }
 
   async #store(jids: readonly string[]): Promise<void> {
-    if (jids.length > this.#max) throw badPayload(`the ${this.name} has at most ${this.#max} addresses`)
+    if (jids.length > this.#max) throw cannotBeDone(`the ${this.name} has at most ${this.#max} addresses`)
     const next = new Set(jids)
     const gone = [...this.#jids].filter(jid => !next.has(jid))
     const come = [...next].filter(jid => !this.#jids.has(jid))
@@ -99,7 +99,7 @@ export function jidsOf(values: readonly string[]): string[] {
     .filter(text => text !== '')
     .map(text => {
       const jid = Jid.parse(text)
-      if (jid === undefined) throw badPayload(`${cut(text, 100)} is no address`)
+      if (jid === undefined) throw cannotBeDone(`${cut(text, 100)} is no address`)
       return jid.toString()
     })
   return [...new Set(jids)]
@@ -163,7 +163,7 @@ export function listCommands(admin: Administration, black: JidList, white: JidLi
         [{ var: field, type: 'jid-multi', label: `The ${list.name}`, values: [...list] }],
         async values => {
           const jids = jidsOf(values.get(field) ?? [])
-          if (jids.includes(admin.ctx.host.name)) throw badPayload('that is this server itself')
+          if (jids.includes(admin.ctx.host.name)) throw cannotBeDone('that is this server itself')
           await list.replace(jids)
           return one('info', `${jids.length} addresses`)
         },

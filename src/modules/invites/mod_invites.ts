@@ -1,5 +1,5 @@
 import { opt } from '../../config/schema.ts'
-import { answerOf, badPayload, formStage, isTrue } from '../../core/adhoc.ts'
+import { answerOf, cannotBeDone, formStage, isTrue } from '../../core/adhoc.ts'
 import { FILTER, STORE } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { findChild, NS } from '../../xml/index.ts'
@@ -85,7 +85,7 @@ export const mod_invites = defineModule({
           ? undefined
           : landingPage(options.landing_page, host.name, token, maker.uriOf(token, invite)),
       async checkName(user) {
-        if (prepLocal(user) !== user) throw badPayload('that cannot be the name of an account')
+        if (prepLocal(user) !== user) throw cannotBeDone('that cannot be the name of an account')
         if (await host.users.exists(user)) throw new StanzaError('conflict', 'that name is taken')
         const kept = await host.nameKept(user)
         if (kept !== undefined) throw new StanzaError('conflict', kept)
