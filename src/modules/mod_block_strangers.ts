@@ -3,15 +3,17 @@ import type { Account } from '../core/account.ts'
 import { FILTER, STOP } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
-import { Lru } from '../util/lru.ts'
+import { Weighed } from '../util/weighed.ts'
 import { findChild } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 
 /** Addresses that the user wrote to, or went to (rooms), lately: they may answer. */
-const KNOWN = new Slot<Lru<string, true>>('addresses written to')
+const KNOWN = new Slot<Weighed<string, true>>('addresses written to')
 const MAX_KNOWN = 200
+/** Characters of them. */
+const MAX_TEXT = 16 * 1024
 
 export const mod_block_strangers = defineModule({
   name: 'mod_block_strangers',
@@ -47,10 +49,11 @@ export const mod_block_strangers = defineModule({
       const { slots } = session.account
       let known = slots.get(KNOWN)
       if (known === undefined) {
-        known = new Lru<string, true>(MAX_KNOWN)
+        known = new Weighed<string, true>(MAX_KNOWN, MAX_TEXT)
         slots.set(KNOWN, known)
       }
-      known.set(to.bare.toString(), true)
+      const key = to.bare.toString()
+      known.set(key, true, key.length)
     })
     ctx.hook(
       'deliver_message',

@@ -23,10 +23,11 @@ export const mod_private = defineModule({
   summary: 'Keeps data for clients, such as bookmarks and preferences, that only their user can read.',
   options: {
     max_size: opt.size('64 KiB', 'Largest piece of data.', { min: 1024 }),
+    max_bytes: opt.size('1 MiB', 'All pieces that a user may keep, together.', { min: 1024 }),
     max_items: opt.int(100, 'Most pieces that a user may keep.', { min: 1, max: 10_000 }),
   },
   start(ctx) {
-    const { max_size: maxSize, max_items: maxItems } = ctx.options
+    const { max_size: maxSize, max_bytes: maxBytes, max_items: maxItems } = ctx.options
     /** `[user]` x `[namespace, name]` */
     const table = ctx.table<string>({ name: 'private', version: 1 })
     ctx.feature(NS.PRIVATE, 'server', 'account')
@@ -35,6 +36,7 @@ export const mod_private = defineModule({
       const items = childElements(payload)
       if (items.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep')
       const pieces = new Map<string, Op<string>>()
+      let growth = 0
       for (const item of items) {
         const ck = keyOf(item)
         const value = serialize(item)
@@ -43,12 +45,22 @@ export const mod_private = defineModule({
         }
         pieces.set(ck.join(' '), { type: 'put', ck, value })
       }
+      for (const piece of pieces.values()) if (piece.type === 'put') growth += Buffer.byteLength(piece.value)
       const key = [account.user]
       const there = await table.scan(key, { limit: maxItems + 1 })
       const kept = new Set(there.map(row => row.ck.join(' ')))
       const fresh = [...pieces.keys()].filter(name => !kept.has(name)).length
       if (fresh > 0 && kept.size + fresh > maxItems) {
         throw new StanzaError('resource-constraint', `no more than ${maxItems} pieces of data are kept`)
+      }
+      let total = 0
+      for (const { ck, value } of there) {
+        const size = Buffer.byteLength(value)
+        total += size
+        if (pieces.has(ck.join(' '))) growth -= size
+      }
+      if (growth > 0 && total + growth > maxBytes) {
+        throw new StanzaError('resource-constraint', `no more than ${maxBytes} bytes of data are kept`)
       }
       if (ctx.host.hooks.has('private_write')) {
         for (const item of items) {

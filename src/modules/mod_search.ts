@@ -1,7 +1,7 @@
 import { opt } from '../config/schema.ts'
 import { answerOf, type FormAnswers, formStage, isTrue } from '../core/adhoc.ts'
 import { defineModule } from '../core/module.ts'
-import type { Table } from '../storage/store.ts'
+import { type Key, pages, type Table } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
 import { cut } from '../util/text.ts'
 import { childText, type Element, findChild, NS, xml } from '../xml/index.ts'
@@ -132,7 +132,13 @@ class Directory {
   }
 
   async size(): Promise<number> {
-    return (await this.#table.scan(KEY)).length
+    let size = 0
+    for (let after: Key | undefined; ; ) {
+      const keys = await this.#table.keys(KEY, { limit: 1000, ...(after === undefined ? {} : { gt: after }) })
+      size += keys.length
+      if (keys.length < 1000) return size
+      after = keys.at(-1)
+    }
   }
 
   put(user: string, entry: Entry): Promise<void> {
@@ -148,10 +154,11 @@ class Directory {
     const tests = Object.entries(wanted).map(([name, value]) => [name as Field, normal(value)] as const)
     if (tests.length === 0) return []
     const found: { user: string; entry: Entry }[] = []
-    for (const { ck, value } of await this.#table.scan(KEY)) {
-      if (!tests.every(([name, text]) => begins(value[name], text))) continue
-      found.push({ user: String(ck[0]), entry: value })
-      if (found.length === limit) break
+    for await (const rows of pages(this.#table, KEY)) {
+      for (const { ck, value } of rows) {
+        if (!tests.every(([name, text]) => begins(value[name], text))) continue
+        if (found.push({ user: String(ck[0]), entry: value }) === limit) return found
+      }
     }
     return found
   }

@@ -61,6 +61,18 @@ test('pieces are bounded in size and number', async () => {
   await carol.request('set', query(piece(0, 'new'))) // one that is there may change
 })
 
+test('all pieces together have so many bytes', async t => {
+  const own = await TestServer.start({ modules: { mod_private: { max_bytes: 2048 } } })
+  t.after(() => own.stop())
+  const erin = await own.client('erin')
+  const piece = (n: number, size: number) => `<p xmlns='urn:p:${n}'>${'x'.repeat(size)}</p>`
+  await erin.request('set', query(piece(0, 900)))
+  await erin.request('set', query(piece(1, 900)))
+  await refused('resource-constraint', erin.request('set', query(piece(2, 300))))
+  await refused('resource-constraint', erin.request('set', query(piece(1, 1200))))
+  await erin.request('set', query(piece(0, 10) + piece(2, 900)))
+})
+
 test('it goes with the account', async () => {
   const dave = await server.client('dave')
   await dave.request('set', query("<note xmlns='urn:note'>x</note>"))

@@ -242,3 +242,64 @@ test('a full node goes on with new items in the place of old ones', async t => {
   const bob = await none.client('bob')
   for (let i = 0; i < 5; i++) await publish(bob, `urn:${i}`, big, 'x')
 })
+
+test('the addresses of those who are something to a node have so many bytes, however many they are', async t => {
+  const server = await serve(t)
+  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  await alice.request('set', pubsub("<create node='n'/>"), SERVICE)
+  const members = (from: number, count: number) => {
+    const list = Array.from(
+      { length: count },
+      (_, i) => `<affiliation jid='${String(from + i).padEnd(1000, 'x')}@x' affiliation='member'/>`,
+    )
+    return owner(`<affiliations node='n'>${list.join('')}</affiliations>`)
+  }
+  for (let i = 0; i < 1000; i += 100) await alice.request('set', members(i, 100), SERVICE)
+  await refusal('policy-violation', alice, 'set', members(1000, 100), SERVICE)
+  const subscribe = (resource: string) => pubsub(`<subscribe node='n' jid='bob@localhost/${resource}'/>`)
+  await alice.request('set', members(1000, 14), SERVICE)
+  await refusal('policy-violation too-many-subscriptions', bob, 'set', subscribe('r'.repeat(1000)), SERVICE)
+  await bob.request('set', subscribe('r'), SERVICE)
+  await alice.request('set', members(0, 100), SERVICE) // who is there may become something else
+})
+
+test('the names and configurations of an account’s nodes have so many characters', async t => {
+  const server = await serve(t)
+  const alice = await server.client('alice')
+  const title = form('node_config', { title: 't'.repeat(1024), description: 'd'.repeat(1024) })
+  const create = (i: number) => pubsub(`<create node='${String(i).padEnd(1000, 'n')}'/><configure>${title}</configure>`)
+  let made = 0
+  for (; made < 100; made++) {
+    if (
+      !(await alice.request('set', create(made)).then(
+        () => true,
+        () => false,
+      ))
+    )
+      break
+  }
+  assert.ok(made > 70 && made < 100, `${made} nodes`)
+  await refusal('resource-constraint', alice, 'set', create(made))
+  await publish(alice, 'urn:p', P, 'x')
+  const node = String(0).padEnd(1000, 'n')
+  const configure = (fields: Record<string, string>) =>
+    owner(`<configure node='${node}'>${form('node_config', fields)}</configure>`)
+  await refusal('resource-constraint', alice, 'set', owner(`<configure node='urn:p'>${title}</configure>`))
+  await alice.request('set', configure({ title: '' }))
+})
+
+test('one is subscribed to so many nodes at the service', async t => {
+  const { store } = troubled()
+  const first = await serve(t, { store })
+  await (await first.client('alice')).request('set', pubsub("<create node='n'/>"), SERVICE)
+  await first.server.stop()
+  const table = store.table<object>('localhost', { name: 'pubsub_by_entity', version: 1 })
+  for (let i = 0; i < 1000; i++) await table.put(['bob@localhost'], ['', `m${i}`], { owner: false })
+  const server = await serve(t, { store })
+  const bob = await server.client('bob')
+  const subscribe = pubsub("<subscribe node='n' jid='bob@localhost'/>")
+  await refusal('policy-violation too-many-subscriptions', bob, 'set', subscribe, SERVICE)
+  await table.del(['bob@localhost'], ['', 'm1'])
+  await bob.request('set', subscribe, SERVICE)
+  await bob.request('set', pubsub("<subscribe node='n' jid='bob@localhost/again'/>"), SERVICE)
+})

@@ -69,6 +69,18 @@ test('of whom one wrote to, the latest are remembered', async t => {
   assert.equal(await answer(eve, 'Too late'), 'service-unavailable')
 })
 
+test('so many characters of them, too', async t => {
+  const { alice, eve, say } = await start(t)
+  alice.send("<message to='eve@other.example' type='chat'><body>Hello</body></message>")
+  await eve.receive(says('Hello'))
+  for (let i = 0; i < 17; i++) {
+    alice.send(`<message to='${String(i).padEnd(1000, 'x')}@other.example' type='chat' id='x'><body>x</body></message>`)
+  }
+  await alice.ping()
+  say('Too late')
+  assert.equal(await answer(eve, 'Too late'), 'service-unavailable')
+})
+
 test('what has no text gets through: requests, receipts, invitations to rooms', async t => {
   const { alice, eve } = await start(t)
   eve.send("<message to='alice@localhost' id='r'><received xmlns='urn:xmpp:receipts' id='1'/></message>")

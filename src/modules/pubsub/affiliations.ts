@@ -1,6 +1,7 @@
 import type { Element } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
+import { entitySize } from './node.ts'
 import { change, type Engine, type Service } from './service.ts'
 import { MAX_CHANGES, nodesOf } from './subscriptions.ts'
 import type { Affiliation } from './types.ts'
@@ -60,6 +61,11 @@ export async function affiliate(
     if (owners > MAX_OWNERS) throw new StanzaError('policy-violation', `a node has at most ${MAX_OWNERS} owners`)
     if (after.size > MAX_AFFILIATIONS) {
       throw new StanzaError('policy-violation', `a node keeps ${MAX_AFFILIATIONS} entities in mind`)
+    }
+    const fresh = [...changes.keys()].filter(bare => !node.affiliations.has(bare))
+    const bytes = fresh.reduce((sum, bare) => sum + entitySize(bare), node.entityBytes)
+    if (fresh.length > 0 && bytes > engine.maxEntityBytes) {
+      throw new StanzaError('policy-violation', 'the addresses that the node keeps in mind are too long')
     }
     const ended = [...node.subscriptions.values()].filter(s => changes.get(s.jid.bare.toString()) === 'outcast')
     const saved = [...changes].map(([bare, affiliation]) =>

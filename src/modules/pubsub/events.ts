@@ -86,6 +86,7 @@ export class Events {
   /** Everybody who hears of a node, each once: clients by their interest, subscribers by their addresses. */
   async recipients(service: Service, node: Node): Promise<Jid[]> {
     if (!node.config.deliver_notifications) return []
+    await this.#store.entities(service.shelf, node)
     const list: Jid[] = []
     const full = new Set<string>()
     const bare = new Set<string>()

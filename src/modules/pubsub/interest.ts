@@ -3,6 +3,7 @@ import { OBSERVE } from '../../core/hooks.ts'
 import type { Host } from '../../core/host.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { type Session, Slot } from '../../core/session.ts'
+import { Weighed } from '../../util/weighed.ts'
 import { findChild, NS } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
@@ -17,7 +18,7 @@ const WANTED = new Slot<Nodes>('pubsub interest')
 /** The capabilities that a client has announced, by their hash. */
 const CAPS = new Slot<string>('pubsub caps')
 /** Clients of contacts on other servers, by full address, that see the account and want to hear of nodes. */
-const REMOTE = new Slot<Map<string, Remote>>('pubsub remote interest')
+const REMOTE = new Slot<Weighed<string, Remote>>('pubsub remote interest')
 
 interface Remote {
   jid: Jid
@@ -26,8 +27,9 @@ interface Remote {
 }
 
 const NOTHING: Nodes = new Set()
-/** Clients on other servers that one account keeps in mind. */
+/** Clients on other servers that one account keeps in mind, and characters of their addresses and of what they want. */
 const MAX_REMOTE = 2000
+const MAX_REMOTE_TEXT = 256 * 1024
 const NOTIFY = '+notify'
 
 /** Which clients want to hear of an account's nodes, by the capabilities that they have announced. */
@@ -133,15 +135,16 @@ export class Interest {
       const known = there.slots.get(REMOTE)?.get(key)
       if (caps === undefined || known?.caps === caps) return
       if (this.#ctx.use('roster')?.isSubscribedFrom(there, from.bare) !== true) return
-      const remote = there.slots.get(REMOTE) ?? new Map<string, Remote>()
+      const remote = there.slots.get(REMOTE) ?? new Weighed<string, Remote>(MAX_REMOTE, MAX_REMOTE_TEXT)
       there.slots.set(REMOTE, remote)
       const entry: Remote = { jid: from, caps, nodes: NOTHING }
-      remote.delete(key)
-      if (remote.size >= MAX_REMOTE) remote.delete(remote.keys().next().value!) // the one heard of first
-      remote.set(key, entry)
+      remote.set(key, entry, key.length + caps.length)
       this.#learn(presence, nodes => {
         if (remote.get(key) !== entry) return // it has gone, or has said something else since
         entry.nodes = nodes
+        let text = key.length + caps.length
+        for (const node of nodes) text += node.length
+        remote.set(key, entry, text)
         const fresh = without(nodes, known?.nodes ?? NOTHING)
         if (fresh.size > 0) this.#send(there, fresh, from)
       })

@@ -66,7 +66,9 @@ const options = {
 type Ctx = ModuleContext<typeof options>
 
 /** Nodes of the service for everybody that are kept in memory. */
-const NODE_CACHE = 5000
+const NODE_CACHE = 2000
+/** Of the addresses of those who are something to one node; more where more may subscribe. */
+const ENTITY_BYTES = 1024 * 1024
 
 export const mod_pubsub = defineModule({
   name: 'mod_pubsub',
@@ -94,6 +96,7 @@ export const mod_pubsub = defineModule({
         byEntity: ctx.table<Relation>({ name: 'pubsub_by_entity', version: 1 }),
       },
       ctx.host.ids,
+      ctx.now,
     )
     const access = new Access(ctx.host)
     const interest = new Interest(ctx, options.ignore_pep_from_offline)
@@ -108,6 +111,7 @@ export const mod_pubsub = defineModule({
       maxNodes: options.max_user_nodes,
       maxBytes: options.max_bytes_per_account,
       maxSubscriptions: options.max_subscriptions_node,
+      maxEntityBytes: Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
       mayCreate: jid => ctx.allowed(options.access_createnode, jid),
       now: ctx.now,
     }

@@ -38,6 +38,10 @@ export class Node {
   count: number | undefined
   bytes: number | undefined
   entities: Promise<void> | 'loaded' | undefined
+  /** Characters of its name and configuration, about; see {@link PubsubStore.configured}. */
+  textSize: number | undefined
+  /** Bytes of who is what to it, as far as that is in memory. */
+  entityBytes = 0
 
   /** `config` may be that of other nodes too: it is replaced, not changed. */
   constructor(name: string, { creator, created }: StoredNode, config: NodeConfig) {
@@ -48,10 +52,13 @@ export class Node {
   }
 
   setAffiliation(bare: string, affiliation: Affiliation): void {
-    this.affiliations = changed(this.affiliations, bare, affiliation === 'none' ? undefined : affiliation)
+    const next = affiliation === 'none' ? undefined : affiliation
+    this.#count(bare, this.affiliations.has(bare), next !== undefined)
+    this.affiliations = changed(this.affiliations, bare, next)
   }
 
   setSubscription(jid: string, subscription: Subscription | undefined): void {
+    this.#count(jid, this.subscriptions.has(jid), subscription !== undefined)
     this.subscriptions = changed(this.subscriptions, jid, subscription)
   }
 
@@ -60,6 +67,18 @@ export class Node {
     this.affiliations = NOBODY
     this.subscriptions = NOBODY
     this.entities = undefined
+    this.entityBytes = 0
+  }
+
+  #count(jid: string, before: boolean, after: boolean): void {
+    if (before !== after) this.entityBytes += after ? entitySize(jid) : -entitySize(jid)
+  }
+
+  /** Somebody with this bare address is something to the node, or wants to be. */
+  isKnown(bare: string): boolean {
+    if (this.affiliations.has(bare)) return true
+    for (const { jid } of this.subscriptions.values()) if (jid.bare.toString() === bare) return true
+    return false
   }
 
   /** Somebody with this bare address is subscribed. */
@@ -69,6 +88,11 @@ export class Node {
     }
     return false
   }
+}
+
+/** Bytes, about, of an entity of a node in memory. */
+export function entitySize(jid: string): number {
+  return 32 + Buffer.byteLength(jid)
 }
 
 /** Most nodes have nobody in either map: all these share one. */

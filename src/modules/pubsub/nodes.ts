@@ -3,9 +3,13 @@ import type { Jid } from '../../xmpp/jid.ts'
 import { configForm, itemsKept } from './config.ts'
 import { pubsubError } from './errors.ts'
 import { forgotten } from './items.ts'
-import type { Node } from './node.ts'
+import { differences, type Node } from './node.ts'
 import { change, type Engine, findNode, initialConfig, MAX_NAME, type Service } from './service.ts'
+import { textSize } from './store.ts'
 import type { NodeConfig } from './types.ts'
+
+/** Characters of the names and configurations of all nodes of one account. */
+const MAX_TEXT = 256 * 1024
 
 /** Makes a node; whoever makes it owns it. Under {@link PubsubStore.write}, where there is none of that name. */
 export async function createNode(
@@ -25,9 +29,19 @@ export async function createNode(
       text: `you may make ${maxNodes} nodes`,
     })
   }
-  const { node, saved } = store.create(shelf, name, initialConfig(service, name, config), creator.bare, engine.now())
+  const initial = initialConfig(service, name, config)
+  mustFit(engine, service, textSize(name, differences(initial, shelf.defaults)))
+  const { node, saved } = store.create(shelf, name, initial, creator.bare, engine.now())
   if (account !== undefined) return { node, saved }
   return { node, saved: Promise.all([saved, store.affiliate(shelf, node, creator.bare, 'owner')]) }
+}
+
+/** The nodes of an account are all in memory while it is: names and configurations have so many characters. */
+function mustFit({ store }: Engine, { shelf }: Service, growth: number): void {
+  if (growth <= 0 || store.textOf(shelf) + growth <= MAX_TEXT) return
+  throw new StanzaError('resource-constraint', 'the names and configurations of your nodes are too long', {
+    type: 'wait',
+  })
 }
 
 /** Throws `forbidden` where this entity may not make nodes. */
@@ -77,6 +91,8 @@ export async function configure(
     access.mustOwn(service, node, by)
     const before = new Set((await events.recipients(service, node)).map(String))
     const config = { ...node.config, ...wanted }
+    const size = (now: NodeConfig) => textSize(node.name, differences(now, service.shelf.defaults))
+    mustFit(engine, service, size(config) - size(node.config))
     const saved = store.configure(service.shelf, node, config)
     saved.catch(() => {}) // whoever waits for it below is told
     const cut = config.persist_items

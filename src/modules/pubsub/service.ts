@@ -32,6 +32,8 @@ export interface Engine {
   readonly maxBytes: number
   /** Subscriptions of one node. */
   readonly maxSubscriptions: number
+  /** Of who is what to one node: addresses, about. */
+  readonly maxEntityBytes: number
   /** Who may make nodes at the service of the host. */
   readonly mayCreate: (jid: Jid) => boolean
   now(): number

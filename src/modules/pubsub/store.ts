@@ -2,6 +2,7 @@ import type { Range, Table } from '../../storage/store.ts'
 import type { IdGenerator } from '../../util/ids.ts'
 import { Lru } from '../../util/lru.ts'
 import { Jid } from '../../xmpp/jid.ts'
+import { EntityCache } from './entitycache.ts'
 import { empty, ItemStore, type StoredItem } from './itemstore.ts'
 import { differences, Node, type StoredEntity, type StoredNode, type Subscription } from './node.ts'
 import type { Affiliation, NodeConfig } from './types.ts'
@@ -42,15 +43,26 @@ export interface Shelf {
 
 export type NodeCache = Map<string, Node> | Lru<string, Node>
 
+/** Bytes of who is what to which node that one host keeps in memory. */
+const MEMORY = 64 * 1024 * 1024
+
 /** The nodes of all services of a host, in tables. Writes are called under {@link PubsubStore.write}. */
 export class PubsubStore {
   readonly #tables: PubsubTables
   readonly items: ItemStore
   readonly #configs = new Lru<string, NodeConfig>(500)
+  readonly #inMemory: EntityCache
 
-  constructor(tables: PubsubTables, ids: IdGenerator) {
+  /** @param memory bytes of who is what to which node, that are kept in memory */
+  constructor(tables: PubsubTables, ids: IdGenerator, now: () => number, memory = MEMORY) {
     this.#tables = tables
     this.items = new ItemStore(tables.items, ids)
+    this.#inMemory = new EntityCache(memory, now)
+  }
+
+  /** Bytes of who is what to which node, in memory. */
+  get memory(): number {
+    return this.#inMemory.bytes
   }
 
   /** A shelf of its own for an account, whose nodes are all kept in memory (they are few); else the last `cache` used ones. */
@@ -132,15 +144,28 @@ export class PubsubStore {
     return { node, saved }
   }
 
+  /** Characters of the names and configurations of all nodes of an account, which are all in memory. */
+  textOf(shelf: Shelf): number {
+    if (!(shelf.nodes instanceof Map)) return 0
+    let size = 0
+    for (const node of shelf.nodes.values()) {
+      node.textSize ??= textSize(node.name, differences(node.config, shelf.defaults))
+      size += node.textSize
+    }
+    return size
+  }
+
   async configure(shelf: Shelf, node: Node, config: NodeConfig): Promise<void> {
     const before = node.config
     node.config = config
+    node.textSize = undefined
     const { creator, created } = node
     const stored = { config: differences(config, shelf.defaults), creator, created }
     try {
       await this.#tables.nodes.put([shelf.key], [node.name], stored)
     } catch (error) {
       if (node.config === config) node.config = before
+      node.textSize = undefined
       throw error
     }
   }
@@ -151,8 +176,10 @@ export class PubsubStore {
     shelf.nodes.delete(node.name)
     empty(shelf, node)
     const bares = new Set(node.affiliations.keys())
+    const subscribers = [...node.subscriptions.values()]
+    this.#inMemory.forget(node)
     if (shelf.key === '') bares.add(node.creator)
-    for (const { jid } of node.subscriptions.values()) bares.add(jid.bare.toString())
+    for (const { jid } of subscribers) bares.add(jid.bare.toString())
     const deleted = Promise.all([
       this.#tables.items.clear([shelf.key, node.name]),
       this.#tables.entities.clear([shelf.key], { gte: [node.name], lte: [node.name] }),
@@ -196,10 +223,13 @@ export class PubsubStore {
 
   // ---- entities
 
-  /** Reads who is what to the node, unless that is known. */
+  /** Reads who is what to the node, unless that is known. Throws StanzaError where there is no room for it now. */
   entities(shelf: Shelf, node: Node): void | Promise<void> {
-    if (node.entities === 'loaded') return
-    node.entities ??= this.#entities(shelf, node)
+    if (node.entities === 'loaded') return this.#inMemory.used(node)
+    if (node.entities === undefined) {
+      this.#inMemory.makeRoom()
+      node.entities = this.#entities(shelf, node)
+    }
     return node.entities
   }
 
@@ -213,6 +243,7 @@ export class PubsubStore {
         else node.setSubscription(jid.toString(), { jid, state: value.subscription, deliver: value.deliver })
       }
       node.entities = 'loaded'
+      this.#inMemory.used(node)
     } catch (error) {
       node.entities = undefined
       throw error
@@ -222,7 +253,7 @@ export class PubsubStore {
   async affiliate(shelf: Shelf, node: Node, bare: Jid, affiliation: Affiliation): Promise<void> {
     const key = bare.toString()
     const ck = [node.name, 'a', key]
-    node.setAffiliation(key, affiliation)
+    this.#inMemory.changed(node, () => node.setAffiliation(key, affiliation))
     const saved =
       affiliation === 'none'
         ? this.#tables.entities.del([shelf.key], ck)
@@ -239,7 +270,7 @@ export class PubsubStore {
   ): Promise<void> {
     const key = jid.toString()
     const ck = [node.name, 's', key]
-    node.setSubscription(key, subscription && { jid, ...subscription })
+    this.#inMemory.changed(node, () => node.setSubscription(key, subscription && { jid, ...subscription }))
     const saved =
       subscription === undefined
         ? this.#tables.entities.del([shelf.key], ck)
@@ -267,14 +298,19 @@ export class PubsubStore {
       ])
     } catch (error) {
       // What is in memory is not what is in the store: read again.
-      node.forgetEntities()
+      this.#inMemory.forget(node)
       throw error
     }
   }
 
-  /** Nodes of a service, or of all, that this bare address is something to. */
-  async nodesOf(bare: string, service?: string): Promise<(Relation & { service: string; node: string })[]> {
+  /** Nodes of a service, or of all, that this bare address is something to; so many of them. */
+  async nodesOf(
+    bare: string,
+    service?: string,
+    limit?: number,
+  ): Promise<(Relation & { service: string; node: string })[]> {
     const range: Range = service === undefined ? {} : { gte: [service], lte: [service] }
+    if (limit !== undefined) range.limit = limit
     const rows = await this.#tables.byEntity.scan([bare], range)
     return rows.map(({ ck, value }) => ({ ...value, service: String(ck[0]), node: String(ck[1]) }))
   }
@@ -286,4 +322,9 @@ export class PubsubStore {
     const keys = await this.#tables.nodes.partitions(after === undefined ? undefined : [after], limit)
     return keys.map(key => String(key[0]))
   }
+}
+
+/** Characters, about, that a node has in memory for its name and what differs from the defaults. */
+export function textSize(name: string, config: Partial<NodeConfig>): number {
+  return name.length + JSON.stringify(config).length
 }

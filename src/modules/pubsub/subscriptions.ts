@@ -6,7 +6,7 @@ import type { Stanza } from '../../xmpp/stanza.ts'
 import { isForContacts } from './access.ts'
 import { readBoolean } from './config.ts'
 import { pubsubError, unsupported } from './errors.ts'
-import type { Node, Subscription } from './node.ts'
+import { entitySize, type Node, type Subscription } from './node.ts'
 import { change, type Engine, findNode, openNode, type Service } from './service.ts'
 import type { SubscriptionState } from './types.ts'
 
@@ -16,6 +16,8 @@ const DELIVER = 'pubsub#deliver'
 const MAX_OWN = 10
 /** Subscriptions of a node that wait for its owner: each has sent a message. */
 const MAX_PENDING = 100
+/** Nodes of the service for everybody that one bare address may be subscribed to, and that one answer lists. */
+const MAX_NODES = 1000
 /** Subscriptions, or affiliations, that one request changes. */
 export const MAX_CHANGES = 500
 
@@ -48,6 +50,7 @@ export async function subscribe(
     if (there !== undefined) return { node, subscription: there, saved: Promise.resolve(), fresh: false }
     const waits = node.config.access_model === 'authorize' && access.affiliation(service, node, jid) === 'none'
     makeRoom(engine, node, jid, waits)
+    if (service.account === undefined && !node.isKnown(jid.bare.toString())) await mayHaveMore(engine, service, jid)
     const state = waits ? 'pending' : 'subscribed'
     const saved = store.subscribe(service.shelf, node, jid, { state, deliver })
     return { node, subscription: { jid, state, deliver } as const, saved, fresh: true }
@@ -60,15 +63,21 @@ export async function subscribe(
   return subscription
 }
 
-function makeRoom({ maxSubscriptions }: Engine, node: Node, jid: Jid, waits: boolean): void {
+async function mayHaveMore({ store }: Engine, { shelf }: Service, jid: Jid): Promise<void> {
+  if ((await store.nodesOf(jid.bare.toString(), shelf.key, MAX_NODES)).length < MAX_NODES) return
+  throw pubsubError('policy-violation', 'too-many-subscriptions', { type: 'wait' })
+}
+
+function makeRoom({ maxSubscriptions, maxEntityBytes }: Engine, node: Node, jid: Jid, waits: boolean): void {
   let own = 0
   let pending = 0
   for (const other of node.subscriptions.values()) {
     if (other.jid.bare.equals(jid.bare)) own++
     if (other.state === 'pending') pending++
   }
+  const fits = node.entityBytes + entitySize(jid.toString()) <= maxEntityBytes
   const room = own < MAX_OWN && node.subscriptions.size < maxSubscriptions && !(waits && pending >= MAX_PENDING)
-  if (room) return
+  if (room && fits) return
   throw pubsubError('policy-violation', 'too-many-subscriptions', { type: 'wait' })
 }
 
@@ -241,7 +250,7 @@ export async function ownSubscriptions(
 export async function nodesOf(engine: Engine, service: Service, name: string | undefined, who: Jid): Promise<Node[]> {
   if (name !== undefined && name !== '') return [await openNode(engine, service, name)]
   const { account, shelf } = service
-  const rows = await engine.store.nodesOf(who.bare.toString(), shelf.key)
+  const rows = await engine.store.nodesOf(who.bare.toString(), shelf.key, MAX_NODES)
   const names = new Set(rows.map(row => row.node))
   if (account?.jid.equals(who.bare) === true) for (const own of await engine.store.names(shelf)) names.add(own)
   const nodes: Node[] = []

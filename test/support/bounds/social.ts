@@ -103,7 +103,50 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'strangers that somebody wrote to',
     number: ['protocol/strangers.test.ts', 'of whom one wrote to, the latest are remembered'],
+    bytes: ['protocol/strangers.test.ts', 'so many characters of them, too'],
+  },
+  {
+    what: 'private data of an account',
+    number: ['protocol/private.test.ts', 'pieces are bounded in size and number'],
+    bytes: ['protocol/private.test.ts', 'all pieces together have so many bytes'],
+  },
+  {
+    what: 'vCards',
+    number: ['protocol/vcard.test.ts', 'what a user tells of herself, she and others read'],
+    bytes: ['protocol/vcard.test.ts', 'a vCard at the bound is kept, one beyond is not'],
+  },
+  {
+    what: 'addresses of those who are something to a node',
+    number: ['protocol/pubsub-limits.test.ts', 'a request names so many, and a node keeps so many in mind'],
+    bytes: [
+      'protocol/pubsub-limits.test.ts',
+      'the addresses of those who are something to a node have so many bytes, however many they are',
+    ],
+  },
+  {
+    what: 'nodes at the service that one is subscribed to',
+    number: ['protocol/pubsub-limits.test.ts', 'one is subscribed to so many nodes at the service'],
     bytes: 'each',
+  },
+  {
+    what: 'names and configurations of an account’s nodes',
+    number: ['protocol/pubsub-limits.test.ts', 'an account has so many nodes, and no more'],
+    bytes: [
+      'protocol/pubsub-limits.test.ts',
+      'the names and configurations of an account’s nodes have so many characters',
+    ],
+  },
+  {
+    what: 'who is what to nodes, in memory',
+    bytes: [
+      'unit/modules/pubsub/entitycache.test.ts',
+      'beyond its memory a host forgets who is what to nodes that nobody uses, and reads it again',
+    ],
+  },
+  {
+    what: 'clients on other servers that an account keeps in mind',
+    number: ['protocol/pep-contacts.test.ts', 'so many clients on other servers are kept in mind'],
+    bytes: ['unit/util/weighed.test.ts', 'a map keeps so many entries, of so much weight; what was used last stays'],
   },
   {
     what: 'what one sends to many (nodes, announcements)',
