@@ -3,7 +3,7 @@ import type { Account } from '../core/account.ts'
 import { FIRST, STOP } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
-import type { Table } from '../storage/store.ts'
+import type { Table, TableSpec } from '../storage/store.ts'
 import { childElements, type Element, findChild, findChildren, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -16,6 +16,8 @@ export interface BlockingService {
    * everybody.
    */
   blocks(account: Account, jid: Jid): boolean
+  /** Since when (ms since 1970) it has; 0 where that is not known. Undefined: it has not. */
+  since(account: Account, jid: Jid): number | undefined
 }
 
 declare module '../core/hooks.ts' {
@@ -35,8 +37,17 @@ declare module '../core/services.ts' {
   }
 }
 
-const LIST = new Slot<ReadonlySet<string>>('block list')
-const NOBODY: ReadonlySet<string> = new Set()
+/** What is blocked, and since when (ms since 1970). */
+type List = ReadonlyMap<string, number>
+const LIST = new Slot<List>('block list')
+const NOBODY: List = new Map()
+
+type Stored = readonly (readonly [jid: string, since: number])[]
+const TABLE: TableSpec<Stored> = {
+  name: 'blocking',
+  version: 2,
+  migrate: value => (value as string[]).map(jid => [jid, 0]),
+}
 /** A session that asked for the list gets to know its changes. */
 const ASKED = new Slot<boolean>('block list wanted')
 
@@ -54,11 +65,11 @@ export const mod_blocking = defineModule({
   xep: { number: 191, version: '1.3', name: 'Blocking Command' },
   options,
   async start(ctx) {
-    const table = ctx.table<string[]>({ name: 'blocking' })
+    const table = ctx.table(TABLE)
     const load = async (account: Account): Promise<void> => {
       const stored = await table.get([account.user], [])
       if (account.slots.get(LIST) === undefined)
-        account.slots.set(LIST, stored === undefined ? NOBODY : new Set(stored))
+        account.slots.set(LIST, stored === undefined ? NOBODY : new Map(stored))
     }
     /** Runs `then` when the list is at hand: at once, but where it could not be read when the account was loaded. */
     const withList = <T>(account: Account, then: () => T | Promise<T>): T | Promise<T> => {
@@ -78,10 +89,10 @@ export const mod_blocking = defineModule({
       if (state['mod_blocking'] === true) session.slots.set(ASKED, true)
     })
     ctx.feature(NS.BLOCKING)
-    ctx.provide('blocking', { blocks })
+    ctx.provide('blocking', { blocks, since })
     ctx.iq('own', 'get', NS.BLOCKING, 'blocklist', ({ account, session }) => {
       session.slots.set(ASKED, true)
-      return withList(account, () => xml('blocklist', { xmlns: NS.BLOCKING }, ...items(listOf(account))))
+      return withList(account, () => xml('blocklist', { xmlns: NS.BLOCKING }, ...items(listOf(account).keys())))
     })
     ctx.iq('own', 'set', NS.BLOCKING, 'block', ({ account, payload }) => {
       const jids = addresses(payload)
@@ -116,7 +127,7 @@ export const mod_blocking = defineModule({
   },
 })
 
-function listOf(account: Account): ReadonlySet<string> {
+function listOf(account: Account): List {
   return account.slots.get(LIST) ?? NOBODY
 }
 
@@ -126,6 +137,13 @@ function blocks(account: Account, jid: Jid): boolean {
   // One's own clients and server cannot be blocked: the clients could not even ask to be free of it (XEP-0191 5, note).
   if (account.jid.equals(jid.bare) || (jid.local === '' && jid.domain === account.jid.domain)) return false
   return list === undefined || matches(list, jid)
+}
+
+function since(account: Account, jid: Jid): number | undefined {
+  if (!blocks(account, jid)) return undefined
+  const list = account.slots.get(LIST)
+  const times = [jid.toString(), jid.bare.toString(), jid.domain].flatMap(text => list?.get(text) ?? [])
+  return times.length === 0 ? 0 : Math.min(...times)
 }
 
 function addresses(payload: Element): Jid[] {
@@ -144,14 +162,15 @@ function items(list: Iterable<string>): Element[] {
   return [...list].map(jid => xml('item', { jid }))
 }
 
-async function block(ctx: Ctx, table: Table<string[]>, account: Account, jids: Jid[]): Promise<undefined> {
+async function block(ctx: Ctx, table: Table<Stored>, account: Account, jids: Jid[]): Promise<undefined> {
   const before = listOf(account)
   const added = jids.filter(jid => !before.has(jid.toString()))
-  const list = new Set([...before, ...added.map(String)])
+  const now = ctx.now()
+  const list = new Map([...before, ...added.map(jid => [jid.toString(), now] as const)])
   if (list.size > ctx.options.max_items) {
     throw new StanzaError('not-allowed', `at most ${ctx.options.max_items} addresses can be blocked`)
   }
-  if (added.length > 0 && sizeOf(list) > MAX_BYTES) {
+  if (added.length > 0 && sizeOf(list.keys()) > MAX_BYTES) {
     throw new StanzaError('not-allowed', `the addresses of a block list have at most ${MAX_BYTES} bytes`)
   }
   await save(table, account, list, added, true)
@@ -172,9 +191,10 @@ function report(account: Account, payload: Element): void {
   }
 }
 
-async function unblock(table: Table<string[]>, account: Account, jids: Jid[]): Promise<undefined> {
-  const list = new Set(listOf(account))
-  const gone = jids.length === 0 ? [...list].map(text => Jid.from(text)) : jids.filter(jid => list.has(jid.toString()))
+async function unblock(table: Table<Stored>, account: Account, jids: Jid[]): Promise<undefined> {
+  const list = new Map(listOf(account))
+  const gone =
+    jids.length === 0 ? [...list.keys()].map(text => Jid.from(text)) : jids.filter(jid => list.has(jid.toString()))
   for (const jid of gone) list.delete(jid.toString())
   await save(table, account, list, gone, false)
   const free = gone.filter(jid => !blocks(account, jid))
@@ -185,21 +205,22 @@ async function unblock(table: Table<string[]>, account: Account, jids: Jid[]): P
 
 /** The list counts at once, so that of two changes at a time none is lost; one that cannot be stored is undone. */
 async function save(
-  table: Table<string[]>,
+  table: Table<Stored>,
   account: Account,
-  list: ReadonlySet<string>,
+  list: List,
   changed: readonly Jid[],
   added: boolean,
 ): Promise<void> {
   if (changed.length === 0) return
+  const before = listOf(account)
   account.slots.set(LIST, list)
   try {
     await table.put([account.user], [], [...list])
   } catch (error) {
-    const now = new Set(listOf(account))
-    for (const jid of changed) {
-      if (added) now.delete(jid.toString())
-      else now.add(jid.toString())
+    const now = new Map(listOf(account))
+    for (const text of changed.map(String)) {
+      if (added) now.delete(text)
+      else now.set(text, before.get(text) ?? 0)
     }
     account.slots.set(LIST, now)
     throw error
@@ -213,7 +234,7 @@ function sizeOf(list: Iterable<string>): number {
 }
 
 /** The address, its bare address or its domain is in the list. */
-function matches(list: ReadonlySet<string>, jid: Jid): boolean {
+function matches(list: List, jid: Jid): boolean {
   return list.has(jid.toString()) || list.has(jid.bare.toString()) || list.has(jid.domain)
 }
 

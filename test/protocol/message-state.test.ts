@@ -248,3 +248,44 @@ test('a server that is killed right after a delivery knows of it when it is back
     c: 'delivered',
   })
 })
+
+test('who is blocked learns no more of its messages than it knew, nor that the other one is back', async t => {
+  for (const archive of [true, false]) {
+    const { server, romeo, juliet } = await friends(t, { modules: { mod_mam: { archive } } })
+    const all = ['read', 'delivered', 'waiting']
+    const before = { read: 'read', delivered: 'delivered', waiting: 'queued' }
+    for (const id of all.slice(0, 2)) {
+      say(romeo, 'juliet@localhost', id)
+      await juliet.receive(says(id))
+    }
+    say(juliet, 'romeo@localhost', 'm', "<displayed xmlns='urn:xmpp:chat-markers:0' id='read'/>")
+    await romeo.receive(el => child(el, 'displayed') !== undefined)
+    await juliet.close()
+    say(romeo, 'juliet@localhost', 'waiting')
+    await romeo.ping()
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', ...all), before)
+
+    const block = (what: string, jid: string) => `<${what} xmlns='urn:xmpp:blocking'><item jid='${jid}'/></${what}>`
+    const quiet = await server.client('juliet', { resource: 'quiet' }) // no presence: it takes no messages
+    await quiet.request('set', block('block', 'romeo@localhost'))
+    const phone = await server.client('juliet', { resource: 'phone' })
+    await phone.enable()
+    await available(phone)
+    await phone.receive(says('waiting'))
+    phone.ack()
+    await phone.ping()
+    const [row] = await run(server, 'message_status', {
+      account: 'juliet@localhost',
+      from: 'romeo@localhost',
+      id: 'waiting',
+    })
+    assert.equal(row!['state'], 'delivered', 'the operator knows')
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', ...all), before)
+    say(romeo, 'juliet@localhost', 'later')
+    await romeo.receive(el => el.attrs['type'] === 'error' && el.attrs['id'] === 'later')
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', 'later'), { later: 'unknown' })
+
+    await phone.request('set', block('unblock', 'romeo@localhost'))
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', ...all), { ...before, waiting: 'delivered' })
+  }
+})

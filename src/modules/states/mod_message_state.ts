@@ -23,6 +23,8 @@ import {
 export interface MessageStatesService {
   /** Newest first. */
   list(wanted: Wanted): Promise<MessageState[]>
+  /** As {@link list}, for `from` itself: of what became of them after the recipient has blocked it, it learns nothing. */
+  listFor(from: Jid, wanted: Wanted): Promise<MessageState[]>
   /** `reader` has told `from` that it has read the message that `from` gave this id. */
   displayed(reader: string, from: string, messageId: string): Promise<void>
   /** The id up to which `reader` has read what `from` wrote; empty: nothing. Bare addresses. */
@@ -77,6 +79,12 @@ export const mod_message_state = defineModule({
     watch(ctx, states)
     ctx.provide('message_states', {
       list: wanted => states.list(wanted),
+      async listFor(from, wanted) {
+        const account = await ctx.host.account(Jid.from(wanted.to).local)
+        const since = account && ctx.use('blocking')?.since(account, from)
+        const list = await states.list({ ...wanted, from: from.toString(), toldOnly: true })
+        return since === undefined ? list : list.map(state => asBefore(state, since))
+      },
       displayed: (reader, from, messageId) => states.displayed(reader, from, messageId),
       readUpTo: (reader, from) => states.readUpTo(reader, from),
     })
@@ -125,13 +133,11 @@ async function answer(ctx: Ctx, { account, payload }: OwnRequest): Promise<Eleme
   const visible = ctx.use('roster')?.isSubscribedTo(account, peer) === true
   const wanted: Wanted = {
     to: peer.toString(),
-    from: account.jid.toString(),
     messageIds: new Set(asked),
     limit: MAX_LOOKED_AT,
     lookAt: MAX_LOOKED_AT,
-    toldOnly: true,
   }
-  const found = (await statesOf(ctx, peer)?.list(wanted)) ?? []
+  const found = (await statesOf(ctx, peer)?.listFor(account.jid, wanted)) ?? []
   // Of several with the same id, the newest.
   const known = new Map(found.toReversed().map(state => [state.messageId, state]))
   const list = asked.map(id => {
@@ -139,6 +145,14 @@ async function answer(ctx: Ctx, { account, payload }: OwnRequest): Promise<Eleme
     return xml('message', { id, ...(state === undefined ? { state: 'unknown' } : shown(state, visible)) })
   })
   return xml('states', { xmlns: MESSAGE_STATES, with: peer.toString() }, ...list)
+}
+
+/** How it was at some time (ms since 1970). */
+function asBefore(message: MessageState, time: number): MessageState {
+  const read = message.read !== undefined && message.read < time ? message.read : undefined
+  const delivered = message.delivered !== undefined && message.delivered.at < time ? message.delivered : undefined
+  const state = read !== undefined ? 'read' : delivered !== undefined ? 'delivered' : 'queued'
+  return { ...message, read, delivered, state }
 }
 
 /** Those of the messages that somebody of this server got. */
