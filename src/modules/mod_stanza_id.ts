@@ -6,12 +6,13 @@ import type { Stanza } from '../xmpp/stanza.ts'
 
 /**
  * The server itself gives messages their ids (core/sessions.ts); this keeps others from claiming that it did, or that it
- * delayed a message or numbered its sender.
+ * delayed a message, numbered its sender, or found a message in an archive.
  */
 export const mod_stanza_id = defineModule({
   name: 'mod_stanza_id',
   xep: { number: 359, version: '0.7.0' },
-  summary: 'Makes sure that the ids, delays and occupant ids of messages come from whom they name.',
+  summary:
+    'Makes sure that the ids, delays, occupant ids and answers of archives in messages come from whom they name.',
   options: {},
   start(ctx) {
     const { name } = ctx.host
@@ -38,7 +39,9 @@ export const mod_stanza_id = defineModule({
         // The host itself may say what it likes.
         if (stanza.from.local === '' && stanza.from.domain === name) return
         const own = account.jid.toString()
-        event.stanza = without(stanza, el => isForged(el, own, name))
+        // Rooms and other services have archives; users have none that answers others.
+        const isUser = stanza.from.local !== '' && ctx.host.router.hosts.has(stanza.from.domain)
+        event.stanza = without(stanza, el => isForged(el, own, name) || (isUser && isAnswer(el)))
       },
       { order: FILTER },
     )
@@ -58,6 +61,12 @@ function isForged(el: Element, account: string, host: string): boolean {
   // Written in another way it is still the same address (RFC 7622).
   const jid = Jid.parse(by)?.bare.toString()
   return jid === account || jid === host
+}
+
+/** What only an archive or an inbox says, and that to whoever has asked it (XEP-0313 4.2, XEP-0430). */
+function isAnswer({ name, attrs }: Element): boolean {
+  const { xmlns } = attrs
+  return ((name === 'result' || name === 'fin') && xmlns === NS.MAM) || (name === 'entry' && xmlns === NS.INBOX)
 }
 
 /** The stanza itself where no child is forged, which is nearly always. */

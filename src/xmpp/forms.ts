@@ -14,6 +14,8 @@ export interface FormField {
   readonly desc?: string
   /** What may be chosen, for the list types. */
   readonly options?: readonly FormOption[]
+  /** Beside the options, or without any, values of one's own may be given (XEP-0122 3.2). */
+  readonly open?: true
 }
 
 export interface FormOption {
@@ -78,6 +80,7 @@ function fieldElement(field: FormField): Element {
     field.required === true && xml('required'),
     field.values.map(value => xml('value', {}, value)),
     options,
+    field.open === true && xml('validate', { xmlns: NS.DATA_VALIDATE, datatype: 'xs:string' }, xml('open')),
   )
 }
 

@@ -398,3 +398,18 @@ test('an account that is removed takes its archive along', async t => {
   assert.equal(prefs?.attrs['default'], 'always')
   assert.deepEqual((await query(romeo)).bodies, ['hi'], 'his is his')
 })
+
+test('retractions are announced (XEP-0424 3), by the server and by accounts; the list of ids is open (XEP-0313 4.1.5)', async t => {
+  const { juliet } = await couple(t)
+  for (const to of ['localhost', 'juliet@localhost']) {
+    const info = await juliet.request('get', "<query xmlns='http://jabber.org/protocol/disco#info'/>", to)
+    const features = info.children[0]!.children.map(({ attrs }) => attrs['var'])
+    assert.ok(features.includes('urn:xmpp:message-retract:1'), to)
+  }
+  const form = child(child(await juliet.request('get', `<query xmlns='${MAM}'/>`), 'query'), 'x')!
+  const ids = form.children.find(field => field.attrs['var'] === 'ids')!
+  assert.equal(ids.attrs['type'], 'list-multi')
+  const validate = child(ids, 'validate', 'http://jabber.org/protocol/xdata-validate')!
+  assert.equal(validate.attrs['datatype'], 'xs:string')
+  assert.ok(child(validate, 'open') !== undefined)
+})

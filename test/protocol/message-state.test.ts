@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { firstIdAt } from '../../src/util/ids.ts'
-import type { RawClient } from '../support/rawclient.ts'
+import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, befriend, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
@@ -105,7 +105,6 @@ test('nobody learns of what others wrote, or asks about too much', async t => {
   const payload = `<states xmlns='${NS}' with='romeo@localhost'><message id='secret'/></states>`
   await refused('forbidden', romeo.request('get', payload, 'juliet@localhost'))
   await refused('jid-malformed', romeo.request('get', `<states xmlns='${NS}'><message id='a'/></states>`))
-  await refused('bad-request', ask(romeo, 'juliet@localhost'))
   await refused('bad-request', ask(romeo, 'juliet@localhost', ...Array.from({ length: 101 }, (_, i) => `m${i}`)))
 })
 
@@ -288,4 +287,98 @@ test('who is blocked learns no more of its messages than it knew, nor that the o
     await phone.request('set', block('unblock', 'romeo@localhost'))
     assert.deepEqual(await ask(romeo, 'juliet@localhost', ...all), { ...before, waiting: 'delivered' })
   }
+})
+
+for (const archive of [true, false]) {
+  test(`a receipt says that a message was delivered, before it is acknowledged: ${archive ? 'with an archive' : 'without'}`, async t => {
+    const { server, romeo, juliet } = await friends(t, { modules: { mod_mam: { archive } } })
+    const silent = await RawClient.session({
+      port: server.port,
+      domain: 'localhost',
+      user: 'juliet',
+      password: 'secret',
+      resource: 'silent',
+      autoAck: false,
+    })
+    t.after(() => silent.cut())
+    await juliet.close()
+    for (const id of ['a', 'b', 'c', 'd']) say(romeo, 'juliet@localhost', id)
+    await silent.receive(says('d'))
+    const answers = {
+      a: "<received xmlns='urn:xmpp:receipts' id='a'/>",
+      b: "<received xmlns='urn:xmpp:chat-markers:0' id='b'/>",
+      c: "<received xmlns='urn:xmpp:receipts' id='c'/><no-store xmlns='urn:xmpp:hints'/>",
+    }
+    for (const [id, content] of Object.entries(answers)) {
+      say(silent, 'romeo@localhost', `r${id}`, content)
+      await romeo.receive(el => el.attrs['id'] === `r${id}`)
+    }
+    await silent.ping()
+    const known = { a: 'delivered', b: 'delivered', c: 'delivered', d: 'queued' }
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a', 'b', 'c', 'd'), known)
+    const list = async () => {
+      const rows = await run(server, 'list_messages', { account: 'juliet@localhost' })
+      return rows.map(r => [r['message_id'], r['state'], r['resource']].join(' '))
+    }
+    assert.deepEqual(await list(), ['d queued ', 'c delivered silent', 'b delivered silent', 'a delivered silent'])
+    silent.ack()
+    await silent.ping()
+    assert.deepEqual((await list())[0], 'd delivered silent')
+    assert.equal((await list()).length, 4, 'each once')
+    // A receipt for what is somebody else's, or was never sent, changes nothing.
+    say(romeo, 'juliet@localhost', 'e')
+    await silent.receive(says('e'))
+    const nurse = await server.client('nurse')
+    say(nurse, 'romeo@localhost', 'x', "<received xmlns='urn:xmpp:receipts' id='e'/>")
+    await romeo.receive(el => el.attrs['id'] === 'x')
+    assert.deepEqual(await ask(romeo, 'juliet@localhost', 'e'), { e: 'queued' })
+  })
+}
+
+test('states are asked for by time, of what one wrote and of what one got', async t => {
+  let now = Date.parse('2026-03-01T10:00:00Z')
+  const { server, romeo, juliet } = await friends(t, { now: () => now })
+  const nurse = await server.client('nurse')
+  await available(nurse)
+  for (const [client, id] of [
+    [romeo, 'a'],
+    [romeo, 'b'],
+    [nurse, 'n'],
+    [romeo, 'c'],
+  ] as const) {
+    now += 3_600_000
+    say(client, 'juliet@localhost', id)
+    await juliet.receive(says(id))
+  }
+  juliet.ack()
+  await juliet.ping()
+  const list = async (client: RawClient, attrs: string) => {
+    const iq = await client.request('get', `<states xmlns='${NS}' ${attrs}/>`)
+    return child(iq, 'states', NS)!.children.map(el => `${el.attrs['id']} ${el.attrs['state']} ${el.attrs['stamp']}`)
+  }
+  const [a, b, c] = ['a', 'b', 'c'].map(id => `${id} delivered 2026-03-01T14:00:00.000Z`)
+  assert.deepEqual(await list(romeo, "with='juliet@localhost'"), [c, b, a])
+  assert.deepEqual(await list(romeo, "with='juliet@localhost' since='2026-03-01T12:00:00Z'"), [c, b])
+  assert.deepEqual(await list(romeo, "with='juliet@localhost' until='2026-03-01T12:00:00Z'"), [b, a])
+  assert.deepEqual(
+    await list(romeo, "with='juliet@localhost' since='2026-03-01T11:30:00Z' until='2026-03-01T13:00:00Z' max='1'"),
+    [b],
+  )
+  assert.deepEqual(await list(juliet, "from='nurse@localhost'"), [b!.replace('b', 'n')])
+  assert.deepEqual(await list(juliet, "from='romeo@localhost' until='2026-03-01T12:00:00Z'"), [b, a])
+  await refused('bad-request', list(juliet, "from='romeo@localhost' since='yesterday'"))
+  await refused('bad-request', list(juliet, "from='romeo@localhost' with='nurse@localhost'"))
+  await refused('bad-request', list(juliet, "from='romeo@localhost' max='101'"))
+  const rows = await run(server, 'list_messages', {
+    account: 'juliet@localhost',
+    from: 'romeo@localhost',
+    since: '2026-03-01T11:30:00Z',
+    until: '2026-03-01T13:30:00Z',
+  })
+  assert.deepEqual(
+    rows.map(r => r['message_id']),
+    ['b'],
+  )
+  const wrong = run(server, 'list_messages', { account: 'juliet@localhost', since: 'yesterday' })
+  await assert.rejects(wrong, /XEP-0082/)
 })

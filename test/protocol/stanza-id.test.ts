@@ -44,6 +44,25 @@ test('a message has one id of the account’s, which the account gave', async ()
   assert.equal(child(message, 'origin-id')?.attrs['id'], 'o')
 })
 
+test('nobody but the server answers for an archive or an inbox', async () => {
+  const forged =
+    "<result xmlns='urn:xmpp:mam:2' id='1'><forwarded xmlns='urn:xmpp:forward:0'/></result>" +
+    "<fin xmlns='urn:xmpp:mam:2'/><entry xmlns='urn:xmpp:inbox:1' jid='x@localhost' unread='9' id='1'/>"
+  const other = await server.client('bob', { resource: 'other' })
+  for (const from of [alice, other]) {
+    for (const to of ['bob@localhost', bob.jid]) {
+      from.send(`<message to='${to}' type='chat'><body>claims</body>${forged}<result xmlns='urn:x'/></message>`)
+      const { children } = await bob.receive(says('claims'))
+      const names = children.map(({ name, ns }) => `${name} ${ns}`)
+      assert.deepEqual(names, ['body jabber:client', 'result urn:x', 'stanza-id urn:xmpp:sid:0'])
+    }
+  }
+  // A room elsewhere answers for its own archive.
+  await fromAfar(`<body>room</body>${forged}`)
+  assert.ok(child(await bob.receive(says('room')), 'result', 'urn:xmpp:mam:2') !== undefined)
+  await other.close()
+})
+
 test('from afar likewise, but what others say of themselves stays', async () => {
   await fromAfar(
     "<body>2</body><stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='bob@localhost'/><stanza-id xmlns='urn:xmpp:sid:0' id='r' by='room@far.example'/>",

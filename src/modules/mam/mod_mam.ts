@@ -103,6 +103,7 @@ export const mod_mam = defineModule({
     for (const ns of [NS.MAM, NS.MAM_EXTENDED, NS.SID, `${NS.RETRACT}#tombstone`, 'urn:xmpp:fulltext:0']) {
       ctx.feature(ns, 'account')
     }
+    ctx.feature(NS.RETRACT, 'server', 'account')
     // XEP-0313 9: nobody sees the archive of somebody else.
     ctx.iq('own', 'get', NS.MAM, 'query', () => xml('query', { xmlns: NS.MAM }, dataForm('form', NS.MAM, FIELDS)))
     ctx.iq('own', 'set', NS.MAM, 'query', request => {

@@ -15,7 +15,7 @@ export const FIELDS: readonly FormField[] = [
   { var: 'end', type: 'text-single', values: [] },
   { var: 'before-id', type: 'text-single', values: [] },
   { var: 'after-id', type: 'text-single', values: [] },
-  { var: 'ids', type: 'list-multi', values: [] },
+  { var: 'ids', type: 'list-multi', values: [], open: true },
   { var: FULLTEXT, type: 'text-single', values: [] },
 ]
 const KNOWN = new Set(['FORM_TYPE', ...FIELDS.map(field => field.var)])

@@ -1,14 +1,17 @@
 import { opt } from '../../config/schema.ts'
 import { arg, CommandError } from '../../core/commands.ts'
+import { OBSERVE } from '../../core/hooks.ts'
 import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { Background } from '../../util/background.ts'
 import { firstIdAt } from '../../util/ids.ts'
-import { type Element, findChild, findChildren, NS, parseElement, xml } from '../../xml/index.ts'
+import { type Element, findChild, findChildren, NS, xml } from '../../xml/index.ts'
+import { parseDateTime } from '../../xmpp/datetime.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import {
   aboutOf,
+  aboutOfEntry,
   type Delivered,
   MAX_ID,
   type Mark,
@@ -27,6 +30,8 @@ export interface MessageStatesService {
   listFor(from: Jid, wanted: Wanted): Promise<MessageState[]>
   /** `reader` has told `from` that it has read the message that `from` gave this id. */
   displayed(reader: string, from: string, messageId: string): Promise<void>
+  /** A client of `reader` has told `from` that it has got the message that `from` gave this id. */
+  received(reader: Jid, from: string, messageId: string): Promise<void>
   /** The id up to which `reader` has read what `from` wrote; empty: nothing. Bare addresses. */
   readUpTo(reader: string, from: string): Promise<string>
 }
@@ -86,6 +91,7 @@ export const mod_message_state = defineModule({
         return since === undefined ? list : list.map(state => asBefore(state, since))
       },
       displayed: (reader, from, messageId) => states.displayed(reader, from, messageId),
+      received: (reader, from, messageId) => states.received(reader.bare.toString(), from, messageId, reader.resource),
       readUpTo: (reader, from) => states.readUpTo(reader, from),
     })
     ctx.feature(MESSAGE_STATES, 'account')
@@ -99,17 +105,28 @@ function watch(ctx: Ctx, states: States): void {
     ctx.log.warn({ err: error }, 'the state of a message could not be noted')
   })
   ctx.hook('archive_message', event => {
-    const { account, stanza } = event
-    event.about = aboutOf(stanza.el)
-    const displayed = findChild(stanza.el, 'displayed', NS.MARKERS)?.attrs['id']
-    const there = displayed === undefined || displayed.length > MAX_ID ? undefined : statesOf(ctx, stanza.from)
-    if (there === undefined) return
-    const reader = stanza.from.bare.toString()
-    const sender = account.jid.toString()
-    marks.add(reader, () => there.displayed(reader, sender, displayed!))
+    event.about = aboutOf(event.stanza.el)
   })
+  // Whatever becomes of the message: nobody need keep a receipt.
+  ctx.hook(
+    'deliver_message',
+    ({ account, stanza }) => {
+      const { el, from } = stanza
+      if (stanza.type === 'error' || stanza.type === 'groupchat') return
+      const said = el.children.find(isReceiptOrMarker) as Element | undefined
+      const id = said?.attrs['id']
+      const there = id === undefined || id.length > MAX_ID ? undefined : statesOf(ctx, from)
+      if (there === undefined) return
+      const sender = account.jid.toString()
+      const reader = from.bare.toString()
+      // A marker says that what came before it is read too.
+      if (said!.name === 'received') marks.add(reader, () => there.received(from, sender, id!))
+      else marks.add(reader, () => there.displayed(reader, sender, id!))
+    },
+    { order: OBSERVE },
+  )
   ctx.hook('message_acknowledged', ({ account, entry, session }) => {
-    const { about = aboutOf(parseElement(entry.bytes)) } = entry
+    const about = aboutOfEntry(entry)
     if (about !== null) states.delivered(account.jid.toString(), about, entry.id, session.jid.resource)
   })
   ctx.hook('pep_published', ({ account, node, id, payload }) => {
@@ -122,29 +139,69 @@ function watch(ctx: Ctx, states: States): void {
   })
 }
 
-/** The sender asks about its own messages; only of those who let it see them does it learn whether they were reached. */
+/** XEP-0184 5.4 `<received/>`; XEP-0333 `<displayed/>`, and what older versions of it had. */
+function isReceiptOrMarker(child: Element | string): boolean {
+  if (typeof child === 'string') return false
+  const { name, attrs } = child
+  if (attrs['xmlns'] === NS.RECEIPTS) return name === 'received'
+  return attrs['xmlns'] === NS.MARKERS && (name === 'displayed' || name === 'acknowledged' || name === 'received')
+}
+
+/**
+ * The sender asks about its own messages; only of those who let it see them does it learn whether they were reached. Or a
+ * recipient asks what it has got from somebody.
+ */
 async function answer(ctx: Ctx, { account, payload }: OwnRequest): Promise<Element> {
-  const peer = Jid.parse(payload.attrs['with'] ?? '')?.bare
-  if (peer === undefined) throw new StanzaError('jid-malformed', 'with names the recipient')
-  const asked = findChildren(payload, 'message').map(el => el.attrs['id'] ?? '')
-  if (asked.length === 0 || asked.length > MAX_ASKED) {
-    throw new StanzaError('bad-request', `name between 1 and ${MAX_ASKED} messages`)
+  const { with: to, from } = payload.attrs
+  if (to !== undefined && from !== undefined) {
+    throw new StanzaError('bad-request', 'with names the recipient, or from the sender: one of them')
   }
-  const visible = ctx.use('roster')?.isSubscribedTo(account, peer) === true
-  const wanted: Wanted = {
-    to: peer.toString(),
-    messageIds: new Set(asked),
-    limit: MAX_LOOKED_AT,
-    lookAt: MAX_LOOKED_AT,
+  const peer = Jid.parse(to ?? from ?? '')?.bare
+  if (peer === undefined) throw new StanzaError('jid-malformed', 'with names the recipient, from the sender')
+  const self = account.jid.toString()
+  const asked = askedOf(payload)
+  const wanted = { ...asked, to: to === undefined ? self : peer.toString(), lookAt: MAX_LOOKED_AT }
+  const found =
+    to === undefined
+      ? await statesOf(ctx, account.jid)?.list({ ...wanted, from: peer.toString() })
+      : await statesOf(ctx, peer)?.listFor(account.jid, wanted)
+  const visible = to === undefined || ctx.use('roster')?.isSubscribedTo(account, peer) === true
+  const list = elementsOf(found ?? [], asked.messageIds, visible)
+  return xml('states', { xmlns: MESSAGE_STATES, with: to && peer.toString(), from: from && peer.toString() }, ...list)
+}
+
+/** Some messages by their ids, or those of a time, the newest first. */
+function askedOf(payload: Element): Pick<Wanted, 'messageIds' | 'since' | 'until' | 'limit'> {
+  const ids = findChildren(payload, 'message').map(el => el.attrs['id'] ?? '')
+  if (ids.length > MAX_ASKED) throw new StanzaError('bad-request', `name at most ${MAX_ASKED} messages`)
+  const { since, until, max } = payload.attrs
+  if (ids.length > 0) {
+    if ((since ?? until ?? max) !== undefined) {
+      throw new StanzaError('bad-request', 'ask for messages by their ids, or for those of a time')
+    }
+    return { messageIds: new Set(ids), limit: MAX_LOOKED_AT }
   }
-  const found = (await statesOf(ctx, peer)?.listFor(account.jid, wanted)) ?? []
+  const limit = max === undefined ? MAX_ASKED : Number(max)
+  if (!(/^\d*$/.test(max ?? '') && limit >= 1 && limit <= MAX_ASKED)) {
+    throw new StanzaError('bad-request', `max is a number from 1 to ${MAX_ASKED}`)
+  }
+  const time = (name: string, text: string | undefined): number | undefined => {
+    const ms = text === undefined ? undefined : parseDateTime(text)
+    if (text !== undefined && ms === undefined) throw new StanzaError('bad-request', `${name} is no time: see XEP-0082`)
+    return ms
+  }
+  return { since: time('since', since), until: time('until', until), limit }
+}
+
+/** Each that was asked for, in that order; or all that were found. */
+function elementsOf(found: readonly MessageState[], ids: Wanted['messageIds'], visible: boolean): Element[] {
+  if (ids === undefined) return found.map(state => xml('message', { id: state.messageId, ...shown(state, visible) }))
   // Of several with the same id, the newest.
   const known = new Map(found.toReversed().map(state => [state.messageId, state]))
-  const list = asked.map(id => {
+  return [...ids].map(id => {
     const state = known.get(id)
     return xml('message', { id, ...(state === undefined ? { state: 'unknown' } : shown(state, visible)) })
   })
-  return xml('states', { xmlns: MESSAGE_STATES, with: peer.toString() }, ...list)
 }
 
 /** How it was at some time (ms since 1970). */
@@ -181,15 +238,19 @@ function commands(ctx: Ctx): void {
       from: arg.text('Only those of this sender (a bare address); * for all', { optional: true }),
       state: arg.text('Only those in this state', { optional: true, values: [...STATES] }),
       limit: arg.int('At most so many; 100 if left out', { optional: true }),
+      since: arg.text('Only those that came then or later, such as 2026-11-24T08:00:00Z', { optional: true }),
+      until: arg.text('Only those that came then or before', { optional: true }),
     },
     columns: COLUMNS,
     example: 'list_messages alice@localhost bob@localhost queued',
-    async run({ account, from, state, limit }) {
+    async run({ account, from, state, limit, since, until }) {
       const found = await service(account).list({
         to: account,
         from: from === undefined || from === '*' ? undefined : from,
         state: state as State | undefined,
         limit: limit ?? 100,
+        since: timeOf(since),
+        until: timeOf(until),
       })
       return found.map(rowOf)
     },
@@ -211,6 +272,14 @@ function commands(ctx: Ctx): void {
       return found.map(rowOf)
     },
   })
+}
+
+function timeOf(text: string | undefined): number | undefined {
+  const ms = text === undefined ? undefined : parseDateTime(text)
+  if (text !== undefined && ms === undefined) {
+    throw new CommandError('usage', `"${text}" is no time: write it as 2026-11-24T08:00:00Z (XEP-0082)`)
+  }
+  return ms
 }
 
 const COLUMNS = ['id', 'from', 'message_id', 'state', 'at', 'delivered_at', 'resource', 'read_at']

@@ -1,9 +1,9 @@
 import { setImmediate } from 'node:timers/promises'
 import { Chunks } from '../../core/chunks.ts'
-import type { MessageAbout } from '../../core/entry.ts'
+import type { Entry, MessageAbout } from '../../core/entry.ts'
 import type { MessageQueue } from '../../core/queue.ts'
 import type { Table } from '../../storage/store.ts'
-import { orderedTime } from '../../util/ids.ts'
+import { firstIdAt, orderedTime } from '../../util/ids.ts'
 import { type Element, parseElement, parseHead } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
@@ -62,6 +62,8 @@ const MAX_CONVERSATIONS = 5000
 const MAX_RECENT = 20
 /** How far back a message is looked for by the id that its sender gave it. */
 const MAX_LOOKED_AT = 2000
+/** Messages of which there was a receipt and no acknowledgement: beyond, one that comes later is noted once more. */
+const MAX_RECEIVED = 10_000
 /** Bytes of waiting messages that are looked at where not all of them are. */
 const MAX_LOOKED_BYTES = 16 * 1024 * 1024
 /** Longest id that is noted; the message with a longer one has no state. */
@@ -99,6 +101,8 @@ export class States {
   /** Those with something to write, at once or in a while, and how many rows that is. */
   #urgent: Conversation[] = []
   readonly #dirty = new Set<Conversation>()
+  /** Messages that are noted as delivered, though no client has acknowledged them yet. */
+  readonly #received = new Set<string>()
   #pending = 0
 
   /** `marks` by reader, then sender and kind. */
@@ -110,6 +114,7 @@ export class States {
   }
 
   delivered(to: string, { from, messageId }: MessageAbout, id: string, resource: string): void {
+    if (this.#received.delete(id)) return
     const conversation = this.#conversation(to, from)
     const at = this.#now()
     conversation.fresh.push([id, messageId, at, resource])
@@ -144,10 +149,24 @@ export class States {
     if (id !== undefined) await this.read(reader, from, id, true)
   }
 
+  /** A client of `to` says that it has got the message that `from` gave this id (XEP-0184), before it has acknowledged it. */
+  async received(to: string, from: string, messageId: string, resource: string): Promise<void> {
+    for (const entry of (await this.#queueOf(to))?.inMemory() ?? []) {
+      const { id } = entry
+      const about = aboutOfEntry(entry)
+      if (about?.messageId !== messageId || about.from !== from || this.#received.has(id)) continue
+      if (this.#received.size >= MAX_RECEIVED) this.#received.delete(this.#received.values().next().value!)
+      this.delivered(to, about, id, resource)
+      this.#received.add(id)
+      return
+    }
+  }
+
   /** The server's id of a message that a session has got, by its sender's. */
   async find(to: string, from: string, messageId: string): Promise<string | undefined> {
-    for (const { id, about } of (await this.#queueOf(to))?.inMemory() ?? []) {
-      if (about?.messageId === messageId && about.from === from) return id
+    for (const entry of (await this.#queueOf(to))?.inMemory() ?? []) {
+      const about = aboutOfEntry(entry)
+      if (about?.messageId === messageId && about.from === from) return entry.id
     }
     const there = this.#conversations.get(to)?.get(from)
     for (const rows of [there?.fresh, there?.recent]) {
@@ -174,7 +193,7 @@ export class States {
     for await (const page of (await this.#queueOf(to))?.waiting() ?? []) {
       for (const waiting of page) {
         const about = waiting.about === undefined ? aboutOfBytes(waiting.bytes, wanted) : waiting.about
-        if (about !== null && (from === undefined || about.from === from)) {
+        if (about !== null && !this.#received.has(waiting.id) && (from === undefined || about.from === from)) {
           await found.add(waiting.id, about, undefined)
         }
         bytes += waiting.bytes.length
@@ -184,10 +203,11 @@ export class States {
       await setImmediate()
     }
     await this.flush()
+    const end = wanted.until === undefined ? undefined : firstIdAt(wanted.until + 1)
     for (const sender of from === undefined ? await this.#chunks.groups(to) : [from]) {
       found.begin()
       looked = 0
-      for await (const page of this.#chunks.backwards(to, sender)) {
+      for await (const page of this.#chunks.backwards(to, sender, end)) {
         for (const [id, messageId, at, resource] of page) {
           await found.add(id, { from: sender, messageId }, { at, resource })
         }
@@ -277,6 +297,12 @@ export class States {
     const kinds = toldOnly === true ? ['told'] : ['told', 'own']
     return Promise.all(kinds.map(kind => this.#marks.get([to], [from, kind])))
   }
+}
+
+/** One that came from the store says it itself, once. */
+export function aboutOfEntry(entry: Entry): MessageAbout | null {
+  if (entry.about === undefined) entry.about = aboutOf(parseElement(entry.bytes))
+  return entry.about
 }
 
 /** As {@link aboutOf}, of a message that is parsed only where its sender and its id are wanted. */
