@@ -1,5 +1,6 @@
 import type { Account } from '../core/account.ts'
 import { DEVICE } from '../core/admin/devices.ts'
+import { CHOSEN } from '../core/devicename.ts'
 import { childText, type Element, NS, serialize, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { prepResource } from '../xmpp/jid.ts'
@@ -26,6 +27,7 @@ export async function bindResource(stream: C2SStream, iq: Stanza, payload: Eleme
   }
   makeRoom(stream, account)
   const session = newSession(stream, account, resource)
+  if (resource === prepResource(childText(payload, 'resource') ?? '')) session.slots.set(CHOSEN, true)
   const { jid } = session
   account.sessions.set(resource, session)
   stream.bound(session)

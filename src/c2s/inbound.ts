@@ -1,4 +1,4 @@
-import { DEVICE } from '../core/admin/devices.ts'
+import { deviceOf } from '../core/devicename.ts'
 import type { Entry, Origin } from '../core/entry.ts'
 import { type Fingerprint, fingerprint, shortHash } from '../core/fingerprint.ts'
 import { type Remembered, type Ring, Run } from '../core/window.ts'
@@ -65,17 +65,10 @@ export class Inbound {
     this.#handled = handled
     this.#lastAck = handled
     const { account } = this.#session
-    this.#run = new Run(this.#device)
+    this.#run = new Run(shortHash(deviceOf(this.#session)))
     const ring = await account.host.window.of(account)
     await ring.sinceLeft(this.#run.device)
     this.#ring = ring
-  }
-
-  /** Whose messages these are: a device that names itself (XEP-0388), else the resource, by which most clients stay. */
-  get #device(): string {
-    const { slots, jid } = this.#session
-    const device = slots.get(DEVICE)
-    return shortHash(device === undefined ? `resource ${jid.resource}` : `device ${device}`)
   }
 
   /** The `h` that may be told: everything up to it is durable, delivered or answered with an error. */

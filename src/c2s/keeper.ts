@@ -1,4 +1,5 @@
 import { DEVICE } from '../core/admin/devices.ts'
+import { Entry } from '../core/entry.ts'
 import type { Host } from '../core/host.ts'
 import type { ConnectionInfo, Session } from '../core/session.ts'
 import { takesMessages } from '../core/session.ts'
@@ -33,7 +34,7 @@ interface Suspended {
   handled: number
   /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, the text where that differs. */
   acked: number
-  unacked: { id?: string; text?: string }[]
+  unacked: { id?: string; text?: string; done?: true }[]
   state: Record<string, unknown>
 }
 
@@ -90,7 +91,7 @@ export class SessionKeeper {
       unacked: [...session.outbox].map(({ text, entry }) =>
         entry !== undefined && !entry.done && entry.committed
           ? { id: entry.id, ...(text === undefined ? {} : { text }) }
-          : { text: text ?? entry!.bytes.toString() },
+          : { text: text ?? entry!.bytes.toString(), ...(entry?.done === true ? { id: entry.id, done: true } : {}) },
       ),
       state,
     }
@@ -139,7 +140,12 @@ export class SessionKeeper {
     )
     const items: Unacked[] = []
     for (const item of suspended.unacked) {
-      const entry = item.id === undefined ? undefined : await account.queue.adopt(item.id, session)
+      const entry =
+        item.id === undefined
+          ? undefined
+          : item.done === true
+            ? Entry.delivered(item.id, Buffer.from(item.text!))
+            : await account.queue.adopt(item.id, session)
       const text = item.text ?? (entry === undefined ? GONE : undefined)
       items.push({ text, entry, lost: undefined })
     }

@@ -14,6 +14,8 @@ declare module './hooks.ts' {
     set_presence: { session: Session; stanza: Stanza; initial: boolean }
     /** A session that was available is so no longer, by its own word (`status` is the text it gave) or because it ended. */
     unset_presence: { session: Session; status: string | undefined }
+    /** A session is about to get what waits for its account: a handler may give it something before. */
+    catch_up: { session: Session }
   }
 }
 
@@ -58,7 +60,8 @@ export function broadcast(session: Session, stanza: Stanza): void {
 /** Starts, or goes on with, the delivery of what waits for the account. */
 function attach(session: Session): void {
   const { host, queue } = session.account
-  queue.attach(session).catch((error: unknown) => {
+  const first = host.hooks.has('catch_up') ? async () => host.hooks.run('catch_up', { session }) : undefined
+  queue.attach(session, first).catch((error: unknown) => {
     host.log.error({ err: error, jid: session.jid.toString() }, 'queued messages could not be read')
     session.timer(RETRY_ATTACH, () => {
       if (takesMessages(session)) attach(session)

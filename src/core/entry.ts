@@ -55,6 +55,14 @@ export class Entry {
     this.origin = origin
   }
 
+  /** A message that another session has acknowledged, on its way to one that has not had it. */
+  static delivered(id: string, bytes: Buffer): Entry {
+    const entry = new Entry(id, bytes, undefined)
+    entry.committed = true
+    entry.done = true
+    return entry
+  }
+
   /** One more who waits for it to be safe. */
   join(origin: Origin): void {
     if (this.origin === undefined) this.origin = origin

@@ -29,6 +29,8 @@ declare module './hooks.ts' {
     account_unload: { account: Account }
     /** A session has acknowledged a message of its account: it is delivered. */
     message_acknowledged: { account: Account; entry: Entry; session: Session }
+    /** A further session has acknowledged a message that was delivered already. */
+    message_acknowledged_again: { entry: Entry; session: Session }
     /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
     presence_in: { account: Account; stanza: Stanza }
     /** A message or presence for the host itself. */
@@ -137,6 +139,10 @@ export class Host {
       failed: (queue, entry, error) => this.#writeFailed(queue, entry, error),
       unread: (queue, error) => this.log.error({ err: error, user: queue.key[0] }, 'queued messages could not be read'),
       confirmed: (queue, entry, holder) => this.#confirmed(queue, entry, holder as Session),
+      confirmedAgain: (_queue, entry, holder) => {
+        if (!this.hooks.has('message_acknowledged_again')) return
+        this.hooks.notify('message_acknowledged_again', { entry, session: holder as Session })
+      },
       archived: async (key, id) => {
         const bytes = await this.archive.get(key, [id])
         if (bytes === undefined) this.log.error({ user: key[0], id }, 'a queued message is missing in the archive')

@@ -211,7 +211,10 @@ export class MessageQueue {
   /** A session has acknowledged an entry: it leaves the queue (promise 2). */
   confirm(entry: Entry, holder: Holder): void {
     drop(entry.holders, holder)
-    if (entry.done) return
+    if (entry.done) {
+      if (!entry.bounced) this.#store.confirmedAgain(this, entry, holder)
+      return
+    }
     this.#finish(entry)
     entry.settle()
     this.#store.confirmed(this, entry, holder)
@@ -237,16 +240,21 @@ export class MessageQueue {
     return orphans
   }
 
-  /** A session becomes available: it gets the backlog in order, then everything new. Resolves when it is live. */
-  async attach(holder: Holder): Promise<void> {
-    if (!this.#live.has(holder) && !this.#catchingUp.has(holder)) await this.#catchUp(holder, '')
+  /**
+   * A session becomes available: it gets the backlog in order, then everything new. Resolves when it is live. `first` is
+   * awaited before.
+   */
+  async attach(holder: Holder, first?: () => Promise<unknown>): Promise<void> {
+    if (!this.#live.has(holder) && !this.#catchingUp.has(holder)) await this.#catchUp(holder, '', first)
   }
 
-  async #catchUp(holder: Holder, cursor: string): Promise<void> {
+  async #catchUp(holder: Holder, cursor: string, first?: () => Promise<unknown>): Promise<void> {
     const run = Symbol('catching up')
     this.#catchingUp.set(holder, run)
     const current = () => this.#catchingUp.get(holder) === run
     try {
+      if (first !== undefined) await first()
+      if (!current()) return
       while (this.#floor > cursor || holder.full) {
         if (holder.full && !(await holder.room())) return
         cursor = await this.#readPage(cursor, holder, current)
@@ -274,11 +282,11 @@ export class MessageQueue {
   /** Hands over the next page of a backlog; resolves with the id that the one after it begins behind. Never rejects. */
   async #readPage(cursor: string, holder: Holder, current: () => boolean): Promise<string> {
     this.#reads++
+    const floor = this.#floor // what is stored from here on may not be in what is read
     try {
       const rows = await this.#readRows(cursor)
       if (!current()) return cursor
-      if (rows.size > 0) return this.#handRows(rows, cursor, holder)
-      return this.#floor > cursor ? this.#floor : cursor
+      return this.#handRows(rows, cursor, [...rows.keys()].at(-1) ?? floor, holder)
     } catch (error) {
       this.#store.unread(this, error)
     } finally {
@@ -350,26 +358,23 @@ export class MessageQueue {
     return found
   }
 
-  /** Until the session is full; returns the id of the last that it has seen. */
-  #handRows(found: Map<string, Buffer | undefined>, cursor: string, holder: Holder): string {
-    let ids = [...found.keys()]
-    const last = ids.at(-1)!
-    const count = ids.length
-    // What is not in the store yet comes in its place.
-    for (const { id, bytes, committed } of this.#entries.values()) {
-      if (!committed && id > cursor && id <= last) found.set(id, bytes)
-    }
-    if (found.size > count) ids = [...found.keys()].sort()
+  /** What there is up to `last`, until the session is full; returns the id up to which it has seen everything. */
+  #handRows(found: Map<string, Buffer | undefined>, cursor: string, last: string, holder: Holder): string {
+    // What was not in the store when that was read comes in its place.
+    const count = found.size
+    for (const { id, bytes } of this.#entries.values()) if (id > cursor && id <= last) found.set(id, bytes)
+    const ids = [...found.keys()]
+    if (found.size > count) ids.sort()
     let seen = cursor
     for (const id of ids) {
-      if (holder.full) break
+      if (holder.full) return seen
       seen = id
       if (this.#store.isGone(id) || this.#finished.has(id)) continue
       const bytes = found.get(id)
       const entry = this.#entries.get(id) ?? (bytes === undefined ? undefined : this.#stored(id, bytes))
       if (entry !== undefined) this.#hand(entry, holder, true)
     }
-    return seen
+    return last > cursor ? last : cursor
   }
 
   /** Out of memory, once it is durable: it waits in the store. */

@@ -34,6 +34,7 @@ export interface QueueHandlers {
   failed(queue: MessageQueue, entry: Entry, error: unknown): void
   unread?(queue: MessageQueue, error: unknown): void
   confirmed?(queue: MessageQueue, entry: Entry, holder: Holder): void
+  confirmedAgain?(queue: MessageQueue, entry: Entry, holder: Holder): void
   archived?(key: readonly [string], id: string): Promise<Buffer | undefined>
 }
 
@@ -66,6 +67,11 @@ export class QueueStore {
   /** A session has acknowledged a message. */
   confirmed(queue: MessageQueue, entry: Entry, holder: Holder): void {
     this.#handlers.confirmed?.(queue, entry, holder)
+  }
+
+  /** A further session has acknowledged it. */
+  confirmedAgain(queue: MessageQueue, entry: Entry, holder: Holder): void {
+    this.#handlers.confirmedAgain?.(queue, entry, holder)
   }
 
   /** The bytes of a row: its own, or those it points to. Undefined for a pointer to nothing. */

@@ -7,6 +7,14 @@ export const BOUNDS: readonly Bound[] = [
     bytes: 'each',
   },
   {
+    what: 'messages kept for one device of a user',
+    number: [
+      'protocol/device-queue.test.ts',
+      'so many messages and so many bytes are kept for a device; the oldest go',
+    ],
+    bytes: ['protocol/device-queue.test.ts', 'so many messages and so many bytes are kept for a device; the oldest go'],
+  },
+  {
     what: 'accounts in memory that nobody uses',
     number: ['unit/core/host.test.ts', 'accounts that nobody uses leave memory, those in use stay'],
     bytes: 'each',

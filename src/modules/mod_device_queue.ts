@@ -1,0 +1,209 @@
+import { opt } from '../config/schema.ts'
+import type { Account } from '../core/account.ts'
+import { deviceOf, isLasting, nameOf } from '../core/devicename.ts'
+import { Entry } from '../core/entry.ts'
+import { defineModule, type ModuleContext } from '../core/module.ts'
+import { type Session, Slot, takesMessages } from '../core/session.ts'
+import { parseElement } from '../xml/index.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+
+/** How often (ms) it is written down at most that a device was there. */
+const SEEN_AGAIN = 3_600_000
+/** Rows read at a time while a device catches up, and their bytes. */
+const PAGE = { limit: 64, bytes: 256 * 1024 }
+
+/** What one device has not had yet, though another had it: sizes in bytes by id, oldest first. */
+interface Device {
+  /** When it was there last, ms since 1970. */
+  seen: number
+  readonly missed: Map<string, number>
+  bytes: number
+}
+
+const DEVICES = new Slot<Map<string, Device>>('mod_device_queue')
+/** Ids of messages that a session has in flight and others have acknowledged. */
+const GIVEN = new Slot<Set<string>>('messages given beside the queue')
+
+const options = {
+  max_devices: opt.int(
+    4,
+    'Devices of a user that messages are kept for; of more, the one goes that was away longest.',
+    {
+      min: 1,
+      max: 32,
+    },
+  ),
+  lifetime: opt.duration('30d', 'How long a device may be away, and messages are kept for it.', { min: 60_000 }),
+  max_messages: opt.int(1000, 'Messages kept for one device; of more, the oldest goes.', { min: 1, max: 100_000 }),
+  max_bytes: opt.size('8 MiB', 'Bytes of them.', { min: 262_144 }),
+}
+
+type Context = ModuleContext<typeof options>
+
+export const mod_device_queue = defineModule({
+  name: 'mod_device_queue',
+  summary:
+    'Keeps messages for every device of a user until that device has them, for servers that keep no archive: a second phone gets what the first one got.',
+  optional: true,
+  options,
+  start(ctx) {
+    const queues = new DeviceQueues(ctx)
+    ctx.hook('account_load', ({ account }) => queues.load(account))
+    ctx.hook('set_presence', ({ session }) => {
+      if (takesMessages(session) && isLasting(session)) queues.seen(session)
+    })
+    ctx.hook('message_acknowledged', ({ account, entry, session }) => queues.delivered(account, entry, session))
+    ctx.hook('message_acknowledged_again', ({ entry, session }) => {
+      session.slots.get(GIVEN)?.delete(entry.id)
+      queues.has(session.account, deviceOf(session), entry.id)
+    })
+    ctx.hook('catch_up', ({ session }) => queues.catchUp(session))
+    ctx.hook('device_revoked', async ({ user, id }) => {
+      const account = await ctx.account(user)
+      if (account !== undefined) queues.forget(account, nameOf(id))
+    })
+    ctx.hook('remove_user', ({ user }) => queues.clear(user.local))
+  },
+})
+
+class DeviceQueues {
+  readonly #ctx: Context
+  readonly #devices
+  readonly #messages
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx
+    // [user] [device]: when it was there last.
+    this.#devices = ctx.table<number>({ name: 'queue_device' })
+    // [user] [device, id, bytes]: the message.
+    this.#messages = ctx.table<Buffer>({ name: 'device_queue', codec: 'bytes', unique: true })
+  }
+
+  async load(account: Account): Promise<void> {
+    const pk = [account.user]
+    const devices = new Map<string, Device>()
+    for (const { ck, value } of await this.#devices.scan(pk)) {
+      devices.set(String(ck[0]), { seen: value, missed: new Map(), bytes: 0 })
+    }
+    for (const [name, id, size] of await this.#messages.keys(pk)) {
+      const device = devices.get(String(name))
+      if (device === undefined) continue
+      device.missed.set(String(id), Number(size))
+      device.bytes += Number(size)
+    }
+    account.slots.set(DEVICES, devices)
+    for (const [name, { seen }] of devices) if (this.#isOver(seen)) this.forget(account, name)
+  }
+
+  #isOver(since: number): boolean {
+    return this.#ctx.now() - since > this.#ctx.options.lifetime
+  }
+
+  #of(account: Account): Map<string, Device> {
+    let devices = account.slots.get(DEVICES)
+    // In memory since before this module ran: what came until now is not missed by anybody.
+    if (devices === undefined) account.slots.set(DEVICES, (devices = new Map()))
+    return devices
+  }
+
+  /** A device is there, and from now on is one that messages are kept for. */
+  seen(session: Session): void {
+    const { account } = session
+    const name = deviceOf(session)
+    const devices = this.#of(account)
+    const now = this.#ctx.now()
+    const known = devices.get(name)
+    if (known !== undefined && now - known.seen < SEEN_AGAIN) return
+    if (known === undefined) devices.set(name, { seen: now, missed: new Map(), bytes: 0 })
+    else known.seen = now
+    this.#written(this.#devices.put([account.user], [name], now))
+    while (devices.size > this.#ctx.options.max_devices) {
+      const [oldest] = [...devices].reduce((a, b) => (b[1].seen < a[1].seen ? b : a))
+      this.forget(account, oldest)
+    }
+  }
+
+  /**
+   * A device was the first to acknowledge a message, which leaves the queue: in the same batch it is kept for the others,
+   * unless it is for one of them alone.
+   */
+  delivered(account: Account, entry: Entry, session: Session): void {
+    const own = deviceOf(session)
+    const devices = this.#of(account)
+    this.has(account, own, entry.id)
+    if (devices.size === 0 || (devices.size === 1 && devices.has(own))) return
+    if (Stanza.of(parseElement(entry.bytes)).to?.resource !== '') return
+    for (const holder of entry.holders) given(holder as Session).add(entry.id)
+    for (const [name, device] of devices) {
+      if (name === own) continue
+      if (this.#isOver(device.seen)) this.forget(account, name)
+      else this.#keep(account, name, device, entry)
+    }
+  }
+
+  #keep(account: Account, name: string, device: Device, { id, bytes }: Entry): void {
+    const { max_messages: most, max_bytes: mostBytes } = this.#ctx.options
+    device.missed.set(id, bytes.length)
+    device.bytes += bytes.length
+    this.#written(this.#messages.put([account.user], [name, id, bytes.length], bytes))
+    while (device.missed.size > most || device.bytes > mostBytes) {
+      this.has(account, name, device.missed.keys().next().value!)
+    }
+  }
+
+  /** A device has a message, or it is kept no longer for it. */
+  has(account: Account, name: string, id: string): void {
+    const device = account.slots.get(DEVICES)?.get(name)
+    const size = device?.missed.get(id)
+    if (device === undefined || size === undefined) return
+    device.missed.delete(id)
+    device.bytes -= size
+    this.#written(this.#messages.del([account.user], [name, id, size]))
+  }
+
+  /** What others had meanwhile, in order, before what waits for everybody. */
+  async catchUp(session: Session): Promise<void> {
+    const { account } = session
+    const name = deviceOf(session)
+    const device = account.slots.get(DEVICES)?.get(name)
+    if (device === undefined) return
+    const had = given(session)
+    let after: string | undefined
+    while (device.missed.size > 0 && takesMessages(session)) {
+      if (session.full && !(await session.room())) return
+      const range = {
+        ...(after === undefined ? { gte: [name], lte: [name] } : { gt: [name, after], lte: [name] }),
+        ...PAGE,
+      }
+      const rows = await this.#messages.scan([account.user], range)
+      if (rows.length === 0) return
+      for (const { ck, value } of rows) {
+        after = String(ck[1])
+        if (had.has(after) || !device.missed.has(after)) continue
+        had.add(after)
+        session.take(Entry.delivered(after, value), true)
+      }
+    }
+  }
+
+  forget(account: Account, name: string): void {
+    if (account.slots.get(DEVICES)?.delete(name) !== true) return
+    const pk = [account.user]
+    this.#written(this.#devices.del(pk, [name]))
+    this.#written(this.#messages.clear(pk, { gte: [name], lte: [name] }))
+  }
+
+  async clear(user: string): Promise<void> {
+    await Promise.all([this.#devices.clear([user]), this.#messages.clear([user])])
+  }
+
+  #written(promise: Promise<void>): void {
+    promise.catch((err: unknown) => this.#ctx.log.error({ err }, 'what a device misses could not be written'))
+  }
+}
+
+function given(session: Session): Set<string> {
+  let ids = session.slots.get(GIVEN)
+  if (ids === undefined) session.slots.set(GIVEN, (ids = new Set()))
+  return ids
+}
