@@ -22,7 +22,8 @@ const MAX_STAGES = 20
 /** A command in progress, between one full address and the host or account it was asked of (XEP-0050 3.3). */
 interface Session {
   readonly id: string
-  readonly client: string
+  /** Whose it is, whatever the device: devices come and go, and an account has only so many commands in progress. */
+  readonly account: string
   /** The client, whom it asked, and which command: an id counts for nothing else. */
   readonly owner: string
   readonly command: AdHocCommand
@@ -38,11 +39,11 @@ export const mod_adhoc = defineModule({
   options: {
     report_commands_node: opt.bool(false, 'Show the list of commands among the items of the server.'),
     session_timeout: opt.duration('10m', 'How long a command waits for its next form.', { min: 1000 }),
-    max_user_sessions: opt.int(10, 'Commands that one client may have in progress; one more ends its oldest.', {
+    max_user_sessions: opt.int(10, 'Commands that one account may have in progress; one more ends its oldest.', {
       min: 1,
       max: 1000,
     }),
-    max_sessions: opt.int(10_000, 'Commands in progress of all clients; one more ends the oldest.', { min: 1 }),
+    max_sessions: opt.int(10_000, 'Commands in progress of all accounts; one more ends the oldest.', { min: 1 }),
   },
   start(ctx) {
     const { adhoc } = ctx.host
@@ -87,12 +88,11 @@ async function run(
   const command = find(node)
   if (command === undefined) throw new StanzaError('item-not-found', 'there is no such command')
   if (!command.allowed(from)) throw forbidden()
-  const client = from.toString()
-  const owner = JSON.stringify([client, stanza.to ?? from.bare, node])
+  const owner = JSON.stringify([from, stanza.to ?? from.bare, node])
 
   if (sessionid === undefined) {
     if (action !== 'execute') throw badRequest('bad-action', 'a command begins with "execute"')
-    const session = sessions.open(client, owner, command)
+    const session = sessions.open(from.bare.toString(), owner, command)
     return proceed(sessions, session, await attempt(() => command.execute(from)))
   }
 
@@ -193,7 +193,7 @@ class Sessions {
   readonly #now: () => number
   /** In the order in which they were touched. */
   readonly #open = new Map<string, Session>()
-  readonly #byClient = new Map<string, Set<string>>()
+  readonly #byAccount = new Map<string, Set<string>>()
   readonly #key = randomBytes(32)
 
   constructor(bounds: Bounds, now: () => number) {
@@ -202,9 +202,9 @@ class Sessions {
   }
 
   /** A new session; it is nowhere until it is kept. */
-  open(client: string, owner: string, command: AdHocCommand): Session {
+  open(account: string, owner: string, command: AdHocCommand): Session {
     const nonce = randomBytes(16).toString('hex')
-    return { id: `${nonce}${this.#sign(nonce, owner)}`, client, owner, command, stages: [], touched: 0 }
+    return { id: `${nonce}${this.#sign(nonce, owner)}`, account, owner, command, stages: [], touched: 0 }
   }
 
   /**
@@ -229,13 +229,13 @@ class Sessions {
   }
 
   keep(session: Session): void {
-    const { client } = session
-    const own = this.#byClient.get(client)
+    const { account } = session
+    const own = this.#byAccount.get(account)
     if (own !== undefined && own.size >= this.#bounds.max_user_sessions) this.#remove(this.#open.get(first(own))!)
     if (this.#open.size >= this.#bounds.max_sessions) this.#remove(this.#open.get(first(this.#open.keys()))!)
     session.touched = this.#now()
     this.#open.set(session.id, session)
-    this.#byClient.set(client, (this.#byClient.get(client) ?? new Set()).add(session.id))
+    this.#byAccount.set(account, (this.#byAccount.get(account) ?? new Set()).add(session.id))
   }
 
   expire(): void {
@@ -248,9 +248,9 @@ class Sessions {
 
   #remove(session: Session): void {
     this.#open.delete(session.id)
-    const own = this.#byClient.get(session.client)
+    const own = this.#byAccount.get(session.account)
     own?.delete(session.id)
-    if (own?.size === 0) this.#byClient.delete(session.client)
+    if (own?.size === 0) this.#byAccount.delete(session.account)
   }
 
   #sign(nonce: string, owner: string): string {

@@ -10,11 +10,16 @@ import {
 } from '../core/adhoc.ts'
 import type { Arg, Command, CommandResult, TableRow } from '../core/commands.ts'
 import { defineModule } from '../core/module.ts'
+import { cut } from '../util/text.ts'
 import { NS } from '../xml/index.ts'
 import { dataForm, type FormField, tableForm } from '../xmpp/forms.ts'
 import type { Jid } from '../xmpp/jid.ts'
 
 const PREFIX = 'api-commands/'
+/** Characters of the values of one answer. */
+const MAX_ANSWER = 512 * 1024
+/** Characters of a note, which is one line for people. */
+const MAX_NOTE = 1000
 const TYPES: Partial<Record<Arg<unknown>['kind'], string>> = {
   account: 'jid-single',
   jid: 'jid-single',
@@ -94,13 +99,26 @@ function done(command: Command, result: CommandResult, maxRows: number): AdHocDo
   if (result === undefined || result === null) return { notes: [{ type: 'info', text: 'Done' }] }
   if (isTable(result)) {
     const columns = (command.columns ?? Object.keys(result[0] ?? {})).map(name => ({ var: name, label: name }))
-    const rows = result.slice(0, maxRows).map(textRow)
+    const rows = firstRows(result, maxRows)
     const payload = tableForm(NS.ADMIN, columns, rows)
     if (rows.length === result.length) return { payload }
-    return { payload, notes: [{ type: 'warn', text: `The first ${maxRows} of ${result.length} rows` }] }
+    return { payload, notes: [{ type: 'warn', text: `The first ${rows.length} of ${result.length} rows` }] }
   }
-  const payload = dataForm('result', NS.ADMIN, [{ var: 'result', label: 'Result', values: [String(result)] }])
-  return { payload, notes: [{ type: 'info', text: String(result) }] }
+  const text = cut(String(result), MAX_ANSWER)
+  const payload = dataForm('result', NS.ADMIN, [{ var: 'result', label: 'Result', values: [text] }])
+  return { payload, notes: [{ type: 'info', text: cut(text, MAX_NOTE) }] }
+}
+
+/** As many as are shown, and as an answer has room for. */
+function firstRows(result: readonly TableRow[], most: number): Record<string, string>[] {
+  const rows: Record<string, string>[] = []
+  let length = 0
+  for (const row of result.slice(0, most).map(textRow)) {
+    for (const value of Object.values(row)) length += value.length
+    if (length > MAX_ANSWER && rows.length > 0) break
+    rows.push(row)
+  }
+  return rows
 }
 
 function isTable(result: NonNullable<CommandResult>): result is readonly TableRow[] {

@@ -49,6 +49,19 @@ const mod_bar = defineModule({
         ]
       },
     })
+    ctx.command({
+      name: 'bar_stock',
+      summary: 'Lists bottles.',
+      args: { bottles: arg.int('How many'), label: arg.int('Letters on each') },
+      columns: ['label'],
+      run: ({ bottles, label }) => Array.from({ length: bottles }, () => ({ label: 'x'.repeat(label) })),
+    })
+    ctx.command({
+      name: 'bar_song',
+      summary: 'Sings.',
+      args: {},
+      run: () => 'la'.repeat(1_000_000),
+    })
   },
 })
 
@@ -244,6 +257,20 @@ test('arguments are a form, and tables come back as tables', async () => {
   const made = await run(admin, 'api-commands/register', { account: 'carol@localhost', password: 'correct horse' })
   assert.deepEqual(made.values['result'], ['carol@localhost can log in now'])
   await refused('conflict', run(admin, 'api-commands/register', { account: 'carol@localhost', password: 'x' }))
+})
+
+test('a table that is too long, or too large, is shown as far as there is room', async () => {
+  const admin = await server.client('admin')
+  const stock = (bottles: number, label: number) =>
+    run(admin, 'api-commands/bar_stock', { bottles: String(bottles), label: String(label) })
+  const long = await stock(1001, 1)
+  assert.deepEqual([long.rows.length, long.notes], [1000, ['warn: The first 1000 of 1001 rows']])
+  const large = await stock(100, 10_000)
+  assert.deepEqual([large.rows.length, large.notes], [52, ['warn: The first 52 of 100 rows']])
+  assert.deepEqual((await stock(2, 100_000)).notes, [])
+  const song = await step(admin, 'api-commands/bar_song')
+  assert.equal(song.values['result']![0]!.length, 512 * 1024)
+  assert.equal(song.notes.join().length, 'info: '.length + 1000)
 })
 
 test('the commands of the server are also found at one’s own address, never at another’s', async () => {

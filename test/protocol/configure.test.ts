@@ -285,6 +285,25 @@ test('the lists can be edited by hermodctl too, and have a bound', async t => {
   assert.deepEqual(await command('service_list_get', list), [{ jid: 'b.example' }, { jid: 'c.example' }])
 })
 
+test('the addresses of a list are bounded in bytes, and one that is there already counts once', async t => {
+  const { server } = await start(t)
+  const list = { host: 'localhost', list: 'blacklist' }
+  const add = async (jid: string) =>
+    server.server.commands.get('service_list_add')!.run({ ...list, jid }, { progress: () => {} })
+  const address = (i: number) => `${'a'.repeat(1000)}@${i}.example/${'b'.repeat(1000)}`
+  let added = 0
+  await assert.rejects(
+    async () => {
+      for (; added < 1000; added++) await add(address(added))
+    },
+    { code: 'failed', message: 'the addresses of the blacklist are too long together' },
+  )
+  assert.equal(added, 260) // of some 2012 bytes: 512 KiB
+  await add(address(0))
+  await assert.rejects(add(address(added)), { code: 'failed' })
+  await add('short.example')
+})
+
 test('an administrator makes another one, who is one until the account goes', async t => {
   const { server, admin } = await start(t)
   const bob = await server.client('bob')

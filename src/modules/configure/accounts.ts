@@ -7,7 +7,7 @@ import {
   formStage,
 } from '../../core/adhoc.ts'
 import { cut } from '../../util/text.ts'
-import { type Element, NS, xml } from '../../xml/index.ts'
+import { type Element, NS, serialize, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { dataForm, type FormField } from '../../xmpp/forms.ts'
 import { Jid } from '../../xmpp/jid.ts'
@@ -30,14 +30,23 @@ const ABOUT: readonly FormField[] = [
   { var: 'surname', type: 'text-single', label: 'Family name', values: [] },
 ]
 
+/** Accounts that one command is about. */
+const MAX_ADDRESSES = 1000
+/** Characters of the rosters of one answer, as they are sent. */
+const MAX_ROSTERS = 512 * 1024
+
 /** XEP-0133 4.1 to 4.10, of accounts of this host. */
 export function accountCommands(admin: Administration): AdHocCommand[] {
   const { ctx } = admin
 
-  /** Addresses in the field, all of accounts that this host serves; or may serve, where they need not exist. */
-  const addresses = async (values: FormAnswers, field: string, exist = true): Promise<Jid[]> => {
-    const texts = (values.get(field) ?? []).map(text => text.trim()).filter(text => text !== '')
-    const jids: Jid[] = []
+  /**
+   * Addresses in the field, each once, all of accounts that this host serves; or may serve, where they need not exist. Bare
+   * ones, unless sessions are meant.
+   */
+  const addresses = async (values: FormAnswers, field: string, { exist = true, full = false } = {}): Promise<Jid[]> => {
+    const texts = new Set((values.get(field) ?? []).map(text => text.trim()).filter(text => text !== ''))
+    if (texts.size > MAX_ADDRESSES) throw cannotBeDone(`at most ${MAX_ADDRESSES} accounts at once`)
+    const jids = new Map<string, Jid>()
     for (const text of texts) {
       const jid = Jid.parse(text)
       if (jid === undefined || jid.local === '') throw cannotBeDone(`${cut(text, 100)} is no address of an account`)
@@ -45,16 +54,17 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
       if (exist && !(await ctx.host.users.exists(jid.local))) {
         throw new StanzaError('item-not-found', `there is no account ${jid.bare}`)
       }
-      jids.push(jid)
+      const named = full ? jid : jid.bare
+      jids.set(named.toString(), named)
     }
-    if (jids.length === 0) throw cannotBeDone('name an account')
-    return jids
+    if (jids.size === 0) throw cannotBeDone('name an account')
+    return [...jids.values()]
   }
   /** A command about one address or several, one declared command each. */
-  const each = (node: string, name: string, act: (jid: Jid) => Promise<unknown>): AdHocCommand =>
+  const each = (node: string, name: string, act: (jid: Jid) => Promise<unknown>, full = false): AdHocCommand =>
     admin.command(node, name, from =>
       formStage(NS.ADMIN, { title: name }, [JIDS], async values => {
-        const jids = await addresses(values, 'accountjids')
+        const jids = await addresses(values, 'accountjids', { full })
         for (const jid of jids) admin.mustReach(from, jid)
         for (const jid of jids) await act(jid)
         return one('info', 'Done')
@@ -77,23 +87,27 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
           ...ABOUT,
         ],
         async values => {
-          const [jid] = await addresses(values, 'accountjid', false)
+          const [jid] = await addresses(values, 'accountjid', { exist: false })
           admin.mustReach(from, jid!)
           const password = values.get('password')![0]!
           if (values.get('password-verify')?.[0] !== password) throw cannotBeDone('the two passwords differ')
-          await admin.run('register', { account: jid!.bare.toString(), password })
+          await admin.run('register', { account: jid!.toString(), password })
           await introduce(admin, jid!, values)
-          return one('info', `${jid!.bare} can log in now`)
+          return one('info', `${jid} can log in now`)
         },
       ),
     ),
-    each('delete-user', 'Delete users', jid => admin.run('unregister', { account: jid.bare.toString() })),
-    each('disable-user', 'Disable users', jid => admin.run('ban_account', { account: jid.bare.toString() })),
-    each('reenable-user', 'Re-enable users', jid => admin.run('unban_account', { account: jid.bare.toString() })),
-    each('end-user-session', 'End sessions of users', jid =>
-      jid.isBare
-        ? admin.run('kick_user', { account: jid.toString() })
-        : admin.run('kick_session', { jid: jid.toString() }),
+    each('delete-user', 'Delete users', jid => admin.run('unregister', { account: jid.toString() })),
+    each('disable-user', 'Disable users', jid => admin.run('ban_account', { account: jid.toString() })),
+    each('reenable-user', 'Re-enable users', jid => admin.run('unban_account', { account: jid.toString() })),
+    each(
+      'end-user-session',
+      'End sessions of users',
+      jid =>
+        jid.isBare
+          ? admin.run('kick_user', { account: jid.toString() })
+          : admin.run('kick_session', { jid: jid.toString() }),
+      true,
     ),
     admin.command('change-user-password', 'Change the password of a user', from =>
       formStage(
@@ -103,21 +117,33 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
         async values => {
           const [jid] = await addresses(values, 'accountjid')
           admin.mustReach(from, jid!)
-          await admin.run('change_password', { account: jid!.bare.toString(), password: values.get('password')![0]! })
-          return one('info', `${jid!.bare} has a new password`)
+          await admin.run('change_password', { account: jid!.toString(), password: values.get('password')![0]! })
+          return one('info', `${jid} has a new password`)
         },
       ),
     ),
     asked('get-user-roster', 'Get the roster of a user', async jids => {
-      const form = dataForm('result', NS.ADMIN, [{ ...JIDS, values: jids.map(jid => jid.bare.toString()) }])
-      for (const jid of jids) form.append(xml('query', { xmlns: NS.ROSTER }, await rosterOf(admin, jid)))
-      return { payload: form }
+      const rosters: Element[] = []
+      let length = 0
+      for (const jid of jids) {
+        const roster = xml('query', { xmlns: NS.ROSTER }, await rosterOf(admin, jid))
+        length += serialize(roster).length
+        // The first is whole, whatever its size: it has bounds of its own.
+        if (length > MAX_ROSTERS && rosters.length > 0) break
+        rosters.push(roster)
+      }
+      const shown = jids.slice(0, rosters.length)
+      const form = dataForm('result', NS.ADMIN, [{ ...JIDS, values: shown.map(String) }])
+      for (const roster of rosters) form.append(roster)
+      if (shown.length === jids.length) return { payload: form }
+      const text = `The rosters of the first ${shown.length} of ${jids.length} accounts`
+      return { payload: form, notes: [{ type: 'warn', text }] }
     }),
     asked('get-user-lastlogin', 'Get the last login of a user', async jids => {
       const times: string[] = []
       for (const jid of jids) times.push(await lastSeen(admin, jid))
       return result([
-        { ...JIDS, values: jids.map(jid => jid.bare.toString()) },
+        { ...JIDS, values: jids.map(String) },
         { var: 'lastlogin', label: 'The last login time', values: times },
       ])
     }),
@@ -129,7 +155,7 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
         const sessions = [...(ctx.host.accounts.get(jid.local)?.sessions.values() ?? [])]
         const roster = await rosterOf(admin, jid)
         return result([
-          { ...JID, values: [jid.bare.toString()] },
+          { ...JID, values: [jid.toString()] },
           {
             var: 'ipaddresses',
             type: 'list-multi',
@@ -160,7 +186,7 @@ async function rosterOf({ ctx }: Administration, { local }: Jid): Promise<Elemen
 async function lastSeen(admin: Administration, jid: Jid): Promise<string> {
   const sessions = [...(admin.ctx.host.accounts.get(jid.local)?.sessions.values() ?? [])]
   if (sessions.length > 0) return new Date(Math.max(...sessions.map(({ info }) => info.since))).toISOString()
-  const rows = await admin.run('get_last', { account: jid.bare.toString() })
+  const rows = await admin.run('get_last', { account: jid.toString() })
   const row = Array.isArray(rows) ? (rows[0] as { at?: unknown } | undefined) : undefined
   return typeof row?.at === 'string' ? row.at : ''
 }

@@ -17,6 +17,9 @@ declare module '../../core/services.ts' {
   }
 }
 
+/** Bytes of the addresses of a list: it is kept in memory, and shown as a form. */
+const MAX_BYTES = 512 * 1024
+
 /** Addresses of any form, in memory and in the store. */
 export class JidList {
   readonly name: string
@@ -76,8 +79,9 @@ export class JidList {
   }
 
   async #store(jids: readonly string[]): Promise<void> {
-    if (jids.length > this.#max) throw cannotBeDone(`the ${this.name} has at most ${this.#max} addresses`)
     const next = new Set(jids)
+    if (next.size > this.#max) throw cannotBeDone(`the ${this.name} has at most ${this.#max} addresses`)
+    if (bytesOf(next) > MAX_BYTES) throw cannotBeDone(`the addresses of the ${this.name} are too long together`)
     const gone = [...this.#jids].filter(jid => !next.has(jid))
     const come = [...next].filter(jid => !this.#jids.has(jid))
     if (gone.length + come.length === 0) return
@@ -90,6 +94,12 @@ export class JidList {
     )
     this.#jids = next
   }
+}
+
+function bytesOf(jids: Iterable<string>): number {
+  let bytes = 0
+  for (const jid of jids) bytes += Buffer.byteLength(jid)
+  return bytes
 }
 
 /** The addresses of a jid-multi field, prepared; each once. */

@@ -2,6 +2,7 @@ import { opt } from '../../config/schema.ts'
 import { answerOf, cannotBeDone, formStage, isTrue } from '../../core/adhoc.ts'
 import { FILTER, STORE } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
+import { Turns } from '../../util/turns.ts'
 import { findChild, NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid, prepLocal } from '../../xmpp/jid.ts'
@@ -95,7 +96,14 @@ export const mod_invites = defineModule({
 
     // ---- making them (XEP-0401)
 
-    const make = async (from: Jid, wanted: { type: Invite['type']; username?: string | undefined }) => {
+    interface Wanted {
+      type: Invite['type']
+      username?: string | undefined
+    }
+    /** One after the other of each inviter: they are counted before one more is made. */
+    const turns = new Turns()
+    const make = (from: Jid, wanted: Wanted) => turns.run(from.bare.toString(), () => makeNext(from, wanted))
+    const makeNext = async (from: Jid, wanted: Wanted) => {
       const inviter = from.domain === host.name ? from.local : undefined
       if (inviter !== undefined && (await invites.of(inviter)).length >= options.max_invites) {
         throw new StanzaError('resource-constraint', `no more than ${options.max_invites} invitations may wait`)

@@ -42,7 +42,23 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'lists of the service (blocked, allowed)',
     number: ['protocol/configure.test.ts', 'the lists can be edited by hermodctl too, and have a bound'],
-    bytes: 'each',
+    bytes: [
+      'protocol/configure.test.ts',
+      'the addresses of a list are bounded in bytes, and one that is there already counts once',
+    ],
+  },
+  {
+    what: 'accounts that a command of XEP-0133 is about, and rosters it shows',
+    number: [
+      'protocol/adhoc-hostile.test.ts',
+      'addresses that are named again and again count once, and are bounded in number',
+    ],
+    bytes: ['protocol/adhoc-hostile.test.ts', 'the rosters of many are an answer that a client can take'],
+  },
+  {
+    what: 'rows and texts that an ad-hoc command answers with',
+    number: ['protocol/adhoc.test.ts', 'a table that is too long, or too large, is shown as far as there is room'],
+    bytes: ['protocol/adhoc.test.ts', 'a table that is too long, or too large, is shown as far as there is room'],
   },
   {
     what: 'searches for users',
