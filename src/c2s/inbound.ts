@@ -1,6 +1,7 @@
 import { deviceOf } from '../core/devicename.ts'
 import type { Entry, Origin } from '../core/entry.ts'
 import { type Fingerprint, fingerprint, shortHash } from '../core/fingerprint.ts'
+import type { HookMap } from '../core/hooks.ts'
 import { type Remembered, type Ring, Run } from '../core/window.ts'
 import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
@@ -116,9 +117,20 @@ export class Inbound {
 
   #route(stanza: Stanza, origin: Origin | undefined): void | Promise<void> {
     const session = this.#session
-    const { host } = session.account
-    if (host.hooks.has('message_sent')) host.hooks.runSync('message_sent', { session, stanza })
-    return host.router.route(stanza, { session, origin })
+    const { hooks, router } = session.account.host
+    if (!hooks.has('message_sent')) return router.route(stanza, { session, origin })
+    const event: HookMap['message_sent'] = { session, stanza, archived: undefined, routed: undefined }
+    hooks.runSync('message_sent', event)
+    const { routed } = event
+    if (routed === undefined) return router.route(stanza, { session, origin })
+    try {
+      const done = router.route(stanza, { session, origin })
+      if (done instanceof Promise) return done.finally(routed)
+    } catch (error) {
+      routed()
+      throw error
+    }
+    routed()
   }
 
   accepted(sent: Sent, entry: Entry): void {

@@ -22,7 +22,14 @@ declare module '../core/hooks.ts' {
     /** A stanza that a client sent, stamped with its address. A handler may put another in its place; STOP drops it. */
     user_send_packet: { session: Session; stanza: Stanza }
     /** A message of a client is about to be routed, for the first time: not one sent again after a broken connection. */
-    message_sent: { session: Session; stanza: Stanza }
+    message_sent: {
+      session: Session
+      stanza: Stanza
+      /** Its id in the archive of its sender, where it is put there before it is routed. */
+      archived: string | undefined
+      /** Called when it has been routed, or refused. */
+      routed: (() => void) | undefined
+    }
     /** A stanza on its way to a client. Synchronous. STOP: the handler has taken it. */
     user_receive_packet: { session: Session; stanza: Stanza; entry: Entry | undefined }
     /** Presence to an address, before it is routed. STOP: the handler routes it itself. */

@@ -1,4 +1,4 @@
-import { FILTER } from '../core/hooks.ts'
+import { FILTER, OBSERVE } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { clone, type Element, findChild, hasChild, NS, xml } from '../xml/index.ts'
@@ -45,12 +45,44 @@ export const mod_carbons = defineModule({
       { order: FILTER },
     )
 
-    ctx.hook('message_sent', ({ session, stanza }) => {
-      const { account } = session
-      // To oneself: the other clients get the message as such.
-      if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid)) return
-      copy('sent', account.sessions.values(), stanza, other => other !== session)
-    })
+    // What is on its way, by who sent it, until it is known whether it lies in the archive of its sender, and under which id.
+    const onTheirWay = new Map<string, OnItsWay>()
+    const copySent = (session: Session, id: string | undefined): void => {
+      const sender = session.jid.toString()
+      const sent = onTheirWay.get(sender)
+      if (sent === undefined) return
+      onTheirWay.delete(sender)
+      const stanza = id === undefined ? sent.stanza : withId(sent.stanza, session.account.jid.toString(), id)
+      copy('sent', session.account.sessions.values(), stanza, other => other !== session)
+    }
+    ctx.hook(
+      'message_sent',
+      event => {
+        const { session, stanza } = event
+        const { account } = session
+        // To oneself: the other clients get the message as such.
+        if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid) || !isEligible(stanza, 'sent')) return
+        copySent(session, undefined) // one that is still on its way though the session was resumed
+        onTheirWay.set(session.jid.toString(), { session, stanza })
+        if (event.archived !== undefined) copySent(session, event.archived)
+        // Nobody else keeps it: what was not copied by then lies in no archive.
+        else {
+          event.routed = () => {
+            if (onTheirWay.get(session.jid.toString())?.stanza === stanza) copySent(session, undefined)
+          }
+        }
+      },
+      { order: OBSERVE },
+    )
+    ctx.hook(
+      'archive_message',
+      ({ stanza, id, sent }) => {
+        if (!sent || onTheirWay.size === 0) return
+        const own = onTheirWay.get(stanza.from.toString())
+        if (own !== undefined && own.stanza.id === stanza.id) copySent(own.session, id)
+      },
+      { order: OBSERVE },
+    )
     ctx.hook('message_delivered', ({ account, stanza, sessions }) => {
       if (account.sessions.size <= sessions.length) return
       copy(
@@ -62,6 +94,19 @@ export const mod_carbons = defineModule({
     })
   },
 })
+
+/** One message of each session at a time: the next is read when this one is routed. */
+interface OnItsWay {
+  readonly session: Session
+  readonly stanza: Stanza
+}
+
+/** XEP-0313 3: the sender's other clients learn where the message lies in their archive; nobody else does. */
+function withId(stanza: Stanza, by: string, id: string): Stanza {
+  const copy = stanza.readdressed(stanza.from, stanza.to)
+  copy.el.children = [...copy.el.children, xml('stanza-id', { xmlns: NS.SID, by, id })]
+  return copy
+}
 
 function isCopy(child: Element | string): boolean {
   return (

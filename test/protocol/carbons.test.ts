@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { parseElement } from '../../src/xml/index.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
+import { query } from '../support/archive.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, copied, copyOf, nothing, refused, says, serve } from '../support/talk.ts'
@@ -51,6 +52,51 @@ test('what one client alone receives, the others see, with the id that the accou
   assert.equal(message.attrs['from'], bob.jid)
   assert.equal(message.attrs['to'], desk.jid)
   assert.deepEqual(child(message, 'stanza-id')?.attrs, child(original, 'stanza-id')?.attrs)
+})
+
+test('a copy of what was sent has the id by which it lies in the archive, where it lies there', async t => {
+  const server = await serve(t, { hosts: ['localhost', 'other.example'] })
+  const desk = await server.client('alice', { resource: 'desk' })
+  const phone = await server.client('alice', { resource: 'phone' })
+  const bob = await server.client('bob')
+  for (const client of [desk, phone, bob]) await available(client)
+  await phone.request('set', ENABLE)
+  await server.register('sleeper') // whose account is not in memory
+  await server.client('carol', { host: 'other.example' })
+  const people = ['bob@localhost', 'sleeper@localhost', 'bob@localhost', 'carol@other.example']
+  for (const [n, to] of people.entries()) desk.send(chat(to, `kept ${n}`))
+  const ids: (string | undefined)[] = []
+  for (const n of people.keys()) {
+    const message = copied(await phone.receive(el => anyCopy(el)), 'sent')!
+    assert.equal(child(message, 'body')?.text, `kept ${n}`, 'in order')
+    assert.deepEqual(
+      message.children.filter(({ name }) => name === 'stanza-id').map(({ attrs }) => attrs['by']),
+      ['alice@localhost'],
+    )
+    ids.push(child(message, 'stanza-id')!.attrs['id'])
+  }
+  const archived = await query(phone)
+  assert.deepEqual(archived.bodies, ['kept 0', 'kept 1', 'kept 2', 'kept 3'])
+  assert.deepEqual(
+    ids,
+    archived.results.map(({ id }) => id),
+  )
+  // Bob is not told under which id alice has it.
+  const got = await bob.receive(says('kept 0'))
+  assert.deepEqual(
+    got.children.filter(({ name }) => name === 'stanza-id').map(({ attrs }) => attrs['by']),
+    ['bob@localhost'],
+  )
+  // What nobody got, or nobody keeps, is in no archive.
+  desk.send(chat('nobody@localhost', 'to nobody'))
+  desk.send(chat('bob@localhost', 'fleeting', "<no-permanent-store xmlns='urn:xmpp:hints'/>"))
+  desk.send(
+    `<message to='bob@localhost' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>`,
+  )
+  for (let n = 0; n < 3; n++) {
+    const message = copied(await phone.receive(el => anyCopy(el)), 'sent')!
+    assert.equal(child(message, 'stanza-id'), undefined)
+  }
 })
 
 test('who got the message itself gets no copy', async t => {

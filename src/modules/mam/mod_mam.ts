@@ -166,10 +166,13 @@ function store(ctx: Ctx, archive: Archive): void {
     const sender = from.domain === host.name && from.local !== account.user ? host.accounts.get(from.local) : undefined
     event.sent = sender !== undefined && keep(sender, id, account.jid, bytes, stanza.el) !== undefined
   })
-  ctx.hook('message_sent', ({ session, stanza }) => {
+  ctx.hook('message_sent', event => {
+    const { session, stanza } = event
     // A user of this host gets it in a moment, and the sender's copy is made there, under the same id.
     if (stanza.to!.domain === host.name || !keeps(stanza) || !isLasting(stanza)) return
-    void keep(session.account, host.ids.ordered(), stanza.to!, Buffer.from(stanza.toString()), stanza.el)
+    const id = host.ids.ordered()
+    const written = keep(session.account, id, stanza.to!, Buffer.from(stanza.toString()), stanza.el)
+    if (written !== undefined) event.archived = id
   })
 }
 
