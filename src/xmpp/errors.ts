@@ -37,14 +37,21 @@ export class StanzaError extends Error {
   readonly text: string | undefined
   /** The application-specific condition, in a namespace of its own (RFC 6120 8.3.4). */
   readonly application: Element | undefined
+  /** What stands beside `<error/>` where a protocol wants to say what the error is about. */
+  readonly payload: Element | undefined
 
-  constructor(condition: StanzaCondition, text?: string, options: { type?: ErrorType; application?: Element } = {}) {
+  constructor(
+    condition: StanzaCondition,
+    text?: string,
+    options: { type?: ErrorType; application?: Element; payload?: Element } = {},
+  ) {
     super(text === undefined ? condition : `${condition}: ${text}`)
     this.name = 'StanzaError'
     this.condition = condition
     this.type = options.type ?? STANZA_CONDITIONS[condition]
     this.text = text
     this.application = options.application
+    this.payload = options.payload
   }
 
   /** `<error/>`; `by` names the entity that made it. */

@@ -169,6 +169,7 @@ export class Stanza {
     })
     if (options.echo === true)
       for (const child of this.el.children) el.append(typeof child === 'string' ? child : clone(child))
+    if (error.payload !== undefined) el.append(error.payload)
     el.append(error.toElement(options.by?.toString()))
     return new Stanza(this.kind, el, this.to ?? this.from.bare, this.from, 'error')
   }

@@ -283,3 +283,28 @@ test('many items published at once all count', async t => {
   await Promise.all(ids.map(id => pepOf(server)!.publish(account, 'urn:p', id, parseElement(P), config)))
   assert.deepEqual(await itemIds(alice, 'urn:p'), ids.reverse().slice(0, 10))
 })
+
+test('who comes into a group that a node is for hears what there is; who leaves it hears no more', async t => {
+  const server = await serve(t)
+  const [alice, bob] = await friends(server, ['alice', []], ['bob', ['urn:p', 'urn:q']])
+  const group = (name: string) => {
+    const item = `<item jid='bob@localhost'><group>${name}</group></item>`
+    return alice.request('set', `<query xmlns='jabber:iq:roster'>${item}</query>`)
+  }
+  await group('Work')
+  await publish(alice, 'urn:p', P, '1', { access_model: 'roster', roster_groups_allowed: ['Friends', 'Family'] })
+  await publish(alice, 'urn:q', "<q xmlns='urn:q'/>", '1')
+  await bob.receive(publishes('urn:q', '1'))
+  await nothing(bob, publishes('urn:p'), alice)
+  await group('Friends')
+  await bob.receive(publishes('urn:p', '1'))
+  await nothing(bob, publishes('urn:q'), alice) // that he could see before
+  await group('Family')
+  await publish(alice, 'urn:p', P, '2')
+  await bob.receive(publishes('urn:p', '2'))
+  await nothing(bob, publishes('urn:p'), alice)
+  await group('Work')
+  await publish(alice, 'urn:p', P, '3')
+  await nothing(bob, publishes('urn:p'), alice)
+  await refused('not-authorized', bob.request('get', ITEMS('urn:p'), 'alice@localhost'))
+})

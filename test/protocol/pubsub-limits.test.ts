@@ -303,3 +303,18 @@ test('one is subscribed to so many nodes at the service', async t => {
   await bob.request('set', subscribe, SERVICE)
   await bob.request('set', pubsub("<subscribe node='n' jid='bob@localhost/again'/>"), SERVICE)
 })
+
+test('service discovery lists so many nodes, and items of one', async t => {
+  const server = await serve(t)
+  const alice = await server.client('alice')
+  const listed = async (to: string, node = ''): Promise<number> => {
+    const query = `<query xmlns='http://jabber.org/protocol/disco#items'${node === '' ? '' : ` node='${node}'`}/>`
+    return (await alice.request('get', query, to)).children[0]!.children.length
+  }
+  for (let i = 0; i < 101; i++) await publish(alice, `urn:${i}`, P, 'x')
+  assert.equal(await listed('alice@localhost'), 100)
+  const create = pubsub(`<create node='many'/><configure>${form('node_config', { max_items: 'max' })}</configure>`)
+  await alice.request('set', create, SERVICE)
+  for (let i = 0; i < 101; i++) await publish(alice, 'many', P, String(i), undefined, SERVICE)
+  assert.equal(await listed(SERVICE, 'many'), 100)
+})

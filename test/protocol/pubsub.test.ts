@@ -307,6 +307,20 @@ test('owners end subscriptions and grant those that were asked for; only the sub
   assert.equal(event(await bob.receive(tells('subscription', 'managed')))!.attrs['subscription'], 'subscribed')
   assert.deepEqual(await listed(), ['bob@localhost'])
   await refused('not-acceptable', alice.request('set', set('maybe', 'bob@localhost'), SERVICE))
+  // None of several is done where one cannot be, and all are told as they are (8.8.2.4).
+  alice.send(
+    `<iq type='set' id='several' to='${SERVICE}'>${owner(`<subscriptions node='managed'>
+      <subscription jid='bob@localhost' subscription='none'/>
+      <subscription jid='carol@localhost' subscription='subscribed'/></subscriptions>`)}</iq>`,
+  )
+  const error = await alice.receive(el => el.attrs['id'] === 'several')
+  assert.deepEqual(
+    error.children[0]!.children[0]!.children.map(el => el.attrs),
+    [
+      { jid: 'bob@localhost', subscription: 'subscribed' },
+      { jid: 'carol@localhost', subscription: 'none' },
+    ],
+  )
   await alice.request('set', set('none', 'bob@localhost'), SERVICE)
   assert.equal(event(await bob.receive(tells('subscription', 'managed')))!.attrs['subscription'], 'none')
   await publish(alice, 'managed', ENTRY, 'x', undefined, SERVICE)

@@ -104,6 +104,17 @@ export class Interest {
     }
   }
 
+  /** The clients of a contact that are here, or that the account has heard of, with the nodes that they want to hear of. */
+  *wanted(account: Account, contact: Jid): Generator<{ to: Jid; nodes: Nodes }> {
+    for (const session of sessionsOf(account.host, contact)) {
+      const nodes = session.slots.get(WANTED)
+      if (session.presence !== undefined && nodes !== undefined) yield { to: session.jid, nodes }
+    }
+    for (const { jid, nodes } of account.slots.get(REMOTE)?.values() ?? []) {
+      if (jid.bare.equals(contact)) yield { to: jid, nodes }
+    }
+  }
+
   #announced(session: Session, presence: Stanza, initial: boolean): void {
     const caps = capsOf(presence)
     if (initial) session.slots.delete(WANTED)

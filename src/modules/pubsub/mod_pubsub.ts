@@ -107,6 +107,7 @@ export const mod_pubsub = defineModule({
       store,
       access,
       events,
+      interest,
       limits,
       maxNodes: options.max_user_nodes,
       maxBytes: options.max_bytes_per_account,
@@ -129,7 +130,10 @@ export const mod_pubsub = defineModule({
     }
     ctx.hook('subscription_revoked', recheck)
     // XEP-0163 6.1: access is looked at again when an item of the roster changes.
-    ctx.hook('contact_moved', recheck)
+    ctx.hook('contact_moved', event => {
+      recheck(event)
+      return pep.moved(event.account, event.contact, event.before)
+    })
     ctx.hook('remove_user', async ({ user }) => {
       await pep.forget(user.local, user)
       await forgetEntity(engine, user, key => serviceOf(ctx, pep, common, key))

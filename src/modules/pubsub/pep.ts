@@ -3,6 +3,7 @@ import { Slot } from '../../core/session.ts'
 import { NS } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { itemsOf, publish, purge, retract } from './items.ts'
+import type { Node } from './node.ts'
 import { remove } from './nodes.ts'
 import { type Engine, findNode, type Service } from './service.ts'
 import type { NodeConfig, PepService } from './types.ts'
@@ -69,6 +70,25 @@ export class Pep {
       if (!own && (!access.isOpenTo(account, node, to) || blocking?.blocks(account, to) === true)) continue
       if (session?.full === true && !(await session.room())) return
       await events.last(service, node, [to])
+    }
+  }
+
+  /** A contact was moved: of the nodes that it has come to see by that, it hears what there is (XEP-0060 12.2). */
+  async moved(account: Account, contact: Jid, before: readonly string[]): Promise<void> {
+    const { shelf } = this.of(account)
+    if (!shelf.complete) await this.#engine.store.load(shelf)
+    const fresh = new Set<string>()
+    for (const node of (shelf.nodes as Map<string, Node>).values()) {
+      const { access_model: model, roster_groups_allowed: groups } = node.config
+      if (model !== 'roster' || before.some(group => groups.includes(group))) continue
+      await this.#engine.store.entities(shelf, node)
+      if (!node.affiliations.has(contact.toString()) && this.#engine.access.isOpenTo(account, node, contact)) {
+        fresh.add(node.name)
+      }
+    }
+    if (fresh.size === 0) return
+    for (const { to, nodes } of this.#engine.interest.wanted(account, contact)) {
+      await this.#sendLast(account, new Set([...fresh].filter(name => nodes.has(name))), to)
     }
   }
 

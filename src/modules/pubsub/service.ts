@@ -6,6 +6,7 @@ import type { Access } from './access.ts'
 import { type Limits, wellKnown } from './config.ts'
 import { noSuchNode, pubsubError } from './errors.ts'
 import type { Events } from './events.ts'
+import type { Interest } from './interest.ts'
 import type { Node } from './node.ts'
 import type { PubsubStore, Shelf } from './store.ts'
 import type { NodeConfig } from './types.ts'
@@ -25,6 +26,7 @@ export interface Engine {
   readonly store: PubsubStore
   readonly access: Access
   readonly events: Events
+  readonly interest: Interest
   readonly limits: Limits
   /** Nodes that one account may own. */
   readonly maxNodes: number

@@ -275,11 +275,11 @@ export async function manage(engine: Engine, service: Service, name: string, lis
       const state = attrs['subscription'] as SubscriptionState | undefined
       if (state === undefined) continue
       if (jid === undefined || (state !== 'none' && state !== 'subscribed')) {
-        throw new StanzaError('not-acceptable', 'an address becomes subscribed, or none')
+        throw new StanzaError('not-acceptable', 'an address becomes subscribed, or none', unchanged(node, list))
       }
       const there = node.subscriptions.get(jid.toString())?.state ?? 'none'
       if (there === 'none' && state !== 'none') {
-        throw new StanzaError('not-acceptable', `${jid} has not asked to be subscribed`)
+        throw new StanzaError('not-acceptable', `${jid} has not asked to be subscribed`, unchanged(node, list))
       }
       if (there !== state) changes.push({ jid, state })
     }
@@ -294,6 +294,17 @@ export async function manage(engine: Engine, service: Service, name: string, lis
     await engine.events.subscription(service, node, jid, state)
     if (state === 'subscribed') await subscribed(engine, service, node, jid)
   }
+}
+
+/** XEP-0060 8.8.2.4: what was asked for, as it is; what is not named would count as done. */
+function unchanged(node: Node, list: readonly Element[]): { payload: Element } {
+  const entries = list.map(({ attrs }) => {
+    const jid = Jid.parse(attrs['jid'] ?? '')?.toString()
+    const subscription = (jid === undefined ? undefined : node.subscriptions.get(jid)?.state) ?? 'none'
+    return xml('subscription', { jid: attrs['jid'], subscription })
+  })
+  const payload = xml('pubsub', { xmlns: NS.PUBSUB_OWNER }, xml('subscriptions', { node: node.name }, entries))
+  return { payload }
 }
 
 /** `<subscription/>` as it is told. */

@@ -42,8 +42,8 @@ declare module '../../core/hooks.ts' {
     subscription_granted: { account: Account; contact: Jid }
     /** A contact may no longer see it (RFC 6121 3.2.1, 3.3.3). */
     subscription_revoked: { account: Account; contact: Jid }
-    /** An account has put a contact, who may see its presence, into other groups. */
-    contact_moved: { account: Account; contact: Jid }
+    /** An account has put a contact, who may see its presence, into other groups than those `before`. */
+    contact_moved: { account: Account; contact: Jid; before: readonly string[] }
   }
 }
 

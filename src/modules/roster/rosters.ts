@@ -109,7 +109,9 @@ export class Rosters {
     const version = await roster.put(item)
     push(roster, itemElement(item), version)
     const { account } = roster
-    if (moved && item.subscription.from) account.host.hooks.notify('contact_moved', { account, contact: jid })
+    if (moved && item.subscription.from) {
+      account.host.hooks.notify('contact_moved', { account, contact: jid, before: there.groups })
+    }
   }
 
   /** What grows must find room; what is there may shrink, also where the bounds were higher once. */

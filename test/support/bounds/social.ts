@@ -137,6 +137,11 @@ export const BOUNDS: readonly Bound[] = [
     ],
   },
   {
+    what: 'nodes, or items of a node, that service discovery lists',
+    number: ['protocol/pubsub-limits.test.ts', 'service discovery lists so many nodes, and items of one'],
+    bytes: 'each',
+  },
+  {
     what: 'who is what to nodes, in memory',
     bytes: [
       'unit/modules/pubsub/entitycache.test.ts',

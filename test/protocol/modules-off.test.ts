@@ -1,0 +1,23 @@
+import { describe, test } from 'node:test'
+import { says, serve } from '../support/talk.ts'
+import { builtins } from '../support/testserver.ts'
+
+const chat = (body: string) => `<message to='nina@localhost' type='chat' id='${body}'><body>${body}</body></message>`
+
+/** No configuration breaks the promise: messages wait for who is away, and reach who is there. */
+describe('whichever module is off', async () => {
+  for (const name of (await builtins()).keys()) {
+    test(name, async t => {
+      const server = await serve(t, { modules: { [name]: false } })
+      await server.register('nina')
+      const olga = await server.client('olga')
+      olga.send(chat('waits'))
+      await olga.ping().catch(() => {}) // where that is off, the answer is an error
+      const nina = await server.client('nina')
+      nina.send('<presence/>')
+      await nina.receive(says('waits'))
+      olga.send(chat('at once'))
+      await nina.receive(says('at once'))
+    })
+  }
+})
