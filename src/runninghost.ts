@@ -12,6 +12,7 @@ import { type RunningModule, type Surroundings, startModule } from './core/conte
 import { Host } from './core/host.ts'
 import type { ModuleDefinition } from './core/module.ts'
 import type { Router } from './core/router.ts'
+import { logSessions } from './core/sessionlog.ts'
 import type { Store } from './storage/store.ts'
 import type { IdGenerator } from './util/ids.ts'
 import { Jid } from './xmpp/jid.ts'
@@ -57,6 +58,7 @@ export class RunningHost {
       now,
     })
     const host: Host = new Host({ name, store, users: accounts, router, ids, log, now })
+    logSessions(host)
     const devices = new Devices(host, deviceSettings(config))
     host.services.provide('server', 'devices', devices)
     const sasl = saslOf(credentials, accounts, devices, config)

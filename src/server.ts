@@ -312,6 +312,11 @@ export class Server implements ServerControl {
     for (const stream of this.streams()) stream.fail(error())
   }
 
+  /** Rejects with what is wrong with the configuration as it is in the file now. */
+  async checkConfig(): Promise<void> {
+    await this.#options.reread?.()
+  }
+
   stopSoon(): void {
     this.#leaveSoon('stop')
   }
@@ -371,6 +376,7 @@ export class Server implements ServerControl {
   }
 
   async #stop(): Promise<void> {
+    const begun = performance.now()
     this.state = 'stopping'
     this.#unwatch()
     await this.#reloading
@@ -383,7 +389,8 @@ export class Server implements ServerControl {
     for (const host of [...this.parts.hosts.values()].reverse()) await host.stopAll()
     await this.store.close()
     await this.blobs.close()
-    this.log.info('stopped')
+    const up = Math.round(this.uptime / 1000)
+    this.log.info({ pid: process.pid, up, ms: Math.round(performance.now() - begun) }, 'stopped')
   }
 }
 

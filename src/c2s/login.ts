@@ -118,6 +118,9 @@ function enter(stream: C2SStream, login: Login, success: SaslSuccess): void | Pr
 export function accept(stream: C2SStream, user: string): void {
   const { failures, counters } = stream.server
   failures.succeeded(stream.ip, `${user}@${stream.target!.host.name}`)
+  const jid = `${user}@${stream.target!.host.name}`
+  const { ip, tls, mechanism } = stream.info
+  stream.server.log.info({ jid, ip, tls, mechanism, device: stream.login?.request?.agent?.software }, 'logged in')
   stream.user = user
   stream.login = undefined
   stream.sasl = undefined

@@ -12,6 +12,7 @@ import { PLAIN_CONNECTION, type Share, TLS_CONNECTION } from './prelogin.ts'
 import type { AccessCheck, C2SHost, C2SServer } from './server.ts'
 import type { C2SSession } from './session.ts'
 import type { Shaper } from './shaper.ts'
+import { isTraced, trace } from './trace.ts'
 import { Transport } from './transport.ts'
 import { STREAM_END, streamErrorText, streamHeader } from './words.ts'
 
@@ -315,6 +316,7 @@ export class C2SStream {
 
   #onElement(el: Element): void {
     this.#stanzas++
+    if (isTraced(this.server.log)) this.#trace('in', serialize(el))
     let done: void | Promise<void>
     try {
       done = this.state === 'bound' ? this.session!.handle(el) : negotiate(this, el)
@@ -404,7 +406,13 @@ export class C2SStream {
 
   send(data: string | Buffer): void {
     this.#quiet = false
+    if (isTraced(this.server.log)) this.#trace('out', data)
     this.#transport.send(data)
+  }
+
+  #trace(way: 'in' | 'out', data: string | Buffer): void {
+    const jid = this.session?.jid.toString() ?? (this.user && `${this.user}@${this.target?.host.name}`)
+    trace(this.server.log, way, { ip: this.ip, port: this.port, jid }, data)
   }
 
   sendElement(el: Element): void {

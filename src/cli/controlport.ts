@@ -4,6 +4,7 @@ import { blaming } from '../config/diagnostics.ts'
 import { SOCKET_NAME } from '../core/control/protocol.ts'
 import { type ControlOptions, ControlSocket } from '../core/control/socket.ts'
 import type { Prepared } from '../reload.ts'
+import { explainFile } from './explain.ts'
 
 /** Where hermodctl finds a server that runs with this configuration. */
 export function controlPath(config: Config): string {
@@ -18,7 +19,7 @@ export class ControlPort {
 
   async open(config: Config, options: Omit<ControlOptions, 'path'>): Promise<void> {
     this.#path = controlPath(config)
-    this.#socket = await listen(this.#path, options)
+    this.#socket = await listen(config, options)
     this.#options = options
   }
 
@@ -31,7 +32,7 @@ export class ControlPort {
     const wanted = controlPath(config)
     const before = this.#socket
     if (wanted === this.#path || before === undefined) return { apply() {}, undo() {} }
-    const socket = await listen(wanted, this.#options!)
+    const socket = await listen(config, this.#options!)
     return {
       apply: () => {
         this.#path = wanted
@@ -48,6 +49,11 @@ export class ControlPort {
   }
 }
 
-function listen(at: string, options: Omit<ControlOptions, 'path'>): Promise<ControlSocket> {
-  return blaming(['ctl_socket'], () => ControlSocket.open({ ...options, path: at }))
+function listen(config: Config, options: Omit<ControlOptions, 'path'>): Promise<ControlSocket> {
+  const at = controlPath(config)
+  const open = () =>
+    ControlSocket.open({ ...options, path: at }).catch((error: NodeJS.ErrnoException) => {
+      throw explainFile(at, error.code) ?? error
+    })
+  return config.ctl_socket === undefined ? open() : blaming(['ctl_socket'], open)
 }

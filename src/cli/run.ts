@@ -5,8 +5,10 @@ import { OptionError } from '../config/diagnostics.ts'
 import { createLog } from '../core/log.ts'
 import { Server } from '../server.ts'
 import { makePrivate } from '../util/private.ts'
-import { type ConfigSource, readConfig } from './config.ts'
+import { VERSION } from '../version.ts'
+import { type ConfigSource, configFile, readConfig } from './config.ts'
 import { ControlPort, controlPath } from './controlport.ts'
+import { explain } from './explain.ts'
 import { greeting } from './greeting.ts'
 import { invocation } from './invocation.ts'
 import { shrinkWhenQuiet } from './shrink.ts'
@@ -14,19 +16,31 @@ import { handleCrashes, handleSignals } from './signals.ts'
 
 type Leave = 'stop' | 'restart'
 
-/** Runs a server until it is told to stop; the exit code. A backup that was restored starts another in its place. */
+/** Runs a server until it is told to stop; the exit code. A restart puts a new process in the place of this one. */
 export async function runServer(source: ConfigSource): Promise<number> {
   // Whatever is written, by whichever library, is for this user alone.
   process.umask(0o077)
-  for (;;) {
-    const how = await runOnce(source)
+  for (let first = true; ; first = false) {
+    const how = await runOnce(source, first ? 0 : performance.now())
     if (how === 'stop') return 0
+    startAnew()
   }
 }
 
-async function runOnce(source: ConfigSource): Promise<Leave> {
+/**
+ * The same process by its id, standard streams and parent, and new in all else: its code is read again. Where the system
+ * cannot do that (Windows), it returns, and the next server runs with the code of this one.
+ */
+function startAnew(): void {
+  const { execPath, execArgv, argv } = process
+  if (process.platform !== 'win32') process.execve?.(execPath, [execPath, ...execArgv, ...argv.slice(1)], process.env)
+}
+
+/** `begun`: when the start began, ms since the process did. */
+async function runOnce(source: ConfigSource, begun: number): Promise<Leave> {
   const { config, modules, formatted, located } = await readConfig(source)
   const log = createLog({ level: config.loglevel, format: config.log_format })
+  log.info({ ...about(source, config) }, 'starting')
   for (const line of formatted) log.warn(line)
   const exit = (code: number): never => process.exit(code)
   const { promise, resolve: leave } = Promise.withResolvers<Leave>()
@@ -44,10 +58,12 @@ async function runOnce(source: ConfigSource): Promise<Leave> {
     const reread = () => readConfig(source)
     const outside = (next: Config) => control.prepare(next)
     const options = { config, modules, log, leave, reread, outside }
-    server = await Server.start(options).catch((error: unknown) => {
-      throw error instanceof OptionError ? located(error) : explain(error, config)
+    server = await Server.start(options)
+    return await serve(server, config, source, control, promise, () => {
+      log.info({ ...about(source, config), ms: Math.round(performance.now() - begun) }, 'running')
     })
-    return await serve(server, config, source, control, promise)
+  } catch (error) {
+    throw error instanceof OptionError ? located(error) : explain(error, config, invocation(process.env).start)
   } finally {
     unsignal()
     unshrink()
@@ -62,6 +78,7 @@ async function serve(
   source: ConfigSource,
   control: ControlPort,
   leaving: Promise<Leave>,
+  running: () => void,
 ): Promise<Leave> {
   const pidFile = path.join(config.data, 'hermod.pid')
   const { commands, log } = server
@@ -69,6 +86,7 @@ async function serve(
     await makePrivate(config.data)
     await control.open(config, { commands, hosts: () => server.hosts.map(host => host.name), log })
     await writeFile(pidFile, `${process.pid}\n`)
+    running()
     // What a store in memory holds is new every time: nothing of it is worth a greeting.
     if (config.storage.driver !== 'memory') {
       const text = await greeting(server, config, invocation(process.env, finding(source, config)).ctl)
@@ -82,22 +100,16 @@ async function serve(
   }
 }
 
+/** What an operator wants to know of a start. */
+function about(source: ConfigSource, config: Config) {
+  const { version: node, pid } = process
+  const file = configFile(source)
+  return { version: VERSION, node, pid, config: file ?? 'none', data: path.resolve(config.data), hosts: config.hosts }
+}
+
 /** The options by which hermodctl finds this server from the same folder. */
 function finding(source: ConfigSource, config: Config): string[] {
   // What --set moved is in no file.
   if (source.sets.some(set => /^(?:data|ctl_socket)=/.test(set))) return ['--socket', controlPath(config)]
   return source.file === undefined ? [] : ['--config', source.file]
-}
-
-/** What a person can do about a server that does not start. */
-function explain(error: unknown, config: Config): never {
-  const { code, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }
-  if (port === undefined) throw error
-  const place = config.listen.findIndex(l => l.port === port)
-  const other = `${invocation(process.env).start} --set listen.${Math.max(0, place)}.port=PORT`
-  if (code === 'EADDRINUSE')
-    throw new Error(`port ${port} is in use: stop what listens there, or choose another: ${other}`)
-  if (code === 'EACCES') throw new Error(`this user may not open port ${port}: choose one above 1023: ${other}`)
-  if (code === 'EADDRNOTAVAIL') throw new Error(`this machine has no address ${address} (listen.${place}.ip)`)
-  throw error
 }

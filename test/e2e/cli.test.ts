@@ -3,11 +3,12 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readdirSync, statSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { after, before, describe, test } from 'node:test'
+import { after, afterEach, before, describe, test } from 'node:test'
+import { VERSION } from '../../src/version.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { freePorts } from '../support/serverprocess.ts'
 
@@ -75,9 +76,13 @@ describe('hermod', () => {
     port = (await freePorts(1))[0]!
     await config()
   })
-  after(async () => {
+  afterEach(async () => {
+    // What a failed test has left would be in the way of all that follow.
     server?.child.kill('SIGKILL')
     await server?.ended
+    server = undefined
+  })
+  after(async () => {
     await rm(folder, { recursive: true, force: true })
   })
 
@@ -230,7 +235,7 @@ describe('hermod', () => {
     assert.match(help.stdout, /COMMAND \[ARGUMENT\].*no server answers/s)
   })
 
-  test('a backup is restored by a restart in the same process', async () => {
+  test('a backup is restored by a restart under the same process id', async () => {
     await start()
     const { pid } = server!.child
     assert.match((await ctl(['backup', 'saved'])).stdout, /^\d+ bytes, with 0 pictures and 0 other files\n$/)
@@ -278,6 +283,67 @@ describe('hermod', () => {
     for (let tries = 0; (await ctl(['status'])).code !== 0; tries++) assert.ok(tries < 20)
     assert.equal((await ctl(['check_account', 'typed@localhost'])).code, 3)
     await stop()
+  })
+
+  test('the log says what started, how long it took, and what stopped', async () => {
+    await start()
+    const [line] = await server!.says(/\{[^\n]*"msg":"running"[^\n]*/)
+    const { time, ms, pid, data, ...rest } = JSON.parse(line!) as Record<string, unknown>
+    assert.match(String(time), /^\d{4}-.*Z$/)
+    assert.ok(Number(ms) > 0 && Number(ms) < 60_000)
+    assert.equal(pid, server!.child.pid)
+    assert.equal(data, path.join(await realpath(folder), 'data'))
+    const hosts = ['localhost', 'example.org']
+    const expected = {
+      level: 'info',
+      version: VERSION,
+      node: process.version,
+      config: 'hermod.yml',
+      hosts,
+      msg: 'running',
+    }
+    assert.deepEqual(rest, expected)
+    const { stdout } = await stop()
+    assert.match(stdout, /"up":\d+,"ms":\d+,"msg":"stopped"/)
+  })
+
+  test('restart reads the code again, under the same process id; not where the start would fail', async () => {
+    const module = path.join(folder, 'mod_told.mjs')
+    const tells = (word: string) =>
+      writeFile(
+        module,
+        `export const mod_told = { name: './mod_told.mjs', summary: '', options: {}, start: ctx => ctx.log.info('it says ${word}') }`,
+      )
+    await tells('first')
+    await config('modules: { ./mod_told.mjs: {} }')
+    await start()
+    await server!.says(/it says first/)
+    await tells('second')
+    await config('modules: { ./mod_told.mjs: {} }\nnonsense: 1')
+    const refused = await ctl(['restart'])
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /not restarted.*hermod\.yml:5.*nonsense/s)
+    await config('modules: { ./mod_told.mjs: {} }')
+    assert.equal((await ctl(['restart'])).code, 0)
+    await server!.says(/it says second[\s\S]*"msg":"running"/)
+    assert.equal((await ctl(['status'])).code, 0)
+    await config()
+    await stop()
+  })
+
+  test('what cannot be written is named, with what to do', async () => {
+    const file = path.join(folder, 'file')
+    await writeFile(file, '')
+    const places: [string, RegExp][] = [
+      [`data=${file}/data`, /is no folder: move away what is there, or name another/],
+      [`ctl_socket=${folder}/none/hermodctl.sock`, /ctl_socket.*there is no folder .*none: make it, or name another/],
+    ]
+    for (const [set, words] of places) {
+      const { code, stderr } = await hermod('start', '--set', set).ended
+      assert.ok(code === 70 || code === 78, String(code))
+      assert.match(stderr, words)
+      assert.equal(stderr.trim().split('\n').length, 1, stderr)
+    }
   })
 
   test('SIGHUP reads the configuration again, and a wrong one changes nothing', async () => {

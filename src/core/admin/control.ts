@@ -24,6 +24,8 @@ export interface ServerControl {
   certificates(): { names: readonly string[]; file: string | undefined; notAfter: Date }[]
   /** Reads the configuration again; names what only a restart changes. */
   reloadConfig(): Promise<string[]>
+  /** Rejects with what is wrong with the configuration as it is in the file now: a start with it would fail. */
+  checkConfig(): Promise<void>
   drain(): void
   /** Stops in order, once the answer to whoever asked is out. */
   stopSoon(): void

@@ -30,12 +30,17 @@ export function leavingCommands(server: ServerControl): Command[] {
     }),
     defineCommand({
       name: 'restart',
-      summary: 'Starts the server again, at once or after a while; sessions can be resumed.',
+      summary:
+        'Starts the server again, at once or after a while, with the configuration and the code, of modules too, as they are then. Sessions can be resumed.',
       args: {
         delay: arg.int('Seconds to wait; default none', { optional: true }),
         announcement: arg.text('What people who are online are told', { optional: true }),
       },
-      run({ delay = 0, announcement }) {
+      async run({ delay = 0, announcement }) {
+        await server.checkConfig().catch((error: unknown) => {
+          const why = error instanceof Error ? error.message : String(error)
+          throw new CommandError('failed', `not restarted, for the server would not start again: ${why}`)
+        })
         plan(delay, announcement, () => server.restartSoon())
         return delay === 0 ? 'restarting' : `restarting in ${delay} s; to go on after all: stop_cancel`
       },

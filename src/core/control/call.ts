@@ -2,6 +2,7 @@ import { nearest } from '../../config/nearest.ts'
 import { cut } from '../../util/text.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { type Arg, type Command, CommandError, type CommandIo, type CommandResult, type Commands } from '../commands.ts'
+import type { Logger } from '../log.ts'
 import type { CommandInfo } from './protocol.ts'
 
 /** Runs a command with its arguments as words, checked by its declaration. Throws CommandError. */
@@ -11,7 +12,7 @@ export async function callCommand(
   name: string,
   words: readonly string[],
   io: CommandIo,
-  yes = false,
+  { yes = false, log }: { yes?: boolean; log?: Logger } = {},
 ): Promise<{ result: CommandResult; columns?: readonly string[] }> {
   const command = commands.get(name)
   if (command === undefined) {
@@ -28,8 +29,18 @@ export async function callCommand(
   if (command.confirm !== undefined && !yes) {
     throw new CommandError('usage', `${command.confirm} Nothing was done: it has to be confirmed, with --yes`)
   }
+  log?.debug({ by: 'hermodctl', command: loggable(command, args) }, 'a command')
   const result = await command.run(args, io)
   return command.columns === undefined ? { result } : { result, columns: command.columns }
+}
+
+/** A command with its arguments for the log: what may be a secret is left out. */
+export function loggable(command: Command, args: Record<string, unknown>): string {
+  const words = Object.entries(command.args).flatMap(([name, { kind }]) => {
+    if (args[name] === undefined) return []
+    return [kind === 'secret' ? '***' : kind === 'xml' ? '(xml)' : JSON.stringify(args[name])]
+  })
+  return [command.name, ...words].join(' ')
 }
 
 /** Words to arguments by name. */

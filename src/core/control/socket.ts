@@ -117,7 +117,8 @@ async function answer(line: string, options: ControlOptions, say: (answer: Contr
   try {
     const { command, args, yes } = readRequest(line)
     if (command === 'commands') return say({ commands: commands.list().map(describeCommand) })
-    say(await callCommand(commands, hosts(), command, args, { progress: text => say({ progress: text }) }, yes))
+    const io = { progress: (text: string) => say({ progress: text }) }
+    say(await callCommand(commands, hosts(), command, args, io, { yes, log }))
   } catch (error) {
     if (error instanceof CommandError) return say({ error: { code: error.code, message: error.message } })
     log.error({ err: error }, 'a command failed')

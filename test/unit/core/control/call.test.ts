@@ -90,7 +90,7 @@ describe('arguments of commands', () => {
   test('what cannot be taken back has to be confirmed, whoever asks', async () => {
     await refused('usage', /^All is wiped\. Nothing was done: .* --yes$/, 'wipe')
     assert.equal(wiped, 0)
-    await callCommand(commands, HOSTS, 'wipe', [], io, true)
+    await callCommand(commands, HOSTS, 'wipe', [], io, { yes: true })
     assert.equal(wiped, 1)
     assert.equal(describeCommand(commands.get('wipe')!).confirm, 'All is wiped.')
   })
