@@ -225,11 +225,15 @@ export const serverOptions = {
   ctl_socket: opt.path(undefined, 'Unix socket of hermodctl; left out, `hermodctl.sock` in the data folder.', {
     example: '/run/hermod/hermodctl.sock',
   }),
-  loglevel: opt.oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', 'What is logged.'),
+  loglevel: opt.oneOf(
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    'info',
+    'What is logged: from `info` on starts, logins and sessions, from `debug` on commands and failed connections, at `trace` every stanza. Passwords and what proves them never.',
+  ),
   log_format: opt.oneOf(
     ['auto', 'pretty', 'json'],
     'auto',
-    '`pretty` is for people, `json` for programs; `auto` is pretty on a terminal and json elsewhere.',
+    '`pretty` is for people, with local times; `json` for programs, with times in UTC (ISO 8601); `auto` is pretty on a terminal and json elsewhere.',
   ),
   listen: opt.list(
     opt.object(listenOptions),
