@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { AccountChain, type AuthMethod } from './auth/chain.ts'
-import { type Credentials, createCredentials, PASSWD } from './auth/credentials.ts'
+import { type Credentials, createCredentials, PASSWD, shapesIn } from './auth/credentials.ts'
 import { type DeviceSettings, Devices } from './auth/devices.ts'
+import { Familiar } from './auth/familiar.ts'
 import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
+import { Shapes } from './auth/shapes.ts'
 import { expel } from './c2s/expel.ts'
 import type { C2SHost, HostSettings } from './c2s/server.ts'
 import type { HostConfig, ModuleConfigs } from './config/core.ts'
@@ -43,9 +45,13 @@ export class RunningHost {
     const { store, router, ids, log, now } = around
     const name = config.host
     const secret = await hostSecret(store, name)
+    const passwords = store.table(name, PASSWD)
+    const shapes = new Shapes(secret, store.table(name, { name: 'password_shapes' }))
+    await shapes.open(limit => shapesIn(passwords, limit))
     const credentials = createCredentials({
-      table: store.table(name, PASSWD),
+      table: passwords,
       secret,
+      shapes,
       iterations: config.auth.scram_iterations,
       hashes: hashesOf(config),
     })
@@ -61,12 +67,20 @@ export class RunningHost {
     logSessions(host)
     const devices = new Devices(host, deviceSettings(config))
     host.services.provide('server', 'devices', devices)
+    const familiar = new Familiar({
+      table: store.table(name, { name: 'login_networks' }),
+      secret,
+      failed: (err, user) => log.warn({ err, user }, 'it could not be noted from where somebody logged in'),
+      now,
+    })
+    host.hooks.add('familiar', 'remove_user', ({ user }) => familiar.forget(user.local))
     const sasl = saslOf(credentials, accounts, devices, config)
     const c2s: C2SHost = {
       host,
       credentials,
       devices,
       entering: new Map(),
+      familiar,
       secret,
       sasl,
       settings: settingsOf(config),

@@ -48,10 +48,16 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
   }
 }
 
-export function failureLimits(config: Config): { perAddress: number; perAccount: number; window: number } {
+export function failureLimits(config: Config): {
+  perAddress: number
+  perAccount: number
+  total: number
+  window: number
+} {
   return {
     perAddress: config.max_failures_per_ip,
     perAccount: config.max_failures_per_account,
+    total: config.max_failures_per_account_total,
     window: config.failure_window,
   }
 }

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import type { Table, TableSpec } from '../storage/store.ts'
+import type { Key, Table, TableSpec } from '../storage/store.ts'
 import { Lru } from '../util/lru.ts'
 import { Turns } from '../util/turns.ts'
 import { prepLocal } from '../xmpp/jid.ts'
@@ -13,6 +13,7 @@ import {
   type ScramKeys,
   sameSecret,
 } from './derive.ts'
+import { type Shape, Shapes } from './shapes.ts'
 
 /** {@link ScramKeys} as they lie in the store: bytes in base64. */
 export interface StoredKeys {
@@ -57,6 +58,8 @@ export interface CredentialsOptions {
   /** Accounts kept in memory, and as many names without an account. */
   cache?: number
   derive?: Derive
+  /** What accounts that do not exist look like; default as those that are made from now on. */
+  shapes?: Shapes
   now?: () => number
 }
 
@@ -91,6 +94,8 @@ export interface Credentials {
   disable(user: string, reason?: string): Promise<boolean>
   enable(user: string): Promise<boolean>
   isDisabled(user: string): boolean | Promise<boolean>
+  /** The hashes that are kept of the account's password; where there is no such account, those that there might be. */
+  kept(user: string): readonly ScramHash[] | Promise<readonly ScramHash[]>
   /** The hashes that are kept of passwords set from now on, strongest first. */
   readonly hashes: readonly ScramHash[]
   /**
@@ -116,12 +121,28 @@ export function createCredentials(options: CredentialsOptions): Credentials {
   return new StoredCredentials(options)
 }
 
+/** The shapes of accounts that are there. */
+export async function* shapesIn(table: Table<CredentialRecord>, limit: number): AsyncIterable<Shape> {
+  let after: Key | undefined
+  for (let left = limit; left > 0; ) {
+    const keys = await table.partitions(after, Math.min(left, MAX_LIST))
+    for (const key of keys) {
+      const record = await table.get(key, [])
+      if (record !== undefined) yield shapeOf(record.scram)
+    }
+    if (keys.length < MAX_LIST) return
+    after = keys.at(-1)
+    left -= keys.length
+  }
+}
+
 class StoredCredentials implements Credentials {
   readonly #table: Table<CredentialRecord>
   readonly #secret: Buffer
   #iterations: number
   hashes: readonly ScramHash[]
   readonly #derive: Derive
+  readonly #shapes: Shapes
   readonly #now: () => number
   readonly #known: Lru<string, CredentialRecord>
   /** Apart from the known, so that names made up by strangers do not displace accounts. */
@@ -138,6 +159,7 @@ class StoredCredentials implements Credentials {
     this.hashes = options.hashes ?? ['SHA-512', 'SHA-256', 'SHA-1']
     if (this.hashes.length === 0) throw new RangeError('at least one hash is needed')
     this.#derive = options.derive ?? createDerive()
+    this.#shapes = options.shapes ?? new Shapes(options.secret)
     this.#now = options.now ?? Date.now
     this.#known = new Lru(options.cache ?? 10_000)
     this.#unknown = new Lru(options.cache ?? 10_000)
@@ -166,8 +188,7 @@ class StoredCredentials implements Credentials {
     checkName(user)
     const prepared = checkPassword(password)
     if (await this.exists(user)) return false
-    const record = { scram: await this.#keys(prepared), createdAt: this.#now() }
-    return this.#change(user, () => this.#table.putIfAbsent([user], [], record))
+    return this.#make(user, { scram: await this.#keys(prepared), createdAt: this.#now() })
   }
 
   async setPassword(user: string, password: string): Promise<boolean> {
@@ -193,8 +214,11 @@ class StoredCredentials implements Credentials {
     const prepared = preparePassword(password)
     if (prepared === undefined) return 'wrong'
     const record = await this.get(user)
-    const hash = this.hashes.find(name => record?.scram[name] !== undefined) ?? firstHash(record) ?? this.hashes[0]!
-    const keys = await this.scram(user, hash)
+    // Who has no password here costs as much as who has one: nobody tells them apart by the time it takes.
+    const real = record !== undefined && hashesOf(record.scram).length > 0
+    const shape = real ? shapeOf(record.scram) : this.#decoyShape(user, true)
+    const hash = this.hashes.find(name => shape[name] !== undefined) ?? hashesOf(shape)[0]!
+    const keys = real ? await this.scram(user, hash) : this.#decoy(user, hash, shape)
     const derived = await this.#derive(hash, prepared, keys.salt, keys.iterations)
     if (!sameSecret(derived.storedKey, keys.storedKey) || !keys.real || record === undefined) return 'wrong'
     // That took its time: the password may be another one by now, or the account be gone.
@@ -208,7 +232,7 @@ class StoredCredentials implements Credentials {
   scram(user: string, hash: ScramHash): FoundKeys | Promise<FoundKeys> {
     return then(this.get(user), record => {
       const stored = record?.scram[hash]
-      if (stored === undefined) return this.#decoy(user, hash)
+      if (stored === undefined) return this.#decoy(user, hash, record && shapeOf(record.scram))
       return {
         salt: Buffer.from(stored.salt, 'base64'),
         iterations: stored.iterations,
@@ -218,6 +242,10 @@ class StoredCredentials implements Credentials {
         stamp: stampOf(record!),
       }
     })
+  }
+
+  kept(user: string): readonly ScramHash[] | Promise<readonly ScramHash[]> {
+    return then(this.get(user), record => hashesOf(record?.scram ?? this.#decoyShape(user)))
   }
 
   disable(user: string, reason?: string): Promise<boolean> {
@@ -237,8 +265,15 @@ class StoredCredentials implements Credentials {
   }
 
   adopt(user: string, source: string): Promise<boolean> {
-    const record = { scram: {}, createdAt: this.#now(), source }
-    return this.#change(user, () => this.#table.putIfAbsent([user], [], record))
+    return this.#make(user, { scram: {}, createdAt: this.#now(), source })
+  }
+
+  #make(user: string, record: CredentialRecord): Promise<boolean> {
+    return this.#change(user, async () => {
+      if (!(await this.#table.putIfAbsent([user], [], record))) return false
+      this.#shapes.note(shapeOf(record.scram))
+      return true
+    })
   }
 
   addKeys(user: string, stamp: string, hash: ScramHash, keys: ScramKeys): Promise<boolean> {
@@ -280,6 +315,7 @@ class StoredCredentials implements Credentials {
       const changed = record && next(record)
       if (changed === undefined) return false
       await this.#table.put([user], [], changed)
+      if (changed.scram !== record?.scram) this.#shapes.note(shapeOf(changed.scram))
       return true
     })
   }
@@ -317,19 +353,32 @@ class StoredCredentials implements Credentials {
     }
   }
 
+  #decoyShape(user: string, usable = false): Shape {
+    return this.#shapes.of(user, usable) ?? Object.fromEntries(this.hashes.map(hash => [hash, this.#iterations]))
+  }
+
   /** The same for a name each time, so that asking twice does not tell an account from none (RFC 5802 section 9). */
-  #decoy(user: string, hash: ScramHash): FoundKeys {
+  #decoy(user: string, hash: ScramHash, shape: Shape = this.#decoyShape(user)): FoundKeys {
+    const iterations = shape[hash] ?? this.#iterations
     const bytes = (purpose: string): Buffer =>
-      createHmac('sha512', this.#secret).update(`${purpose}\0${hash}\0${user}`).digest()
+      createHmac('sha512', this.#secret).update(`${purpose}\0${hash}\0${iterations}\0${user}`).digest()
     return {
       salt: bytes('salt').subarray(0, SALT_BYTES),
-      iterations: this.#iterations,
+      iterations,
       storedKey: bytes('stored').subarray(0, SCRAM_HASHES[hash].bytes),
       serverKey: bytes('server').subarray(0, SCRAM_HASHES[hash].bytes),
       real: false,
       stamp: undefined,
     }
   }
+}
+
+function hashesOf(kept: Partial<Record<ScramHash, unknown>>): ScramHash[] {
+  return Object.keys(kept) as ScramHash[]
+}
+
+function shapeOf(scram: CredentialRecord['scram']): Shape {
+  return Object.fromEntries(Object.entries(scram).map(([hash, { iterations }]) => [hash, iterations]))
 }
 
 function stampOf({ createdAt, epoch = 0 }: CredentialRecord): string {
@@ -347,10 +396,6 @@ function stored(keys: ScramKeys): StoredKeys {
 
 function then<A, B>(value: A | Promise<A>, next: (value: A) => B): B | Promise<B> {
   return value instanceof Promise ? value.then(next) : next(value)
-}
-
-function firstHash(record: CredentialRecord | undefined): ScramHash | undefined {
-  return record === undefined ? undefined : (Object.keys(record.scram) as ScramHash[])[0]
 }
 
 function checkName(user: string): void {

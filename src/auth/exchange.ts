@@ -3,6 +3,11 @@ import type { ChannelBindings } from './channelbinding.ts'
 import type { ScramHash } from './derive.ts'
 import type { DeviceLogin } from './devices.ts'
 
+/** What a client is told that has to wait (ms), whether it has the right password or not. */
+export function tooManyFailures(wait: number): { failure: SaslCondition; text: string } {
+  return { failure: 'temporary-auth-failure', text: `too many failed logins; wait ${Math.ceil(wait / 1000)} s` }
+}
+
 /** RFC 6120 6.5. */
 export type SaslCondition =
   | 'aborted'
@@ -24,7 +29,9 @@ export interface SaslContext {
   /** NO_BINDINGS without TLS of ours. */
   bindings: ChannelBindings
   allowPlainInsecure?: boolean
-  /** The hashes of the account that the stream says it is from, where it lacks some: others are of no use to it. */
+  /** Ms until a password of this user is looked at, where too many failed; not before that is it of any use. */
+  wait?: (user: string) => number | Promise<number>
+  /** The hashes of the account that the stream says it is from: others are of no use to it. */
   hashes?: readonly ScramHash[]
 }
 

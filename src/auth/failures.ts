@@ -7,9 +7,11 @@ export interface FailuresOptions {
   perAddress?: number
   /** Failures to one account from one address. */
   perAccount?: number
+  /** Failures to one account from everywhere. */
+  total?: number
   /** Ms that a failure counts. */
   window?: number
-  /** Addresses, and pairs of address and account, that are remembered; beyond, those that were quiet longest go first. */
+  /** Addresses, accounts, and pairs of both, that are remembered; beyond, those that were quiet longest go first. */
   max?: number
   now?: () => number
 }
@@ -31,7 +33,8 @@ const LAST_DELAY = 4000
 
 /**
  * Counts failed logins (XEP-0205 section 4; RFC 6120 6.4.5). Accounts are counted together with the address that tried
- * them and never alone, so that nobody can lock an owner out from elsewhere. IPv6 addresses count by their /64, since a
+ * them, so that nobody can lock an owner out from elsewhere; and alone, for who guesses from many addresses: what follows
+ * from that must not touch those from where the owner comes (see familiar.ts). IPv6 addresses count by their /64, since a
  * host has one to choose from freely.
  */
 export class Failures {
@@ -39,22 +42,27 @@ export class Failures {
   #perAccount: number
   #window: number
   readonly #now: () => number
+  #total: number
   readonly #addresses: Lru<string, Count>
   readonly #pairs: Lru<string, Count>
+  readonly #accounts: Lru<string, Count>
 
   constructor(options: FailuresOptions = {}) {
     this.#perAddress = options.perAddress ?? 50
     this.#perAccount = options.perAccount ?? 20
+    this.#total = options.total ?? 200
     this.#window = options.window ?? 600_000
     this.#now = options.now ?? Date.now
     this.#addresses = new Lru(options.max ?? 20_000)
     this.#pairs = new Lru(options.max ?? 20_000)
+    this.#accounts = new Lru(options.max ?? 20_000)
   }
 
   /** Other limits from now on; what has been counted stays counted. */
-  configure(limits: { perAddress: number; perAccount: number; window: number }): void {
+  configure(limits: { perAddress: number; perAccount: number; total: number; window: number }): void {
     this.#perAddress = limits.perAddress
     this.#perAccount = limits.perAccount
+    this.#total = limits.total
     this.#window = limits.window
   }
 
@@ -75,7 +83,15 @@ export class Failures {
   failed(address: string, account?: string): void {
     const prefix = addressPrefix(address)
     this.#count(this.#addresses, prefix)
-    if (account !== undefined) this.#count(this.#pairs, pair(prefix, account))
+    if (account === undefined) return
+    this.#count(this.#pairs, pair(prefix, account))
+    this.#count(this.#accounts, account)
+  }
+
+  /** Ms until an account is heard again by addresses that nobody has logged in from; 0: it is. */
+  attacked(account: string): number {
+    const now = this.#now()
+    return this.#wait(this.#roll(this.#accounts.get(account), now), this.#total, now)
   }
 
   /** Forgives the pair, not the address: who guesses must not wash it clean with an account of his own. */
@@ -83,9 +99,9 @@ export class Failures {
     this.#pairs.delete(pair(addressPrefix(address), account))
   }
 
-  /** Addresses and pairs held now. */
+  /** Addresses, pairs and accounts held now. */
   get size(): number {
-    return this.#addresses.size + this.#pairs.size
+    return this.#addresses.size + this.#pairs.size + this.#accounts.size
   }
 
   #count(counts: Lru<string, Count>, key: string): void {

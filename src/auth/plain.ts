@@ -1,19 +1,33 @@
 import { prepLocal } from '../xmpp/jid.ts'
 import type { Credentials } from './credentials.ts'
 import { BusyError } from './derive.ts'
-import { mayActAs, messageText, type SaslExchange, type SaslResult } from './exchange.ts'
+import {
+  mayActAs,
+  messageText,
+  type SaslContext,
+  type SaslExchange,
+  type SaslResult,
+  tooManyFailures,
+} from './exchange.ts'
 
 /** SASL PLAIN (RFC 4616): `authzid NUL authcid NUL password` in one message. */
 export class PlainExchange implements SaslExchange {
   readonly #passwords: Pick<Credentials, 'check'>
   readonly #credentials: Pick<Credentials, 'stamp'>
   readonly #domain: string
+  readonly #wait: SaslContext['wait']
   #state: 'new' | 'asked' | 'done' = 'new'
 
-  constructor(passwords: Pick<Credentials, 'check'>, credentials: Pick<Credentials, 'stamp'>, domain: string) {
+  constructor(
+    passwords: Pick<Credentials, 'check'>,
+    credentials: Pick<Credentials, 'stamp'>,
+    domain: string,
+    wait?: SaslContext['wait'],
+  ) {
     this.#passwords = passwords
     this.#credentials = credentials
     this.#domain = domain
+    this.#wait = wait
   }
 
   step(input: Buffer | undefined): SaslResult | Promise<SaslResult> {
@@ -34,6 +48,8 @@ export class PlainExchange implements SaslExchange {
     const user = prepLocal(authcid)
     if (user === undefined) return { failure: 'not-authorized' }
     if (!mayActAs(authzid, user, this.#domain)) return { failure: 'invalid-authzid', user }
+    const wait = (await this.#wait?.(user)) ?? 0
+    if (wait > 0) return tooManyFailures(wait)
     try {
       const before = await this.#credentials.stamp(user)
       const answer = await this.#passwords.check(user, password)

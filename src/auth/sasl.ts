@@ -65,7 +65,7 @@ export function createSasl(options: SaslOptions): Sasl {
   function start(mechanism: string, context: SaslContext): SaslExchange | undefined {
     const names = offered(context)
     if (!names.includes(mechanism)) return undefined
-    if (mechanism === 'PLAIN') return new PlainExchange(passwords, credentials, domain)
+    if (mechanism === 'PLAIN') return new PlainExchange(passwords, credentials, domain, context.wait)
     const plus = mechanism.endsWith('-PLUS')
     const hash = hashOf(plus ? mechanism.slice(0, -'-PLUS'.length) : mechanism)
     return new ScramExchange({ hash, plus, offered: names, seal, context, credentials, domain })

@@ -16,16 +16,16 @@ declare module '../core/hooks.ts' {
 /** Says what may be negotiated on the stream now; a promise where the account has to be looked up first. */
 export function sendFeatures(stream: C2SStream): void | Promise<void> {
   if (stream.user !== undefined || stream.from === undefined) return send(stream, undefined)
-  const record = stream.target!.credentials.get(stream.from.local)
-  if (!(record instanceof Promise)) return send(stream, record?.scram)
-  return record.then(
-    found => send(stream, found?.scram),
+  const kept = stream.target!.credentials.kept(stream.from.local)
+  if (!(kept instanceof Promise)) return send(stream, kept)
+  return kept.then(
+    hashes => send(stream, hashes),
     () => send(stream, undefined),
   )
 }
 
-/** @param keys what the account has that the stream says it is from, if there is one */
-function send(stream: C2SStream, keys: Partial<Record<ScramHash, unknown>> | undefined): void {
+/** @param hashes what is kept of the password of whom the stream says it is from */
+function send(stream: C2SStream, hashes: readonly ScramHash[] | undefined): void {
   if (stream.state === 'closing') return
   const features = xml('stream:features', { 'xmlns:stream': NS.STREAM })
   const target = stream.target!
@@ -35,7 +35,7 @@ function send(stream: C2SStream, keys: Partial<Record<ScramHash, unknown>> | und
     if (!stream.secured && starttls !== 'off') {
       features.append(xml('starttls', { xmlns: NS.TLS }, starttls === 'required' ? xml('required') : undefined))
     }
-    if (mayLogIn(stream)) addMechanisms(stream, target, features, keys)
+    if (mayLogIn(stream)) addMechanisms(stream, target, features, hashes)
   } else {
     if (stream.state !== 'bound') {
       features.append(xml('bind', { xmlns: NS.BIND }))
@@ -61,11 +61,11 @@ function addMechanisms(
   stream: C2SStream,
   target: C2SHost,
   features: Element,
-  keys: Partial<Record<ScramHash, unknown>> | undefined,
+  hashes: readonly ScramHash[] | undefined,
 ): void {
   const context = saslContext(stream)
-  // XEP-0388 2.1: only what the account can use. That tells those apart that lack keys; all others look like nobody's.
-  if (keys !== undefined) context.hashes = Object.keys(keys) as ScramHash[]
+  // XEP-0388 2.1: only what the account can use. Names that nobody has show what some account might.
+  if (hashes !== undefined) context.hashes = hashes
   stream.sasl = context
   const names = target.sasl.offered(context)
   if (names.length === 0) return

@@ -1,6 +1,13 @@
 import { TLSSocket } from 'node:tls'
 import { NO_BINDINGS, tlsBindings } from '../auth/channelbinding.ts'
-import type { SaslCondition, SaslContext, SaslExchange, SaslResult, SaslSuccess } from '../auth/exchange.ts'
+import {
+  type SaslCondition,
+  type SaslContext,
+  type SaslExchange,
+  type SaslResult,
+  type SaslSuccess,
+  tooManyFailures,
+} from '../auth/exchange.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import type { LoginRequest } from './request.ts'
 import type { C2SStream } from './stream.ts'
@@ -24,6 +31,8 @@ export interface Login {
   readonly profile: Profile
   readonly mechanism: string
   readonly exchange: SaslExchange
+  /** By a token, not a password. */
+  readonly token: boolean
   /** What a client asks for along with a login by SASL2. */
   readonly request: LoginRequest | undefined
   /** What is left to do though the client has shown who it is. */
@@ -41,16 +50,43 @@ export function saslContext(stream: C2SStream): SaslContext {
     secure: stream.secured,
     bindings: socket instanceof TLSSocket ? tlsBindings(socket, stream.server.tls.endPoints) : NO_BINDINGS,
     allowPlainInsecure: stream.target!.settings.plainWithoutTls,
+    wait: user => waitOf(stream, user),
   }
 }
 
-/** Whether an attempt is heard at all; if not, the client is told how long to wait. */
-export function isHeard(stream: C2SStream, profile: Profile, account?: string): boolean {
-  const verdict = stream.server.failures.check(stream.ip, account)
+/** Whether an attempt from this address is heard at all; if not, the client is told how long to wait. */
+export function isHeard(stream: C2SStream, profile: Profile): boolean {
+  const verdict = stream.server.failures.check(stream.ip)
   if (verdict.allowed) return true
-  const seconds = Math.ceil(verdict.retryAfter / 1000)
-  fail(stream, profile, 'temporary-auth-failure', `too many failed logins; wait ${seconds} s`)
+  refuse(stream, profile, verdict.retryAfter)
   return false
+}
+
+function refuse(stream: C2SStream, profile: Profile, wait: number): void {
+  const { failure, text } = tooManyFailures(wait)
+  fail(stream, profile, failure, text)
+}
+
+/**
+ * Ms until a password for the account is heard from there: too many failed from this address, or from everywhere and nobody
+ * ever logged in from here. It does not depend on whether there is such an account.
+ */
+function waitOf(stream: C2SStream, user: string): number | Promise<number> {
+  const { failures } = stream.server
+  const { credentials, familiar, host } = stream.target!
+  const account = `${user}@${host.name}`
+  const verdict = failures.check(stream.ip, account)
+  if (!verdict.allowed) return verdict.retryAfter
+  const wait = failures.attacked(account)
+  if (wait === 0) return 0
+  const known = async (): Promise<boolean> => {
+    const stamp = await credentials.stamp(user)
+    return stamp !== undefined && familiar.knows(user, stamp, stream.ip)
+  }
+  return known().then(
+    is => (is ? 0 : wait),
+    () => wait,
+  )
 }
 
 /** The first step of a login, with the client's initial response if there is one. */
@@ -84,6 +120,24 @@ function conclude(stream: C2SStream, login: Login, result: SaslResult): void | P
   if ('success' in result && result.success.token !== undefined) stream.hold(result.success.token.login)
   if (stream.state !== 'unauthenticated') return
   if ('challenge' in result) return profile.challenge(stream, result.challenge)
+  const user = 'success' in result ? result.success.user : result.user
+  // Nobody guesses tokens, so those who have one are not kept waiting by those who guess passwords.
+  if (user === undefined || login.token) return decide(stream, login, result)
+  // The same for the right password and a wrong one: who has to wait learns nothing of either.
+  const judge = (wait: number): void | Promise<void> => {
+    if (stream.state !== 'unauthenticated') return
+    return wait > 0 ? refuse(stream, profile, wait) : decide(stream, login, result)
+  }
+  const wait = waitOf(stream, user)
+  return wait instanceof Promise ? wait.then(judge) : judge(wait)
+}
+
+function decide(
+  stream: C2SStream,
+  login: Login,
+  result: Exclude<SaslResult, { challenge: Buffer }>,
+): void | Promise<void> {
+  const { profile } = login
   if ('failure' in result) {
     // The server was too busy to tell, or the token was a right one once: no attempt to guess.
     const innocent = result.failure === 'temporary-auth-failure' || result.failure === 'credentials-expired'
@@ -92,8 +146,10 @@ function conclude(stream: C2SStream, login: Login, result: SaslResult): void | P
   }
   const { user } = result.success
   const { name } = stream.target!.host
-  if (!isHeard(stream, profile, `${user}@${name}`)) return
-  if (!stream.settings.access({ user, host: name, ip: stream.ip })) return fail(stream, profile, 'not-authorized')
+  if (!stream.settings.access({ user, host: name, ip: stream.ip })) {
+    // As a wrong password: whom the listener keeps out learns nothing either.
+    return failed(stream, profile, 'not-authorized', undefined, user)
+  }
   return enter(stream, login, result.success)
 }
 
@@ -115,8 +171,9 @@ function enter(stream: C2SStream, login: Login, success: SaslSuccess): void | Pr
 }
 
 /** From here on the stream is that user's. */
-export function accept(stream: C2SStream, user: string): void {
+export function accept(stream: C2SStream, { user, stamp }: SaslSuccess): void {
   const { failures, counters } = stream.server
+  stream.target!.familiar.seen(user, stamp, stream.ip)
   failures.succeeded(stream.ip, `${user}@${stream.target!.host.name}`)
   const jid = `${user}@${stream.target!.host.name}`
   const { ip, tls, mechanism } = stream.info

@@ -17,8 +17,9 @@ const SASL: Profile = {
     stream.sendElement(xml('failure', { xmlns: NS.SASL }, xml(condition), words))
   },
 
-  success(stream, _login, { user, data }) {
-    accept(stream, user)
+  success(stream, _login, success) {
+    const { data } = success
+    accept(stream, success)
     stream.send(`<success xmlns='${NS.SASL}'>${data === undefined ? '' : base64(data)}</success>`)
     stream.restart()
   },
@@ -31,7 +32,7 @@ export function saslAuth(stream: C2SStream, el: Element): void | Promise<void> {
   const exchange = stream.target!.sasl.start(mechanism, stream.sasl ?? saslContext(stream))
   if (exchange === undefined) return fail(stream, SASL, 'invalid-mechanism')
   const text = textOf(el)
-  const login = { profile: SASL, mechanism, exchange, request: undefined }
+  const login = { profile: SASL, mechanism, exchange, token: false, request: undefined }
   return begin(stream, login, text === '' ? undefined : text)
 }
 

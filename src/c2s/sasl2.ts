@@ -76,7 +76,11 @@ export function sasl2Authenticate(stream: C2SStream, el: Element): void | Promis
     ? sasl.startToken(mechanism, context, { ...fast, device: agent!.id })
     : sasl.start(mechanism, context)
   if (exchange === undefined) return fail(stream, SASL2, 'invalid-mechanism')
-  return begin(stream, { profile: SASL2, mechanism, exchange, request }, childText(el, 'initial-response'))
+  return begin(
+    stream,
+    { profile: SASL2, mechanism, exchange, token: isToken, request },
+    childText(el, 'initial-response'),
+  )
 }
 
 export function sasl2Response(stream: C2SStream, el: Element): void | Promise<void> {
@@ -133,7 +137,7 @@ function unexpected(): StreamError {
 async function finish(stream: C2SStream, login: Login, success: SaslSuccess): Promise<void> {
   const { resume, bind } = login.request!
   const bare = Jid.of(success.user, stream.target!.host.name)
-  accept(stream, success.user)
+  accept(stream, success)
   const token = await remember(stream, login, success)
   const send = (jid: Jid, ...inline: Element[]): void => {
     const identifier = xml('authorization-identifier', {}, jid.toString())

@@ -1,6 +1,7 @@
 import type { Credentials } from '../auth/credentials.ts'
 import type { Devices } from '../auth/devices.ts'
 import type { Failures } from '../auth/failures.ts'
+import type { Familiar } from '../auth/familiar.ts'
 import type { Sasl } from '../auth/sasl.ts'
 import type { Host } from '../core/host.ts'
 import type { Logger } from '../core/log.ts'
@@ -20,6 +21,8 @@ export interface C2SHost {
   readonly devices: Devices
   /** Streams whose client has shown who it is, with the localpart, until they have a session or end. */
   readonly entering: Map<C2SStream, string>
+  /** From where accounts were logged in to. */
+  readonly familiar: Familiar
   /** Stays with the host; what nobody shall be able to guess is derived from it. */
   readonly secret: Buffer
   sasl: Sasl

@@ -258,6 +258,11 @@ export const serverOptions = {
     'Failed logins to one account from one address within `failure_window`; then that address has to wait.',
     { min: 1, infinity: true },
   ),
+  max_failures_per_account_total: opt.int(
+    200,
+    'Failed logins to one account from all addresses within `failure_window`; then passwords for it are heard only from where somebody has logged in to it before. Tokens (FAST) go on working.',
+    { min: 1, infinity: true },
+  ),
   pre_auth_memory: opt.size(
     '128 MiB',
     'Memory for all connections that are not logged in, by estimate. At the limit one of them is closed: first those that hold more than a login needs, then those that had time enough to log in.',

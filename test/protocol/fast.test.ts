@@ -222,7 +222,7 @@ test('a token ends with the password, with the account, and when the account is 
   assert.equal(await result(t, server, third), 'not-authorized')
 })
 
-test('wrong tokens are failed logins; one that has expired is not', async t => {
+test('wrong tokens are failed logins, of which no token suffers; one that has expired is not', async t => {
   const { server, clock } = await people(t, { config: { max_failures_per_account: 2 } })
   const old = await token(t, server)
   assert.equal(await result(t, server, old), 'success')
@@ -231,7 +231,9 @@ test('wrong tokens are failed logins; one that has expired is not', async t => {
   for (let i = 0; i < 3; i++) assert.equal(await result(t, server, old), 'credentials-expired')
   assert.equal(await result(t, server, fresh), 'success')
   for (let i = 0; i < 2; i++) assert.equal(await result(t, server, 'wrong'), 'not-authorized')
-  assert.equal(await result(t, server, fresh), 'temporary-auth-failure')
+  const guesser = await dial(t, server)
+  await assert.rejects(byPassword(guesser, 'juliet'), /temporary-auth-failure/, 'passwords have to wait')
+  assert.equal(await result(t, server, fresh), 'success', 'who guesses keeps nobody out who has a token')
 })
 
 test('who has a token cannot add keys to the account', async t => {

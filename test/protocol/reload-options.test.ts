@@ -65,7 +65,10 @@ function tries({ server }: TestServer): unknown {
   const many = count(a, n => `user${n}@localhost`)
   const one = count(b, () => 'romeo@localhost')
   const verdict = failures.check(b, 'romeo@localhost')
-  return { many, one, wait: verdict.allowed ? 0 : Math.round(verdict.retryAfter / 60_000) }
+  const attacked = `${randomUUID()}@localhost`
+  let total = 0
+  while (total < 300 && failures.attacked(attacked) === 0) failures.failed(`${total++}`, attacked)
+  return { many, one, total, wait: verdict.allowed ? 0 : Math.round(verdict.retryAfter / 60_000) }
 }
 
 /** What a client of TLS 1.2 gets. */
@@ -190,6 +193,7 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     },
     max_failures_per_ip: { ...config({ max_failures_per_ip: 7 }), see: tries },
     max_failures_per_account: { ...config({ max_failures_per_account: 7 }), see: tries },
+    max_failures_per_account_total: { ...config({ max_failures_per_account_total: 7 }), see: tries },
     failure_window: { ...config({ failure_window: '1h' }), see: tries },
     'drain.timeout': config({ drain: { timeout: '1s' } }),
     'drain.see_other_host': config({ drain: { see_other_host: 'b.example' } }),

@@ -44,6 +44,8 @@ export interface RawClientOptions {
   port: number
   host?: string
   domain: string
+  /** The address to connect from, such as 127.0.0.2. */
+  localAddress?: string
   /** Who the stream header says that it is from; nobody when not given. */
   from?: string
   tls?: 'none' | 'starttls' | 'direct'
@@ -114,7 +116,8 @@ export class RawClient extends EventEmitter<RawClientEvents> {
   /** Connects and opens the stream (through TLS when asked); `features` are there afterwards. */
   static async connect(options: RawClientOptions): Promise<RawClient> {
     const host = options.host ?? '127.0.0.1'
-    const socket = await opened(tcpConnect({ host, port: options.port, noDelay: true }), 'connect', options.timeout)
+    const { port, localAddress, timeout } = options
+    const socket = await opened(tcpConnect({ host, port, localAddress, noDelay: true }), 'connect', timeout)
     const client = new RawClient(options, socket)
     if (options.tls === 'direct') await client.encrypt()
     await client.openStream()

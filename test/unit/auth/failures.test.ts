@@ -90,7 +90,7 @@ test('limits of Infinity never make anybody wait', () => {
 test('memory is bounded however many addresses and names come', () => {
   const { failures } = make({ max: 100 })
   for (let n = 0; n < 5000; n++) failures.failed(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`, `user${n}`)
-  assert.ok(failures.size <= 200, `${failures.size} entries`)
+  assert.ok(failures.size <= 300, `${failures.size} entries`)
   fail(failures, 5, '192.0.2.1', 'me')
   for (let n = 0; n < 49; n++) failures.failed(`10.0.0.${n}`, `user${n}`)
   assert.equal(failures.check('192.0.2.1', 'me').allowed, false, 'who guesses is not forgotten at once')
@@ -112,4 +112,20 @@ test('addresses count by the part that one site has', () => {
     ['', ''],
   ]
   for (const [address, prefix] of cases) assert.equal(addressPrefix(address), prefix, address)
+})
+
+test('an account that is guessed at from many addresses is known as such, for a time, and others are not', () => {
+  const { failures, pass } = make({ total: 6 })
+  for (let n = 0; n < 6; n++) {
+    assert.equal(failures.attacked('me'), 0)
+    failures.failed(`192.0.2.${n}`, 'me')
+  }
+  const wait = failures.attacked('me')
+  assert.ok(wait > 0 && wait <= 120_000)
+  assert.equal(failures.attacked('you'), 0)
+  assert.equal(failures.check('192.0.2.1', 'me').allowed, true, 'whom that keeps out is for others to say')
+  failures.succeeded('192.0.2.1', 'me')
+  assert.ok(failures.attacked('me') > 0, 'one that comes in does not end it')
+  pass(wait)
+  assert.equal(failures.attacked('me'), 0)
 })
