@@ -194,6 +194,10 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     max_failures_per_ip: { ...config({ max_failures_per_ip: 7 }), see: tries },
     max_failures_per_account: { ...config({ max_failures_per_account: 7 }), see: tries },
     max_failures_per_account_total: { ...config({ max_failures_per_account_total: 7 }), see: tries },
+    pre_auth_memory: {
+      ...config({ pre_auth_memory: '8 MiB' }),
+      see: ({ server }: TestServer) => server.parts.c2s.prelogin.limit,
+    },
     failure_window: { ...config({ failure_window: '1h' }), see: tries },
     'drain.timeout': config({ drain: { timeout: '1s' } }),
     'drain.see_other_host': config({ drain: { see_other_host: 'b.example' } }),
@@ -203,6 +207,7 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     'listen.use_proxy_protocol': listen({ use_proxy_protocol: true }),
     'listen.max_stanza_size': listen({ max_stanza_size: 20_000 }),
     'listen.max_depth': listen({ max_depth: 10 }),
+    'listen.max_elements': listen({ max_elements: 500 }),
     'listen.max_attributes': listen({ max_attributes: 10 }),
     'listen.pre_auth_timeout': listen({ pre_auth_timeout: '2s' }),
     'listen.pre_auth_bytes': listen({ pre_auth_bytes: 20_000 }),
