@@ -31,14 +31,14 @@ const STEPS: Record<'unauthenticated' | 'authenticated', Readonly<Record<string,
     [`abort ${NS.SASL2}`]: sasl2Abort,
     [`next ${NS.SASL2}`]: sasl2Next,
     [`task-data ${NS.SASL2}`]: sasl2TaskData,
+    [`enable ${NS.SM}`]: tooEarly,
+    [`resume ${NS.SM}`]: tooEarly,
     [`iq ${NS.CLIENT}`]: unauthenticatedIq,
   },
   authenticated: {
     [`iq ${NS.CLIENT}`]: bindIq,
     [`resume ${NS.SM}`]: resumeSession,
-    [`enable ${NS.SM}`]: stream => {
-      stream.send(`<failed xmlns='${NS.SM}'><unexpected-request xmlns='${NS.STANZAS}'/></failed>`)
-    },
+    [`enable ${NS.SM}`]: tooEarly,
   },
 }
 
@@ -54,6 +54,11 @@ export function negotiate(stream: C2SStream, el: Element): void | Promise<void> 
   // RFC 6120 7.1 and 4.9.3.12: nothing else before the client is logged in and bound.
   if (step === undefined) throw new StreamError('not-authorized', 'log in and bind a resource first')
   return step(stream, el)
+}
+
+/** XEP-0198 3: to be asked for once there is a session (or, to resume, a login); the stream goes on. */
+function tooEarly(stream: C2SStream): void {
+  stream.send(`<failed xmlns='${NS.SM}'><unexpected-request xmlns='${NS.STANZAS}'/></failed>`)
 }
 
 function startTls(stream: C2SStream): void {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
 import type { C2SStream } from '../../src/c2s/stream.ts'
-import type { RawClient } from '../support/rawclient.ts'
+import { RawClient } from '../support/rawclient.ts'
 import { errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
@@ -59,6 +59,34 @@ test('stream management is enabled with an id to resume by, where that is wanted
   assert.equal((await managed(server, 'juliet', false)).sm!.resumable, false)
   const strict = await serve(t, { config: { resume_timeout: 0 } })
   assert.equal((await managed(strict, 'romeo')).sm!.resumable, false)
+})
+
+test('before the login there is nothing to manage, and the stream goes on', async t => {
+  for (const required of [false, true]) {
+    const server = await serve(t, { listen: { starttls_required: required } })
+    await server.register('juliet')
+    const client = await RawClient.connect({
+      port: server.port,
+      domain: 'localhost',
+      tls: required ? 'starttls' : 'none',
+    })
+    t.after(() => client.cut())
+    for (const asked of [
+      '<enable xmlns="urn:xmpp:sm:3" resume="true"/>',
+      '<resume xmlns="urn:xmpp:sm:3" h="0" previd="x"/>',
+    ]) {
+      client.write(asked)
+      const failed = await client.receive(isSm('failed'))
+      assert.deepEqual(
+        failed.children.map(c => [c.name, c.ns]),
+        [['unexpected-request', 'urn:ietf:params:xml:ns:xmpp-stanzas']],
+      )
+    }
+    await client.login({ user: 'juliet', password: 'secret' })
+    await client.bind()
+    await client.enable()
+    await client.ping()
+  }
 })
 
 test('it is enabled once, after bind; what comes at the wrong time fails and does no harm', async t => {
