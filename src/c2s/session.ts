@@ -135,6 +135,9 @@ export class C2SSession implements Session {
 
   #stanza(el: Element, kind: StanzaKind): void | Promise<void> {
     let stanza: Stanza
+    // RFC 6120 8.1.5: what names no language is in that of the stream.
+    const lang = this.#stream?.lang
+    if (lang !== undefined && el.attrs['xml:lang'] === undefined) el.attrs['xml:lang'] = lang
     try {
       stanza = Stanza.fromClient(el, kind, this.jid)
     } catch (error) {

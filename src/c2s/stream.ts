@@ -20,8 +20,17 @@ import { STREAM_END, streamErrorText, streamHeader } from './words.ts'
 const CLOSE_GRACE = 2000
 /** How long a connection is kept that the client has ended, to learn what it had read (ms): longer than a round trip. */
 const LINGER = 1000
+/**
+ * How long our header waits for the client's turn to end (ms), once a connection. xmpp.js listens for it when its write of
+ * its own header is called back, which over TLS comes after it has read what is there: an answer that is quick enough goes
+ * unheard, and it gives up. The header after a SASL exchange comes late enough; with SASL2 there is none.
+ */
+const HEADER_PAUSE = 5
 /** Unparsed bytes that may wait while a stanza is being handled; beyond, the socket is not read. */
 const MAX_UNPARSED = 64 * 1024
+
+/** A language tag (RFC 5646 2.1); a longer one than any there is would be added to every stanza. */
+const LANGUAGE = /^(?=.{1,35}$)[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*$/
 
 /** What a stream is allowed, from its listener. */
 export interface StreamSettings {
@@ -59,6 +68,8 @@ export class C2SStream {
   from: Jid | undefined
   /** The device that logs in, or has; no longer when it has a session. */
   device: DeviceLogin | undefined
+  /** Of stanzas that name no language of their own (RFC 6120 4.7.4). */
+  lang: string | undefined
   /** Failed logins on this stream. */
   failures = 0
   bytesRead = 0
@@ -77,6 +88,8 @@ export class C2SStream {
   #stanzas = 0
   #slowed: NodeJS.Timeout | undefined
   #whenHandled: () => void = () => {}
+  /** Ends the pause before our header. */
+  #hurry: () => void = () => {}
   #closed = false
   readonly #onClose: () => void
   /** What fails in any of them, or in a timer or promise of the stream, ends the stream and nothing else. */
@@ -170,6 +183,7 @@ export class C2SStream {
   }
 
   #read(chunk: Buffer): void {
+    this.#hurry()
     this.bytesRead += chunk.length
     if (this.state !== 'bound') {
       if (this.state === 'closing') return
@@ -291,12 +305,33 @@ export class C2SStream {
       throw new StreamError('host-unknown', 'the host of a stream cannot change after logging in')
     }
     this.target = target
+    const lang = root.attrs['xml:lang']
+    this.lang = lang !== undefined && LANGUAGE.test(lang) ? lang : undefined
     const from = root.attrs['from'] === undefined ? undefined : Jid.parse(root.attrs['from'])
     if (this.user !== undefined && from !== undefined && !from.bare.equals(Jid.of(this.user, target.host.name))) {
       throw new StreamError('invalid-from', 'you are logged in as somebody else')
     }
     const unknown = this.user === undefined && from !== undefined && from.local !== ''
     this.from = unknown && from.domain === target.host.name ? from : undefined
+    const answer = () => this.#answer(root, from, unknown)
+    // Who goes on without waiting does not listen for it either.
+    if (!this.secured || this.user !== undefined || this.#parser.rest().length > 0) {
+      const done = answer()
+      if (done instanceof Promise) this.#waitFor(done)
+      return
+    }
+    const pause = new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, HEADER_PAUSE)
+      this.#hurry = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#waitFor(pause.then(answer))
+  }
+
+  #answer(root: Element, from: Jid | undefined, unknown: boolean): void | Promise<void> {
+    if (this.state === 'closing') return
     this.#sendHeader(from)
     if (!/^1\.\d+$/.test(root.attrs['version'] ?? '')) {
       throw new StreamError('unsupported-version', 'XMPP 1.0 is spoken here')
@@ -304,8 +339,7 @@ export class C2SStream {
     if (unknown && this.from === undefined && this.secured) {
       throw new StreamError('invalid-from', 'you cannot log in here from another domain') // XEP-0388 2.1
     }
-    const done = sendFeatures(this)
-    if (done instanceof Promise) this.#waitFor(done)
+    return sendFeatures(this)
   }
 
   #sendHeader(client?: Jid): void {

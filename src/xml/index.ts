@@ -17,9 +17,10 @@ export {
   xml,
 } from './element.ts'
 export { XmlError, type XmlStreamCondition, XmlStreamError } from './errors.ts'
+export { escapeAttr, escapeText } from './escape.ts'
 export { parseHead } from './head.ts'
 export { NS } from './ns.ts'
 export type { ParserHandler, ParserLimits, ParserOptions } from './options.ts'
 export { parseElement } from './parse.ts'
 export { StreamParser } from './parser.ts'
-export { escapeAttr, escapeText, serialize, serializeFor, serializeWith } from './serialize.ts'
+export { serialize, serializeFor, serializeWith } from './serialize.ts'

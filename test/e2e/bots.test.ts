@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
-import { xml } from '@xmpp/client'
+import { client, xml } from '@xmpp/client'
 import { Bot, type El } from '../support/bot.ts'
 import { Device, slixmpp } from '../support/device.ts'
 import { RawClient } from '../support/rawclient.ts'
@@ -66,6 +66,24 @@ test('two bots befriend each other, chat, and get what came while they were away
   assert.equal(bob.got.filter(el => el.is('message')).length, 1)
   await bob.xmpp.stop()
 })
+
+for (const [tls, scheme] of [
+  ['STARTTLS', 'xmpp'],
+  ['direct TLS', 'xmpps'],
+] as const) {
+  test(`xmpp.js logs in over ${tls} without an error, time after time`, async () => {
+    for (let i = 0; i < 25; i++) {
+      const port = scheme === 'xmpp' ? server.port : server.tlsPort
+      const service = `${scheme}://127.0.0.1:${port}`
+      const bot = client({ service, domain: DOMAIN, username: 'carol', password: 'secret', resource: 'again' })
+      const errors: unknown[] = []
+      bot.on('error', (error: unknown) => errors.push(error))
+      await bot.start()
+      assert.deepEqual(errors, [])
+      await bot.stop()
+    }
+  })
+}
 
 test('a slixmpp client and an xmpp.js bot talk', async t => {
   const found = await slixmpp()

@@ -213,3 +213,46 @@ test('the host of a stream and its user stay what they were at login', async t =
   client.write(header('localhost', "version='1.0' from='Juliet@localhost'"))
   await client.until(/<\/stream:features>/)
 })
+
+test('what names no language is in that of its stream', async t => {
+  const server = await serve(t)
+  const bob = await server.client('bob')
+  await server.register('alice')
+  const hello = async (lang: string, stanza: string): Promise<string | undefined> => {
+    const alice = await wire(t, server)
+    alice.write(header('localhost', `version='1.0' xml:lang='${lang}'`))
+    await alice.until(/<\/stream:features>/)
+    alice.write(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${btoa('\0alice\0secret')}</auth>`)
+    await alice.until(/<success[^>]*>(<\/success>)?/)
+    alice.write(header('localhost', `version='1.0' xml:lang='${lang}'`))
+    alice.write("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+    alice.write(stanza.replace('TO', bob.jid))
+    const got = await bob.receive(el => el.attrs['id'] === 'hello')
+    alice.cut()
+    return got.attrs['xml:lang']
+  }
+  const message = "<message to='TO' id='hello'><body>hi</body></message>"
+  assert.equal(await hello('cs', message), 'cs')
+  assert.equal(await hello('de-CH-1901', message.replace('message', "message xml:lang='fr'")), 'fr')
+  assert.equal(await hello('sr-Latn', "<presence to='TO' id='hello'/>"), 'sr-Latn')
+  assert.equal(await hello('x'.repeat(3000), message), undefined)
+  assert.equal(await hello('', message), undefined)
+})
+
+test('a prefix declared once for many children comes out once, and means the same', async t => {
+  const server = await serve(t)
+  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  let bytes = 0
+  const { socket } = bob as unknown as { socket: import('node:net').Socket }
+  socket.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+  })
+  const ns = `urn:${'x'.repeat(250)}`
+  const sent = `<message to='${bob.jid}' id='many'><x xmlns='urn:x' xmlns:p='${ns}'>${"<p:a p:n='1'/>".repeat(400)}</x></message>`
+  alice.send(sent)
+  const got = await bob.receive(el => el.attrs['id'] === 'many')
+  const children = child(got, 'x', 'urn:x')!.children
+  assert.equal(children.length, 400)
+  assert.ok(children.every(c => c.name === 'a' && c.ns === ns))
+  assert.ok(bytes < 2 * sent.length, `${bytes} for ${sent.length}`)
+})
