@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Span } from '../../core/chunks.ts'
 import type { Host } from '../../core/host.ts'
 import type { Logger } from '../../core/log.ts'
-import type { Table } from '../../storage/store.ts'
+import { pages, type Row, type Table } from '../../storage/store.ts'
 import { type Element, parseElement } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { Archived, notedOf, peerOf } from './archived.ts'
@@ -16,11 +16,20 @@ export interface Slice extends Span {
   readonly bytes: number
 }
 
-/** Of a user: how many messages there are up to the one of this id. */
-interface Tally {
-  upTo: string
-  count: number
+/** Messages, and bytes of them. */
+export interface Amount {
+  readonly count: number
+  readonly bytes: number
 }
+
+/** Of a user: how much there is up to the message of this id. Older versions did not count bytes. */
+interface Tally {
+  readonly upTo: string
+  readonly count: number
+  readonly bytes?: number
+}
+
+const NOTHING = { upTo: '', count: 0, bytes: 0 }
 
 /**
  * The messages of the users of one host, by user and time-ordered id, with an index that finds those of one conversation. The
@@ -147,7 +156,9 @@ export class Archive {
 
   /** Puts other content in the place of a message; its id, and so its time, stays. */
   async replace(user: string, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> {
+    const before = await this.#rows.get([user], [id])
     await this.#rows.put([user], [id], bytes)
+    await this.#less(user, id, { count: 0, bytes: (before?.length ?? 0) - bytes.length })
     await this.#peers.change(user, peer.bare.toString(), id, {
       ...notedOf(el, this.#owner(user)),
       messageId: undefined,
@@ -164,64 +175,71 @@ export class Archive {
       .then(keys => keys.map(key => String(key[0])))
   }
 
-  /** How many messages a user has; only what came since the last time is counted. */
-  async count(user: string): Promise<number> {
-    let { upTo, count } = (await this.#tallies.get([user], [])) ?? { upTo: '', count: 0 }
+  /** How much a user has; only what came since the last time is looked at. */
+  async size(user: string): Promise<Amount> {
+    const tally = await this.#tallies.get([user], [])
+    let { upTo, count, bytes = 0 } = tally?.bytes === undefined ? NOTHING : tally
     const before = upTo
-    for (;;) {
-      const page = await this.#rows.keys([user], { gt: [upTo], limit: PAGE })
+    for await (const page of pages(this.#rows, [user], { gt: [upTo] })) {
+      upTo = String(page.at(-1)!.ck[0])
       count += page.length
-      if (page.length > 0) upTo = String(page.at(-1)![0])
-      if (page.length < PAGE) break
-      await setImmediate()
+      bytes += bytesOf(page)
     }
-    if (upTo !== before) await this.#tallies.put([user], [], { upTo, count })
-    return count
+    if (upTo !== before) await this.#tallies.put([user], [], { upTo, count, bytes })
+    return { count, bytes }
   }
 
-  /** The id of the last of the oldest `count` messages. */
-  async lastOfOldest(user: string, count: number): Promise<string | undefined> {
+  /** The id of the last of the oldest messages that have to go so that no more is left than this; undefined for none. */
+  async beyond(user: string, most: Amount): Promise<string | undefined> {
+    let { count, bytes } = await this.size(user)
     let last: string | undefined
-    for (let left = count; left > 0; ) {
-      const limit = Math.min(PAGE, left)
-      const page = await this.#rows.keys([user], { limit, ...(last === undefined ? {} : { gt: [last] }) })
-      if (page.length > 0) last = String(page.at(-1)![0])
-      if (page.length < limit) break
-      left -= page.length
-      await setImmediate()
+    if (count <= most.count && bytes <= most.bytes) return undefined
+    for await (const page of pages(this.#rows, [user])) {
+      for (const { ck, value } of page) {
+        if (count <= most.count && bytes <= most.bytes) return last
+        last = String(ck[0])
+        count--
+        bytes -= value.length
+      }
     }
     return last
   }
 
   /** Removes what is older than `id`, oldest first; resolves with how many messages that were. */
   async purge(user: string, id: string): Promise<number> {
-    const removed = await this.#purge(user, id)
-    const tally = removed > 0 ? await this.#tallies.get([user], []) : undefined
-    // What was not counted yet may be among them: then all is counted anew.
-    if (tally !== undefined && tally.upTo < id) await this.#tallies.del([user], [])
-    else if (tally !== undefined) await this.#tallies.put([user], [], { ...tally, count: tally.count - removed })
-    return removed
-  }
-
-  async #purge(user: string, id: string): Promise<number> {
     let count = 0
-    for (;;) {
-      const ids = await this.#rows.keys([user], { lt: [id], limit: PAGE })
-      if (ids.length > 0) await this.#rows.clear([user], { lte: ids.at(-1)! })
-      count += ids.length
-      if (ids.length < PAGE) break
+    let bytes = 0
+    for await (const page of pages(this.#rows, [user], { lt: [id] })) {
+      await this.#rows.clear([user], { lte: page.at(-1)!.ck })
+      count += page.length
+      bytes += bytesOf(page)
     }
-    if (count > 0) await this.#peers.purge(user, id)
+    if (count === 0) return 0
+    await this.#peers.purge(user, id)
+    await this.#less(user, id, { count, bytes })
     return count
   }
 
-  clear(user: string): Promise<number> {
-    return this.purge(user, PAST_ALL)
+  /** So much has gone that was older than `id`. What was not counted yet may be among it: then all is counted anew. */
+  async #less(user: string, id: string, { count, bytes }: Amount): Promise<void> {
+    const tally = await this.#tallies.get([user], [])
+    if (tally === undefined) return
+    if (tally.upTo < id || tally.bytes === undefined) return this.#tallies.del([user], [])
+    await this.#tallies.put([user], [], { ...tally, count: tally.count - count, bytes: tally.bytes - bytes })
+  }
+
+  /** Removes all of a user. */
+  async clear(user: string): Promise<void> {
+    await this.#rows.clear([user])
+    await this.#peers.purge(user, PAST_ALL)
+    await this.#tallies.del([user], [])
   }
 }
 
-/** Rows that are read or removed at a time. */
-const PAGE = 500
+function bytesOf(page: readonly Row<Buffer>[]): number {
+  return page.reduce((sum, { value }) => sum + value.length, 0)
+}
+
 /** No id is longer. */
 const MAX_ID = 64
 /** Above every id. */

@@ -43,6 +43,10 @@ const options = {
     min: 1,
     infinity: true,
   }),
+  max_bytes: opt.size('10 GiB', 'Bytes of messages that are archived of one user; the oldest give way.', {
+    min: 1_048_576,
+    infinity: true,
+  }),
   max_page: opt.int(250, 'Messages that one query gets at most; for more, clients ask for the next page.', {
     min: 1,
     max: 1000,
@@ -122,8 +126,8 @@ export const mod_mam = defineModule({
     ctx.hook('bind2_request', async ({ account, bound }) => void bound.append(await metadata(archive, account)))
     store(ctx, archive)
     ctx.every(SWEEP, async () => {
-      const { retention, max_messages: maxMessages } = ctx.options
-      const count = await sweep(archive, ctx.host, { retention, maxMessages })
+      const { retention, max_messages: maxMessages, max_bytes: maxBytes } = ctx.options
+      const count = await sweep(archive, ctx.host, { retention, maxMessages, maxBytes })
       if (count > 0) ctx.log.info({ count }, 'old messages have left the archive')
     })
   },
@@ -234,7 +238,8 @@ function commands(ctx: Ctx): void {
       if (days < 0) throw new CommandError('usage', 'days is 0 or more')
       const there = host.services.use('archive')
       if (there === undefined) throw new CommandError('not_found', `${name} has no archive (mod_mam)`)
-      return sweep(there, host, { retention: days * 86_400_000, maxMessages: Number.POSITIVE_INFINITY })
+      const all = Number.POSITIVE_INFINITY
+      return sweep(there, host, { retention: days * 86_400_000, maxMessages: all, maxBytes: all })
     },
   })
 }

@@ -7,8 +7,9 @@ const USERS = 100
 export interface Limits {
   /** Ms that a message is kept. */
   readonly retention: number
-  /** Messages that are kept of one user. */
+  /** Messages that are kept of one user, and bytes of them. */
   readonly maxMessages: number
+  readonly maxBytes: number
 }
 
 /**
@@ -29,9 +30,8 @@ export async function sweep(archive: Archive, host: Host, limits: Limits): Promi
 
 async function sweepUser(archive: Archive, host: Host, user: string, limits: Limits): Promise<number> {
   let until = Number.isFinite(limits.retention) ? firstIdAt(host.now() - limits.retention) : ''
-  if (Number.isFinite(limits.maxMessages)) {
-    const excess = (await archive.count(user)) - limits.maxMessages
-    const last = excess > 0 ? await archive.lastOfOldest(user, excess) : undefined
+  if (Number.isFinite(limits.maxMessages) || Number.isFinite(limits.maxBytes)) {
+    const last = await archive.beyond(user, { count: limits.maxMessages, bytes: limits.maxBytes })
     if (last !== undefined && last >= until) until = `${last}~` // itself included
   }
   const waiting = await host.oldestQueued(user)

@@ -51,13 +51,13 @@ async function indexed(example: Host, peer: Jid): Promise<string[]> {
 test('of more than max_messages the oldest go, with their places in the conversations', async () => {
   const { example, archive, add, left } = world()
   const all = [...add(700), ...add(600, Jid.from('nurse@example.org'))]
-  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 1300 }), 0)
-  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 610 }), 690)
+  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 1300, maxBytes: FOREVER }), 0)
+  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 610, maxBytes: FOREVER }), 690)
   assert.deepEqual(await left(), all.slice(690))
-  assert.equal(await archive.count('juliet'), 610)
+  assert.equal((await archive.size('juliet')).count, 610)
   const more = add(5)
   assert.equal(
-    await sweep(archive, example, { retention: FOREVER, maxMessages: 610 }),
+    await sweep(archive, example, { retention: FOREVER, maxMessages: 610, maxBytes: FOREVER }),
     5,
     'counted on from where it was',
   )
@@ -82,8 +82,8 @@ test('what is older than retention goes; nothing does where both are infinite', 
   later(10_000)
   const kept = add(2)
   later(1000)
-  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: FOREVER }), 0)
-  assert.equal(await sweep(archive, example, { retention: 5000, maxMessages: FOREVER }), 3)
+  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: FOREVER, maxBytes: FOREVER }), 0)
+  assert.equal(await sweep(archive, example, { retention: 5000, maxMessages: FOREVER, maxBytes: FOREVER }), 3)
   assert.deepEqual(await left(), kept)
 })
 
@@ -107,5 +107,31 @@ test('a search that finds little gives up after a while and is gone on with, unt
   assert.deepEqual(
     found,
     all.filter((_, i) => i % 7 === 0),
+  )
+})
+
+test('of more than max_bytes the oldest go; what a tombstone gave back counts no longer', async () => {
+  const { example, archive, add, left } = world()
+  const all = add(100)
+  const { count, bytes } = await archive.size('juliet')
+  assert.equal(count, 100)
+  const limits = { retention: FOREVER, maxMessages: FOREVER }
+  assert.equal(await sweep(archive, example, { ...limits, maxBytes: bytes }), 0)
+  const one = (await archive.get('juliet', all[0]!))!.size
+  assert.equal(await sweep(archive, example, { ...limits, maxBytes: bytes - one - 1 }), 2)
+  assert.deepEqual(await left(), all.slice(2))
+  const after = await archive.size('juliet')
+  const before = (await archive.get('juliet', all[2]!))!
+  const stone = Buffer.from("<message id='2'/>")
+  await archive.replace('juliet', all[2]!, ROMEO, stone, parseElement(stone))
+  const less = { count: 98, bytes: after.bytes - before.size + stone.length }
+  assert.deepEqual(await archive.size('juliet'), less)
+  add(10)
+  assert.equal((await archive.size('juliet')).count, 108)
+  // Counted anew, it is the same.
+  const sizes = (await archive.read('juliet', { backwards: false, limit: 1000, bytes: FOREVER })).map(m => m.size)
+  assert.equal(
+    (await archive.size('juliet')).bytes,
+    sizes.reduce((a, b) => a + b),
   )
 })
