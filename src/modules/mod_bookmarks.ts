@@ -1,4 +1,5 @@
 import type { Account } from '../core/account.ts'
+import type { HookMap } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
 import { childElements, clone, type Element, elementNs, findChild, NS, serialize, textOf, xml } from '../xml/index.ts'
@@ -9,6 +10,8 @@ import { Jid } from '../xmpp/jid.ts'
 const MAX_BOOKMARK = 8192
 /** Bookmarks in a list of the old form. */
 const MAX_LIST = 1000
+/** Bytes of all bookmarks of a user: the list of the old form is made anew at each change, and must fit into one stanza. */
+const MAX_BYTES = 192 * 1024
 /** The id of the item that holds the list of the old form (XEP-0048 3.1). */
 const CURRENT = 'current'
 /** XEP-0402 4.3, XEP-0223. */
@@ -60,6 +63,7 @@ export const mod_bookmarks = defineModule({
       if (node === NS.BOOKMARKS2 && serialize(payload).length > MAX_BOOKMARK) {
         throw new StanzaError('policy-violation', `a bookmark may have ${MAX_BOOKMARK} bytes, this one is larger`)
       }
+      if (node === NS.BOOKMARKS2) await mustFit(ctx, event)
       if (node !== NS.BOOKMARKS || !isList(payload)) return
       await replace(ctx, account, payload)
       event.payload = await complete(ctx, account, withRooms(payload, []))
@@ -77,6 +81,22 @@ export const mod_bookmarks = defineModule({
     ctx.hook('pep_retracted', follow)
   },
 })
+
+/** Throws StanzaError where there is no room for one more, or one that is larger than before. */
+async function mustFit(ctx: Ctx, { account, id, payload }: HookMap['pep_publish']): Promise<void> {
+  const pep = ctx.use('pep')!
+  const size = Buffer.byteLength(serialize(payload))
+  const total = await pep.bytes(account, NS.BOOKMARKS2)
+  if (total + size <= MAX_BYTES) return
+  const [before] = await pep.items(account, NS.BOOKMARKS2, [id])
+  const growth = size - (before === undefined ? 0 : Buffer.byteLength(serialize(before.payload)))
+  if (growth <= 0 || total + growth <= MAX_BYTES) return
+  throw tooMany()
+}
+
+function tooMany(): StanzaError {
+  return new StanzaError('resource-constraint', `all bookmarks together may have ${MAX_BYTES} bytes`)
+}
 
 function isList(el: Element): boolean {
   return el.name === 'storage' && elementNs(el) === NS.BOOKMARKS
@@ -124,9 +144,13 @@ async function replace(ctx: Ctx, account: Account, list: Element): Promise<void>
     wanted.set(jid, room)
   }
   if (wanted.size > MAX_LIST) throw new StanzaError('policy-violation', `at most ${MAX_LIST} bookmarks are kept`)
+  let total = 0
   for (const room of wanted.values()) {
-    if (serialize(room).length > MAX_BOOKMARK) throw new StanzaError('policy-violation', 'a bookmark is too large')
+    const size = Buffer.byteLength(serialize(room))
+    if (size > MAX_BOOKMARK) throw new StanzaError('policy-violation', 'a bookmark is too large')
+    total += size
   }
+  if (total > MAX_BYTES) throw tooMany()
   const there = new Map((await pep.items(account, NS.BOOKMARKS2)).map(item => [roomOf(item.id) ?? item.id, item]))
   const changes: Promise<void>[] = []
   for (const [jid, room] of wanted) {

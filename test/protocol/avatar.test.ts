@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { after, before, type TestContext, test } from 'node:test'
 import sharp from 'sharp'
 import type { BlobStore } from '../../src/storage/blob.ts'
@@ -512,4 +512,28 @@ test('an item that its node does not take leaves no picture behind', async t => 
   )
   await refused('bad-request', publishData(yan, await picture(), 'presence'))
   assert.deepEqual(await blobs.list(''), [])
+})
+
+test('of many large pictures at a node, one answer has what fits', async t => {
+  const own = await serve(t)
+  const ida = await own.client('ida')
+  const noise = (size: number) =>
+    sharp(randomBytes(size * size * 3), { raw: { width: size, height: size, channels: 3 } })
+      .png()
+      .toBuffer()
+  const configure = `<field var='FORM_TYPE'><value>${PUBSUB}#node_config</value></field><field var='pubsub#max_items'><value>max</value></field><field var='pubsub#access_model'><value>open</value></field>`
+  await ida.request(
+    'set',
+    `<pubsub xmlns='${PUBSUB}'><create node='${DATA}'/><configure><x xmlns='jabber:x:data' type='submit'>${configure}</x></configure></pubsub>`,
+  )
+  for (let i = 0; i < 8; i++) await publishData(ida, await noise(240))
+  const stranger = await own.client('joe')
+  const answer = await stranger.request(
+    'get',
+    `<pubsub xmlns='${PUBSUB}'><items node='${DATA}'/></pubsub>`,
+    'ida@localhost',
+  )
+  const list = child(child(answer, 'pubsub', PUBSUB), 'items', PUBSUB)!.children
+  assert.ok(list.length >= 3 && list.length < 6, `${list.length} pictures`)
+  assert.equal(child(child(answer.children[0], 'set'), 'count')?.text, '8')
 })

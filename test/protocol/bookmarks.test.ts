@@ -14,7 +14,7 @@ import {
 } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { nothing } from '../support/talk.ts'
+import { nothing, refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const NODE = 'urn:xmpp:bookmarks:1'
@@ -170,4 +170,17 @@ test('other private data is as it was', async () => {
   await alice.request('set', `<query xmlns='jabber:iq:private'>${prefs}</query>`)
   const answer = await alice.request('get', "<query xmlns='jabber:iq:private'><prefs xmlns='urn:prefs'/></query>")
   assert.equal(answer.children[0]!.children[0]!.children.length, 1)
+})
+
+test('all bookmarks of a user have so many bytes, however they are written', async () => {
+  const lou = await server.client('lou')
+  const long = (i: number, size = 7000) => add(lou, `r${i}@rooms`, 'x'.repeat(size))
+  for (let i = 0; i < 27; i++) await long(i)
+  await refused('resource-constraint', long(27))
+  await long(3, 6000) // one that is there may change
+  const rooms = (count: number) =>
+    Array.from({ length: count }, (_, i) => room(`r${i}@rooms`, 'x'.repeat(7000))).join('')
+  await refused('resource-constraint', publish(lou, OLD, list(rooms(28)), 'current'))
+  await publish(lou, OLD, list(rooms(27)), 'current')
+  assert.equal((await stored(lou)).length, 27)
 })

@@ -145,6 +145,7 @@ export async function serviceLists(
   ctx.hook(
     'filter_packet',
     ({ stanza }) => {
+      if (black.size === 0 && white.size === 0) return
       if (!keptOut(stanza.from) && !isNewsFor(stanza)) return
       // Nobody out there need know whom this server talks to: the answer is that of an account that does not exist.
       if (stanza.kind === 'presence' || stanza.type === 'headline') return STOP

@@ -310,6 +310,19 @@ async function placeOf(
   return order
 }
 
+/** As many of the items as fit into one answer, but one at least; from the last on, with `backwards`. */
+export function fitting(items: readonly NodeItem[], backwards: boolean): readonly NodeItem[] {
+  const order = backwards ? items.toReversed() : items
+  let size = 0
+  let count = 0
+  for (const item of order) {
+    size += sizeOf(item)
+    if (size > MAX_ANSWER && count > 0) break
+    count++
+  }
+  return backwards ? items.slice(items.length - count) : items.slice(0, count)
+}
+
 function sizeOf(item: NodeItem): number {
   return item.id.length + (item.payload === undefined ? 0 : serialize(item.payload).length)
 }

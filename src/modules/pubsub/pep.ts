@@ -39,6 +39,11 @@ export class Pep {
         await publish(engine, this.of(account), { ...publication, options: there === undefined ? options : {} })
       },
       items: (account, node, ids) => itemsOf(engine, this.of(account), node, ids),
+      bytes: async (account, name) => {
+        const { shelf } = this.of(account)
+        const node = await findNode(engine, this.of(account), name)
+        return node === undefined ? 0 : engine.store.items.bytes(shelf, node)
+      },
       retract: async (account, node, id, notify) => {
         if ((await findNode(engine, this.of(account), node)) === undefined) return
         await retract(engine, this.of(account), node, id, undefined, notify)

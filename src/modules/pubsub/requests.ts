@@ -6,7 +6,7 @@ import { affiliate, ownAffiliations } from './affiliations.ts'
 import { configForm, readBoolean, readConfig, readPublishOptions } from './config.ts'
 import { presenceRequired, pubsubError, unsupported } from './errors.ts'
 import { itemElement } from './events.ts'
-import { expire, publish, purge, readItems, retract } from './items.ts'
+import { expire, fitting, publish, purge, readItems, retract } from './items.ts'
 import { configure, create, remove } from './nodes.ts'
 import { type Engine, nodeName, openNode, type Service } from './service.ts'
 import {
@@ -160,10 +160,14 @@ const PUBSUB: Readonly<Record<string, Operation>> = {
     const max = Math.min(page.max ?? Number.POSITIVE_INFINITY, maxItems(el.attrs['max_items']))
     const { after, before } = page
     const asked = ids.length > 0 ? { ids } : { max, after, before }
-    const { node, items, cut } = await readItems(engine, service, name, request.from, asked)
-    if (!cut) await expire(engine, service, node)
+    const read = await readItems(engine, service, name, request.from, asked)
+    const { node } = read
+    if (!read.cut) await expire(engine, service, node)
+    // What is kept elsewhere and is put in again (pictures) may be large.
+    const items = fitting(await engine.events.readable(service, node, read.items), page.before !== undefined)
+    const cut = read.cut || items.length < read.items.length
     const list = xml('items', { node: name })
-    for (const item of await engine.events.readable(service, node, items)) list.append(itemElement(node, item))
+    for (const item of items) list.append(itemElement(node, item))
     // XEP-0060 6.5.4: who gets a part of it is told so.
     if (ids.length > 0 || (!paged && (!cut || el.attrs['max_items'] !== undefined))) return result(NS.PUBSUB, list)
     const count = await engine.store.items.count(service.shelf, node)

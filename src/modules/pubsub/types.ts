@@ -65,6 +65,8 @@ export interface PepService {
   publish(account: Account, node: string, id: string, payload: Element, config?: Partial<NodeConfig>): Promise<void>
   /** Items newest first: all, or those of these ids. Empty where there is no such node. */
   items(account: Account, node: string, ids?: readonly string[]): Promise<Item[]>
+  /** Bytes that the items of a node have; 0 where there is no such node. */
+  bytes(account: Account, node: string): Promise<number>
   /** Deletes an item; nothing happens where it is not there. `notify` tells who would be told of it. */
   retract(account: Account, node: string, id: string, notify: boolean): Promise<void>
   /** Deletes a node with its items; nothing happens where it is not there. */

@@ -111,6 +111,11 @@ export const BOUNDS: readonly Bound[] = [
     bytes: ['protocol/private.test.ts', 'all pieces together have so many bytes'],
   },
   {
+    what: 'bookmarks of a user',
+    number: ['protocol/bookmarks.test.ts', 'a list of the old form has so many rooms'],
+    bytes: ['protocol/bookmarks.test.ts', 'all bookmarks of a user have so many bytes, however they are written'],
+  },
+  {
     what: 'vCards',
     number: ['protocol/vcard.test.ts', 'what a user tells of herself, she and others read'],
     bytes: ['protocol/vcard.test.ts', 'a vCard at the bound is kept, one beyond is not'],
