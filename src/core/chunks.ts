@@ -97,14 +97,13 @@ export class Chunks<T extends Item> {
     }
   }
 
-  /** All groups of an owner: one look at the store for each. */
-  async groups(owner: string): Promise<string[]> {
-    const groups: string[] = []
-    for (;;) {
-      const last = groups.at(-1)
-      const [row] = await this.#table.scan([owner], { limit: 1, ...(last === undefined ? {} : { gt: [last] }) })
-      if (row === undefined) return groups
-      groups.push(String(row.ck[0]))
+  /** All groups of an owner, in order: one look at the store for each. */
+  async *groups(owner: string): AsyncGenerator<string> {
+    for (let last: string | undefined; ; ) {
+      const [key] = await this.#table.keys([owner], { limit: 1, ...(last === undefined ? {} : { gt: [last] }) })
+      if (key === undefined) return
+      last = String(key[0])
+      yield last
     }
   }
 
@@ -120,7 +119,7 @@ export class Chunks<T extends Item> {
    */
   async purge(owner: string, id: string): Promise<number> {
     let count = 0
-    for (const group of await this.groups(owner)) count += await this.#purge(owner, group, id)
+    for await (const group of this.groups(owner)) count += await this.#purge(owner, group, id)
     return count
   }
 

@@ -154,6 +154,24 @@ test('one session asks so many questions at a time', async t => {
   assert.equal(answers.filter(answer => answer === 'iq error: resource-constraint').length, 19)
 })
 
+test('what a session asked that has ended is looked for no more', async t => {
+  const { server, juliet, nurse } = await world(t, 20)
+  const archive = server.server.host('localhost')!.services.use('archive')!
+  let reads = 0
+  const read = archive.read.bind(archive)
+  t.mock.method(archive, 'read', async (...args: Parameters<typeof read>) => {
+    reads++
+    return read(...args)
+  })
+  juliet.setMaxListeners(100)
+  for (let n = 0; n < 50; n++) query(juliet, { [FULLTEXT]: 'nowhere' }).catch(() => {})
+  while (reads === 0) await nurse.ping()
+  juliet.cut()
+  await eventually(() => server.server.host('localhost')!.accounts.get('juliet')!.sessions.size === 0)
+  for (let n = 0; n < 50; n++) await nurse.ping()
+  assert.ok(reads <= 2 * 21, `${reads} reads`) // of the search that was under way, and of one more
+})
+
 test('the inbox counts without a look at the messages, and tells of so many bytes of them at a time', async t => {
   const { server, juliet, nurse } = await world(t, 20)
   for (let n = 0; n < 12; n++) {

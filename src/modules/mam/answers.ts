@@ -48,7 +48,7 @@ export class Answers {
       line = { turns: new Limit(1, MAX_WAITING, tooMany), waiting: 0, size: 0 }
       session.slots.set(LINE, line)
     }
-    return new Later(inTurn(line, stanza.toString().length, answer))
+    return new Later(inTurn(line, stanza.toString().length, () => (isOver(session) ? gone() : answer())))
   }
 
   /**
@@ -74,6 +74,15 @@ export class Answers {
     }
     return found
   }
+}
+
+/** Nobody waits any more for what a session asked that has ended meanwhile. */
+function isOver(session: Session): boolean {
+  return session.account.sessions.get(session.jid.resource) !== session
+}
+
+function gone(): never {
+  throw new StanzaError('recipient-unavailable')
 }
 
 async function inTurn(line: Line, size: number, answer: () => Promise<Element>): Promise<Element> {

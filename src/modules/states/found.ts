@@ -20,6 +20,11 @@ export class Found {
   /** Another place to look at begins: as many as are wanted may come from there. */
   begin(): void {
     this.#count = 0
+    const { limit } = this.#wanted
+    if (this.#states.size <= 2 * limit) return
+    const newest = this.newest()
+    this.#states.clear()
+    for (const state of newest) this.#states.set(state.id, state)
   }
 
   get enough(): boolean {

@@ -49,6 +49,8 @@ const FLUSH = 1000
 const SWEEP = 86_400_000
 /** Markers of one reader that wait: each may have to look through a long conversation. */
 const MAX_MARKS = 100
+/** Messages that a command lists at most. */
+const MAX_LISTED = 10_000
 /** Messages that one iq may ask about. */
 const MAX_ASKED = 100
 /** How far back these are looked for, among what waits and among what was delivered. */
@@ -244,6 +246,9 @@ function commands(ctx: Ctx): void {
     columns: COLUMNS,
     example: 'list_messages alice@localhost bob@localhost queued',
     async run({ account, from, state, limit, since, until }) {
+      if (limit !== undefined && !(limit >= 1 && limit <= MAX_LISTED)) {
+        throw new CommandError('usage', `limit is a number from 1 to ${MAX_LISTED}; for more, ask for another time`)
+      }
       const found = await service(account).list({
         to: account,
         from: from === undefined || from === '*' ? undefined : from,

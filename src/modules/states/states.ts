@@ -204,7 +204,7 @@ export class States {
     }
     await this.flush()
     const end = wanted.until === undefined ? undefined : firstIdAt(wanted.until + 1)
-    for (const sender of from === undefined ? await this.#chunks.groups(to) : [from]) {
+    for await (const sender of from === undefined ? this.#chunks.groups(to) : [from]) {
       found.begin()
       looked = 0
       for await (const page of this.#chunks.backwards(to, sender, end)) {
