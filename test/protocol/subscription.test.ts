@@ -214,6 +214,19 @@ test('of many long requests so much is kept, and of the others that they were se
   assert.ok(text > 200_000 && text <= 262_144, `${text} characters`)
 })
 
+test('who only asked changes nothing for clients that have the roster', async () => {
+  const [xia, yul] = [await online('xia'), await online('yul')]
+  await xia.request('set', `<query xmlns='${ROSTER}'><item jid='friend@localhost'/></query>`)
+  const pushed = await xia.receive(push('friend@localhost', {}))
+  const ver = child(pushed, 'query')!.attrs['ver']
+  yul.send(`<presence to='xia@localhost' type='subscribe'/>`)
+  await xia.receive(presenceFrom('yul@localhost', 'subscribe'))
+  const tab = await server.client('xia')
+  const answer = await tab.request('get', `<query xmlns='${ROSTER}' ver='${ver}'/>`)
+  assert.deepEqual(answer.children, [])
+  await nothing(tab, el => child(el, 'query', ROSTER) !== undefined, tab)
+})
+
 test('a user who asks themselves is not bothered', async () => {
   const wes = await online('wes')
   for (const type of ['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']) {

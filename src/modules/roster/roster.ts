@@ -199,6 +199,8 @@ export class Roster {
   ): Promise<string> {
     const { user, host } = this.account
     const { versions, changes } = this.#tables
+    const seen = [before, after].some(item => item !== undefined && shown(item))
+    if (!seen) return this.#saveUnseen(jid, before, after, written)
     const change = { jid: jid.toString(), after: this.#version }
     const version = host.ids.ordered()
     this.#version = version
@@ -215,6 +217,22 @@ export class Roster {
       this.#log = undefined // to be read again
     })
     return version
+  }
+
+  /** Of a contact that only asked: clients do not see it, and their version stays what it is. */
+  async #saveUnseen(
+    jid: Jid,
+    before: RosterItem | undefined,
+    after: RosterItem | undefined,
+    written: Promise<void>,
+  ): Promise<string> {
+    try {
+      await written
+    } catch (error) {
+      if (this.get(jid) === after) this.#keep(jid, before)
+      throw error
+    }
+    return this.#version
   }
 
   /** Keeps the log of changes short. */
