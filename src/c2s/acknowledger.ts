@@ -123,6 +123,7 @@ export class Acknowledger {
   restart(): void {
     this.stop()
     if (this.#session.outbox.size > 0) this.#ask()
+    else if (this.#session.inbound.inDoubt) this.soon()
   }
 
   stop(): void {

@@ -37,6 +37,13 @@ class Sent implements Origin {
   }
 }
 
+/** Where a session had got to that is gone: the `h` of `<failed/>`, and the same for the sender window. */
+export interface Ended {
+  readonly h: number
+  readonly n: number
+  readonly run: Run
+}
+
 /**
  * What came from a client that uses stream management: how many stanzas were handled, and up to which one everything is
  * safe, which is what it is told (promise 1).
@@ -62,14 +69,16 @@ export class Inbound {
   }
 
   /** Stream management begins, or goes on after a restart at a count. */
-  async start(handled = 0): Promise<void> {
-    this.#handled = handled
-    this.#lastAck = handled
+  async start(handled?: number): Promise<void> {
     const { account } = this.#session
-    this.#run = new Run(shortHash(deviceOf(this.#session)))
+    const device = shortHash(deviceOf(this.#session))
     const ring = await account.host.window.of(account)
-    await ring.sinceLeft(this.#run.device)
+    await ring.sinceLeft(device)
     this.#ring = ring
+    this.#run = handled === undefined ? new Run(device) : ring.resumed(device)
+    this.#handled = handled ?? 0
+    this.#lastAck = this.#handled
+    this.#run.told = this.#handled
   }
 
   /** The `h` that may be told: everything up to it is durable, delivered or answered with an error. */
@@ -109,6 +118,9 @@ export class Inbound {
     const run = this.#run
     if (this.#fresh) {
       this.#fresh = false
+      // It has read that its session is gone, and how far that was: the rest is what it sends again (XEP-0198 5).
+      const gone = this.#session.stream?.gone
+      if (gone !== undefined) ring.knows(gone.run, gone.n)
       ring.expect(run)
     }
     if (run.expected === undefined) return undefined
@@ -187,6 +199,11 @@ export class Inbound {
     this.#ring?.knows(this.#run, told)
   }
 
+  /** How far we were when the session ended. */
+  get end(): Ended {
+    return { h: this.safe, n: this.#safe(), run: this.#run }
+  }
+
   /** The client closed its stream in order. Resolves when it is durable that it will send nothing again, or after `timeout` ms. */
   closed(timeout: number): Promise<void> {
     const noted = this.#ring?.closed(this.#run)
@@ -231,9 +248,7 @@ export class Inbound {
    */
   rewind(): void {
     this.#handled = this.#safe()
-    const before = this.#run
-    before.told = Math.max(before.told, this.#handled)
-    this.#run = new Run(before.device)
+    this.#run.told = this.#handled
     this.#fresh = true
     this.#unsafe = []
     this.#due = undefined

@@ -1,5 +1,6 @@
 import { type Element, NS, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
+import type { Ended } from './inbound.ts'
 import { refuseRevoked } from './login.ts'
 import { isTrue } from './request.ts'
 import type { C2SSession } from './session.ts'
@@ -30,12 +31,12 @@ export async function takeUp(
   const session = await stream.server.sessions.find(previd)
   if (stream.state !== 'authenticated') return undefined
   if (session === undefined || session.account.jid.toString() !== account) {
-    return failed('item-not-found', stream.server.sessions.handled(previd, account))
+    return gone(stream, stream.server.sessions.endOf(previd, account))
   }
   if (!/^\d{1,10}$/.test(text)) return failed('bad-request', undefined)
   detachFromOld(session)
   await session.inbound.allSafe(WAIT_SAFE)
-  if (session.state === 'ended') return failed('item-not-found', session.inbound.safe)
+  if (session.state === 'ended') return gone(stream, session.inbound.end)
   if (stream.state !== 'authenticated') return undefined
   refuseRevoked(stream)
   detachFromOld(session) // another stream may have been faster meanwhile
@@ -50,6 +51,12 @@ function detachFromOld(session: C2SSession): void {
   const old = session.stream
   if (old === undefined) return
   old.fail(new StreamError('conflict', 'resumed on another connection'))
+}
+
+/** The client learns how far a session was that is gone, if that is known, and sends the rest again. */
+function gone(stream: C2SStream, end: Ended | undefined): Element {
+  stream.gone = end
+  return failed('item-not-found', end?.h)
 }
 
 function failed(condition: string, h: number | undefined): Element {

@@ -8,6 +8,7 @@ import type { Logger } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Router } from '../core/router.ts'
 import type { IdGenerator } from '../util/ids.ts'
+import type { Ended } from './inbound.ts'
 import type { PreLoginBudget } from './prelogin.ts'
 import type { C2SSession, SessionSettings } from './session.ts'
 import type { C2SStream } from './stream.ts'
@@ -58,7 +59,7 @@ export interface C2SServer {
 export class ResumableSessions {
   readonly #live = new Map<string, C2SSession>()
   /** For a true `<failed h/>` (XEP-0198 5): the newest of what ended. */
-  readonly #ended = new Map<string, { user: string; h: number }>()
+  readonly #ended = new Map<string, { user: string; end: Ended }>()
   readonly #bound: number
 
   constructor(bound = 50_000) {
@@ -82,12 +83,12 @@ export class ResumableSessions {
     const id = session.resumption
     if (id === undefined || !this.#live.delete(id)) return
     if (this.#ended.size >= this.#bound) this.#ended.delete(this.#ended.keys().next().value!)
-    this.#ended.set(id, { user: session.account.jid.toString(), h: session.inbound.safe })
+    this.#ended.set(id, { user: session.account.jid.toString(), end: session.inbound.end })
   }
 
-  /** How many stanzas of an ended session of this user had been handled, if that is still known. */
-  handled(id: string, user: string): number | undefined {
+  /** Where an ended session of this user had got to, if that is still known. */
+  endOf(id: string, user: string): Ended | undefined {
     const ended = this.#ended.get(id)
-    return ended?.user === user ? ended.h : undefined
+    return ended?.user === user ? ended.end : undefined
   }
 }

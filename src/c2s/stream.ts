@@ -6,6 +6,7 @@ import { type Element, NS, type ParserLimits, StreamParser, serialize, type XmlS
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { sendFeatures } from './features.ts'
+import type { Ended } from './inbound.ts'
 import type { Login } from './login.ts'
 import { negotiate } from './negotiation.ts'
 import { PLAIN_CONNECTION, type Share, TLS_CONNECTION } from './prelogin.ts'
@@ -74,6 +75,8 @@ export class C2SStream {
   failures = 0
   bytesRead = 0
   session: C2SSession | undefined
+  /** The client wanted a session back that is gone, and was told how far that was. */
+  gone: Ended | undefined
   readonly #transport: Transport
   /** Of the memory of all that are not logged in; undefined once it is. */
   #share: Share | undefined

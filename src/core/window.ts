@@ -12,8 +12,8 @@ const WITHIN = 10 * 60_000
 const NOTE_AFTER = 1000
 
 /**
- * One unbroken run of a sender's device: from binding, or from one resumption, to the next.
- * Within one, what comes again is meant (RFC 6120 8.1.3 has ids unique within a stream, and people say "ok" twice).
+ * One session of a sender's device, through its resumptions. Within one, what comes again is meant (RFC 6120 8.1.3 has ids
+ * unique within a stream, and people say "ok" twice), unless it is what a resumption asked for.
  */
 export class Run {
   /** Names the device within its account. */
@@ -121,17 +121,18 @@ export class Ring {
   readonly #leaving = new Map<string, { known: Promise<void>; hurry: () => void }>()
   #noting: NodeJS.Timeout | undefined
   #next = 0
+  /** What was there before the server was started. */
+  readonly #restored = new Map<string, Run>()
 
   constructor(table: Table<Row>, user: string, rows: readonly Row[], now: () => number) {
     this.#table = table
     this.#key = [user]
     this.#now = now
-    const before = new Map<string, Run>()
     for (const [seq, text, device, sure, at] of rows) {
-      let run = before.get(device)
-      if (run === undefined) before.set(device, (run = new Run(device)))
-      run.told = seq // how much of it its client was told, nobody knows any more
-      this.#place({ seq, print: fingerprintOf(text), device, at, run, n: seq, entry: undefined }, sure)
+      let run = this.#restored.get(device)
+      if (run === undefined) this.#restored.set(device, (run = new Run(device)))
+      // Whether its client was told of it, nobody knows any more: maybe.
+      this.#place({ seq, print: fingerprintOf(text), device, at, run, n: 0, entry: undefined }, sure)
       this.#next = seq + 1
     }
     for (const sender of this.#senders.values()) sender.noted = sender.sure
@@ -165,11 +166,20 @@ export class Ring {
     return n > run.told || this.#ids.get(print.id) === 1
   }
 
-  /** A run begins: what its client may send again is what earlier runs of the device left open. */
+  /** The run of a session that was there before the server was started, and is again. */
+  resumed(device: string): Run {
+    return this.#restored.get(device) ?? new Run(device)
+  }
+
+  /**
+   * A run begins, or its session was resumed: what its client may send again is what earlier runs of the device left open,
+   * and what of this one it was told that we do not have.
+   */
   expect(run: Run): void {
+    run.expected = undefined
     const open = this.#senders.get(run.device)?.open ?? []
     for (const known of open) {
-      if (known.run === run || this.#now() - known.at > WITHIN) continue
+      if ((known.run === run && known.n <= run.told) || this.#now() - known.at > WITHIN) continue
       run.expected ??= new Map()
       const list = run.expected.get(known.print.to)
       if (list === undefined) run.expected.set(known.print.to, [known])

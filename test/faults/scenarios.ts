@@ -216,6 +216,12 @@ export const scenarios: readonly Scenario[] = [
     },
   },
   {
+    name: 'sender-late',
+    about: 'senders are cut, and try to resume after the timeout',
+    resumeTimeout: 400,
+    run: world => losses(world, senders, 'cut', ['resume', 'fresh'], [450, 900]),
+  },
+  {
     name: 'sender-elsewhere',
     about: 'senders are cut, come back fresh with another resource on the device that they name, and send again',
     ...{ resumeTimeout: SHORT, namedSenders: true },

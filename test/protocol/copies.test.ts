@@ -7,6 +7,7 @@ import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.
 import { says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/wire.ts'
+import { troubled } from '../unit/core/support.ts'
 
 const ALARM = "<message to='juliet@localhost' type='chat' id='1'><body>backup failed!</body></message>"
 const unique = (id: string) => `<message to='juliet@localhost' type='chat' id='${id}'><body>${id}</body></message>`
@@ -238,4 +239,80 @@ test('copies of copies: whoever breaks while sending again sends again', async t
     for (const id of sent) bot.send(unique(id))
     assert.equal(await count(bot), 3)
   }
+})
+
+test('who wants a session back that is gone learns how far that was: only the rest is sent again', async t => {
+  const { server, count } = await stage(t, { config: { resume_timeout: '50ms' } })
+  const bot = await login(server, 'cron')
+  bot.send(ALARM)
+  await count(bot)
+  bot.cut('rst')
+  const { sm } = bot
+  await eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'the session is gone')
+  const again = await server.connect()
+  await again.login({ user: 'bot', password: 'secret' })
+  assert.equal(await again.resume(sm!), false)
+  assert.equal(sm!.unacked.length, 0, 'h says that we have it')
+  await again.bind('cron')
+  await again.enable()
+  again.send(ALARM)
+  assert.equal(await count(again), 2)
+})
+
+test('who comes back after a restart knows what it was told by the resumption', async t => {
+  const { store } = troubled()
+  const first = await stage(t, { store })
+  const bot = await login(first.server, 'cron')
+  bot.send(ALARM)
+  await first.count(bot)
+  await first.juliet.close()
+  await first.server.server.stop()
+  const { server, count } = await stage(t, { store })
+  const again = await server.connect()
+  await again.login({ user: 'bot', password: 'secret' })
+  assert.equal(await again.resume(bot.sm!), true)
+  assert.equal(bot.sm!.unacked.length, 0)
+  again.send(ALARM)
+  assert.equal(await count(again), 1, 'since the restart')
+})
+
+test('a client that was told by a resumption, and answered since, sends nothing old', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.send(ALARM)
+  await count(bot)
+  bot.cut('rst')
+  const back = await server.connect()
+  await back.login({ user: 'bot', password: 'secret' })
+  const asked = new Promise<void>(resolve => back.once('asked', resolve))
+  assert.equal(await back.resume(bot.sm!), true)
+  await asked
+  await back.ping()
+  back.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send(ALARM)
+  assert.equal(await count(again), 2)
+})
+
+test('what a resumption says that we do not have is sent again, and is no new message', async t => {
+  const { store, troubles } = troubled(undefined, 'queue')
+  t.after(() => troubles.writes.open())
+  const { server, count } = await stage(t, { store })
+  await server.register('nurse')
+  troubles.writes.close()
+  const bot = await login(server, 'cron')
+  const text = "<message to='nurse@localhost' type='chat' id='1'><body>wait</body></message>"
+  bot.send(text)
+  bot.send(text)
+  await bot.ping()
+  bot.cut('rst')
+  await gone(server)
+  const back = await server.connect()
+  await back.login({ user: 'bot', password: 'secret' })
+  assert.equal(await back.resume(bot.sm!), true)
+  assert.ok(bot.sm!.unacked.length > 0)
+  troubles.writes.open()
+  await count(back)
+  assert.equal(await server.server.host('localhost')!.queued('nurse'), 2)
 })

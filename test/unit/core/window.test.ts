@@ -87,13 +87,24 @@ test('what was added is found by the next run of the device, with its entry unti
 test('in the run in which it came nothing is a copy, and in the next it is one once', async () => {
   const { ring } = await window()
   const first = new Run('phone')
-  ring.add(print('a'), entry(), first, 1)
   ring.expect(first)
+  ring.add(print('a'), entry(), first, 1)
   assert.equal(ring.copy(print('a'), first, 2, true), undefined)
   const second = new Run('phone')
   ring.expect(second)
   assert.ok(ring.copy(print('a'), second, 1, true))
   assert.equal(ring.copy(print('a'), second, 2, true), undefined, 'sent twice on the new stream: the second is meant')
+})
+
+test('a session that was resumed sends again what it was told that we do not have', async () => {
+  const { ring } = await window()
+  const run = new Run('phone')
+  for (const [i, id] of ['a', 'a', 'a'].entries()) ring.add(print(id), entry(), run, i + 1)
+  run.told = 1
+  ring.expect(run)
+  assert.ok(ring.copy(print('a'), run, 2, true))
+  assert.ok(ring.copy(print('a'), run, 3, true))
+  assert.equal(ring.copy(print('a'), run, 4, true), undefined)
 })
 
 test('what the client knows that we have is no copy when it comes again; nor after it closed in order', async () => {
