@@ -192,6 +192,7 @@ function deviceSettings({ auth }: HostConfig): DeviceSettings {
 function settingsOf(config: HostConfig): HostSettings {
   return {
     plainWithoutTls: config.auth.plain_without_tls,
+    uniqueOnTls13: config.auth.tls_unique_on_tls13,
     maxUserSessions: config.max_user_sessions,
     resourceConflict: config.resource_conflict,
     maxAckQueue: config.max_ack_queue,

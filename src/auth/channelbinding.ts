@@ -8,7 +8,7 @@ export type BindingType = 'tls-exporter' | 'tls-server-end-point'
 export interface ChannelBindings {
   /** The recommended one first (XEP-0440). */
   readonly types: readonly BindingType[]
-  /** Of an announced type, or of `tls-unique`, which is not announced but taken; undefined for any other. */
+  /** Of an announced type, or where it is taken of `tls-unique`, which is not announced; undefined for any other. */
   data(type: string): Buffer | undefined
 }
 
@@ -16,19 +16,21 @@ export const NO_BINDINGS: ChannelBindings = { types: [], data: () => undefined }
 
 /**
  * Bindings of a TLS connection on which we are the server. `tls-exporter` comes only with TLS 1.3: on older versions it is
- * safe only with an extension that Node does not report. `tls-unique` (RFC 5929 3) is for older clients (slixmpp 1.8) that
- * know no other and use it wherever -PLUS is offered; RFC 9266 does not define it for TLS 1.3, so it is never announced,
- * though the Finished message there is unique as well.
+ * safe only with an extension that Node does not report. `tls-unique` (RFC 5929 3) is for older clients that know no other
+ * and use it wherever -PLUS is offered: it is never announced, and not defined for TLS 1.3 (RFC 9266 3), where it is
+ * refused (see docs/decisions/006).
  *
  * @param endPoint whether the certificates in use have a `tls-server-end-point`
+ * @param uniqueOnTls13 whether the operator wants `tls-unique` taken on TLS 1.3 all the same
  */
-export function tlsBindings(socket: TLSSocket, endPoint: boolean): ChannelBindings {
-  const types: BindingType[] = socket.getProtocol() === 'TLSv1.3' ? ['tls-exporter'] : []
+export function tlsBindings(socket: TLSSocket, endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings {
+  const isTls13 = socket.getProtocol() === 'TLSv1.3'
+  const types: BindingType[] = isTls13 ? ['tls-exporter'] : []
   if (endPoint) types.push('tls-server-end-point')
   return {
     types,
     data(type) {
-      if (type === 'tls-unique') return tlsUnique(socket)
+      if (type === 'tls-unique') return isTls13 && !uniqueOnTls13 ? undefined : tlsUnique(socket)
       if (!types.includes(type as BindingType)) return undefined
       if (type === 'tls-exporter') return socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0))
       const certificate = socket.getX509Certificate()

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { cut } from '../util/text.ts'
 import { prepLocal } from '../xmpp/jid.ts'
 import type { Credentials } from './credentials.ts'
 import { digest, hmac, type ScramHash, sameSecret } from './derive.ts'
@@ -71,6 +72,9 @@ function parseFirst(text: string): ClientFirst | undefined {
   }
 }
 
+/** RFC 9266: what was used before TLS 1.3 is not defined for it. */
+const ADVICE = 'use tls-exporter or tls-server-end-point, or a mechanism without -PLUS'
+
 const MALFORMED: SaslFailure = { failure: 'malformed-request' }
 
 /** XEP-0474 3.1: lets the client see whether somebody has shortened the lists that we sent. */
@@ -135,12 +139,12 @@ export class ScramExchange implements SaslExchange {
   }
 
   /** RFC 5802 section 6. */
-  #refuseFlag({ flag }: ClientFirst, bound: boolean): SaslFailure | undefined {
+  #refuseFlag({ flag, binding }: ClientFirst, bound: boolean): SaslFailure | undefined {
     const { plus, offered } = this.#options
     if (plus !== (flag === 'p'))
       return { failure: 'malformed-request', text: 'the channel binding flag does not fit the mechanism' }
     if (!bound) {
-      return { failure: 'not-authorized', text: 'unsupported channel binding type' }
+      return { failure: 'not-authorized', text: `channel binding ${cut(binding, 30)} is not supported here; ${ADVICE}` }
     }
     if (flag === 'y' && offered.some(name => name.endsWith('-PLUS'))) {
       return { failure: 'not-authorized', text: 'channel binding was offered, and somebody has hidden it' }

@@ -46,10 +46,12 @@ export function mayLogIn(stream: C2SStream): boolean {
 
 export function saslContext(stream: C2SStream): SaslContext {
   const { socket } = stream
+  const { plainWithoutTls, uniqueOnTls13 } = stream.target!.settings
+  const { endPoints } = stream.server.tls
   return {
     secure: stream.secured,
-    bindings: socket instanceof TLSSocket ? tlsBindings(socket, stream.server.tls.endPoints) : NO_BINDINGS,
-    allowPlainInsecure: stream.target!.settings.plainWithoutTls,
+    bindings: socket instanceof TLSSocket ? tlsBindings(socket, endPoints, uniqueOnTls13) : NO_BINDINGS,
+    allowPlainInsecure: plainWithoutTls,
     wait: user => waitOf(stream, user),
   }
 }
@@ -198,7 +200,8 @@ export async function failed(
   const { failures, counters } = stream.server
   counters.failures.value++
   const account = user === undefined ? undefined : `${user}@${stream.target!.host.name}`
-  failures.failed(stream.ip, account)
+  // Where it never came to a name nobody has guessed at anything: clients find out so what they can use (RFC 5802 6).
+  if (account !== undefined) failures.failed(stream.ip, account)
   const verdict = failures.check(stream.ip, account)
   stream.server.log.info({ ip: stream.ip, account, condition }, 'a login failed')
   const delay = verdict.allowed ? verdict.delay : 0

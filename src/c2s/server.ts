@@ -32,6 +32,7 @@ export interface C2SHost {
 
 export interface HostSettings extends SessionSettings {
   plainWithoutTls: boolean
+  uniqueOnTls13: boolean
   maxUserSessions: number
   resourceConflict: 'closeold' | 'closenew' | 'acceptnew' | 'setresource'
 }

@@ -91,6 +91,10 @@ const AUTH = {
     false,
     'Take passwords in the clear on unencrypted connections. For tests on one machine only.',
   ),
+  tls_unique_on_tls13: opt.bool(
+    false,
+    'Take the channel binding `tls-unique` on TLS 1.3 too, for which it is not defined (RFC 9266). For clients that know no other and give up where it is refused.',
+  ),
   fast: opt.bool(true, 'Give clients tokens by which they log in next time, in one round trip (XEP-0484).'),
   token_lifetime: opt.duration('30d', 'How long a token lets its client in after it was given out.', {
     min: 60_000,

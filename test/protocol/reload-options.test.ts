@@ -222,6 +222,10 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     'auth.mechanisms': auth({ mechanisms: ['SCRAM-SHA-1', 'PLAIN'] }),
     'auth.scram_iterations': { ...auth({ scram_iterations: 5000 }), see: iterations },
     'auth.plain_without_tls': auth({ plain_without_tls: false }),
+    'auth.tls_unique_on_tls13': {
+      ...auth({ tls_unique_on_tls13: true }),
+      see: ({ server }: TestServer) => server.parts.c2s.hosts.get('localhost')!.settings.uniqueOnTls13,
+    },
     'auth.fast': auth({ fast: false }),
     'auth.token_lifetime': auth({ token_lifetime: '70s' }),
     'auth.token_refresh_age': auth({ token_refresh_age: '70s' }),

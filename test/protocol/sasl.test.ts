@@ -116,6 +116,25 @@ test('a login bound to its TLS connection; one that is bound to another fails', 
   assert.ok('failure' in unknown.result)
 })
 
+test('tls-unique on TLS 1.3 is refused, which is no attempt to guess; by option it is taken', async t => {
+  for (const taken of [false, true]) {
+    const config = { max_failures_per_ip: 2, auth: { scram_iterations: 4096, tls_unique_on_tls13: taken } }
+    const server = await people(t, { ...config })
+    for (let n = 0; n < 4; n++) {
+      const client = await dial(t, server, 'starttls')
+      const socket = client['socket'] as TLSSocket
+      assert.equal(socket.getProtocol(), 'TLSv1.3')
+      const options = { mechanism: 'SCRAM-SHA-256-PLUS', gs2: 'p=tls-unique,,', binding: socket.getFinished()! }
+      const { result } = await login(client, options)
+      assert.equal('success' in result, taken)
+      if (taken) break
+      // As slixmpp does: without binding, on the same stream.
+      const { result: second } = await login(client, { mechanism: 'SCRAM-SHA-256' })
+      assert.ok('success' in second)
+    }
+  }
+})
+
 test('a client that was shown no binding, though there is one, is not let in', async t => {
   const server = await people(t)
   const { result } = await login(await dial(t, server, 'starttls'), { mechanism: 'SCRAM-SHA-256', gs2: 'y,,' })

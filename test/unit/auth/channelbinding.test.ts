@@ -143,12 +143,12 @@ test('both ends of a TLS 1.3 connection have the same bindings, another connecti
   const one = await connect('TLSv1.3')
   const two = await connect('TLSv1.3')
   try {
-    const bindings = tlsBindings(one.server, true)
+    const bindings = tlsBindings(one.server, true, false)
     assert.deepEqual(bindings.types, ['tls-exporter', 'tls-server-end-point'])
     const exported = one.client.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0))
     assert.deepEqual(bindings.data('tls-exporter'), exported)
     assert.deepEqual(bindings.data('tls-server-end-point'), serverEndPoint(one.client.getPeerX509Certificate()!))
-    assert.notDeepEqual(tlsBindings(two.server, true).data('tls-exporter'), exported)
+    assert.notDeepEqual(tlsBindings(two.server, true, false).data('tls-exporter'), exported)
   } finally {
     one.end()
     two.end()
@@ -158,10 +158,27 @@ test('both ends of a TLS 1.3 connection have the same bindings, another connecti
 test('TLS 1.2 has no tls-exporter', async () => {
   const { server, end } = await connect('TLSv1.2')
   try {
-    assert.deepEqual(tlsBindings(server, true).types, ['tls-server-end-point'])
-    assert.equal(tlsBindings(server, true).data('tls-exporter'), undefined)
-    assert.deepEqual(tlsBindings(server, false).types, [])
+    assert.deepEqual(tlsBindings(server, true, false).types, ['tls-server-end-point'])
+    assert.equal(tlsBindings(server, true, false).data('tls-exporter'), undefined)
+    assert.deepEqual(tlsBindings(server, false, false).types, [])
   } finally {
     end()
+  }
+})
+
+test('tls-unique is taken on TLS 1.2; on TLS 1.3, for which it is not defined, only where the operator wants it', async () => {
+  for (const [version, wanted, taken] of [
+    ['TLSv1.2', false, true],
+    ['TLSv1.3', false, false],
+    ['TLSv1.3', true, true],
+  ] as const) {
+    const { client, server, end } = await connect(version)
+    try {
+      const bindings = tlsBindings(server, true, wanted)
+      assert.equal(bindings.types.includes('tls-unique' as never), false, 'never announced')
+      assert.deepEqual(bindings.data('tls-unique'), taken ? client.getFinished() : undefined, `${version} ${wanted}`)
+    } finally {
+      end()
+    }
   }
 })
