@@ -17,8 +17,10 @@ import { createLog, type Logger } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import type { ModuleDefinition } from './core/module.ts'
 import { Router } from './core/router.ts'
+import { addGauges, commitMetrics } from './gauges.ts'
 import { blobHandler, blobPath } from './http/blobs.ts'
 import { HttpListener } from './http/listener.ts'
+import { operationRoutes } from './operations.ts'
 import { addHost, arrange, methodsOf, type Prepared, reload, type ServerParts, warnUncovered } from './reload.ts'
 import type { Definitions, HostSurroundings } from './runninghost.ts'
 import { certificatesOf, failureLimits, httpSettings, listenerSettings, mostConnections } from './settings.ts'
@@ -28,6 +30,7 @@ import type { BlobStore } from './storage/blob.ts'
 import { HeldBlobs } from './storage/blob-held.ts'
 import { openBlobs } from './storage/blobs.ts'
 import { openStoreFolder, prepareRestore } from './storage/folder.ts'
+import type { LevelOptions } from './storage/level.ts'
 import { openMemoryStore } from './storage/memory.ts'
 import { type Store, StoreError } from './storage/store.ts'
 import { ConnectionCounter } from './util/connections.ts'
@@ -62,9 +65,9 @@ export interface ServerOptions {
  */
 export class Server implements ServerControl {
   readonly version = VERSION
-  state: 'running' | 'draining' | 'stopping' = 'running'
+  state: ServerControl['state'] = 'starting'
   readonly log: Logger
-  readonly metrics = new Metrics({ process: true })
+  readonly metrics: Metrics
   readonly commands = new Commands()
   readonly ids: IdGenerator
   readonly router: Router
@@ -87,13 +90,14 @@ export class Server implements ServerControl {
   static async start(options: ServerOptions): Promise<Server> {
     const { config } = options
     const log = options.log ?? createLog({ level: config.loglevel, format: config.log_format })
-    const store = options.store ?? (await openStore(config, log))
+    const metrics = new Metrics({ process: true })
+    const store = options.store ?? (await openStore(config, log, commitMetrics(metrics)))
     const blobs = options.blobs ?? (await openBlobs(config, log))
     const tls = await blaming(['certfiles'], async () => {
       const { tls_min_version: minVersion, tls_ciphers: ciphers } = config
       return TlsContexts.load({ certificates: await certificatesOf(config), minVersion, ciphers, log })
     })
-    const server = new Server(options, log, store, blobs, tls)
+    const server = new Server(options, log, metrics, store, blobs, tls)
     try {
       await server.#open()
     } catch (error) {
@@ -103,10 +107,18 @@ export class Server implements ServerControl {
     return server
   }
 
-  private constructor(options: ServerOptions, log: Logger, store: Store, blobs: BlobStore, tls: TlsContexts) {
+  private constructor(
+    options: ServerOptions,
+    log: Logger,
+    metrics: Metrics,
+    store: Store,
+    blobs: BlobStore,
+    tls: TlsContexts,
+  ) {
     const { config, modules: definitions, now } = options
     this.#options = options
     this.log = log
+    this.metrics = metrics
     this.store = store
     this.#held = new HeldBlobs(blobs)
     this.blobs = this.#held
@@ -127,6 +139,8 @@ export class Server implements ServerControl {
       counters: {
         logins: this.metrics.counter('logins_total', 'Logins that succeeded'),
         failures: this.metrics.counter('login_failures_total', 'Logins that failed'),
+        received: this.metrics.counter('messages_received_total', 'Messages that clients have sent'),
+        sent: this.metrics.counter('messages_sent_total', 'Messages sent to clients, to each of their sessions'),
       },
     }
     this.parts = {
@@ -144,8 +158,7 @@ export class Server implements ServerControl {
       definitions,
     }
     this.#keeper = new SessionKeeper(c2s)
-    this.metrics.gauge('sessions', 'Sessions, connected or waiting to be resumed', () => this.sessionCount)
-    this.metrics.gauge('streams', 'Client connections', () => this.streams().length)
+    addGauges(this)
   }
 
   async #open(): Promise<void> {
@@ -154,6 +167,8 @@ export class Server implements ServerControl {
     for (const command of adminCommands(this)) this.commands.add('server', command)
     const methods = await methodsOf(config, parts.now)
     this.#prepareHttp()
+    // Who watches over the server is to see that it starts.
+    for (const http of this.#http) if (http.settings.operations !== undefined) await this.#listenHttp(http)
     for (const name of config.hosts) {
       if (!this.tls.covers(name)) warnUncovered(this.log, name)
       hosts.set(name, await addHost(parts, name, methods.get(name)!))
@@ -169,12 +184,20 @@ export class Server implements ServerControl {
         'listening for clients',
       )
     }
-    for (const http of this.#http) {
-      await http.listen()
-      const { ip, tls } = http.settings
-      this.log.info({ port: http.port, ip, tls: tls ? 'direct' : 'off' }, 'listening for HTTP')
-    }
+    for (const http of this.#http) if (http.settings.operations === undefined) await this.#listenHttp(http)
     this.#unwatch = this.tls.watch()
+    if (this.state === 'starting') this.state = 'running'
+  }
+
+  async #listenHttp(http: HttpListener): Promise<void> {
+    await http.listen()
+    const { ip, tls } = http.settings
+    this.log.info({ port: http.port, ip, tls: tls ? 'direct' : 'off' }, 'listening for HTTP')
+  }
+
+  /** The ports where the server is watched stay to the end. */
+  #closeHttp(): void {
+    for (const http of this.#http) if (http.settings.operations === undefined) http.close()
   }
 
   /** Before the modules start: they ask where they will be reached. */
@@ -182,12 +205,16 @@ export class Server implements ServerControl {
     this.#routes.add('server', 'GET', blobPath(this.config.blobs.url), blobHandler(this.blobs))
     // As for XMPP with direct TLS, but for the protocol's name.
     const secure = () => ({ ...this.tls.options(false), ALPNProtocols: ['http/1.1'] })
+    const operations = operationRoutes(this)
+    const serving = (): boolean => this.state === 'running'
     for (const listen of this.config.listen.filter(l => l.module === 'http')) {
       const counter = new ConnectionCounter(listen.max_connections_per_ip)
-      const around = { routes: this.#routes, log: this.log, counter, secure }
+      const around = { routes: this.#routes, operations, serving, log: this.log, counter, secure }
       this.#http.push(new HttpListener(around, httpSettings(this.config, listen)))
     }
-    const reached = this.#http.find(http => http.settings.tls) ?? this.#http[0]
+    // A port of its own for those who watch over the server is not where files are to be had.
+    const open = this.#http.filter(http => http.settings.operations === undefined)
+    const reached = open.find(http => http.settings.tls) ?? open[0] ?? this.#http[0]
     this.#routes.origin = () => reached && { secured: reached.settings.tls, port: reached.port }
   }
 
@@ -304,7 +331,7 @@ export class Server implements ServerControl {
     this.state = 'draining'
     const { see_other_host: other } = this.config.drain
     for (const listener of this.#listeners) listener.close()
-    for (const http of this.#http) http.close()
+    this.#closeHttp()
     const error = () =>
       other === undefined
         ? new StreamError('system-shutdown')
@@ -381,12 +408,15 @@ export class Server implements ServerControl {
     this.#unwatch()
     await this.#reloading
     for (const listener of this.#listeners) listener.close()
-    for (const http of this.#http) http.close()
+    this.#closeHttp()
     const { timeout } = this.config.drain
-    await Promise.all([this.#keeper.suspend(timeout), ...this.#http.map(http => http.drained(timeout))])
+    const left = this.#http.filter(http => http.settings.operations === undefined)
+    await Promise.all([this.#keeper.suspend(timeout), ...left.map(http => http.drained(timeout))])
     for (const stream of this.streams()) stream.fail(new StreamError('system-shutdown'))
     this.parts.c2s.flusher.flush()
     for (const host of [...this.parts.hosts.values()].reverse()) await host.stopAll()
+    for (const http of this.#http) http.close()
+    await Promise.all(this.#http.map(http => http.drained(WATCHED_LATE)))
     await this.store.close()
     await this.blobs.close()
     const up = Math.round(this.uptime / 1000)
@@ -398,10 +428,13 @@ function countOf({ count, pictures, missing }: BackedUp): { pictures: number; fi
   return { pictures, files: count - pictures, missing }
 }
 
-async function openStore(config: Config, log: Logger): Promise<Store> {
+/** How long a stop waits for answers to those who watch over the server (ms). */
+const WATCHED_LATE = 1000
+
+async function openStore(config: Config, log: Logger, onCommit: LevelOptions['onCommit']): Promise<Store> {
   if (config.storage.driver === 'memory') return openMemoryStore()
   const { commit_delay: commitDelay, cache_size: cacheSize } = config.storage
-  return openStoreFolder(config.data, { commitDelay, cacheSize, log })
+  return openStoreFolder(config.data, { commitDelay, cacheSize, log, onCommit })
 }
 
 function xepNumbers(definition: ModuleDefinition): string {

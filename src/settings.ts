@@ -73,12 +73,14 @@ const HTTP_DOWNLOADS = 1000
 const DOWNLOAD_PACE: Pace = { rate: 1024, grace: 120_000 }
 
 /** The same for a port that speaks HTTP. */
-export function httpSettings(_config: Config, listen: ListenConfig): HttpListenerSettings {
+export function httpSettings(config: Config, listen: ListenConfig): HttpListenerSettings {
   return {
     port: listen.port,
     ip: listen.ip,
     tls: listen.tls,
     maxConnectionsPerIp: listen.max_connections_per_ip,
+    operations:
+      listen.metrics === 'none' ? undefined : ip => evaluateAccess(config, listen.metrics, { ip }, config.hosts[0]),
     headTimeout: listen.pre_auth_timeout,
     idleTimeout: HTTP_IDLE,
     maxConnections: HTTP_CONNECTIONS,

@@ -53,7 +53,7 @@ export interface C2SServer {
   /** What the connections hold that are not logged in. */
   readonly prelogin: PreLoginBudget
   readonly sessions: ResumableSessions
-  readonly counters: { logins: { value: number }; failures: { value: number } }
+  readonly counters: Readonly<Record<'logins' | 'failures' | 'received' | 'sent', { value: number }>>
 }
 
 /** The sessions that can be resumed, by resumption id, and where those that ended had got to. */

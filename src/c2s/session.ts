@@ -173,7 +173,10 @@ export class C2SSession implements Session {
 
   #route(stanza: Stanza): void | Promise<void> {
     const { host } = this.account
-    if (stanza.kind === 'message') return this.inbound.message(stanza)
+    if (stanza.kind === 'message') {
+      if (this.#stream !== undefined) this.#stream.server.counters.received.value++
+      return this.inbound.message(stanza)
+    }
     if (stanza.kind === 'presence') return this.#presence(stanza)
     if (stanza.to === undefined && (stanza.type === 'get' || stanza.type === 'set')) {
       return host.ask('account', stanza, stanza.payload!, { session: this }, this.account)
@@ -321,6 +324,7 @@ export class C2SSession implements Session {
     const stream = this.#stream
     if (stream === undefined) return
     stream.send(data)
+    if (stanza.kind === 'message') stream.server.counters.sent.value++
     if (stream.backlog > this.#maxBacklog) stream.abandon('the client does not read')
   }
 

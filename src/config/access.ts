@@ -17,6 +17,7 @@ const BUILTIN_RULES: { readonly [name: string]: readonly AccessLine[] } = {
   all: [{ allow: 'all', deny: undefined }],
   none: [],
   local: [{ allow: 'local', deny: undefined }],
+  loopback: [{ allow: 'loopback', deny: undefined }],
   /** Administration from a client: who is in the acl `admin`. */
   configure: [{ allow: 'admin', deny: undefined }],
 }

@@ -18,7 +18,7 @@ export const listenOptions = {
   module: opt.oneOf(
     ['c2s', 'http'],
     'c2s',
-    'What is spoken there: `c2s` is XMPP with clients over TCP; `http` is HTTP for files, where of the options below only `tls`, `pre_auth_timeout` (for the head of a request) and `max_connections_per_ip` mean something.',
+    'What is spoken there: `c2s` is XMPP with clients over TCP; `http` is HTTP for files, where of the options below only `tls`, `pre_auth_timeout` (for the head of a request), `max_connections_per_ip` and `metrics` mean something.',
   ),
   tls: opt.bool(false, 'Direct TLS: encrypted from the first byte, ALPN `xmpp-client` (XEP-0368). Usual on port 5223.'),
   starttls: opt.bool(true, 'Offer STARTTLS. Means nothing where `tls` is true.'),
@@ -43,6 +43,10 @@ export const listenOptions = {
     min: 1,
     infinity: true,
   }),
+  metrics: opt.access(
+    'none',
+    'For `http`: from where `/metrics` (Prometheus), `/health` and `/ready` may be read on this port; `loopback` is this machine. A proxy in front of the port makes everybody one of this machine: then give them a port of their own.',
+  ),
   keepalive_interval: opt.duration('5m', 'A silent connection gets a space this often, so that routers keep it open.', {
     min: 1000,
     infinity: true,
@@ -191,7 +195,7 @@ export const hostOptions = {
   ),
   access_rules: opt.map(
     opt.list(opt.object(accessRuleOptions)),
-    'Names for decisions: the first line whose acl matches decides, and if none does the answer is no. Built in: `all`, `none`, `local`, and `configure` (who may administer the server from a client: the acl `admin`).',
+    'Names for decisions: the first line whose acl matches decides, and if none does the answer is no. Built in: `all`, `none`, `local`, `loopback`, and `configure` (who may administer the server from a client: the acl `admin`).',
     { example: { staff: [{ deny: 'none' }, { allow: 'loopback' }] } },
   ),
 }

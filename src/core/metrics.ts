@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 /**
  * The server's metrics, one registry a server. Labels come from fixed sets only (kinds, directions), never from what a
@@ -31,15 +31,21 @@ export class Metrics {
   }
 
   /** A gauge that is read when asked for. */
-  gauge(name: string, help: string, read: () => number): void {
+  gauge(name: string, help: string, read: () => number | Promise<number>): void {
     new Gauge({
       name: `hermod_${name}`,
       help,
       registers: [this.registry],
-      collect() {
-        this.set(read())
+      async collect() {
+        this.set(await read())
       },
     })
+  }
+
+  /** What returns is to be told each value; `buckets` are upper bounds. */
+  histogram(name: string, help: string, buckets: number[]): (value: number) => void {
+    const histogram = new Histogram({ name: `hermod_${name}`, help, buckets, registers: [this.registry] })
+    return value => histogram.observe(value)
   }
 
   /** Current values, one line a metric: name and value (histograms as count and sum). */

@@ -18,6 +18,8 @@ export interface HttpListenerSettings {
   ip: string
   tls: boolean
   maxConnectionsPerIp: number
+  /** Who may ask how the server is; undefined: nobody, here. Rules may change who, but not whether. */
+  operations: ((ip: string) => boolean) | undefined
   /** Ms in which the head of a request, and a TLS handshake, must be there. */
   headTimeout: number
   /** Ms without a byte in either direction after which a connection is closed. */
@@ -32,6 +34,10 @@ export interface HttpListenerSettings {
 
 export interface HttpSurroundings {
   routes: HttpRoutes
+  /** For those who watch over the server (operations.ts): always served, whatever becomes of the rest. */
+  operations: HttpRoutes
+  /** Whether all else is served at this moment. */
+  serving: () => boolean
   log: Logger
   counter: ConnectionCounter
   /** How TLS is spoken with who connects now: certificates change while the server runs. */
@@ -174,7 +180,19 @@ export class HttpListener {
       this.#await(socket, true)
       if (this.#closing) request.socket.destroySoon()
     })
-    void answer(this.#around.routes, this.#around.log, request, response, this.#downloads)
+    const { log, serving } = this.#around
+    const routes = this.#routesFor(request)
+    if (routes === this.#around.routes && !serving()) {
+      response.writeHead(503, { 'Retry-After': 60, 'Content-Length': 0, Connection: 'close' }).end()
+      return
+    }
+    void answer(routes, log, request, response, this.#downloads)
+  }
+
+  #routesFor({ url = '', method = '', socket }: IncomingMessage): HttpRoutes {
+    const { routes, operations } = this.#around
+    const open = this.#settings.operations?.(plainAddress(socket.remoteAddress)) === true
+    return open && operations.find(url.split('?', 1)[0]!, method) !== undefined ? operations : routes
   }
 
   #garbage(error: NodeJS.ErrnoException, socket: Socket): void {

@@ -110,6 +110,13 @@ export class GroupCommit {
     return undefined
   }
 
+  /** What is gathered or being written. */
+  get waiting(): { rows: number; bytes: number } {
+    const groups = [this.#gathering, this.#writing]
+    const sum = (size: (group: Group) => number) => groups.reduce((n, group) => n + (group ? size(group) : 0), 0)
+    return { rows: sum(group => group.changes.size), bytes: sum(group => group.size) }
+  }
+
   /** Waits until all writes of now are written or have failed. */
   async flush(): Promise<void> {
     this.#hurry()

@@ -100,6 +100,10 @@ class OrderedStore implements Store {
     })
   }
 
+  waiting(): { rows: number; bytes: number } {
+    return this.commit.waiting
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

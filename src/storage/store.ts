@@ -85,6 +85,8 @@ export interface Store {
   dump(): AsyncIterable<Uint8Array>
   /** Fills an empty store from chunks made by {@link Store.dump} (of any driver). */
   load(chunks: AsyncIterable<Uint8Array>): Promise<void>
+  /** What waits for the disk at this moment: rows, and their size (about bytes). */
+  waiting?(): { rows: number; bytes: number }
   /** Waits for pending writes, then closes. */
   close(): Promise<void>
 }

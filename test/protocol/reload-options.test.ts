@@ -38,7 +38,7 @@ function state({ server }: TestServer): unknown {
   return structuredClone({
     level: [server.log.level, [...hosts.values()][0]!.host.log.level],
     listeners: listeners.map(l => access(l.settings)),
-    http: http.map(l => ({ ...l.settings, port: undefined })),
+    http: http.map(l => ({ ...l.settings, port: undefined, operations: l.settings.operations?.('127.0.0.1') })),
     perAddress: counter.limit,
     drain: server.config.drain,
     hosts: [...hosts].map(([name, { c2s, accounts }]) => ({
@@ -209,10 +209,16 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     'listen.max_depth': listen({ max_depth: 10 }),
     'listen.max_elements': listen({ max_elements: 500 }),
     'listen.max_attributes': listen({ max_attributes: 10 }),
+    'listen.max_elements': listen({ max_elements: 300 }),
+    pre_auth_memory: {
+      ...config({ pre_auth_memory: '1 MiB' }),
+      see: ({ server }) => server.parts.c2s.prelogin.limit,
+    },
     'listen.pre_auth_timeout': listen({ pre_auth_timeout: '2s' }),
     'listen.pre_auth_bytes': listen({ pre_auth_bytes: 20_000 }),
     'listen.max_connections_per_ip': listen({ max_connections_per_ip: 3 }),
     'listen.keepalive_interval': listen({ keepalive_interval: '2s' }),
+    'listen.metrics': { before: { http: {} }, options: { http: { metrics: 'loopback' } } },
     'listen.shaper': listen({ shaper: 'normal' }),
     'listen.access': listen({ access: 'none' }),
     certfiles: {

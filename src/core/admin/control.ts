@@ -17,7 +17,7 @@ export interface ServerControl {
   readonly store: Store
   readonly commands: Commands
   readonly sessionCount: number
-  readonly state: 'running' | 'draining' | 'stopping'
+  readonly state: 'starting' | 'running' | 'draining' | 'stopping'
   host(name: string): Host | undefined
   modules(): { host: string; module: string; xep: string }[]
   ports(): { port: number; ip: string; tls: string; streams: number }[]

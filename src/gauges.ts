@@ -1,0 +1,60 @@
+import type { Host } from './core/host.ts'
+import type { Metrics } from './core/metrics.ts'
+import { QueueCount } from './core/queuecount.ts'
+import type { CommitReport } from './storage/groupcommit.ts'
+import type { Store } from './storage/store.ts'
+
+/** What is asked of a server when somebody wants its numbers. */
+export interface Measured {
+  readonly metrics: Metrics
+  readonly store: Store
+  readonly hosts: readonly Host[]
+  readonly sessionCount: number
+  streams(): readonly unknown[]
+}
+
+/** The numbers of a server that are read when somebody asks. */
+export function addGauges(server: Measured): void {
+  const { metrics, store } = server
+  const count = new QueueCount(() => server.hosts)
+  const sum = (value: (host: Host) => number) => () => server.hosts.reduce((total, host) => total + value(host), 0)
+  metrics.gauge('sessions', 'Sessions, connected or waiting to be resumed', () => server.sessionCount)
+  metrics.gauge('streams', 'Client connections', () => server.streams().length)
+  metrics.gauge(
+    'accounts_loaded',
+    'Accounts in memory',
+    sum(host => host.accounts.size),
+  )
+  metrics.gauge('queue_in_flight', 'Messages in memory: on their way to the disk or to a client', sum(inFlight))
+  metrics.gauge('queue_waiting', 'Messages in the store that nobody has acknowledged yet, as last counted', () =>
+    count.value(),
+  )
+  metrics.gauge('store_waiting_writes', 'Rows that wait for the disk', () => store.waiting?.().rows ?? 0)
+  metrics.gauge('store_waiting_bytes', 'Bytes of the rows that wait for the disk', () => store.waiting?.().bytes ?? 0)
+}
+
+function inFlight(host: Host): number {
+  let total = 0
+  for (const account of host.accounts.values()) total += account.queue.size
+  return total
+}
+
+/** Seconds that a batch may take to the disk: a good disk, a bad one, one in trouble. */
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
+
+/** What is to be told of each batch that goes to the disk. */
+export function commitMetrics(metrics: Metrics): (report: CommitReport) => void {
+  const rows = metrics.counter('store_rows_total', 'Rows written')
+  const bytes = metrics.counter('store_bytes_total', 'Bytes written, about')
+  const failed = metrics.counter('store_failed_batches_total', 'Batches that the disk refused')
+  const observe = metrics.histogram('store_batch_seconds', 'Time that a batch took to the disk', BUCKETS)
+  return report => {
+    observe(report.duration / 1000)
+    if (report.error !== undefined) {
+      failed.value++
+      return
+    }
+    rows.value += report.rows
+    bytes.value += report.size
+  }
+}
