@@ -209,11 +209,6 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     'listen.max_depth': listen({ max_depth: 10 }),
     'listen.max_elements': listen({ max_elements: 500 }),
     'listen.max_attributes': listen({ max_attributes: 10 }),
-    'listen.max_elements': listen({ max_elements: 300 }),
-    pre_auth_memory: {
-      ...config({ pre_auth_memory: '1 MiB' }),
-      see: ({ server }) => server.parts.c2s.prelogin.limit,
-    },
     'listen.pre_auth_timeout': listen({ pre_auth_timeout: '2s' }),
     'listen.pre_auth_bytes': listen({ pre_auth_bytes: 20_000 }),
     'listen.max_connections_per_ip': listen({ max_connections_per_ip: 3 }),
