@@ -21,8 +21,8 @@ const POM = path.join(ROOT, 'test/interop/pom.xml')
 const CACHE = path.join(ROOT, 'node_modules/.cache')
 const DOMAIN = 'interop.test'
 const JAVA = 17
-/** Ms that one go of a run may take. It takes less than a minute on two cores. */
-const LIMIT = 4 * 60_000
+/** Ms that all may take, once Smack is there. It takes one to two minutes on two cores. */
+const LIMIT = 6 * 60_000
 /** Ms that Smack waits for an answer. */
 const REPLY_TIMEOUT = 10_000
 
@@ -121,18 +121,27 @@ async function allThere(files: readonly string[]): Promise<boolean> {
   return found.every(Boolean)
 }
 
+interface Go {
+  readonly classPath: string
+  /** Of the Java machine. */
+  readonly options: readonly string[]
+  readonly port: number
+  /** Ms since 1970. */
+  readonly deadline: number
+}
+
 /** One go of the runner; rejects where it ends without a result. */
-async function runSmack(classPath: string, options: string[], server: ServerProcess, log: string, tests: string[]) {
+async function runSmack({ classPath, options, port, deadline }: Go, log: string, tests: readonly string[] = []) {
   const result = `${log}.result`
   await writeFile(result, '')
   const out = openSync(log, 'a')
-  const child = spawn('java', ['-cp', classPath.trim(), ...options, RUNNER, String(server.port), result, ...tests], {
+  const child = spawn('java', ['-cp', classPath.trim(), ...options, RUNNER, String(port), result, ...tests], {
     stdio: ['ignore', out, out],
   })
   closeSync(out)
   const orphan = (): boolean => child.kill('SIGKILL')
   process.once('exit', orphan)
-  const timer = setTimeout(orphan, LIMIT)
+  const timer = setTimeout(orphan, deadline - Date.now())
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', resolve)
@@ -141,13 +150,14 @@ async function runSmack(classPath: string, options: string[], server: ServerProc
   process.off('exit', orphan)
   const text = await readFile(result, 'utf8')
   if (code !== 0) {
-    const why = code === null ? `did not end within ${LIMIT / 1000} s` : `ended with ${code}`
+    const why =
+      code === null ? `did not end within the ${LIMIT / 60_000} minutes that all may take` : `ended with ${code}`
     throw new Error(`Smack's tests ${why} after ${text.split('\n').length - 1} results:\n${tail(log, 40)}`)
   }
   return readOutcomes(text)
 }
 
-async function runSetting(setting: Setting, classPath: string, folder: string) {
+async function runSetting(setting: Setting, classPath: string, folder: string, deadline: number) {
   const server = await hermodProcess({
     folder,
     domain: DOMAIN,
@@ -167,10 +177,10 @@ async function runSetting(setting: Setting, classPath: string, folder: string) {
         disabledTests: Object.keys(setting.notRun).join(','),
       }),
     ]
-    const outcomes = await runSmack(classPath, options, server, path.join(folder, 'smack.log'), [])
+    const go = { classPath, options, port: server.port, deadline }
+    const outcomes = await runSmack(go, path.join(folder, 'smack.log'))
     const failed = toRunAgain(outcomes, EXPECTED)
-    const again =
-      failed.length === 0 ? [] : await runSmack(classPath, options, server, path.join(folder, 'again.log'), failed)
+    const again = failed.length === 0 ? [] : await runSmack(go, path.join(folder, 'again.log'), failed)
     if (server.died !== undefined) throw new Error(`${server.died}:\n${tail(server.log)}`)
     return { outcomes, again }
   } finally {
@@ -200,9 +210,10 @@ const began = Date.now()
 const folder = await mkdtemp(path.join(tmpdir(), 'hermod-interop-'))
 try {
   const classPath = await bringSmack()
+  const deadline = Date.now() + LIMIT
   const sum = { passed: 0, failed: 0 }
   for (const [index, setting] of SETTINGS.entries()) {
-    const { outcomes, again } = await runSetting(setting, classPath, path.join(folder, String(index)))
+    const { outcomes, again } = await runSetting(setting, classPath, path.join(folder, String(index)), deadline)
     const { passed, failed } = tell(setting, outcomes, again)
     sum.passed += passed
     sum.failed += failed

@@ -44,6 +44,8 @@ interface DeviceRecord {
 }
 
 /** Partition `[user]`, clustering key `[id]`. */
+/** Characters of a UUID, which is what names a device (XEP-0388 2.3). */
+const MAX_ID = 36
 const DEVICES: TableSpec<DeviceRecord> = { name: 'device', version: 1 }
 
 /** Who a client says it is (XEP-0388 2.3). */
@@ -113,7 +115,9 @@ export class Devices implements DeviceList {
     return devices.sort((a, b) => b.lastSeen - a.lastSeen)
   }
 
-  revoke(user: string, id: string): Promise<boolean> {
+  async revoke(user: string, id: string): Promise<boolean> {
+    // What is no name of a device may be too long to be looked for.
+    if (id.length > MAX_ID) return false
     return this.#turns.run(user, async () => {
       const there = await this.#table.get([user], [id])
       await this.#table.del([user], [id])

@@ -125,6 +125,9 @@ export function cannotBeDone(text: string): StanzaError {
   return new StanzaError('not-acceptable', text)
 }
 
+/** Characters of a note, which is a line for people. */
+export const MAX_NOTE = 1000
+
 /** These are answered as errors, and the form can be submitted again; so are forms that are wrong themselves. */
 const REFUSALS: ReadonlySet<StanzaCondition> = new Set(['conflict', 'forbidden', 'not-allowed'])
 
@@ -135,7 +138,7 @@ const REFUSALS: ReadonlySet<StanzaCondition> = new Set(['conflict', 'forbidden',
 export function failureOf(error: unknown): AdHocDone | undefined {
   if (!(error instanceof StanzaError) || error.application !== undefined || REFUSALS.has(error.condition))
     return undefined
-  return { notes: [{ type: 'error', text: error.text ?? error.condition }] }
+  return { notes: [{ type: 'error', text: cut(error.text ?? error.condition, MAX_NOTE) }] }
 }
 
 /** The first value of a field; undefined where it is empty. */

@@ -6,6 +6,7 @@ import {
   answerOf,
   formStage,
   linesOf,
+  MAX_NOTE,
   runCommand,
 } from '../core/adhoc.ts'
 import type { Arg, Command, CommandResult, TableRow } from '../core/commands.ts'
@@ -18,8 +19,6 @@ import type { Jid } from '../xmpp/jid.ts'
 const PREFIX = 'api-commands/'
 /** Characters of the values of one answer. */
 const MAX_ANSWER = 512 * 1024
-/** Characters of a note, which is one line for people. */
-const MAX_NOTE = 1000
 const TYPES: Partial<Record<Arg<unknown>['kind'], string>> = {
   account: 'jid-single',
   jid: 'jid-single',

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { Store, Table } from '../../src/storage/store.ts'
-import { failed, NS_COMMANDS, run, step } from '../support/commands.ts'
+import { failed, NS_COMMANDS, offered, run, step } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
@@ -131,6 +131,66 @@ test('nothing that stands in a command ends more than the command', async () => 
   assert.equal(await say(admin, `node='${node('add-user')}' sessionid='${sessionid}'`, twice), 'completed')
   await login('zoe', 'secret')
   await alice.ping()
+})
+
+const GARBAGE = [
+  '',
+  ' ',
+  '-1',
+  '99999999999999999999',
+  'é'.repeat(40_000),
+  '<a',
+  '<iq/>',
+  '__proto__',
+  '../../x',
+  'a@b@c',
+  '%00',
+]
+const NAMED = ['nobody@localhost', 'alice@localhost', 'localhost', 'a@elsewhere.example']
+/** What ends the server, or what the test stands on. */
+const LEFT_OUT = /api-commands\/(stop|stop_kindly|restart|reload|drain)|#(restart|shutdown|edit-admin|edit-whitelist)$/
+
+test('whatever is written into the fields of any command is answered in words', async t => {
+  const lines: string[] = []
+  const logTo = { write: (line: string) => void lines.push(line) }
+  const server = await serve(t, { config: ADMINS, log: true, logTo })
+  const admin = await server.client('admin')
+  await server.register('alice')
+  const nodes = (await offered(admin)).filter(name => !LEFT_OUT.test(name))
+  assert.ok(nodes.length > 80)
+  for (const node of nodes) {
+    for (let round = 0; round < GARBAGE.length; round++) {
+      const first = await step(admin, node)
+      if (first.status !== 'executing') break
+      const fields = child(first.command, 'x')!.children.filter(
+        el => el.name === 'field' && el.attrs['type'] !== 'hidden',
+      )
+      const answers = fields.map((field, i): [string, string] => {
+        const options = field.children.filter(el => el.name === 'option')
+        const named = /jid|account|user|host/.test(field.attrs['var']!) && round % 2 === 0
+        const text = named ? NAMED[round % NAMED.length]! : GARBAGE[(round + i) % GARBAGE.length]!
+        return [field.attrs['var']!, child(options[round % options.length], 'value')?.text ?? text]
+      })
+      const { sessionid } = first
+      try {
+        const { notes } = await step(admin, node, { sessionid, answers: Object.fromEntries(answers) })
+        assert.ok(
+          notes.every(note => note.length < 1100),
+          node,
+        )
+      } catch (error) {
+        assert.match(
+          String(error),
+          /bad-request|conflict|forbidden|not-allowed/,
+          `${node} ${JSON.stringify(answers).slice(0, 300)}`,
+        )
+      }
+    }
+  }
+  assert.deepEqual(
+    lines.filter(line => /"level":"(error|fatal)"/.test(line)),
+    [],
+  )
 })
 
 test('texts as long as a stanza for names, passwords and addresses are refused in words, or taken', async () => {

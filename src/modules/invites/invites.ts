@@ -33,6 +33,7 @@ export interface NewInvite {
   lifetime?: number | undefined
 }
 
+const TOKEN = /^[0-9a-f]{32}$/
 /** Kept a while after it has expired: who has shown it in time may still be filling in the form (XEP-0445 4). */
 const GRACE = 3_600_000
 
@@ -76,7 +77,7 @@ export class Invites {
 
   /** What the token is good for now; undefined if for nothing. */
   async find(token: string): Promise<Invite | undefined> {
-    if (!/^[0-9a-f]{32}$/.test(token)) return undefined
+    if (!TOKEN.test(token)) return undefined
     const invite = await this.#invites.get([token], [])
     return invite !== undefined && this.#isLive(token, invite) && (await this.#vouched(invite)) ? invite : undefined
   }
@@ -120,7 +121,8 @@ export class Invites {
     else this.#claims.delete(token)
   }
 
-  delete(token: string): Promise<boolean> {
+  async delete(token: string): Promise<boolean> {
+    if (!TOKEN.test(token)) return false
     return this.#turns.run(token, async () => {
       const invite = await this.#invites.get([token], [])
       if (invite !== undefined) await this.#remove(token, invite)
