@@ -318,3 +318,47 @@ test('service discovery lists so many nodes, and items of one', async t => {
   for (let i = 0; i < 101; i++) await publish(alice, 'many', P, String(i), undefined, SERVICE)
   assert.equal(await listed(SERVICE, 'many'), 100)
 })
+
+test('those of all nodes that one made, together, too; what ends makes room', async t => {
+  const { store } = troubled()
+  const first = await serve(t, { store })
+  const alice = await first.client('alice')
+  for (const node of ['n', 'm', 'o']) await alice.request('set', pubsub(`<create node='${node}'/>`), SERVICE)
+  await first.server.stop()
+  const table = store.table<object>('localhost', { name: 'pubsub_entity', version: 1 })
+  const long = (i: number) => `${String(i).padEnd(1000, 'x')}@x`
+  for (let i = 0; i < 16_200; i++) await table.put([''], ['m', 'a', long(i)], { affiliation: 'member' })
+  const server = await serve(t, { store })
+  const [again, bob] = [await server.client('alice'), await server.client('bob')]
+  const members = (node: string, from: number, count: number, affiliation = 'member') => {
+    const list = Array.from(
+      { length: count },
+      (_, i) => `<affiliation jid='${long(from + i)}' affiliation='${affiliation}'/>`,
+    )
+    return owner(`<affiliations node='${node}'>${list.join('')}</affiliations>`)
+  }
+  await again.request('set', members('n', 0, 25), SERVICE)
+  await refusal('policy-violation', again, 'set', members('o', 0, 24), SERVICE)
+  const subscribe = pubsub(`<subscribe node='n' jid='bob@localhost/${'r'.repeat(1000)}'/>`)
+  await refusal('policy-violation too-many-subscriptions', bob, 'set', subscribe, SERVICE)
+  await again.request('set', members('n', 0, 10, 'none'), SERVICE)
+  await bob.request('set', subscribe, SERVICE)
+  await again.request('set', owner("<delete node='m'/>"), SERVICE)
+  await again.request('set', members('o', 0, 200), SERVICE)
+})
+
+test('who asks the owners again and again is heard so often in an hour', async t => {
+  let now = Date.now()
+  const server = await serve(t, { now: () => now })
+  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const authorize = form('node_config', { access_model: 'authorize' })
+  await alice.request('set', pubsub(`<create node='n'/><configure>${authorize}</configure>`), SERVICE)
+  const ask = (what: string) => pubsub(`<${what} node='n' jid='bob@localhost'/>`)
+  for (let i = 0; i < 10; i++) {
+    await bob.request('set', ask('subscribe'), SERVICE)
+    await bob.request('set', ask('unsubscribe'), SERVICE)
+  }
+  await refusal('policy-violation too-many-subscriptions', bob, 'set', ask('subscribe'), SERVICE)
+  now += 3_600_000
+  await bob.request('set', ask('subscribe'), SERVICE)
+})

@@ -63,8 +63,9 @@ export async function affiliate(
       throw new StanzaError('policy-violation', `a node keeps ${MAX_AFFILIATIONS} entities in mind`)
     }
     const fresh = [...changes.keys()].filter(bare => !node.affiliations.has(bare))
-    const bytes = fresh.reduce((sum, bare) => sum + entitySize(bare), node.entityBytes)
-    if (fresh.length > 0 && bytes > engine.maxEntityBytes) {
+    const bytes = fresh.reduce((sum, bare) => sum + entitySize(bare), 0)
+    const total = bytes + (await store.entityBytes(service.shelf, node.creator))
+    if (bytes > 0 && (node.entityBytes + bytes > engine.maxEntityBytes || total > engine.maxEntityTotal)) {
       throw new StanzaError('policy-violation', 'the addresses that the node keeps in mind are too long')
     }
     const ended = [...node.subscriptions.values()].filter(s => changes.get(s.jid.bare.toString()) === 'outcast')

@@ -2,6 +2,7 @@ import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { OBSERVE, STOP } from '../../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
+import { Attempts } from '../../util/attempts.ts'
 import { NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { Jid } from '../../xmpp/jid.ts'
@@ -70,6 +71,10 @@ const NODE_CACHE = 2000
 /** Of the addresses of those who are something to one node; more where more may subscribe. */
 const ENTITY_BYTES = 1024 * 1024
 
+/** Times that somebody may ask the owners of a node for a subscription, within so many ms. */
+const MAX_ASKS = 10
+const ASKS_WITHIN = 3_600_000
+
 export const mod_pubsub = defineModule({
   name: 'mod_pubsub',
   xep: [
@@ -113,6 +118,8 @@ export const mod_pubsub = defineModule({
       maxBytes: options.max_bytes_per_account,
       maxSubscriptions: options.max_subscriptions_node,
       maxEntityBytes: Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
+      maxEntityTotal: 16 * Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
+      asks: new Attempts(MAX_ASKS, ASKS_WITHIN, ctx.now),
       mayCreate: jid => ctx.allowed(options.access_createnode, jid),
       now: ctx.now,
     }

@@ -76,16 +76,18 @@ export class Node {
 
   /** Somebody with this bare address is something to the node, or wants to be. */
   isKnown(bare: string): boolean {
-    if (this.affiliations.has(bare)) return true
-    for (const { jid } of this.subscriptions.values()) if (jid.bare.toString() === bare) return true
-    return false
+    return this.affiliations.has(bare) || !this.subscriptionsOf(bare).next().done
+  }
+
+  /** The subscriptions of a bare address: by itself, and by its full addresses. */
+  *subscriptionsOf(bare: string): Generator<Subscription> {
+    const start = `${bare}/`
+    for (const [key, subscription] of this.subscriptions) if (key === bare || key.startsWith(start)) yield subscription
   }
 
   /** Somebody with this bare address is subscribed. */
   isSubscribed(bare: string): boolean {
-    for (const { jid, state } of this.subscriptions.values()) {
-      if (state === 'subscribed' && jid.bare.toString() === bare) return true
-    }
+    for (const { state } of this.subscriptionsOf(bare)) if (state === 'subscribed') return true
     return false
   }
 }

@@ -1,6 +1,7 @@
 import type { Account } from '../../core/account.ts'
 import type { Host } from '../../core/host.ts'
 import type { Logger } from '../../core/log.ts'
+import type { Attempts } from '../../util/attempts.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import type { Access } from './access.ts'
 import { type Limits, wellKnown } from './config.ts'
@@ -36,6 +37,10 @@ export interface Engine {
   readonly maxSubscriptions: number
   /** Of who is what to one node: addresses, about. */
   readonly maxEntityBytes: number
+  /** The same of all nodes that one account made. */
+  readonly maxEntityTotal: number
+  /** How often somebody may ask the owners of a node. */
+  readonly asks: Attempts
   /** Who may make nodes at the service of the host. */
   readonly mayCreate: (jid: Jid) => boolean
   now(): number

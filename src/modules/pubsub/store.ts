@@ -1,10 +1,11 @@
-import type { Range, Table } from '../../storage/store.ts'
+import { setImmediate } from 'node:timers/promises'
+import type { Key, Range, Table } from '../../storage/store.ts'
 import type { IdGenerator } from '../../util/ids.ts'
 import { Lru } from '../../util/lru.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { EntityCache } from './entitycache.ts'
 import { empty, ItemStore, type StoredItem } from './itemstore.ts'
-import { differences, Node, type StoredEntity, type StoredNode, type Subscription } from './node.ts'
+import { differences, entitySize, Node, type StoredEntity, type StoredNode, type Subscription } from './node.ts'
 import type { Affiliation, NodeConfig } from './types.ts'
 
 /** Partition `[service]`; the service is the localpart of an account, or empty for that of the host. */
@@ -34,6 +35,8 @@ export interface Shelf {
   readonly nodes: NodeCache
   /** Bytes of the items in all nodes that an entity (bare) made; of those that were counted. */
   readonly totals: Map<string, number> | Lru<string, number>
+  /** The same of who is what to those nodes. */
+  readonly entityTotals: Map<string, number> | Lru<string, number>
   /** All nodes that there are, are in `nodes`. */
   complete: boolean
   loading: Promise<void> | undefined
@@ -68,8 +71,9 @@ export class PubsubStore {
   /** A shelf of its own for an account, whose nodes are all kept in memory (they are few); else the last `cache` used ones. */
   shelf(key: string, defaults: NodeConfig, cache?: number): Shelf {
     const nodes = cache === undefined ? new Map<string, Node>() : new Lru<string, Node>(cache)
-    const totals = cache === undefined ? new Map<string, number>() : new Lru<string, number>(cache)
-    return { key, defaults, nodes, totals, complete: false, loading: undefined, tail: Promise.resolve() }
+    const map = () => (cache === undefined ? new Map<string, number>() : new Lru<string, number>(cache))
+    const known = { nodes, totals: map(), entityTotals: map() }
+    return { key, defaults, ...known, complete: false, loading: undefined, tail: Promise.resolve() }
   }
 
   /**
@@ -177,6 +181,7 @@ export class PubsubStore {
     empty(shelf, node)
     const bares = new Set(node.affiliations.keys())
     const subscribers = [...node.subscriptions.values()]
+    this.#grow(shelf, node, -node.entityBytes)
     this.#inMemory.forget(node)
     if (shelf.key === '') bares.add(node.creator)
     for (const { jid } of subscribers) bares.add(jid.bare.toString())
@@ -189,8 +194,39 @@ export class PubsubStore {
     await deleted.catch((error: unknown) => {
       shelf.complete = false // what is left of it is found again
       shelf.totals.delete(node.creator)
+      shelf.entityTotals.delete(node.creator)
       throw error
     })
+  }
+
+  /** Bytes, about, of who is what to all nodes that an entity made. Counted once; called under {@link write}. */
+  async entityBytes(shelf: Shelf, creator: string): Promise<number> {
+    const known = shelf.entityTotals.get(creator)
+    if (known !== undefined) return known
+    let total = 0
+    for (const name of await this.#madeBy(shelf, creator)) {
+      let after: Key | undefined
+      do {
+        const range = { gte: [name], lte: [name], limit: 1000, ...(after === undefined ? {} : { gt: after }) }
+        const keys = await this.#tables.entities.keys([shelf.key], range)
+        for (const ck of keys) total += entitySize(String(ck[2]))
+        after = keys.at(-1)
+        await setImmediate()
+      } while (after !== undefined)
+    }
+    shelf.entityTotals.set(creator, total)
+    return total
+  }
+
+  #change(shelf: Shelf, node: Node, change: () => void): void {
+    const before = node.entityBytes
+    this.#inMemory.changed(node, change)
+    this.#grow(shelf, node, node.entityBytes - before)
+  }
+
+  #grow({ entityTotals }: Shelf, { creator }: Node, bytes: number): void {
+    const total = entityTotals.get(creator)
+    if (total !== undefined) entityTotals.set(creator, total + bytes)
   }
 
   /** Bytes of the items in all nodes that an entity made. They are counted once; called under {@link write}. */
@@ -253,7 +289,7 @@ export class PubsubStore {
   async affiliate(shelf: Shelf, node: Node, bare: Jid, affiliation: Affiliation): Promise<void> {
     const key = bare.toString()
     const ck = [node.name, 'a', key]
-    this.#inMemory.changed(node, () => node.setAffiliation(key, affiliation))
+    this.#change(shelf, node, () => node.setAffiliation(key, affiliation))
     const saved =
       affiliation === 'none'
         ? this.#tables.entities.del([shelf.key], ck)
@@ -270,7 +306,7 @@ export class PubsubStore {
   ): Promise<void> {
     const key = jid.toString()
     const ck = [node.name, 's', key]
-    this.#inMemory.changed(node, () => node.setSubscription(key, subscription && { jid, ...subscription }))
+    this.#change(shelf, node, () => node.setSubscription(key, subscription && { jid, ...subscription }))
     const saved =
       subscription === undefined
         ? this.#tables.entities.del([shelf.key], ck)
@@ -283,8 +319,7 @@ export class PubsubStore {
 
   async #saveEntity(shelf: Shelf, node: Node, bare: string, saved: Promise<void>): Promise<void> {
     const made = shelf.key === '' && node.creator === bare
-    const there =
-      made || node.affiliations.has(bare) || [...node.subscriptions.values()].some(s => s.jid.bare.toString() === bare)
+    const there = made || node.isKnown(bare)
     const ck = [shelf.key, node.name]
     try {
       await Promise.all([
@@ -299,6 +334,7 @@ export class PubsubStore {
     } catch (error) {
       // What is in memory is not what is in the store: read again.
       this.#inMemory.forget(node)
+      shelf.entityTotals.delete(node.creator)
       throw error
     }
   }

@@ -50,6 +50,10 @@ export async function subscribe(
     if (there !== undefined) return { node, subscription: there, saved: Promise.resolve(), fresh: false }
     const waits = node.config.access_model === 'authorize' && access.affiliation(service, node, jid) === 'none'
     makeRoom(engine, node, jid, waits)
+    // Each question is a message that waits for the owners, and no block list of theirs stands before it.
+    if (waits && !engine.asks.allow(`${service.shelf.key} ${node.name} ${jid.bare}`)) throw tooMany()
+    const total = await store.entityBytes(service.shelf, node.creator)
+    if (total + entitySize(jid.toString()) > engine.maxEntityTotal) throw tooMany()
     if (service.account === undefined && !node.isKnown(jid.bare.toString())) await mayHaveMore(engine, service, jid)
     const state = waits ? 'pending' : 'subscribed'
     const saved = store.subscribe(service.shelf, node, jid, { state, deliver })
@@ -64,8 +68,11 @@ export async function subscribe(
 }
 
 async function mayHaveMore({ store }: Engine, { shelf }: Service, jid: Jid): Promise<void> {
-  if ((await store.nodesOf(jid.bare.toString(), shelf.key, MAX_NODES)).length < MAX_NODES) return
-  throw pubsubError('policy-violation', 'too-many-subscriptions', { type: 'wait' })
+  if ((await store.nodesOf(jid.bare.toString(), shelf.key, MAX_NODES)).length >= MAX_NODES) throw tooMany()
+}
+
+function tooMany(): StanzaError {
+  return pubsubError('policy-violation', 'too-many-subscriptions', { type: 'wait' })
 }
 
 function makeRoom({ maxSubscriptions, maxEntityBytes }: Engine, node: Node, jid: Jid, waits: boolean): void {
@@ -77,8 +84,7 @@ function makeRoom({ maxSubscriptions, maxEntityBytes }: Engine, node: Node, jid:
   }
   const fits = node.entityBytes + entitySize(jid.toString()) <= maxEntityBytes
   const room = own < MAX_OWN && node.subscriptions.size < maxSubscriptions && !(waits && pending >= MAX_PENDING)
-  if (room && fits) return
-  throw pubsubError('policy-violation', 'too-many-subscriptions', { type: 'wait' })
+  if (!room || !fits) throw tooMany()
 }
 
 /** XEP-0060 6.1.7. */

@@ -129,6 +129,15 @@ export const BOUNDS: readonly Bound[] = [
     ],
   },
   {
+    what: 'addresses of those who are something to all nodes that one account made',
+    number: ['protocol/pubsub-limits.test.ts', 'an account has so many nodes, and no more'],
+    bytes: ['protocol/pubsub-limits.test.ts', 'those of all nodes that one made, together, too; what ends makes room'],
+  },
+  {
+    what: 'questions to the owners of a node',
+    number: ['protocol/pubsub-limits.test.ts', 'who asks the owners again and again is heard so often in an hour'],
+  },
+  {
     what: 'nodes at the service that one is subscribed to',
     number: ['protocol/pubsub-limits.test.ts', 'one is subscribed to so many nodes at the service'],
     bytes: 'each',
