@@ -89,7 +89,8 @@ async function serve(
     running()
     // What a store in memory holds is new every time: nothing of it is worth a greeting.
     if (config.storage.driver !== 'memory') {
-      const text = await greeting(server, config, invocation(process.env, finding(source, config)).ctl)
+      const { ctl } = invocation(process.env, finding(source, config))
+      const text = await greeting(server, config, ctl, process.stdout.isTTY === true)
       if (text !== undefined) console.log(text)
     }
     return await leaving

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, openSync, readdirSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -124,9 +124,15 @@ describe('hermod', () => {
 
   test('the first start makes an admin account and says what to do next; the second is silent', async () => {
     await start()
-    const [, password] = await server!.says(/shown only this once:\s+(\S+)/)
+    const [said, file] = await server!.says(
+      /It administers localhost[\s\S]*in a file that only this user can read;.*:\s+(\S+)/,
+    )
+    const password = readFileSync(file!, 'utf8').trim()
+    assert.equal(statSync(file!).mode & 0o777, 0o600)
+    assert.match(password, /^[\w-]{16}$/)
+    assert.ok(!server!.stdout.includes(password), said)
     await server!.says(/port \d+ \(STARTTLS\)[\s\S]*self-signed[\s\S]*hermodctl register alice@localhost/)
-    const client = await login('admin', password!)
+    const client = await login('admin', password)
     const items = "<query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/commands'/>"
     const commands = (await client.request('get', items, 'localhost')).children[0]!.children.map(el => el.attrs['node'])
     assert.ok(
@@ -142,9 +148,53 @@ describe('hermod', () => {
     )
 
     await start()
-    assert.equal((await ctl(['check_password', 'admin@localhost', password!])).code, 0)
+    assert.equal((await ctl(['check_password', 'admin@localhost', password])).code, 0)
     const { stdout } = await stop('SIGINT')
     assert.doesNotMatch(stdout, /password|register/)
+  })
+
+  test('at a terminal the password of the first account is shown, and lies nowhere', {
+    skip: spawnSync('script', ['--version']).status !== 0 && 'there is no script(1) to make a terminal with',
+  }, async () => {
+    const [free] = await freePorts(1)
+    const data = path.join(folder, 'at-terminal')
+    const words = `--set data=${data} --set 'listen=[{port: ${free}, ip: 127.0.0.1}]'`
+    const line = `${process.execPath} ${path.join(CLI, 'hermod.ts')} start ${words}`
+    const terminal = spawn('script', ['-qec', line, '/dev/null'], { cwd: folder })
+    let shown = ''
+    terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text
+    })
+    const ended = once(terminal, 'close')
+    while (!/shown only this once:\s+\S+\s/.test(shown)) {
+      const over = await Promise.race([once(terminal.stdout, 'data').then(() => undefined), ended])
+      assert.equal(over, undefined, shown)
+    }
+    const [, password] = /shown only this once:\s+(\S+)/.exec(shown)!
+    process.kill(Number(readFileSync(path.join(data, 'hermod.pid'), 'utf8')))
+    await ended
+    assert.match(password!, /^[\w-]{16}$/)
+    assert.ok(!readdirSync(data).includes('admin-password'))
+  })
+
+  test('where accounts are kept elsewhere none is made, and the start does not depend on who keeps them', async () => {
+    const elsewhere = path.join(folder, 'elsewhere')
+    await mkdir(elsewhere)
+    const [free, closed] = await freePorts(2)
+    const yaml = (methods: string) => `
+listen: [{ port: ${free}, ip: 127.0.0.1 }]
+auth_method: ${methods}
+auth_http: { url: 'http://127.0.0.1:${closed}/' }`
+    for (const [methods, says] of [
+      ['[internal, http]', /No account was made for you: .*cannot be looked up now.*\s+.*register admin@localhost/],
+      ['[http]', /Accounts are kept elsewhere \(auth_method\), so none was made/],
+    ] as const) {
+      await rm(path.join(elsewhere, 'data'), { recursive: true, force: true })
+      await writeFile(path.join(elsewhere, 'hermod.yml'), yaml(methods))
+      server = new Run('hermod', ['start'], elsewhere)
+      await server.says(says)
+      assert.equal((await stop()).code, 0)
+    }
   })
 
   test('it listens within a second, and hermodctl answers within a quarter', async t => {
@@ -248,7 +298,7 @@ describe('hermod', () => {
     await server!.says(/stopped[\s\S]*listening for clients/)
     for (let tries = 0; (await ctl(['check_account', 'bob@example.org'])).code !== 0; tries++) assert.ok(tries < 20)
     assert.equal(server!.child.pid, pid)
-    assert.doesNotMatch(server!.stdout, /shown only this once/)
+    assert.doesNotMatch(server!.stdout, /An account was made/)
     assert.equal((await stop()).code, 0)
   })
 
