@@ -308,3 +308,39 @@ test('who comes into a group that a node is for hears what there is; who leaves 
   await nothing(bob, publishes('urn:p'), alice)
   await refused('not-authorized', bob.request('get', ITEMS('urn:p'), 'alice@localhost'))
 })
+
+test('who opens and shuts a node again and again floods nobody with what is there', async t => {
+  const server = await serve(t)
+  const [alice, bob] = await friends(server, ['alice', []], ['bob', ['urn:p']])
+  await publish(alice, 'urn:p', P, '1', { access_model: 'whitelist' })
+  let items = 0
+  bob.on('stanza', el => {
+    if (publishes('urn:p')(el)) items++
+  })
+  const model = (name: string) =>
+    alice.request('set', owner(`<configure node='urn:p'>${form('node_config', { access_model: name })}</configure>`))
+  for (let i = 0; i < 40; i++) {
+    await model('presence')
+    await model('whitelist')
+  }
+  await nothing(bob, () => false, alice)
+  assert.equal(items, 30)
+})
+
+test('who comes and goes all the time purges what there is once', async t => {
+  const server = await serve(t)
+  const [alice, bob] = await friends(server, ['alice', []], ['bob', ['urn:p']])
+  await publish(alice, 'urn:p', P, '1', { purge_offline: 'true' })
+  let purges = 0
+  bob.on('stanza', el => {
+    if (tells('purge', 'urn:p')(el)) purges++
+  })
+  for (let i = 0; i < 10; i++) {
+    alice.send("<presence type='unavailable'/>")
+    await alice.ping()
+    await available(alice)
+  }
+  await bob.receive(tells('purge', 'urn:p'))
+  await nothing(bob, () => false, alice)
+  assert.equal(purges, 1)
+})

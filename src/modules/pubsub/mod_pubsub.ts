@@ -75,6 +75,10 @@ const ENTITY_BYTES = 1024 * 1024
 const MAX_ASKS = 10
 const ASKS_WITHIN = 3_600_000
 
+/** Times that one user sends what is at a node to those who have come to see it by a change of access, within so many ms. */
+const MAX_OPENINGS = 30
+const OPENINGS_WITHIN = 600_000
+
 export const mod_pubsub = defineModule({
   name: 'mod_pubsub',
   xep: [
@@ -119,6 +123,7 @@ export const mod_pubsub = defineModule({
       maxSubscriptions: options.max_subscriptions_node,
       maxEntityBytes: Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
       maxEntityTotal: 16 * Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
+      openings: new Attempts(MAX_OPENINGS, OPENINGS_WITHIN, ctx.now),
       asks: new Attempts(MAX_ASKS, ASKS_WITHIN, ctx.now),
       mayCreate: jid => ctx.allowed(options.access_createnode, jid),
       now: ctx.now,

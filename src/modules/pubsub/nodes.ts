@@ -109,7 +109,8 @@ export async function configure(
   // XEP-0060 12.2: who has come to see it by this hears of what is there.
   if (wanted.access_model !== undefined || wanted.roster_groups_allowed !== undefined) {
     const fresh = (await events.recipients(service, node)).filter(jid => !before.has(jid.toString()))
-    if (node.config.send_last_published_item === 'on_sub_and_presence') await events.last(service, node, fresh)
+    if (node.config.send_last_published_item !== 'on_sub_and_presence' || fresh.length === 0) return
+    if (engine.openings.allow(by.local)) await events.last(service, node, fresh)
   }
 }
 

@@ -91,7 +91,7 @@ export class Pep {
         fresh.add(node.name)
       }
     }
-    if (fresh.size === 0) return
+    if (fresh.size === 0 || !this.#engine.openings.allow(account.user)) return
     for (const { to, nodes } of this.#engine.interest.wanted(account, contact)) {
       await this.#sendLast(account, new Set([...fresh].filter(name => nodes.has(name))), to)
     }
@@ -104,7 +104,9 @@ export class Pep {
     if (!(shelf.nodes instanceof Map)) return
     for (const node of [...shelf.nodes.values()]) {
       if (account.available().length > 0) return
-      if (node.config.purge_offline && node.config.persist_items) {
+      if (!node.config.purge_offline || !node.config.persist_items) continue
+      // Who comes and goes all the time has nothing left to purge, and nobody is told of it.
+      if ((await this.#engine.store.items.count(shelf, node)) > 0) {
         await purge(this.#engine, this.of(account), node.name, undefined)
       }
     }

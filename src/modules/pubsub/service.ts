@@ -39,6 +39,8 @@ export interface Engine {
   readonly maxEntityBytes: number
   /** The same of all nodes that one account made. */
   readonly maxEntityTotal: number
+  /** How often owners send what is there to those who come to see it, by user: they could shut and open a node all day. */
+  readonly openings: Attempts
   /** How often somebody may ask the owners of a node. */
   readonly asks: Attempts
   /** Who may make nodes at the service of the host. */

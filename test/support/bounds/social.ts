@@ -134,6 +134,14 @@ export const BOUNDS: readonly Bound[] = [
     bytes: ['protocol/pubsub-limits.test.ts', 'those of all nodes that one made, together, too; what ends makes room'],
   },
   {
+    what: 'last items for those who have come to see a node by a change of access',
+    number: [
+      'protocol/pep-contacts.test.ts',
+      'who opens and shuts a node again and again floods nobody with what is there',
+    ],
+    bytes: 'each',
+  },
+  {
     what: 'questions to the owners of a node',
     number: ['protocol/pubsub-limits.test.ts', 'who asks the owners again and again is heard so often in an hour'],
   },
