@@ -107,6 +107,8 @@ function bounded(message: IncomingMessage, limit: number, pace: Pace): Readable 
   const slow = (): void => void message.destroy(new Error('the body came too slowly'))
   // Where it does not take more, whoever reads it is the slow one.
   const body = new Paced(pace, { most: limit }, stream => !stream.writableNeedDrain, slow)
+  // All has come: from here on the server is waited for, however long it takes.
+  message.once('end', () => message.socket.setTimeout(0))
   void pipeline(message, body).catch(() => {})
   return body
 }

@@ -1,8 +1,11 @@
+import { createReadStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
 import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Client } from 'minio'
+import { Limit } from '../util/limit.ts'
 import {
   type Blob,
   type BlobAbout,
@@ -16,8 +19,8 @@ import {
   checkKey,
   chunksOf,
   LIST_LIMIT,
-  streamOf,
 } from './blob.ts'
+import { Spool } from './spool.ts'
 import { StoreError } from './store.ts'
 
 export interface S3Options {
@@ -31,13 +34,20 @@ export interface S3Options {
   secretKey: string
   /** Where everybody may read the bucket: links start with this and do not expire. */
   publicUrl?: string
+  /** Folder for what is on its way; emptied at the first use. */
+  spool: string
   /** Ms without a byte from the server after which it counts as gone. */
   timeout: number
   log?: { warn(fields: object, message: string): void }
 }
 
-/** Bodies up to this size are sent in one piece, and sent again where that fails; larger ones go in parts of it. */
+/** Bodies up to this size are sent in one piece; larger ones go in parts of it. */
 const PART = 8 * 1024 * 1024
+/** Streams up to this size are taken into memory; larger ones wait on the disk until they are complete. */
+const SMALL = 64 * 1024
+/** Those that are sent at a time, for each takes a part in memory; and that wait for it. */
+const SENDING = 4
+const WAITING = 10_000
 /** Pauses before an operation is tried again that a broken connection or an overloaded server failed. */
 const RETRIES = [100, 400]
 const CONNECTIONS = 32
@@ -56,10 +66,17 @@ class S3Blobs implements BlobStore {
   readonly #options: S3Options
   readonly #client: Client
   readonly #agent: http.Agent
+  readonly #spool: Spool
+  readonly #sending = new Limit(
+    SENDING,
+    WAITING,
+    () => new StoreError('too many files are on their way to the S3 server'),
+  )
   #ready: Promise<void> | undefined
 
   constructor(options: S3Options) {
     this.#options = options
+    this.#spool = new Spool(options.spool)
     const url = new URL(options.endpoint)
     const secure = url.protocol === 'https:'
     const pool = { keepAlive: true, maxSockets: CONNECTIONS }
@@ -83,24 +100,33 @@ class S3Blobs implements BlobStore {
   async put(key: string, body: BlobBody, about: BlobAbout): Promise<void> {
     checkKey(key)
     checkAbout(about)
-    const { bucket } = this.#options
-    const headers = () => ({ 'Content-Type': about.type })
-    if (body instanceof Uint8Array || about.size <= PART) {
-      const chunks: Uint8Array[] = []
-      for await (const chunk of chunksOf(body, about.size)) chunks.push(chunk)
-      const bytes = Buffer.concat(chunks)
-      await this.#run('store a blob', () => this.#client.putObject(bucket, key, bytes, bytes.length, headers()))
-      return
+    if (body instanceof Uint8Array || about.size <= SMALL) {
+      const bytes = await bytesIn(body, about.size)
+      return this.#send(key, about, async () => bytes)
     }
-    const stream = streamOf(body, about.size)
-    // The client does not hear of it where the source fails, and would wait for ever.
-    const broken = new Promise<never>((_, reject) => stream.once('error', reject))
-    const put = () => Promise.race([this.#client.putObject(bucket, key, stream, about.size, headers()), broken])
+    const { size } = about
+    await this.#spool.with(body, size, file =>
+      this.#sending.run(() =>
+        this.#send(key, about, async () => (size <= PART ? readFile(file) : createReadStream(file))),
+      ),
+    )
+  }
+
+  /** In one piece or, of a stream, in parts; again from the beginning where a connection breaks. */
+  async #send(key: string, { type, size }: BlobAbout, open: () => Promise<Buffer | Readable>): Promise<void> {
+    const { bucket } = this.#options
+    let body: Buffer | Readable | undefined
     try {
-      await this.#run('store a blob', put, [])
+      await this.#run('store a blob', async () => {
+        if (body instanceof Readable) body.destroy()
+        body = await open()
+        await this.#client.putObject(bucket, key, body, size, { 'Content-Type': type })
+      })
     } catch (error) {
-      stream.destroy()
-      await this.#client.removeIncompleteUpload(bucket, key).catch(() => {})
+      if (body instanceof Readable) {
+        body.destroy()
+        await this.#client.removeIncompleteUpload(bucket, key).catch(() => {})
+      }
       throw error
     }
   }
@@ -226,6 +252,12 @@ class S3Blobs implements BlobStore {
     this.#options.log?.warn({ err: failure }, 'the S3 server failed')
     return failure
   }
+}
+
+async function bytesIn(body: BlobBody, size: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of chunksOf(body, size)) chunks.push(chunk)
+  return Buffer.concat(chunks)
 }
 
 interface Listed {

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { cut } from '../util/text.ts'
 import { StoreError } from './store.ts'
 
@@ -125,9 +125,4 @@ export async function readBlob(blob: Blob, limit: number): Promise<Buffer> {
     throw new StoreError('a blob broke off while it was read; try again', { cause: error })
   }
   return Buffer.concat(chunks)
-}
-
-/** A body that must be read in one go: a stream whose failure nobody else hears of. */
-export function streamOf(body: BlobBody, size: number): Readable {
-  return Readable.from(chunksOf(body, size), { objectMode: false })
 }

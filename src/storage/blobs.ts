@@ -23,6 +23,7 @@ export async function openBlobs(
     accessKey: s3.access_key?.reveal() ?? '',
     secretKey: s3.secret_key?.reveal() ?? '',
     publicUrl: s3.public_url,
+    spool: path.join(config.data, 'spool'),
     timeout: s3.timeout,
     log,
   })

@@ -317,6 +317,8 @@ test('one account’s slow uploads leave room for others', async t => {
   let status = 0
   while (status !== 201 && Date.now() < deadline) ({ status } = await http('PUT', third, { body: 'hello' }))
   assert.equal(status, 201, 'the slot was not used up by the refusal')
+  // A stop would wait for it.
+  slow[1]!.socket.destroy()
 })
 
 test('an upload that is too slow is given up, and its place is free', async t => {

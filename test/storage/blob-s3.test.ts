@@ -35,6 +35,7 @@ async function open(t: TestContext, options: Partial<S3Options> = {}): Promise<B
     secretKey,
     bucket,
     pathStyle: true,
+    spool: path.join(folder, `spool-${buckets}`),
     timeout: 20_000,
     ...options,
   })

@@ -28,5 +28,9 @@ export async function bucket(
   const s3 = await S3Server.start(folder)
   t.after(() => s3.stop())
   const { endpoint, region, accessKey, secretKey } = s3
-  return { s3, blobs: openS3Blobs({ endpoint, region, accessKey, secretKey, bucket: name, pathStyle: true, timeout }) }
+  const spool = path.join(folder, 'spool')
+  return {
+    s3,
+    blobs: openS3Blobs({ endpoint, region, accessKey, secretKey, bucket: name, pathStyle: true, spool, timeout }),
+  }
 }
