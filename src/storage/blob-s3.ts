@@ -120,15 +120,24 @@ class S3Blobs implements BlobStore {
       await this.#run('store a blob', async () => {
         if (body instanceof Readable) body.destroy()
         body = await open()
+        // The client would go on with the parts of a try that failed, and counts them wrongly.
+        if (body instanceof Readable) await this.#abandon(key)
         await this.#client.putObject(bucket, key, body, size, { 'Content-Type': type })
       })
     } catch (error) {
       if (body instanceof Readable) {
         body.destroy()
-        await this.#client.removeIncompleteUpload(bucket, key).catch(() => {})
+        await this.#abandon(key).catch(() => {})
       }
       throw error
     }
+  }
+
+  /** Parts of an upload that was not completed. */
+  async #abandon(key: string): Promise<void> {
+    const { bucket } = this.#options
+    const id = await this.#client.findUploadId(bucket, key)
+    if (id !== undefined) await this.#client.abortMultipartUpload(bucket, key, id)
   }
 
   async get(key: string, part?: BlobPart): Promise<Blob | undefined> {
