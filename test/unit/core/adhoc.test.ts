@@ -4,13 +4,18 @@ import {
   type AdHocCommand,
   AdHocCommands,
   answerOf,
+  badPayload,
+  cannotBeDone,
+  failureOf,
   formStage,
   isStage,
   isTrue,
   linesOf,
+  MAX_NOTE,
   runCommand,
 } from '../../../src/core/adhoc.ts'
 import { arg, CommandError, defineCommand } from '../../../src/core/commands.ts'
+import { StanzaError } from '../../../src/xmpp/errors.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
 
 const ALICE = Jid.from('alice@localhost/a')
@@ -94,10 +99,25 @@ test('a declared command runs with arguments by name, and says what is wrong as 
   assert.equal(await run({ host: 'localhost', times: '2' }), 'Hello localhost 3')
   assert.equal(await run({ host: 'localhost', times: '2', how: 'Hi' }), 'Hi localhost 3')
   const wrong: [args: Record<string, string>, condition: string][] = [
-    [{ host: 'localhost' }, 'bad-request'],
-    [{ host: 'localhost', times: 'x' }, 'bad-request'],
+    [{ host: 'localhost' }, 'not-acceptable'],
+    [{ host: 'localhost', times: 'x' }, 'not-acceptable'],
     [{ host: 'elsewhere.example', times: '2' }, 'item-not-found'],
     [{ host: 'localhost', times: '10' }, 'conflict'],
   ]
   for (const [args, condition] of wrong) await assert.rejects(run(args), { condition })
+})
+
+test('what could not be done is a note; conflicts, prohibitions and wrong forms are errors, and so are faults', () => {
+  assert.deepEqual(failureOf(cannotBeDone('there is no tea')), { notes: [{ type: 'error', text: 'there is no tea' }] })
+  assert.deepEqual(failureOf(new StanzaError('item-not-found')), { notes: [{ type: 'error', text: 'item-not-found' }] })
+  assert.equal(failureOf(cannotBeDone('x'.repeat(5000)))!.notes![0]!.text.length, MAX_NOTE)
+  for (const error of [
+    badPayload('nothing was chosen'),
+    new StanzaError('conflict'),
+    new StanzaError('forbidden'),
+    new StanzaError('not-allowed'),
+    new TypeError('a fault'),
+  ]) {
+    assert.equal(failureOf(error), undefined, String(error))
+  }
 })
