@@ -24,6 +24,11 @@ const CORE: readonly XepReference[] = [
   { number: 484, version: '0.2.0' },
 ]
 
+/** What is not as the XEP has it, and why not. */
+const NOTES: Readonly<Record<number, string>> = {
+  386: 'Messages that wait are not cleared: docs/decisions/007-bind2-keeps-messages.md',
+}
+
 /** hermod.doap */
 export function doap(modules: readonly ModuleSchema[], about: { version: string; description: string }): string {
   const xeps = new Map<number, XepReference>()
@@ -51,5 +56,7 @@ function implemented({ number, version }: XepReference): string {
   const page = `https://xmpp.org/extensions/xep-${String(number).padStart(4, '0')}.html`
   const lines = [`<xmpp:xep rdf:resource='${page}'/>`]
   if (version !== undefined) lines.push(`<xmpp:version>${version}</xmpp:version>`)
+  const note = NOTES[number]
+  if (note !== undefined) lines.push(`<xmpp:note>${escapeText(note)}</xmpp:note>`)
   return `    <implements><xmpp:SupportedXep>${lines.join('')}</xmpp:SupportedXep></implements>`
 }

@@ -42,7 +42,7 @@ export function inlineFeatures(host: Host): string[] {
  * anything is sent to it.
  *
  * Queued messages are not cleared, as the XEP would have it: they are what the promise is kept with, and a client that has
- * one from the archive already knows it by its stanza-id.
+ * one from the archive already knows it by its stanza-id (docs/decisions/007).
  */
 export async function inlineBind(
   stream: C2SStream,

@@ -1,4 +1,5 @@
 import type { ScramHash } from '../auth/derive.ts'
+import type { HookMap } from '../core/hooks.ts'
 import { type Element, NS, xml } from '../xml/index.ts'
 import { inlineFeatures } from './bind2.ts'
 import { mayLogIn, saslContext } from './login.ts'
@@ -8,8 +9,17 @@ import type { C2SStream } from './stream.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
-    /** Features are about to be offered; handlers add theirs (RFC 6120 4.3.2). */
-    stream_features: { features: Element[]; authenticated: boolean; secured: boolean; ip: string }
+    /**
+     * Features are about to be offered; handlers add theirs (RFC 6120 4.3.2). `idle`: who looks after clients that send
+     * nothing for so many seconds says so (XEP-0478).
+     */
+    stream_features: {
+      features: Element[]
+      authenticated: boolean
+      secured: boolean
+      ip: string
+      idle: number | undefined
+    }
   }
 }
 
@@ -45,15 +55,19 @@ function send(stream: C2SStream, hashes: readonly ScramHash[] | undefined): void
     if (stream.session?.managed !== true) features.append(xml('sm', { xmlns: NS.SM }))
     for (const feature of target.host.disco.streamFeatures()) features.append(feature)
   }
-  features.append(
-    xml('limits', { xmlns: NS.STREAM_LIMITS }, xml('max-bytes', {}, String(stream.limits.stanzaBytes))), // XEP-0478
-  )
   const { secured, ip } = stream
-  const list: Element[] = []
-  if (authenticated || mayLogIn(stream)) {
-    target.host.hooks.runSync('stream_features', { features: list, authenticated, secured, ip })
-  }
-  for (const feature of list) features.append(feature)
+  const event: HookMap['stream_features'] = { features: [], authenticated, secured, ip, idle: undefined }
+  if (authenticated || mayLogIn(stream)) target.host.hooks.runSync('stream_features', event)
+  features.append(
+    // XEP-0478
+    xml(
+      'limits',
+      { xmlns: NS.STREAM_LIMITS },
+      xml('max-bytes', {}, String(stream.limits.stanzaBytes)),
+      event.idle !== undefined && xml('idle-seconds', {}, String(event.idle)),
+    ),
+  )
+  for (const feature of event.features) features.append(feature)
   stream.sendElement(features)
 }
 

@@ -19,7 +19,7 @@ export const mod_ping = defineModule({
   xep: { number: 199, version: '2.0.1' },
   summary: 'Answers pings, and where configured pings clients that are silent.',
   options: {
-    send_pings: opt.bool(false, 'Ping clients that send nothing for `ping_interval`.'),
+    send_pings: opt.bool(false, 'Ping clients that send nothing for `ping_interval`; announced by XEP-0478.'),
     ping_interval: opt.duration('4m', 'Silence after which a client is pinged.', { min: 1000 }),
     timeout: opt.duration('32s', 'How long a client has to answer.', { min: 1000 }),
     timeout_action: opt.oneOf(
@@ -38,6 +38,11 @@ export const mod_ping = defineModule({
     if (!ctx.options.send_pings) return
 
     const { ping_interval: interval, timeout, timeout_action: action } = ctx.options
+
+    // XEP-0478: clients can keep from being asked. Nothing else ends a connection because its client is silent.
+    ctx.hook('stream_features', event => {
+      if (event.authenticated) event.idle = Math.floor(interval / 1000)
+    })
 
     const activity = (session: Session): Activity => {
       let there = session.slots.get(ACTIVITY)

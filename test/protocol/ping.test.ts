@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { child } from '../support/rawxml.ts'
+import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, refused, serve } from '../support/talk.ts'
 
 const PING = "<ping xmlns='urn:xmpp:ping'/>"
@@ -33,6 +33,22 @@ test('a client that is silent is pinged, and killed where it does not answer', a
   assert.match(await gone, /connection-timeout/)
   assert.equal(alive.closed, false)
   await alive.ping()
+})
+
+test('how long a client may be silent is announced where somebody looks after it, once it is logged in', async t => {
+  const idle = (el: XmlElement | undefined) =>
+    child(child(el, 'limits', 'urn:xmpp:stream-limits:0'), 'idle-seconds')?.text
+  for (const [send_pings, expected] of [
+    [true, '90'],
+    [false, undefined],
+  ] as const) {
+    const server = await serve(t, { modules: { mod_ping: { send_pings, ping_interval: '90500ms' } } })
+    await server.register('alice')
+    const client = await server.connect()
+    assert.equal(idle(client.features), undefined, 'before that the time to log in counts')
+    await client.login({ user: 'alice', password: 'secret' })
+    assert.equal(idle(client.features), expected)
+  }
 })
 
 test('nobody is pinged unless it is asked for', async t => {
