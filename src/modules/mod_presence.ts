@@ -60,13 +60,7 @@ export const mod_presence = defineModule({
       for (const session of account.available()) goFrom(ctx, session, contact)
     })
     ctx.hook('addresses_blocked', event => withdraw(ctx, event))
-    ctx.hook('addresses_unblocked', ({ account, jids }) => {
-      for (const session of account.available()) {
-        for (const jid of subscribersAmong(ctx, account, jids)) {
-          if (mayTell(ctx, account, jid)) ctx.route(session.presence!.readdressed(session.jid, jid))
-        }
-      }
-    })
+    ctx.hook('addresses_unblocked', ({ account, jids }) => showAgain(ctx, account, jids))
     ctx.hook('session_suspend', ({ session, state }) => {
       const list = [...directedOf(session).keys()]
       if (list.length > 0) state['mod_presence'] = list
@@ -211,6 +205,21 @@ function withdraw(ctx: Ctx, { account, jids, before }: HookMap['addresses_blocke
       const gone = session.presence !== undefined && (known.has(key) || known.has(jid.bare.toString()))
       if (!gone) goFrom(ctx, session, jid)
     }
+  }
+}
+
+/** XEP-0191 3.4: who is blocked no longer sees the user again; and the user sees them, of whom nothing came in meanwhile. */
+function showAgain(ctx: Ctx, account: Account, jids: readonly Jid[]): void {
+  const list = new Set(jids.map(String))
+  const subscribers = subscribersAmong(ctx, account, jids).filter(jid => mayTell(ctx, account, jid))
+  const seen =
+    ctx
+      .use('roster')
+      ?.subscriptions(account)
+      .filter(contact => covers(list, contact)) ?? []
+  for (const session of account.available()) {
+    for (const jid of subscribers) ctx.route(session.presence!.readdressed(session.jid, jid))
+    for (const contact of seen) ask(ctx, session, contact)
   }
 }
 

@@ -178,6 +178,18 @@ test('an address with a resource means that client alone', async () => {
   await phone.receive(el => presenceFrom(hal.jid)(el) && child(el, 'show')?.text === 'dnd')
 })
 
+test('who is blocked no longer is seen again, as they are by then', async () => {
+  const [pat, ray] = [await online('pat'), await online('ray')]
+  await befriend(pat, ray)
+  await block(pat, 'ray@localhost')
+  await ray.receive(presenceFrom(pat.jid, 'unavailable'))
+  ray.send('<presence><show>xa</show></presence>')
+  await nothing(pat, el => child(el, 'show')?.text === 'xa', ray)
+  await unblock(pat, 'ray@localhost')
+  await pat.receive(el => presenceFrom(ray.jid)(el) && child(el, 'show')?.text === 'xa')
+  await ray.receive(presenceFrom(pat.jid))
+})
+
 test('presence that was sent to somebody directly is withdrawn when they are blocked', async () => {
   const [ada, bob, cy] = [await online('ada'), await online('bob'), await online('cy')]
   for (const to of [bob.jid, cy.jid]) ada.send(`<presence to='${to}'/>`)
