@@ -10,8 +10,8 @@ import { Stanza } from '../../xmpp/stanza.ts'
 /** Questions of one session that wait for their turn, and characters of them. */
 const MAX_WAITING = 100
 const MAX_WAITING_SIZE = 256 * 1024
-/** Answers of a host that hold a page at a time. */
-const MAX_READING = 16
+/** Answers of a host that are read, or sent, at a time: each has as much of every turn as the others. */
+const MAX_WORKING = 4
 /** Bytes of messages that are sent before others have their turn. */
 const PORTION = 64 * 1024
 
@@ -39,7 +39,7 @@ export interface Outgoing {
  * nothing piles up for a client that is slow, and nobody else waits.
  */
 export class Answers {
-  readonly #reading = new Limit(MAX_READING, Number.POSITIVE_INFINITY, () => new StanzaError('resource-constraint'))
+  readonly #working = new Limit(MAX_WORKING, Number.POSITIVE_INFINITY, () => new StanzaError('resource-constraint'))
 
   /** In the turn of its session. @throws StanzaError `resource-constraint` for one that has asked too much already */
   later({ stanza }: IqRequest, session: Session, answer: () => Promise<Element>): Later {
@@ -60,7 +60,7 @@ export class Answers {
     read: () => Promise<{ found: Found; messages: readonly Outgoing[] }>,
     again: (id: string) => Promise<Outgoing | undefined>,
   ): Promise<Found> {
-    const { found, left, sender } = await this.#reading.run(async () => {
+    const { found, left, sender } = await this.#working.run(async () => {
       const { found, messages } = await read()
       const sender = await Sender.begin(account, session, messages)
       let sent = 0
@@ -69,8 +69,10 @@ export class Answers {
     })
     for (const id of left) {
       if (!(await session.room())) break // it has ended
-      const message = await again(id)
-      if (message !== undefined) await sender.send(message)
+      await this.#working.run(async () => {
+        const message = await again(id)
+        if (message !== undefined) await sender.send(message)
+      })
     }
     return found
   }

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { firstIdAt } from '../../util/ids.ts'
+import { containsWords } from '../../util/words.ts'
 import { escapeAttr, escapeText, findChildren, parseHead, textOf } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
@@ -142,11 +143,9 @@ function filters(query: Query): boolean {
 /** Looks at the text first, as it was written: most messages need not be parsed to know that they are not wanted. */
 function matches(message: Archived, { with: jid, words }: Query): boolean {
   const isFull = jid !== undefined && jid.resource !== ''
-  const text = message.bytes.toString()
-  if (isFull && !(text.includes(`='${escapeAttr(jid.toString())}'`) && isWith(message, jid))) return false
+  if (isFull && !(message.bytes.includes(`='${escapeAttr(jid.toString())}'`) && isWith(message, jid))) return false
   if (words.length === 0) return true
-  const lower = text.toLowerCase()
-  if (!words.every(word => lower.includes(escapeText(word)))) return false
+  if (!containsWords(message.bytes, words.map(escapeText))) return false
   const body = findChildren(message.parse(), 'body').map(textOf).join('\n').toLowerCase()
   return words.every(word => body.includes(word))
 }
