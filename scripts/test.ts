@@ -11,6 +11,7 @@ const SUITES: Record<string, string[]> = {
   unit: ['test/unit/**/*.test.ts'],
   storage: ['test/storage/**/*.test.ts'],
   protocol: ['test/protocol/**/*.test.ts'],
+  fuzz: ['test/fuzz/**/*.test.ts'],
   e2e: ['test/e2e/**/*.test.ts'],
   faults: ['test/faults/**/*.test.ts'],
 }

@@ -39,6 +39,8 @@ export interface HermodOptions {
   domain?: string
   /** Duration text as in the configuration, such as '5m'. */
   resumeTimeout?: string
+  /** Configuration file; `config/test.yml` when not given. */
+  config?: string
   /** More environment for the configuration. */
   env?: Record<string, string>
   /** Options set on the command line: `path.to.option=value`. */
@@ -60,6 +62,7 @@ class Hermod implements ServerProcess {
   died: string | undefined
   private readonly env: NodeJS.ProcessEnv
   private readonly sets: readonly string[]
+  private readonly config: string
   private process: ChildProcess | undefined
   private gone: Promise<void> = Promise.resolve()
   private told = false
@@ -72,7 +75,8 @@ class Hermod implements ServerProcess {
     this.log = join(options.folder, 'server.log')
     // Its domain has no address.
     const upload = `modules.mod_http_upload.put_url=http://127.0.0.1:${httpPort}/upload`
-    this.sets = [upload, ...(options.sets ?? [])]
+    this.sets = [...(options.config === undefined ? [upload] : []), ...(options.sets ?? [])]
+    this.config = options.config ?? 'config/test.yml'
     this.env = {
       ...process.env,
       HERMOD_DOMAIN: this.domain,
@@ -92,7 +96,7 @@ class Hermod implements ServerProcess {
   async start(): Promise<void> {
     const out = openSync(this.log, 'a')
     const sets = this.sets.flatMap(set => ['--set', set])
-    const args = ['src/cli/hermod.ts', 'start', '--config', 'config/test.yml', ...sets]
+    const args = ['src/cli/hermod.ts', 'start', '--config', this.config, ...sets]
     const child = spawn(process.execPath, args, { cwd: ROOT, env: this.env, stdio: ['ignore', out, out] })
     closeSync(out)
     this.process = child
