@@ -336,7 +336,7 @@ export class Server implements ServerControl {
       other === undefined
         ? new StreamError('system-shutdown')
         : new StreamError('see-other-host', undefined, { value: other })
-    for (const stream of this.streams()) stream.fail(error())
+    for (const { streams } of this.#listeners) for (const stream of streams) stream.sendAway(error())
   }
 
   /** Rejects with what is wrong with the configuration as it is in the file now. */

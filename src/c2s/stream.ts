@@ -468,6 +468,20 @@ export class C2SStream {
     this.#part(error.message)
   }
 
+  /** Ends the stream once its client knows how far we are: it may go on where nothing is known of this session. */
+  sendAway(error: StreamError): void {
+    const leave = async (): Promise<void> => {
+      await this.halt(CLOSE_GRACE)
+      const { session } = this
+      if (session?.managed === true) {
+        await session.inbound.allSafe(CLOSE_GRACE)
+        session.inbound.requested()
+      }
+      this.fail(error)
+    }
+    leave().catch((failure: unknown) => this.#failWith(failure))
+  }
+
   /** Keeps a device that is logging in where a revocation finds it, until it has a session or is gone. */
   hold(device: DeviceLogin): DeviceLogin {
     this.release()
