@@ -17,6 +17,7 @@ const OWED = new Set([
   'unparsed bytes while a stanza is handled',
   "names of which it said that they are nobody's",
   'downloads at a time, and slow ones',
+  'files on their way to an S3 server',
 ])
 
 interface Line {
