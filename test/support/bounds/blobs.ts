@@ -25,4 +25,11 @@ export const BOUNDS: readonly Bound[] = [
     number: ['protocol/http.test.ts', 'connections of all addresses together are bounded'],
     bytes: ['protocol/http.test.ts', 'who is slow with the head of a request is cut off'],
   },
+  {
+    what: 'downloads at a time, and slow ones',
+    number: [
+      'protocol/http.test.ts',
+      'who does not read what was asked for is cut off; downloads at a time are bounded',
+    ],
+  },
 ]

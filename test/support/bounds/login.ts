@@ -65,4 +65,9 @@ export const BOUNDS: readonly Bound[] = [
     number: ['protocol/search.test.ts', 'what a search finds, and who can be found, is bounded'],
     bytes: 'each',
   },
+  {
+    what: "names of which it said that they are nobody's",
+    number: ['unit/auth/chain.test.ts', 'names that strangers make up do not fill the memory'],
+    bytes: 'each',
+  },
 ]

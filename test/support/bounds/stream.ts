@@ -1,4 +1,33 @@
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import type { C2SStream } from '../../../src/c2s/stream.ts'
+import { defineModule } from '../../../src/core/module.ts'
+import { serve } from '../talk.ts'
+import { eventually } from '../wire.ts'
 import type { Bound } from './bound.ts'
+
+/** A client sends on while the server is busy with something that it asked: so much is taken, and the rest when that is done. */
+async function unparsed(t: TestContext): Promise<void> {
+  const gate = Promise.withResolvers<void>()
+  const slow = defineModule({
+    name: 'mod_slow',
+    summary: 'Takes its time.',
+    options: {},
+    start: ctx => ctx.iq('own', 'get', 'urn:slow', 'wait', () => gate.promise),
+  })
+  const server = await serve(t, { extra: [slow] })
+  const alice = await server.client('alice')
+  const [stream] = [...server.server.streams()] as C2SStream[]
+  const answer = alice.request('get', "<wait xmlns='urn:slow'/>")
+  const body = `<message to='nobody@localhost' type='headline'><body>${'x'.repeat(1000)}</body></message>`
+  for (let n = 0; n < 2000; n++) alice.write(body)
+  await eventually(() => stream!.socket.isPaused())
+  assert.ok(stream!.bytesRead < 300_000, `${stream!.bytesRead} bytes were read`)
+  gate.resolve()
+  await answer
+  await alice.ping()
+  assert.ok(stream!.bytesRead > 2_000_000)
+}
 
 export const BOUNDS: readonly Bound[] = [
   {
@@ -71,4 +100,5 @@ export const BOUNDS: readonly Bound[] = [
       'a client that does not read gets no more than so much, and loses nothing but what cannot wait',
     ],
   },
+  { what: 'unparsed bytes while a stanza is handled', bytes: unparsed },
 ]
