@@ -28,8 +28,9 @@ const MAX_FEATURES = 500
 const MAX_TEXT = 16 * 1024
 /** Characters of all that are remembered. */
 const MAX_KNOWN = 8 * 1024 * 1024
-/** Hashes that are being asked for at a time. */
+/** Hashes that are being asked for at a time, of all and of the clients of one account. */
 const MAX_ASKED = 10_000
+const MAX_OF_ONE = 30
 
 const options = {
   node: opt.text('urn:hermod:server', 'The URI that names the software; clients cache by it.', { maxLength: 256 }),
@@ -74,6 +75,8 @@ function knowledge(ctx: ModuleContext<typeof options>): CapsService {
   const known = new Weighed<string, Features>(ctx.options.cache_size, MAX_KNOWN)
   const asked = new Map<string, Promise<Features | undefined>>()
   let asking = 0
+  /** By bare address: whoever names one hash after the other and never answers takes nobody's place. */
+  const askingOf = new Map<string, number>()
 
   /** `hash` undefined: one that cannot be verified, so that its answer counts for nobody else. */
   const ask = async (
@@ -82,12 +85,18 @@ function knowledge(ctx: ModuleContext<typeof options>): CapsService {
     ver: string,
     hash: string | undefined,
   ): Promise<Features | undefined> => {
-    if (asking >= MAX_ASKED) return undefined
+    const who = presence.from.bare.toString()
+    const count = askingOf.get(who) ?? 0
+    if (asking >= MAX_ASKED || count >= MAX_OF_ONE) return undefined
     asking++
+    askingOf.set(who, count + 1)
     try {
       return await answerOf(presence, node, ver, hash)
     } finally {
       asking--
+      const left = askingOf.get(who)! - 1
+      if (left > 0) askingOf.set(who, left)
+      else askingOf.delete(who)
     }
   }
 
