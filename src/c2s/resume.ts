@@ -42,6 +42,8 @@ export async function takeUp(
   detachFromOld(session) // another stream may have been faster meanwhile
   session.inbound.rewind()
   session.resume(stream, Number(text), resumed => announce(session, resumed))
+  // Of this connection from now on: where it comes from, and whether it is encrypted.
+  Object.assign(session.info, stream.info, { since: session.info.since })
   stream.bound(session)
   return undefined
 }

@@ -287,8 +287,13 @@ export class C2SStream {
     )
   }
 
-  /** A new stream on the same connection (RFC 6120 4.3.3). */
+  /**
+   * A new stream on the same connection (RFC 6120 4.3.3). It knows nothing of what was begun on the one before, which may have
+   * been to another host.
+   */
   restart(): void {
+    this.login = undefined
+    this.sasl = undefined
     this.#parser.stop()
     this.#parser = this.#newParser()
     this.#headerSent = false

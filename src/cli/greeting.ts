@@ -47,10 +47,9 @@ const ELSEWHERE =
 async function firstAccount(host: Host, ctl: string, file: string, terminal: boolean): Promise<string> {
   const admin = `admin@${host.name}`
   const change = `${ctl} change_password ${admin}`
+  const there = `The account ${admin} was there already. To set its password:\n\n    ${change}`
   try {
-    if (await host.users.exists('admin')) {
-      return `The account ${admin} was there already. To set its password:\n\n    ${change}`
-    }
+    if (await host.users.exists('admin')) return there
   } catch (error) {
     // A source of accounts beside our own does not answer: no reason not to start.
     if (!(error instanceof Error) || error.name !== 'StanzaError') throw error
@@ -59,7 +58,11 @@ async function firstAccount(host: Host, ctl: string, file: string, terminal: boo
   const password = randomBytes(12).toString('base64url')
   // Before the account is there: who is killed in between finds it, and the next start begins again.
   if (!terminal) await writeSecret(file, password)
-  await host.users.create('admin', password)
+  if (!(await host.users.create('admin', password))) {
+    // Somebody was faster: it is not for us to make them an administrator.
+    await rm(file, { force: true })
+    return there
+  }
   const admins = host.services.use('admins')
   // It may administer the host from its client too, unless that is not wanted (mod_configure: false).
   await admins?.appoint('admin')

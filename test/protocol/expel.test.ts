@@ -1,13 +1,15 @@
 /** Who got in by what is no longer so is out: with a session, on the way to one, or waiting for a connection. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { PASSWD } from '../../src/auth/credentials.ts'
 import type { SaslExchange } from '../../src/auth/exchange.ts'
 import { run } from '../support/commands.ts'
-import type { RawClient } from '../support/rawclient.ts'
+import { RawClient } from '../support/rawclient.ts'
 import { authenticated, detached, failed, JULIET, managed } from '../support/resuming.ts'
 import {
   agent,
   authenticate,
+  base64,
   bind,
   byPassword,
   byToken,
@@ -26,9 +28,12 @@ import {
   UPGRADE,
 } from '../support/sasl2client.ts'
 import { serve } from '../support/talk.ts'
-import type { TestServer } from '../support/testserver.ts'
+import { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/wire.ts'
 import { scramClient } from '../unit/auth/support.ts'
+import { troubled } from '../unit/core/support.ts'
+
+const SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
 
 interface Around {
   server: TestServer
@@ -156,4 +161,42 @@ test('other accounts, and the same name at another host, notice nothing', async 
   await romeo.ping()
   await namesake.ping()
   assert.match(await unbound.bind(), /^juliet@other.test/)
+})
+
+test('a login that was begun before STARTTLS ends there: it is no login at the host of the next stream', async t => {
+  const { store } = troubled() // which is not closed with its server
+  const hosts = ['localhost', 'other.test']
+  const before = await TestServer.start({ store, hosts })
+  await before.server.host('localhost')!.users.create('juliet', 'hers')
+  await before.server.host('other.test')!.users.create('juliet', 'of somebody else')
+  await before.stop()
+  for (const host of hosts) {
+    const table = store.table(host, PASSWD)
+    await table.put(['juliet'], [], { ...(await table.get(['juliet'], []))!, createdAt: 1 })
+  }
+  const server = await serve(t, { store, hosts })
+  const client = await RawClient.connect({ port: server.port, domain: 'localhost' })
+  t.after(() => client.cut())
+  let steps = 0
+  const exchange: SaslExchange = {
+    async step(input) {
+      if (++steps === 1) {
+        client.write(`<auth xmlns='${SASL}' mechanism='SCRAM-SHA-256'>${base64(input!)}</auth>`)
+      } else {
+        client.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        await client.receive(el => el.name === 'proceed')
+        client.options.domain = 'other.test'
+        await client['encrypt']()
+        await client['openStream']()
+        client.write(`<response xmlns='${SASL}'>${base64(input!)}</response>`)
+      }
+      const el = await client.receive(el => el.ns === SASL || el.name === 'error')
+      if (el.name === 'challenge') return { challenge: Buffer.from(el.text, 'base64') }
+      if (el.name === 'success') return { success: { user: 'juliet', stamp: '' } }
+      return { failure: 'not-authorized' }
+    },
+  }
+  const options = { mechanism: 'SCRAM-SHA-256', username: 'juliet', password: 'hers' }
+  assert.deepEqual((await scramClient(exchange, options)).result, { failure: 'not-authorized' })
+  assert.equal(steps, 2)
 })

@@ -153,6 +153,27 @@ test('passwords are not changed without TLS where it is required', async t => {
   await refused('not-allowed', alice.request('set', query('<remove/>')))
 })
 
+test('nor by a session that began over TLS and goes on without it; and over TLS again it may', async t => {
+  const server = await open(t, { require_tls: true })
+  await server.register('alice')
+  const over = async (tls: 'none' | 'starttls') => {
+    const client = await stranger(t, server, { tls })
+    await client.login({ user: 'alice', password: 'secret' })
+    return client
+  }
+  const first = await over('starttls')
+  await first.bind()
+  const sm = await first.enable()
+  first.cut()
+  const plain = await over('none')
+  assert.equal(await plain.resume(sm), true)
+  await refused('not-allowed', plain.request('set', account('alice', 'battery staple')))
+  plain.cut()
+  const secured = await over('starttls')
+  assert.equal(await secured.resume(sm), true)
+  await secured.request('set', account('alice', 'battery staple'))
+})
+
 test('a user removes the account: the answer, then the end of all its sessions, and nothing is left', async t => {
   const server = await open(t)
   const one = await server.client('alice')
