@@ -2,15 +2,17 @@
  * Strangers and users who send whatever they like to a server with the default configuration, over real sockets, while a
  * bystander asks again and again whether it is still there.
  */
+import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { connect as tlsConnect } from 'node:tls'
 import { type Chance, chance } from '../faults/random.ts'
-import { RawClient } from '../support/rawclient.ts'
+import { NS_SM, RawClient } from '../support/rawclient.ts'
 import { StreamReader } from '../support/rawxml.ts'
 import { freePorts, hermodProcess, type ServerProcess, tail } from '../support/serverprocess.ts'
+import { eventually } from '../support/wire.ts'
 import { Hostile } from './generate.ts'
 import { type Vocabulary, vocabulary } from './vocabulary.ts'
 
@@ -76,6 +78,8 @@ class Campaign {
     this.#server = await hermodProcess({ folder: this.#folder, domain: 'localhost', config: await this.#config() })
     await this.#server.start()
     try {
+      const control = path.join(this.#folder, 'data', 'hermodctl.sock')
+      await eventually(() => existsSync(control), 'the control socket', 20_000) // it comes after the ports
       for (const user of [...USERS, 'victim', 'bystander']) await this.#account(user)
       this.#until = performance.now() + this.#options.duration
       const victim = await this.#login('victim', 'r1')
@@ -202,6 +206,7 @@ class Campaign {
           client = await this.#login(user, `r${index}`).catch((error: unknown) => void this.#fail(`no login: ${error}`))
           if (client === undefined) return
         }
+        if (luck.one(0.5)) client.write(`<enable xmlns='${NS_SM}' resume='true'/>`)
         // What it sends is not counted, so only what it reads tells anything.
         client.on('violation', what => {
           if (what.startsWith('not well-formed'))

@@ -213,12 +213,15 @@ export class Hostile {
 
   #stanza(): Element {
     const { one, pick, int } = this.#chance
-    const { samples, handled } = this.#words
+    const { samples, byNamespace, handled } = this.#words
+    let to: string | undefined
     const way = int(1, 10)
     let el: Element
-    if (way <= 5) el = this.#filled(clone(pick(samples)))
-    else if (way <= 8) {
-      const { kind, ns, name } = pick(handled.filter(h => h.kind !== 'nonza'))
+    if (way <= 3) el = this.#filled(clone(pick(samples)))
+    else if (way <= 6) el = this.#filled(clone(pick(pick([...byNamespace.values()]))))
+    else if (way <= 9) {
+      const { kind, ns, name, server } = pick(handled.filter(h => h.kind !== 'nonza'))
+      to = server ? 'localhost' : undefined
       el = xml('iq', { type: one(0.9) ? kind : pick(['get', 'set']) }, this.#payload(ns, name))
     } else
       el = xml(
@@ -228,11 +231,12 @@ export class Hostile {
       )
     if (!['message', 'presence', 'iq'].includes(el.name)) el = this.#wrapped(el)
     if (el.name === 'iq' && one(0.95)) el.attrs['id'] ??= `f${int(0, 99)}`
-    if (one(0.5))
+    if (one(0.3))
       el.attrs['to'] = one(0.3)
         ? this.#jid()
         : pick(['localhost', 'mallory@localhost', 'victim@localhost', 'victim@localhost/r1'])
-    else delete el.attrs['to']
+    else if (to !== undefined || one(0.3)) el.attrs['to'] = to
+    if (el.attrs['to'] === undefined) delete el.attrs['to']
     return el
   }
 
@@ -268,7 +272,8 @@ export class Hostile {
   #nonza(): Element {
     const { one, pick } = this.#chance
     const known = this.#words.handled.filter(h => h.kind === 'nonza')
-    const { ns, name } = one(0.8) ? pick(known) : { ns: this.#namespace(), name: this.#name() }
+    const unknown = { ns: this.#namespace(), name: one(0.5) ? pick(NAMES) : this.#name() }
+    const { ns, name } = one(0.6) ? pick(known) : unknown
     const attrs = {
       xmlns: ns,
       h: one(0.5) ? this.#value() : undefined,

@@ -6,13 +6,15 @@ import { globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { IqTable } from '../../src/core/iq.ts'
 import { Nonzas } from '../../src/core/nonzas.ts'
-import { type Element, NS, parseElement } from '../../src/xml/index.ts'
+import { type Element, firstChild, NS, parseElement } from '../../src/xml/index.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 
 export interface Handled {
   kind: 'get' | 'set' | 'nonza'
+  /** Asked of the server itself, not of an account. */
+  server: boolean
   ns: string
   name: string
 }
@@ -24,6 +26,8 @@ export interface Vocabulary {
   handled: Handled[]
   /** Elements that tests send; where they put something in, {@link HOLE} stands. */
   samples: Element[]
+  /** Of those, the ones with something in a namespace that is handled: by namespace. */
+  byNamespace: Map<string, Element[]>
 }
 
 /** Stands for what a test puts into a sample. */
@@ -50,9 +54,16 @@ export async function vocabulary(): Promise<Vocabulary> {
       }
     }
   }
+  const found = await handled()
+  const all = [...samples.values()]
+  const byNamespace = new Map<string, Element[]>()
+  for (const ns of new Set(found.map(one => one.ns))) {
+    const about = all.filter(el => el.attrs['xmlns'] === ns || firstChild(el)?.attrs['xmlns'] === ns)
+    if (about.length > 0) byNamespace.set(ns, about)
+  }
   // Declared, these two end any stream.
   for (const reserved of [NS.XML, NS.XMLNS]) namespaces.delete(reserved)
-  return { namespaces: [...namespaces], words: [...words], handled: await handled(), samples: [...samples.values()] }
+  return { namespaces: [...namespaces], words: [...words], handled: found, samples: all, byNamespace }
 }
 
 /** What a server with all its modules has handlers for. */
@@ -60,12 +71,12 @@ async function handled(): Promise<Handled[]> {
   const found: Handled[] = []
   const [addIq, addNonza] = [IqTable.prototype.add, Nonzas.prototype.add]
   IqTable.prototype.add = function (this: IqTable, ...args: Parameters<typeof addIq>) {
-    const [, , kind, ns, name] = args
-    found.push({ kind, ns, name })
+    const [, scope, kind, ns, name] = args
+    found.push({ kind, server: scope === 'server', ns, name })
     return addIq.apply(this, args)
   } as typeof addIq
   Nonzas.prototype.add = function (ns, name, handler) {
-    found.push({ kind: 'nonza', ns, name })
+    found.push({ kind: 'nonza', server: false, ns, name })
     return addNonza.call(this, ns, name, handler)
   }
   try {
@@ -76,8 +87,8 @@ async function handled(): Promise<Handled[]> {
     Nonzas.prototype.add = addNonza
   }
   // What streams and sessions take themselves.
-  for (const name of ['enable', 'resume', 'r', 'a']) found.push({ kind: 'nonza', ns: NS.SM, name })
-  return [...new Map(found.map(one => [`${one.kind} ${one.ns} ${one.name}`, one])).values()]
+  for (const name of ['enable', 'resume', 'r', 'a']) found.push({ kind: 'nonza', server: false, ns: NS.SM, name })
+  return [...new Map(found.map(one => [`${one.kind} ${one.server} ${one.ns} ${one.name}`, one])).values()]
 }
 
 /** String literals that begin like an element, with a {@link HOLE} for each expression in them. */
