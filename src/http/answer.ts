@@ -98,7 +98,10 @@ function requestOf(
     body(limit, pace) {
       if (Number(length ?? 0) > limit) throw new HttpError(413, `more than ${limit} bytes`)
       if (message.headers.expect?.toLowerCase() === '100-continue') response.writeContinue()
-      return bounded(message, limit, pace)
+      const body = bounded(message, limit, pace)
+      // Whoever asked for it may have failed before it read it.
+      response.once('close', () => body.destroy())
+      return body
     },
   }
 }

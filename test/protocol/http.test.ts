@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import sharp from 'sharp'
 import { selfSigned } from '../../src/c2s/selfsigned.ts'
+import { HttpError } from '../../src/core/http.ts'
 import { defineModule } from '../../src/core/module.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { bytes, http } from '../support/httpclient.ts'
@@ -16,6 +17,9 @@ import { serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const at = (server: TestServer, path = '/') => `http://localhost:${server.httpPort}${path}`
+
+/** Bodies that a handler asked for and did not read. */
+const unread: Readable[] = []
 
 /** Serves what tests need: a body that never ends, one that is echoed, and a failure. */
 const mod_test_http = defineModule({
@@ -45,6 +49,10 @@ const mod_test_http = defineModule({
         size += (chunk as Buffer).length
       }
       return { status: 200, body: String(size) }
+    })
+    ctx.http('PUT', '/test/unread', request => {
+      unread.push(request.body(1e9, { rate: 1, grace: 60_000 }))
+      throw new HttpError(507, 'full')
     })
     ctx.http('GET', '/test/short', () => ({
       status: 200,
@@ -203,6 +211,16 @@ test('who does not read what was asked for is cut off; downloads at a time are b
   next.socket.write('GET /test/endless HTTP/1.1\r\nHost: x\r\n\r\n')
   assert.match(String((await once(next.socket, 'data'))[0]), / 200 OK/, 'its place is free')
   next.socket.destroy()
+})
+
+test('a body that nobody reads is let go of with the answer', async t => {
+  const server = await start(t)
+  for (const size of [10, 100_000]) {
+    assert.equal((await http('PUT', at(server, '/test/unread'), { body: 'x'.repeat(size) })).status, 507)
+    const body = unread.pop()!
+    if (!body.destroyed) await once(body, 'close')
+    assert.ok(body.destroyed)
+  }
 })
 
 test('a body that ends early ends the connection: it is not taken for the whole', async t => {
