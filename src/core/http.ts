@@ -155,9 +155,9 @@ export async function serveFile(request: HttpRequest, file: ServedFile): Promise
     'Accept-Ranges': 'bytes',
     ETag: etag,
   }
-  if (request.headers['if-none-match']?.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag)) {
-    return { status: 304, headers }
-  }
+  const unmet = precondition(request.headers, etag, file.at)
+  if (unmet === 304) return { status: 304, headers }
+  if (unmet === 412) return plainAnswer(412, 'it is another by now')
   const given = request.headers['if-range']
   const wanted = given === undefined || given === etag || given === headers['Last-Modified']
   const range = wanted && request.method === 'GET' ? rangeOf(request.headers['range'], size) : undefined
@@ -177,13 +177,25 @@ export async function serveFile(request: HttpRequest, file: ServedFile): Promise
   return { status, headers, body: found.body }
 }
 
+/** What is to be answered in place of the content (RFC 9110 13.2.2). */
+function precondition(headers: HttpRequest['headers'], etag: string, at: number): 304 | 412 | undefined {
+  const { 'if-match': match, 'if-none-match': noneMatch } = headers
+  const names = (list: string): boolean =>
+    list.trim() === '*' || list.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag)
+  // Times of HTTP are whole seconds; what is no time says nothing (13.1.3).
+  const since = (name: string): number => Date.parse(headers[name] ?? '') - Math.floor(at / 1000) * 1000
+  if (match !== undefined ? !names(match) : since('if-unmodified-since') < 0) return 412
+  if (noneMatch !== undefined ? names(noneMatch) : since('if-modified-since') >= 0) return 304
+  return undefined
+}
+
 function withCharset(type: string): string {
   return /;\s*charset=/i.test(type) ? type : `${type}; charset=utf-8`
 }
 
 /** The one part that is asked for; undefined: the whole. Several parts at once nobody asks for. */
 function rangeOf(header: string | undefined, size: number): { start: number; end: number } | 'outside' | undefined {
-  const [, from = '', to = ''] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? '') ?? []
+  const [, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? '') ?? []
   if (from === '' && to === '') return undefined
   if (from === '')
     return Number(to) === 0 || size === 0 ? 'outside' : { start: Math.max(0, size - Number(to)), end: size - 1 }

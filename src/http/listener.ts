@@ -56,8 +56,8 @@ export class HttpListener {
   readonly #around: HttpSurroundings
   readonly #server: Server
   readonly #http: HttpServer
-  /** All connections, with how many requests are being answered on each. */
-  readonly #sockets = new Map<Socket, number>()
+  /** All connections, with the answers that are under way on each. */
+  readonly #sockets = new Map<Socket, Set<ServerResponse>>()
   readonly #timers = new Map<Socket, NodeJS.Timeout>()
   /** The connections below TLS. */
   readonly #below = new WeakMap<Socket, Socket>()
@@ -113,7 +113,7 @@ export class HttpListener {
   close(): void {
     this.#closing = true
     this.#server.close()
-    for (const [socket, running] of this.#sockets) if (running === 0) socket.destroy()
+    for (const [socket, running] of this.#sockets) if (running.size === 0) socket.destroy()
   }
 
   /** After `close`: resolves when all is answered; what is not within `timeout` ms is cut off. */
@@ -138,7 +138,7 @@ export class HttpListener {
       if (this.#settings.tls) return void socket.destroy()
       return void socket.end(bare('503 Service Unavailable'), () => socket.destroy())
     }
-    this.#sockets.set(socket, 0)
+    this.#sockets.set(socket, new Set())
     socket.once('close', () => {
       counter.leave(ip)
       clearTimeout(this.#timers.get(socket))
@@ -170,13 +170,12 @@ export class HttpListener {
   #requested(request: IncomingMessage, response: ServerResponse): void {
     const socket = this.#below.get(request.socket) ?? request.socket
     clearTimeout(this.#timers.get(socket))
-    this.#sockets.set(socket, (this.#sockets.get(socket) ?? 0) + 1)
+    const running = this.#sockets.get(socket)
+    running?.add(response)
     if (this.#closing) response.shouldKeepAlive = false
     response.once('close', () => {
-      const running = (this.#sockets.get(socket) ?? 1) - 1
-      if (!this.#sockets.has(socket)) return
-      this.#sockets.set(socket, running)
-      if (running > 0) return
+      running?.delete(response)
+      if (!this.#sockets.has(socket) || running === undefined || running.size > 0) return
       this.#await(socket, true)
       if (this.#closing) request.socket.destroySoon()
     })
@@ -198,6 +197,9 @@ export class HttpListener {
   #garbage(error: NodeJS.ErrnoException, socket: Socket): void {
     this.#around.log.debug({ err: error }, 'not a request')
     if (socket.destroyed || !socket.writable) return void socket.destroy()
+    // In the middle of an answer a word of ours would be taken for a part of it.
+    const running = this.#sockets.get(this.#below.get(socket) ?? socket) ?? []
+    if ([...running].some(response => response.headersSent)) return void socket.destroy()
     const large = error.code === 'HPE_HEADER_OVERFLOW'
     socket.end(bare(large ? '431 Request Header Fields Too Large' : '400 Bad Request'), () => socket.destroy())
   }

@@ -1,4 +1,5 @@
-import { rm } from 'node:fs/promises'
+import { once } from 'node:events'
+import { lstat, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { CommandError, type Commands } from '../commands.ts'
 import type { Logger } from '../log.ts'
@@ -36,7 +37,7 @@ export class ControlSocket {
       throw new Error(`${path} is too long for a socket (${MAX_PATH} bytes at most): set ctl_socket to a shorter path`)
     }
     if (await answers(path)) throw new Error(`another hermod is running with this data folder (it answers at ${path})`)
-    await rm(path, { force: true })
+    await removeOld(path)
     const control = new ControlSocket(options)
     await control.#listen()
     control.#server.on('error', error => log.error({ err: error }, 'the control socket failed'))
@@ -72,6 +73,15 @@ export class ControlSocket {
   }
 }
 
+/** What a killed server left; nothing else is ours to remove. */
+async function removeOld(path: string): Promise<void> {
+  const there = await lstat(path).catch(() => undefined)
+  if (there === undefined) return
+  if (!there.isSocket())
+    throw new Error(`${path} is no socket: set ctl_socket to another path, or move away what is there`)
+  await rm(path, { force: true })
+}
+
 function answers(path: string): Promise<boolean> {
   return new Promise(resolve => {
     const socket = connect(path)
@@ -86,17 +96,33 @@ function answers(path: string): Promise<boolean> {
 /** One request after the other; the next is not read before the answer is out. */
 async function serve(socket: Socket, options: ControlOptions): Promise<void> {
   const say = (answer: ControlAnswer): void => {
+    // Progress can be left out; an answer cannot.
+    if ('progress' in answer && socket.writableNeedDrain) return
     if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`)
   }
   socket.on('error', () => {})
   socket.setEncoding('utf8')
   try {
-    for await (const line of lines(socket)) await answer(line, options, say)
+    for await (const line of lines(socket)) {
+      await answer(line, options, say)
+      // Who does not read gets no further answer made, and its requests stay where they are.
+      if (socket.writableNeedDrain) await drained(socket)
+    }
   } catch (error) {
     if (error instanceof CommandError) say({ error: { code: error.code, message: error.message } })
   }
   // What is still being sent is not read: a client that is told off is cut, not listened to.
   socket.end(() => socket.destroy())
+}
+
+async function drained(socket: Socket): Promise<void> {
+  const over = new AbortController()
+  const { signal } = over
+  try {
+    await Promise.race([once(socket, 'drain', { signal }), once(socket, 'close', { signal })])
+  } finally {
+    over.abort()
+  }
 }
 
 /** Throws CommandError where a line is too long. */

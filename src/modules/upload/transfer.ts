@@ -75,6 +75,10 @@ export class Transfer {
     if (length === undefined) return plainAnswer(411, 'Content-Length is missing')
     if (length > slot.size) return plainAnswer(413, `${slot.size} bytes were announced`)
     if (length < slot.size) return plainAnswer(400, `${slot.size} bytes were announced`)
+    // A part would stand for the whole, and what is encoded would be served as if it were not (RFC 9110 14.5, 8.4).
+    if (request.headers['content-range'] !== undefined) return plainAnswer(400, 'only whole files are taken')
+    const encoding = request.headers['content-encoding'] ?? 'identity'
+    if (encoding.trim().toLowerCase() !== 'identity') return plainAnswer(415, 'no Content-Encoding is taken')
     const given = request.headers['content-type'] ?? 'application/octet-stream'
     if (essence(given) !== essence(slot.type)) return plainAnswer(415, `${slot.type} was announced`)
     // First that of the user: whoever sends many files slowly is told so, and leaves room for others.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, linkSync, statSync } from 'node:fs'
+import { existsSync, linkSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -20,10 +20,15 @@ describe('the control socket', () => {
   let control: ControlSocket | undefined
   /** What `wait` waits for. */
   let release = Promise.withResolvers<void>()
+  let ran = 0
+  const echo = (args: Record<string, unknown>): string => {
+    ran++
+    return String(args['word'])
+  }
   const commands = new Commands()
   const add = (command: Parameters<typeof defineCommand>[0]) => commands.add('test', defineCommand(command))
   add({ name: 'fail', summary: '', args: {}, run: () => Promise.reject(new Error('no luck')) })
-  add({ name: 'echo', summary: '', args: { word: arg.text('') }, run: args => String(args['word']) })
+  add({ name: 'echo', summary: '', args: { word: arg.text('') }, run: echo })
   add({
     name: 'wait',
     summary: '',
@@ -139,6 +144,54 @@ describe('the control socket', () => {
     assert.ok(answer !== undefined && 'error' in answer)
     assert.match(answer.error.message, /at most/)
     assert.equal(await client.read(), undefined)
+  })
+
+  test('a client that never reads has no more answers made for it, and keeps nobody waiting', async () => {
+    const answered = ran
+    const client = new Client()
+    client.socket.pause()
+    const long = 'x'.repeat(500_000)
+    for (let i = 0; i < 100; i++) client.ask('echo', long)
+    const other = new Client()
+    other.ask('echo', 'well')
+    assert.deepEqual(await other.read(), { result: 'well' })
+    let before = -1
+    while (before !== ran) {
+      before = ran
+      for (let i = 0; i < 20; i++) {
+        other.ask('echo', 'again')
+        await other.read()
+      }
+      ran -= 20
+    }
+    assert.ok(ran - answered < 20, `${ran - answered} answers wait`)
+    client.end()
+    other.ask('echo', 'well')
+    assert.deepEqual(await other.read(), { result: 'well' })
+    other.end()
+  })
+
+  test('texts that are cut in the middle of a character, and bytes that are none', async () => {
+    const client = new Client()
+    const line = Buffer.from(`${JSON.stringify({ command: 'echo', args: ['é€😀'] })}\n`)
+    for (const byte of line) {
+      client.socket.write(Buffer.from([byte]))
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    assert.deepEqual(await client.read(), { result: 'é€😀' })
+    client.socket.write(Buffer.from([0xff, 0xfe, 0x22, 0x0a]))
+    const answer = await client.read()
+    assert.ok(answer !== undefined && 'error' in answer && answer.error.code === 'usage')
+    client.socket.write('{"command":"echo","args":["\\ud83d"]}\n')
+    assert.ok('result' in (await client.read())!, 'half a character does no harm')
+    client.end()
+  })
+
+  test('what lies in its place and is no socket is left alone', async () => {
+    const taken = path.join(folder, 'precious')
+    writeFileSync(taken, 'kept')
+    await assert.rejects(open(taken), /precious is no socket: set ctl_socket/)
+    assert.equal(readFileSync(taken, 'utf8'), 'kept')
   })
 
   test('a client that leaves in the middle harms nobody', async () => {
