@@ -149,8 +149,8 @@ function since(account: Account, jid: Jid): number | undefined {
 function addresses(payload: Element): Jid[] {
   const list = findChildren(payload, 'item')
   // Nothing at all means all of the list, for `unblock`: what is not understood must not.
-  if (list.length < childElements(payload).length)
-    throw new StanzaError('bad-request', 'only items are in a block list')
+  if (list.length === 0 && childElements(payload).length > 0)
+    throw new StanzaError('bad-request', 'items are in a block list')
   return list.map(el => {
     const jid = Jid.parse(el.attrs['jid'] ?? '')
     if (jid === undefined) throw new StanzaError('jid-malformed')

@@ -78,7 +78,8 @@ test('what is wrong is refused; the list is for its owner, and of nobody the ans
     const foreign = `<${name} xmlns='${NS}'><item xmlns='urn:x' jid='x@y'/></${name}>`
     await refused('bad-request', amy.request('set', foreign))
   }
-  assert.deepEqual(await list(amy), ['x@y'])
+  await amy.request('set', `<block xmlns='${NS}'><item jid='z@y'/><why xmlns='urn:x'/></block>`)
+  assert.deepEqual(await list(amy), ['x@y', 'z@y'])
   for (const to of ['alice@localhost', 'nobody@localhost']) {
     await refused('forbidden', amy.request('get', `<blocklist xmlns='${NS}'/>`, to))
     await refused('forbidden', amy.request('set', `<block xmlns='${NS}'><item jid='x@y'/></block>`, to))
