@@ -61,7 +61,8 @@ export const mod_carbons = defineModule({
         const { session, stanza } = event
         const { account } = session
         // To oneself: the other clients get the message as such.
-        if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid) || !isEligible(stanza, 'sent')) return
+        if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid)) return
+        if (!isAnyWanted(session) || !isEligible(stanza, 'sent')) return
         copySent(session, undefined) // one that is still on its way though the session was resumed
         onTheirWay.set(session.jid.toString(), { session, stanza })
         if (event.archived !== undefined) copySent(session, event.archived)
@@ -94,6 +95,14 @@ export const mod_carbons = defineModule({
     })
   },
 })
+
+/** Some other session of the account wants copies. */
+function isAnyWanted(session: Session): boolean {
+  for (const other of session.account.sessions.values()) {
+    if (other !== session && other.slots.get(ENABLED) === true) return true
+  }
+  return false
+}
 
 /** One message of each session at a time: the next is read when this one is routed. */
 interface OnItsWay {
