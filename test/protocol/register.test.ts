@@ -72,6 +72,15 @@ test('names and passwords that cannot be are refused, with the reason', async t 
   assert.deepEqual(await server.server.host('localhost')!.users.list(), ['taken'])
 })
 
+test('a reserved name is taken however it is written', async t => {
+  const server = await open(t)
+  const client = await stranger(t, server)
+  for (const name of ['admin', 'ADMIN', '\uff41dmin', 'a\u00addmin', 'adm\u200din', ' admin', 'admin ']) {
+    await assert.rejects(client.request('set', account(name)), /conflict|not-acceptable/, JSON.stringify(name))
+  }
+  assert.deepEqual(await server.server.host('localhost')!.users.list(), [])
+})
+
 test('one address makes only so many accounts in a time', async t => {
   let now = Date.UTC(2026, 0, 1)
   const server = await open(t, { max_per_ip: 2, window: '1h' }, () => now)
