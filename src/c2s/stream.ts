@@ -169,7 +169,13 @@ export class C2SStream {
     // Ours only: who counts connections waits for the end of this socket too.
     for (const [event, listener] of this.#listeners) plain.off(event, listener)
     this.#transport.flush()
-    const secure = wrap(plain)
+    let secure: Socket
+    try {
+      secure = wrap(plain)
+    } catch (error) {
+      this.#attach(plain) // it is still to be closed, and its end to be heard of
+      throw error
+    }
     this.#transport.socket = secure
     this.#attach(secure)
     this.secured = true

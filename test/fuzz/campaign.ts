@@ -78,8 +78,9 @@ class Campaign {
     this.#server = await hermodProcess({ folder: this.#folder, domain: 'localhost', config: await this.#config() })
     await this.#server.start()
     try {
-      const control = path.join(this.#folder, 'data', 'hermodctl.sock')
-      await eventually(() => existsSync(control), 'the control socket', 20_000) // it comes after the ports
+      // The last thing of a start: hermodctl is answered by then.
+      const started = path.join(this.#folder, 'data', 'hermod.pid')
+      await eventually(() => existsSync(started), 'the start', 20_000)
       for (const user of [...USERS, 'victim', 'bystander']) await this.#account(user)
       this.#until = performance.now() + this.#options.duration
       const victim = await this.#login('victim', 'r1')
