@@ -39,17 +39,24 @@ function inFlight(host: Host): number {
   return total
 }
 
-/** Seconds that a batch may take to the disk: a good disk, a bad one, one in trouble. */
-const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
-
 /** What is to be told of each batch that goes to the disk. */
 export function commitMetrics(metrics: Metrics): (report: CommitReport) => void {
   const rows = metrics.counter('store_rows_total', 'Rows written')
   const bytes = metrics.counter('store_bytes_total', 'Bytes written, about')
   const failed = metrics.counter('store_failed_batches_total', 'Batches that the disk refused')
-  const observe = metrics.histogram('store_batch_seconds', 'Time that a batch took to the disk', BUCKETS)
+  const batches = metrics.counter('store_batches_total', 'Batches that went to the disk')
+  const seconds = metrics.counter('store_batch_seconds_total', 'Time that batches took to the disk')
+  let longest = 0
+  metrics.gauge('store_batch_seconds_max', 'The longest time that a batch took since this was asked last', () => {
+    const value = longest
+    longest = 0
+    return value
+  })
   return report => {
-    observe(report.duration / 1000)
+    const took = report.duration / 1000
+    batches.value++
+    seconds.value += took
+    longest = Math.max(longest, took)
     if (report.error !== undefined) {
       failed.value++
       return

@@ -22,8 +22,8 @@ export function operationRoutes(watched: Watched): HttpRoutes {
   const healthy = storeProbe(watched.store)
   const get = (path: string, handler: HttpHandler): unknown => routes.add('server', 'GET', path, handler)
   get('/metrics', async (): Promise<HttpResponse> => {
-    const { registry } = watched.metrics
-    return { status: 200, headers: { 'Content-Type': registry.contentType }, body: await registry.metrics() }
+    const { type, body } = await watched.metrics.text()
+    return { status: 200, headers: { 'Content-Type': type }, body }
   })
   get('/health', async () => {
     const problem = await healthy()

@@ -2,6 +2,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Config } from '../config/core.ts'
 import { OptionError } from '../config/diagnostics.ts'
+import { forgetLibraries } from '../config/libraries.ts'
 import { createLog } from '../core/log.ts'
 import { Server } from '../server.ts'
 import { makePrivate } from '../util/private.ts'
@@ -55,7 +56,7 @@ async function runOnce(source: ConfigSource, begun: number): Promise<Leave> {
   const unshrink = shrinkWhenQuiet(log)
   const unsignal = handleSignals({ log, exit, reload, stop: () => leave('stop') })
   try {
-    const reread = () => readConfig(source)
+    const reread = () => readConfig(source).finally(forgetLibraries)
     const outside = (next: Config) => control.prepare(next)
     const options = { config, modules, log, leave, reread, outside }
     server = await Server.start(options)
@@ -85,6 +86,7 @@ async function serve(
   try {
     await makePrivate(config.data)
     await control.open(config, { commands, hosts: () => server.hosts.map(host => host.name), log })
+    forgetLibraries()
     await writeFile(pidFile, `${process.pid}\n`)
     running()
     // What a store in memory holds is new every time: nothing of it is worth a greeting.

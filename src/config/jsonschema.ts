@@ -1,6 +1,7 @@
 /** The JSON Schema of configuration files, for editors that complete and check while one types. */
-import { z } from 'zod'
+
 import { hostOptions, serverOptions } from './core.ts'
+import { zod } from './libraries.ts'
 import type { ModuleSchema, Opt, OptionShape } from './schema.ts'
 
 export type JsonSchema = { [keyword: string]: unknown }
@@ -80,7 +81,7 @@ function ofValue(option: Opt<unknown>): JsonSchema {
 
 /** Checks that JSON Schema cannot say are left out: loading makes them. */
 function ofLeaf(option: Opt<unknown>): JsonSchema {
-  const { $schema: _, ...schema } = z.toJSONSchema(option.build([]), { unrepresentable: 'any' }) as JsonSchema
+  const { $schema: _, ...schema } = zod().toJSONSchema(option.build([]), { unrepresentable: 'any' }) as JsonSchema
   // Editors read patterns without the flags they need; loading has the last word.
   delete schema['pattern']
   return schema

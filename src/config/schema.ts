@@ -10,9 +10,10 @@
  * `undefined`, unless it was wrapped in `opt.required`. Items of lists and maps need neither default nor doc.
  */
 import path from 'node:path'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { parseDuration } from '../util/duration.ts'
 import { parseSize } from '../util/size.ts'
+import { zod } from './libraries.ts'
 import { Secret } from './secret.ts'
 
 export type OptKind =
@@ -112,7 +113,7 @@ function bool<D extends boolean | undefined = undefined>(fallback?: D, doc = '',
     fallback,
     words: 'true or false',
     ...extra,
-    build: () => z.boolean(),
+    build: () => zod().boolean(),
   })
 }
 
@@ -126,8 +127,8 @@ function int<D extends number | 'infinity' | undefined = undefined>(fallback?: D
     infinity,
     words: orInfinity(`a whole number${within(min, max, String)}`, infinity),
     build: () => {
-      const type = z.int().min(min).max(max)
-      return infinity ? z.union([type, z.literal(INFINITY)]) : type
+      const type = zod().int().min(min).max(max)
+      return infinity ? zod().union([type, zod().literal(INFINITY)]) : type
     },
     convert: written => (written === INFINITY ? Number.POSITIVE_INFINITY : written),
   })
@@ -164,7 +165,10 @@ function measure<D extends string | undefined>(
     example,
     infinity,
     words: orInfinity(`${what}${within(min, max, n => `${n} ${unit}`)}`, infinity),
-    build: () => z.union([z.string().max(64), z.number()]).refine(written => fits(String(written))),
+    build: () =>
+      zod()
+        .union([zod().string().max(64), zod().number()])
+        .refine(written => fits(String(written))),
     convert,
   })
 }
@@ -183,7 +187,7 @@ function text<D extends string | undefined = undefined>(
     example,
     words,
     build: () => {
-      let type = z.string().max(maxLength)
+      let type = zod().string().max(maxLength)
       if (pattern) type = type.regex(pattern)
       return check ? type.refine(check) : type
     },
@@ -203,7 +207,7 @@ function oneOf<const V extends readonly [string, ...string[]], D extends V[numbe
     values,
     words: values.length === 1 ? values[0] : `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`,
     ...extra,
-    build: () => z.enum(values),
+    build: () => zod().enum(values),
   })
 }
 
@@ -222,7 +226,7 @@ function list<O extends Opt<unknown>>(
     item,
     example,
     words: `${minItems > 0 ? 'a list of at least one of' : 'a list of'} ${item.words}`,
-    build: values => z.array(item.build(values.flat())).min(minItems),
+    build: values => zod().array(item.build(values.flat())).min(minItems),
   })
 }
 
@@ -235,7 +239,7 @@ function map<O extends Opt<unknown>>(item: O, doc = '', extra: Extra = {}) {
     item,
     words: `names, each with ${item.words}`,
     ...extra,
-    build: values => z.record(z.string(), item.build(values.flatMap(value => Object.values(value ?? {})))),
+    build: values => zod().record(zod().string(), item.build(values.flatMap(value => Object.values(value ?? {})))),
   })
 }
 
@@ -260,7 +264,7 @@ function secret(doc = '', extra: Extra = {}) {
     fallback: undefined,
     words: 'text, {env: NAME} or {file: PATH}',
     ...extra,
-    build: () => z.instanceof(Secret),
+    build: () => zod().instanceof(Secret),
   })
 }
 
@@ -273,7 +277,7 @@ function jid<D extends string | undefined = undefined>(fallback?: D, doc = '', e
 function domain<D extends string | undefined = undefined>(fallback?: D, doc = '', extra: Extra = {}) {
   return make<Defaulted<D, string>>({
     ...pattern<D>('domain', 'a domain name such as example.org', DOMAIN, fallback, doc, extra),
-    build: () => z.string().max(253).regex(DOMAIN),
+    build: () => zod().string().max(253).regex(DOMAIN),
     convert: written => String(written).toLowerCase(),
   })
 }
@@ -286,7 +290,7 @@ function pattern<D extends string | undefined>(
   doc: string,
   extra: Extra,
 ) {
-  const build = () => z.string().max(3071).regex(regex)
+  const build = () => zod().string().max(3071).regex(regex)
   return make<Defaulted<D, string>>({ kind, doc, fallback, words, ...extra, build })
 }
 
@@ -298,7 +302,7 @@ function port<D extends number | undefined = undefined>(fallback?: D, doc = '', 
     fallback,
     words: 'a port number, 0 to 65535',
     ...extra,
-    build: () => z.int().min(0).max(65535),
+    build: () => zod().int().min(0).max(65535),
   })
 }
 
@@ -310,7 +314,7 @@ function filePath<D extends string | undefined = undefined>(fallback?: D, doc = 
     fallback,
     words: 'a path',
     ...extra,
-    build: () => z.string().min(1).max(4096),
+    build: () => zod().string().min(1).max(4096),
     convert: written => path.resolve(String(written)),
   })
 }
@@ -375,7 +379,7 @@ export function zodOf(shape: OptionShape, values: readonly unknown[]): z.ZodType
     const type = option.build(values.map(value => (value as Record<string, unknown> | null | undefined)?.[name]))
     fields[name] = option.required ? type : type.optional()
   }
-  return z.strictObject(fields)
+  return zod().strictObject(fields)
 }
 
 function within(min: number, max: number, say: (n: number) => string): string {

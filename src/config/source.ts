@@ -1,7 +1,8 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from 'yaml'
+import type { Node, Pair } from 'yaml'
 import type { Diagnostic, OptionPath, Problem } from './diagnostics.ts'
 import { formatPath } from './diagnostics.ts'
 import { type Environment, substitute } from './environment.ts'
+import { yaml } from './libraries.ts'
 
 const LARGEST_SOURCE = 1_048_576
 // biome-ignore lint/suspicious/noTemplateCurlyInString: it is about them
@@ -37,10 +38,11 @@ class Reader {
   readonly #text: string
   readonly #name: string
   readonly #env: Environment
-  readonly #lines = new LineCounter()
+  readonly #yaml = yaml()
+  readonly #lines = new this.#yaml.LineCounter()
   readonly #places = new Map<string, Place>()
   readonly #problems: Diagnostic[] = []
-  #document = parseDocument('')
+  #document = this.#yaml.parseDocument('')
   #nodes = 0
 
   constructor(text: string, name: string, env: Environment) {
@@ -62,7 +64,7 @@ class Reader {
   }
 
   #parse(): unknown {
-    this.#document = parseDocument(this.#text, {
+    this.#document = this.#yaml.parseDocument(this.#text, {
       lineCounter: this.#lines,
       prettyErrors: false,
       uniqueKeys: false,
@@ -90,10 +92,10 @@ class Reader {
         this.#report(at, path, 'is more than a configuration may hold')
       return undefined
     }
-    if (isAlias(node)) return this.#convert(node.resolve(this.#document), path, key)
-    if (isMap(node)) return this.#map(node.items, path)
-    if (isSeq(node)) return this.#list(node.items, path)
-    if (!isScalar(node)) return null
+    if (this.#yaml.isAlias(node)) return this.#convert(node.resolve(this.#document), path, key)
+    if (this.#yaml.isMap(node)) return this.#map(node.items, path)
+    if (this.#yaml.isSeq(node)) return this.#list(node.items, path)
+    if (!this.#yaml.isScalar(node)) return null
     return typeof node.value === 'string' ? this.#substitute(node.value, at, path) : node.value
   }
 
@@ -101,7 +103,8 @@ class Reader {
     const out: Record<string, unknown> = {}
     for (const { key, value } of items) {
       const at = offset(key) ?? 0
-      const name = isScalar(key) && key.value !== null ? this.#substitute(String(key.value), at, path) : undefined
+      const name =
+        this.#yaml.isScalar(key) && key.value !== null ? this.#substitute(String(key.value), at, path) : undefined
       if (typeof name !== 'string' || name === '__proto__') {
         this.#report(at, path, 'wanted a name before the colon')
       } else if (Object.hasOwn(out, name)) {

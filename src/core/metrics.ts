@@ -1,15 +1,25 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
+
+interface Source {
+  readonly kind: 'counter' | 'gauge'
+  readonly help: string
+  readonly read: () => number | Promise<number>
+}
 
 /**
  * The server's metrics, one registry a server. Labels come from fixed sets only (kinds, directions), never from what a
- * stranger sends. Counters on the hot path are plain numbers, read when somebody asks.
+ * stranger sends. Counters on the hot path are plain numbers, read when somebody asks; until then the library that writes
+ * them down is not even loaded.
  */
 export class Metrics {
-  readonly registry = new Registry()
+  readonly #process: boolean
+  readonly #sources = new Map<string, Source>()
   readonly #boxes = new Map<string, { value: number }>()
+  #registry: Promise<Registry> | undefined
 
+  /** @param options `process`: what Node tells of the process too, measured from the first time that somebody asks */
   constructor(options: { process?: boolean } = {}) {
-    if (options.process === true) collectDefaultMetrics({ register: this.registry, prefix: 'hermod_' })
+    this.#process = options.process === true
   }
 
   /** A counter as cheap as an addition: `const c = metrics.counter(...); c.value++`. */
@@ -18,39 +28,24 @@ export class Metrics {
     if (there !== undefined) return there
     const box = { value: 0 }
     this.#boxes.set(name, box)
-    const counter = new Counter({
-      name: `hermod_${name}`,
-      help,
-      registers: [this.registry],
-      collect() {
-        counter.reset()
-        counter.inc(box.value)
-      },
-    })
+    this.#add(name, { kind: 'counter', help, read: () => box.value })
     return box
   }
 
   /** A gauge that is read when asked for. */
   gauge(name: string, help: string, read: () => number | Promise<number>): void {
-    new Gauge({
-      name: `hermod_${name}`,
-      help,
-      registers: [this.registry],
-      async collect() {
-        this.set(await read())
-      },
-    })
+    this.#add(name, { kind: 'gauge', help, read })
   }
 
-  /** What returns is to be told each value; `buckets` are upper bounds. */
-  histogram(name: string, help: string, buckets: number[]): (value: number) => void {
-    const histogram = new Histogram({ name: `hermod_${name}`, help, buckets, registers: [this.registry] })
-    return value => histogram.observe(value)
+  /** The text that Prometheus reads, and what it is called. */
+  async text(): Promise<{ type: string; body: string }> {
+    const registry = await this.#whole()
+    return { type: registry.contentType, body: await registry.metrics() }
   }
 
   /** Current values, one line a metric: name and value (histograms as count and sum). */
   async values(): Promise<{ name: string; value: number }[]> {
-    const all = await this.registry.getMetricsAsJSON()
+    const all = await (await this.#whole()).getMetricsAsJSON()
     return all.flatMap(metric =>
       metric.values
         .filter(v => !('metricName' in v) || /_(count|sum)$/.test(String(v.metricName)))
@@ -59,6 +54,42 @@ export class Metrics {
           value: v.value,
         })),
     )
+  }
+
+  #add(name: string, source: Source): void {
+    this.#sources.set(name, source)
+    void this.#registry?.then(registry => register(registry, name, source))
+  }
+
+  #whole(): Promise<Registry> {
+    this.#registry ??= import('prom-client').then(async ({ collectDefaultMetrics, Registry }) => {
+      const registry = new Registry()
+      if (this.#process) collectDefaultMetrics({ register: registry, prefix: 'hermod_' })
+      for (const [name, source] of this.#sources) await register(registry, name, source)
+      return registry
+    })
+    return this.#registry
+  }
+}
+
+async function register(registry: Registry, name: string, { kind, help, read }: Source): Promise<void> {
+  const { Counter, Gauge } = await import('prom-client')
+  const options = { name: `hermod_${name}`, help, registers: [registry] }
+  if (kind === 'gauge') {
+    new Gauge({
+      ...options,
+      async collect() {
+        this.set(await read())
+      },
+    })
+  } else {
+    new Counter({
+      ...options,
+      async collect() {
+        this.reset()
+        this.inc(await read())
+      },
+    })
   }
 }
 

@@ -1,9 +1,4 @@
-import {
-  createServer as createHttp,
-  type Server as HttpServer,
-  type IncomingMessage,
-  type ServerResponse,
-} from 'node:http'
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import { TLSSocket, type TLSSocketOptions } from 'node:tls'
 import type { HttpRoutes, Pace } from '../core/http.ts'
@@ -43,6 +38,9 @@ export interface HttpSurroundings {
   /** How TLS is spoken with who connects now: certificates change while the server runs. */
   secure: () => TLSSocketOptions
 }
+
+// Not by `import`, which reads every export: `WebSocket` of node:http brings Node's whole HTTP client, 14 MB, into memory.
+const { createServer: createHttp } = process.getBuiltinModule('node:http')
 
 const BACKLOG = 1024
 /** Bytes of the head of a request. */

@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module'
 import { isIPv6 } from 'node:net'
-import { toUnicode } from 'tr46'
 import { Lru } from '../util/lru.ts'
 import { cut } from '../util/text.ts'
 import { resourceString, usernameCaseMapped } from './precis.ts'
@@ -202,7 +202,11 @@ export function prepDomain(text: string): string | undefined {
   return lower.includes('xn--') ? prepWideDomain(lower) : lower
 }
 
+/** Loaded with the first domain that is not plain ASCII: its tables are 4 MB. */
+const load = createRequire(import.meta.url)
+
 function prepWideDomain(text: string): string | undefined {
+  const { toUnicode } = load('tr46') as typeof import('tr46')
   const { domain, error } = toUnicode(text, { checkBidi: true, checkJoiners: true, useSTD3ASCIIRules: true })
   if (error || Buffer.byteLength(domain) > MAX_PART) return undefined
   const labels = domain.split('.')

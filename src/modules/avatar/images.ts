@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import type { Sharp } from 'sharp'
 import { Limit } from '../../util/limit.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -120,10 +121,44 @@ export class Images {
 
   /** Anything doubtful in the file is an error: truncated files too. */
   async #open(bytes: Buffer, pages = -1): Promise<Sharp> {
-    const { default: sharp } = await import('sharp')
+    const sharp = await decoder()
     const { pixels, timeout } = this.#limits
     const seconds = Math.max(1, Math.ceil(timeout / 1000))
     return sharp(bytes, { pages, limitInputPixels: pixels, failOn: 'warning' }).timeout({ seconds })
+  }
+}
+
+const INSTALL = 'install it on this machine: npm ci, or npm install sharp'
+
+/**
+ * Why pictures cannot be decoded here; undefined where nothing speaks against it. The decoder is loaded with the first picture
+ * (it takes 20 MB): whether it is there at all is looked at when the server starts. `found` tells whether a module is.
+ */
+export function decoderProblem(
+  found: (module: string, from: string) => string | undefined = locate,
+): string | undefined {
+  const here = import.meta.url
+  const sharp = found('sharp', here)
+  if (sharp === undefined) return `there is no library sharp: ${INSTALL}`
+  const { platform, arch } = process
+  const builds = [platform, `${platform}musl`].map(system => `@img/sharp-${system}-${arch}/sharp.node`)
+  if ([...builds, '@img/sharp-wasm32/sharp.node'].some(build => found(build, sharp) !== undefined)) return undefined
+  return `the library sharp is there without what it needs on ${platform} ${arch}: ${INSTALL}`
+}
+
+function locate(module: string, from: string): string | undefined {
+  try {
+    return createRequire(from).resolve(module)
+  } catch {
+    return undefined
+  }
+}
+
+async function decoder() {
+  try {
+    return (await import('sharp')).default
+  } catch (cause) {
+    throw new Error(`pictures cannot be decoded, for the library sharp cannot be loaded: ${INSTALL}`, { cause })
   }
 }
 

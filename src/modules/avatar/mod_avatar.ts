@@ -4,7 +4,7 @@ import { FILTER, OBSERVE } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { NS } from '../../xml/index.ts'
 import { Avatars } from './avatars.ts'
-import { Images } from './images.ts'
+import { decoderProblem, Images } from './images.ts'
 import { Pictures } from './pictures.ts'
 import { SHOWS_NONE, withHash } from './presence.ts'
 
@@ -40,6 +40,8 @@ export const mod_avatar = defineModule({
   },
   async start(ctx) {
     const { options, host } = ctx
+    const problem = decoderProblem()
+    if (problem !== undefined) ctx.log.error(`pictures will be refused: ${problem}`)
     const images = new Images({
       bytes: options.max_size,
       pixels: options.max_pixels,
