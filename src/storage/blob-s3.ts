@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
 import { Readable } from 'node:stream'
@@ -104,11 +103,8 @@ class S3Blobs implements BlobStore {
       const bytes = await bytesIn(body, about.size)
       return this.#send(key, about, async () => bytes)
     }
-    const { size } = about
-    await this.#spool.with(body, size, file =>
-      this.#sending.run(() =>
-        this.#send(key, about, async () => (size <= PART ? readFile(file) : createReadStream(file))),
-      ),
+    await this.#spool.with(body, about.size, file =>
+      this.#sending.run(() => this.#send(key, about, async () => createReadStream(file))),
     )
   }
 
@@ -121,13 +117,13 @@ class S3Blobs implements BlobStore {
         if (body instanceof Readable) body.destroy()
         body = await open()
         // The client would go on with the parts of a try that failed, and counts them wrongly.
-        if (body instanceof Readable) await this.#abandon(key)
+        if (size > PART) await this.#abandon(key)
         await this.#client.putObject(bucket, key, body, size, { 'Content-Type': type })
       })
     } catch (error) {
       if (body instanceof Readable) {
         body.destroy()
-        await this.#abandon(key).catch(() => {})
+        if (size > PART) await this.#abandon(key).catch(() => {})
       }
       throw error
     }

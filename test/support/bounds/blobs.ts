@@ -1,4 +1,90 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import type { TestContext } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { openFileBlobs } from '../../../src/storage/blob-files.ts'
+import { openS3Blobs } from '../../../src/storage/blob-s3.ts'
+import { FakeS3 } from '../fakes3.ts'
+import { bytes } from '../httpclient.ts'
+import { serve } from '../talk.ts'
 import type { Bound } from './bound.ts'
+
+async function folder(t: TestContext): Promise<string> {
+  const made = await mkdtemp(path.join(tmpdir(), 'bounds-'))
+  t.after(() => rm(made, { recursive: true, force: true }))
+  return made
+}
+
+/** Bytes of buffers that are in use. */
+function buffers(): number {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  gc()
+  return process.memoryUsage().arrayBuffers
+}
+
+/** Sixteen files for a server that lets them wait: four are sent, the others lie on the disk. */
+async function onTheirWay(t: TestContext): Promise<void> {
+  const spool = path.join(await folder(t), 'spool')
+  const s3 = await FakeS3.start(t)
+  const account = { region: 'us-east-1', bucket: 'hermod', accessKey: 'key', secretKey: 'secret' }
+  const blobs = openS3Blobs({ ...account, endpoint: s3.endpoint, pathStyle: true, spool, timeout: 60_000 })
+  t.after(() => blobs.close())
+  const size = 4 << 20
+  await blobs.stat('x')
+  const before = buffers()
+  s3.fault = ({ method }) => (method === 'PUT' ? 'hang' : undefined)
+  const puts = Array.from({ length: 16 }, (_, i) => {
+    const chunks = Readable.from(
+      (function* () {
+        for (let left = size; left > 0; left -= 1 << 16) yield Buffer.alloc(1 << 16)
+      })(),
+    )
+    return blobs.put(`upload/h/${i}/f`, chunks, { type: 'a/b', size }).catch(() => {})
+  })
+  const sent = () => s3.seen.filter(line => line.startsWith('PUT /hermod/upload/')).length
+  while ((await readdir(spool).catch(() => [])).length < 16 || sent() < 4)
+    await new Promise(resolve => setTimeout(resolve, 10))
+  // What is over is taken back in more than one turn.
+  let held = buffers() - before
+  for (let tries = 0; held >= 10 * size && tries < 50; tries++) {
+    await new Promise(resolve => setTimeout(resolve, 20))
+    held = buffers() - before
+  }
+  assert.equal(sent(), 4)
+  assert.ok(held < 10 * size, `${held >> 20} MiB for 64 MiB of files`)
+  await blobs.close()
+  await Promise.all(puts)
+}
+
+/** Twenty downloads of 50 MiB that nobody reads. */
+async function downloadsInMemory(t: TestContext): Promise<void> {
+  const blobs = await openFileBlobs(await folder(t))
+  const chunk = Buffer.alloc(1 << 20)
+  const size = 50 << 20
+  await blobs.put('upload/x', Readable.from(Array.from({ length: 50 }, () => chunk)), { type: 'video/mp4', size })
+  const server = await serve(t, { http: {}, blobs })
+  const link = await blobs.link('upload/x', 60_000)
+  const before = buffers()
+  const sockets = []
+  for (let i = 0; i < 20; i++) {
+    const { socket } = bytes(server.httpPort)
+    t.after(() => socket.destroy())
+    socket.write(`GET ${link} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    await once(socket, 'data')
+    socket.pause()
+    sockets.push(socket)
+  }
+  await new Promise(resolve => setTimeout(resolve, 200))
+  const held = buffers() - before
+  for (const socket of sockets) socket.destroy()
+  assert.ok(held < 20 * 512 * 1024, `${held >> 10} KiB for 20 downloads`)
+}
 
 export const BOUNDS: readonly Bound[] = [
   {
@@ -23,7 +109,7 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'HTTP: head of a request, its time, silence, connections',
     number: ['protocol/http.test.ts', 'connections of all addresses together are bounded'],
-    bytes: ['protocol/http.test.ts', 'who is slow with the head of a request is cut off'],
+    bytes: ['protocol/http.test.ts', 'garbage and too much of a head end the connection with a word'],
   },
   {
     what: 'downloads at a time, and slow ones',
@@ -31,5 +117,19 @@ export const BOUNDS: readonly Bound[] = [
       'protocol/http.test.ts',
       'who does not read what was asked for is cut off; downloads at a time are bounded',
     ],
+    bytes: downloadsInMemory,
+  },
+  {
+    what: 'files on their way to an S3 server',
+    number: onTheirWay,
+    bytes: onTheirWay,
+  },
+  {
+    what: 'a request of hermodctl, and its answers',
+    number: [
+      'unit/core/control/socket.test.ts',
+      'a client that never reads has no more answers made for it, and keeps nobody waiting',
+    ],
+    bytes: ['unit/core/control/socket.test.ts', 'a line without end is cut off at the limit'],
   },
 ]
