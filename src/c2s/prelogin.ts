@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { networkOf } from '../util/address.ts'
 
 /** What a connection costs before anything came over it, in bytes: sockets, buffers, the stream. Measured, rounded up. */
@@ -22,19 +23,25 @@ export interface Share {
 /**
  * The memory of all connections that are not logged in (RFC 6120 13.12). At the bound one is refused: first who holds more
  * than a login needs, the greediest before others; then who had time enough to log in; then who comes from where most come
- * from, the newest first. So who simply logs in is the last to suffer.
+ * from. Among equals chance decides: were it the newest, a crowd that comes again and again would keep everybody out; were it
+ * the oldest, nobody would get to the end where all come at once. So who simply logs in is the last to suffer.
  */
 export class PreLoginBudget {
   /** Bytes; may be changed at any time. */
   limit: number
   readonly #now: () => number
+  readonly #draw: (below: number) => number
   readonly #shares = new Set<Share>()
   #held = 0
 
-  /** @param now a clock in ms that never goes back */
-  constructor(limit: number, now: () => number = () => performance.now()) {
+  /**
+   * @param now a clock in ms that never goes back
+   * @param draw a number below another, that nobody can guess
+   */
+  constructor(limit: number, now: () => number = () => performance.now(), draw: (below: number) => number = randomInt) {
     this.limit = limit
     this.#now = now
+    this.#draw = draw
   }
 
   /** Bytes that are held. */
@@ -93,17 +100,18 @@ export class PreLoginBudget {
       share.since <= late ? 1 : 0,
       crowds.get(share.network)!,
     ]
-    let victim: Share | undefined
+    let victims: Share[] = []
     let worst: readonly number[] = []
-    // In the order in which they came: of equals the last one is found.
     for (const share of this.#shares) {
       const own = rank(share)
-      if (victim === undefined || !before(own, worst)) {
-        victim = share
+      if (victims.length > 0 && before(own, worst)) continue
+      if (victims.length === 0 || before(worst, own)) {
+        victims = []
         worst = own
       }
+      victims.push(share)
     }
-    return victim!
+    return victims[this.#draw(victims.length)]!
   }
 }
 

@@ -257,7 +257,7 @@ export class C2SSession implements Session {
       this.#failed(error)
       // Not released while the session is there, which would be given it again at once.
       if (entry !== undefined) this.end(new StreamError('internal-server-error'))
-      else this.#undeliverable(stanza, entry)
+      if (entry === undefined || entry.holders.includes(this)) this.#undeliverable(stanza, entry)
     }
   }
 

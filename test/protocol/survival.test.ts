@@ -193,3 +193,22 @@ test('what cannot be written to a client hurts neither its sender nor what comes
   await nothing(mallory, el => el.attrs['id'] === 'c')
   await bystander.ping()
 })
+
+test('a queued message that cannot be given to a session at all waits for the next one', async t => {
+  const { server, mallory, bystander } = await start(t)
+  const victim = await server.client('victim', { resource: 'one' })
+  await available(victim)
+  const { stream } = sessionOf(server, 'victim')
+  const gone = closed(victim)
+  stream!.send = () => {
+    Object.assign(stream!, { send: Object.getPrototypeOf(stream).send })
+    throw new Error('boom')
+  }
+  mallory.send(`<message to='victim@localhost' type='chat' id='c'><body>kept</body></message>`)
+  await gone
+  await nothing(mallory, el => el.attrs['id'] === 'c')
+  const next = await server.client('victim', { resource: 'two' })
+  await available(next)
+  await next.receive(says('kept'))
+  await bystander.ping()
+})

@@ -6,7 +6,11 @@ const KIB = 1024
 
 function budget(limit: number) {
   let now = 0
-  const made = new PreLoginBudget(limit, () => now)
+  const made = new PreLoginBudget(
+    limit,
+    () => now,
+    below => below - 1, // the newest of equals
+  )
   const refused: string[] = []
   const enter = (name: string, ip = '192.0.2.1', size = 10 * KIB): Share =>
     made.enter(ip, size, () => refused.push(name))
@@ -27,7 +31,7 @@ test('the greediest goes first, however long the others have been there', () => 
   assert.equal(made.held, 10 * KIB + 16 * KIB + 60 * KIB)
 })
 
-test('then who had time to log in, then the crowd, then the newest', () => {
+test('then who had time to log in, then the crowd, then any of them', () => {
   const { refused, enter, wait } = budget(50 * KIB)
   enter('slow', '192.0.2.9')
   wait(5000)
@@ -60,4 +64,21 @@ test('one that is too much for the budget alone is refused at once', () => {
   const { made, refused, enter } = budget(5 * KIB)
   enter('one')
   assert.deepEqual([refused, made.held], [['one'], 0])
+})
+
+test('a crowd from everywhere that comes again and again does not keep out who needs a moment to log in', () => {
+  let now = 0
+  const made = new PreLoginBudget(1000 * KIB, () => now)
+  let refused = 0
+  const crowd = (from: number): void => {
+    for (let i = 0; i < 20; i++) made.enter(`10.${from % 256}.${(from >> 8) % 256}.${i}`, 10 * KIB, () => {})
+  }
+  for (let round = 0; round < 200; round++) {
+    for (let i = 0; i < 5; i++) crowd(round * 5 + i) // a full budget of them
+    now += 100
+    const share = made.enter(`192.0.2.${round % 250}`, 10 * KIB, () => refused++)
+    crowd(round * 5 + 4000) // while it logs in
+    made.leave(share)
+  }
+  assert.ok(refused < 100, `${refused} of 200 were refused`)
 })
