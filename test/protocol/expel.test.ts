@@ -200,3 +200,22 @@ test('a login that was begun before STARTTLS ends there: it is no login at the h
   assert.deepEqual((await scramClient(exchange, options)).result, { failure: 'not-authorized' })
   assert.equal(steps, 2)
 })
+
+test('streams that are looked after leave no trace: with a session, gone before one, or not let in after all', async t => {
+  const server = await people(t)
+  const { entering, devices } = server.server.parts.c2s.hosts.get('localhost')!
+  const bound = await dial(t, server, 'juliet')
+  await byPassword(bound, 'juliet', agent() + bind())
+  const left = await authenticated(server)
+  const cut = await dial(t, server, 'juliet')
+  await byPassword(cut, 'juliet', agent())
+  assert.equal(entering.size, 2)
+  await left.close()
+  cut.cut()
+  for (let n = 0; n < 3; n++) {
+    const wrong = await dial(t, server, 'juliet')
+    wrong.write(authenticate('PLAIN', plain('juliet', 'wrong'), agent()))
+    await wrong.receive(el => el.ns === SASL2)
+  }
+  await eventually(() => entering.size === 0 && devices.pending === 0, 'nothing is left')
+})
