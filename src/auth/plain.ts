@@ -49,7 +49,7 @@ export class PlainExchange implements SaslExchange {
     if (user === undefined) return { failure: 'not-authorized' }
     if (!mayActAs(authzid, user, this.#domain)) return { failure: 'invalid-authzid', user }
     const wait = (await this.#wait?.(user)) ?? 0
-    if (wait > 0) return tooManyFailures(wait)
+    if (wait > 0) return { ...tooManyFailures(wait), user }
     try {
       const before = await this.#credentials.stamp(user)
       const answer = await this.#passwords.check(user, password)

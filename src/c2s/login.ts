@@ -64,8 +64,10 @@ export function isHeard(stream: C2SStream, profile: Profile): boolean {
   return false
 }
 
-function refuse(stream: C2SStream, profile: Profile, wait: number): void {
+function refuse(stream: C2SStream, profile: Profile, wait: number, user?: string): void {
   const { failure, text } = tooManyFailures(wait)
+  const account = user === undefined ? undefined : `${user}@${stream.target!.host.name}`
+  stream.server.log.info({ ip: stream.ip, account, wait }, 'a login was not heard: too many failed')
   fail(stream, profile, failure, text)
 }
 
@@ -128,7 +130,7 @@ function conclude(stream: C2SStream, login: Login, result: SaslResult): void | P
   // The same for the right password and a wrong one: who has to wait learns nothing of either.
   const judge = (wait: number): void | Promise<void> => {
     if (stream.state !== 'unauthenticated') return
-    return wait > 0 ? refuse(stream, profile, wait) : decide(stream, login, result)
+    return wait > 0 ? refuse(stream, profile, wait, user) : decide(stream, login, result)
   }
   const wait = waitOf(stream, user)
   return wait instanceof Promise ? wait.then(judge) : judge(wait)
@@ -201,7 +203,16 @@ export async function failed(
   counters.failures.value++
   const account = user === undefined ? undefined : `${user}@${stream.target!.host.name}`
   // Where it never came to a name nobody has guessed at anything: clients find out so what they can use (RFC 5802 6).
-  if (account !== undefined) failures.failed(stream.ip, account)
+  if (account !== undefined) {
+    const before = failures.attacked(account)
+    failures.failed(stream.ip, account)
+    if (before === 0 && failures.attacked(account) > 0) {
+      stream.server.log.warn(
+        { account },
+        'an account is guessed at from many addresses: new ones are not heard for now',
+      )
+    }
+  }
   const verdict = failures.check(stream.ip, account)
   stream.server.log.info({ ip: stream.ip, account, condition }, 'a login failed')
   const delay = verdict.allowed ? verdict.delay : 0

@@ -78,7 +78,9 @@ test('a locked password costs no work: nothing is derived', async t => {
 })
 
 test('an account that is attacked from many addresses: its owner comes in from where they came before, and by token', async t => {
-  const server = await people(t, { config: { max_failures_per_account_total: 10 } })
+  const lines: Record<string, unknown>[] = []
+  const logTo = { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) }
+  const server = await people(t, { config: { max_failures_per_account_total: 10, loglevel: 'info' }, logTo })
   const phone = await from(t, server, 7)
   const token = tokenOf(await byPassword(phone, 'juliet', `${agent()}${requestToken()}`))!
   for (const user of ['juliet', 'nobody']) {
@@ -94,6 +96,13 @@ test('an account that is attacked from many addresses: its owner comes in from w
   assert.equal((await tries(await from(t, server, 7), 'juliet', 'secret'))[0], 'success')
   assert.equal((await tries(await from(t, server, 7), 'juliet', 'wrong'))[0], 'not-authorized')
   assert.equal((await tries(await from(t, server, 199), 'romeo', 'secret'))[0], 'success', 'others are not touched')
+  const warned = lines.filter(line => String(line['msg']).startsWith('an account is guessed at'))
+  assert.deepEqual(
+    warned.map(line => line['account']),
+    ['juliet@localhost', 'nobody@localhost'],
+    'the operator is told, once each',
+  )
+  assert.ok(lines.some(line => String(line['msg']).startsWith('a login was not heard')))
   const elsewhere = await from(t, server, 8)
   assert.equal(outcome(await byToken(elsewhere, 'juliet', token)), 'success', 'a token, from anywhere')
 })
