@@ -104,6 +104,7 @@ async function prepare(
   const added: RunningHost[] = []
   for (const name of config.hosts.filter(name => !server.hosts.has(name))) {
     const host = await addHost(server, name, methods.get(name)!, undo)
+    await host.host.finishRemovals()
     added.push(host)
   }
   return () => {

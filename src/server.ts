@@ -174,6 +174,7 @@ export class Server implements ServerControl {
       hosts.set(name, await addHost(parts, name, methods.get(name)!))
     }
     arrange(parts)
+    for (const { host } of hosts.values()) await host.finishRemovals()
     await this.#keeper.restore()
     for (const listen of config.listen.filter(l => l.module === 'c2s')) {
       const listener = new C2SListener(c2s, listenerSettings(config, listen), parts.counter)

@@ -15,6 +15,7 @@ import type { Logger } from './log.ts'
 import { Nonzas } from './nonzas.ts'
 import { MessageQueue } from './queue.ts'
 import { QueueStore, sizeOfRow } from './queuestore.ts'
+import { Removals } from './removals.ts'
 import type { Router, Source } from './router.ts'
 import { Services } from './services.ts'
 import type { Session } from './session.ts'
@@ -113,6 +114,7 @@ export class Host {
   readonly #accounts = new Map<string, Account>()
   readonly #loading = new Map<string, Promise<Account | undefined>>()
   readonly #window: SenderWindow
+  readonly #removals: Removals
   readonly #idleAccounts: number
   readonly #retryWrites: number
   #rewrites = 0
@@ -151,6 +153,7 @@ export class Host {
     })
     this.archive = options.store.table(options.name, { name: 'archive', codec: 'bytes' })
     this.#window = new SenderWindow(options.store.table(options.name, SENT_WINDOW), this.now)
+    this.#removals = new Removals(options.store.table(options.name, { name: 'removals' }))
   }
 
   /** The accounts in memory. */
@@ -221,14 +224,34 @@ export class Host {
 
   /** Why nobody can take the name now though it is free; undefined if they can. */
   async nameKept(user: string, invitation?: string): Promise<string | undefined> {
+    if (this.#removals.has(user)) return 'the account that had that name is being removed'
     const event: HookMap['name_wanted'] = { user, invitation, kept: undefined }
     const verdict = await this.hooks.run('name_wanted', event)
     return verdict === STOP ? (event.kept ?? 'that name cannot be looked at now; try again later') : event.kept
   }
 
   /** Removes an account with everything that is kept of it. Its sessions end. */
-  async removeAccount(user: string): Promise<boolean> {
-    if (!(await this.users.remove(user))) return false
+  removeAccount(user: string): Promise<boolean> {
+    return this.#removals.run(
+      user,
+      () => this.users.remove(user),
+      () => this.#forget(user),
+    )
+  }
+
+  /** Before anybody may log in or register: accounts of which only a part was removed when the server ended. */
+  async finishRemovals(): Promise<void> {
+    for (const user of await this.#removals.unfinished()) {
+      this.log.info({ user, host: this.name }, 'finishing the removal of an account')
+      await this.#removals.finish(
+        user,
+        () => this.users.remove(user),
+        () => this.#forget(user),
+      )
+    }
+  }
+
+  async #forget(user: string): Promise<void> {
     // First: what comes from now on is for nobody, and not for whoever takes the name next.
     const account = this.#accounts.get(user)
     if (account !== undefined) {
@@ -238,7 +261,6 @@ export class Host {
     await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })
     await this.#queues.table.clear([user])
     await this.#window.clear(user)
-    return true
   }
 
   /** Messages that wait for an account, in flight or in the store. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { RawClient } from '../support/rawclient.ts'
-import { refused, serve } from '../support/talk.ts'
+import { available, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 
 const DAY = 86_400_000
@@ -108,6 +108,53 @@ test('when the time of grace is over the account goes with everything in it, als
   assert.deepEqual(await kept.table('localhost', { name: 'vcard' }).partitions(), [])
   assert.deepEqual(await command(second, 'unregister_pending', { host: 'localhost' }), [])
   await refused('conflict', register(t, second, 'alice'))
+})
+
+test('a removal that a stop or a crash cuts short is finished at the next start; nobody has the name meanwhile', async t => {
+  const store = openMemoryStore()
+  const kept = { ...store, table: store.table.bind(store), close: async () => {} }
+  const mod_tombstones = false
+  const first = await start(t, { store: kept, modules: { mod_tombstones } })
+  const [alice, bob] = [await first.client('alice'), await first.client('bob')]
+  await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>")
+  await alice.request('set', "<query xmlns='jabber:iq:roster'><item jid='secret@friend.example'/></query>")
+  await alice.close()
+  bob.send("<message to='alice@localhost' type='chat'><body>for the old alice</body></message>")
+  await bob.ping()
+  // Where the server is killed: the login is gone, and nothing else yet.
+  const reached = new Promise<void>(resolve => {
+    first.server.host('localhost')!.hooks.add(
+      'test',
+      'remove_user',
+      () => {
+        resolve()
+        return new Promise<never>(() => {})
+      },
+      { order: -1000 },
+    )
+  })
+  void first.server.host('localhost')!.removeAccount('alice')
+  await reached
+  assert.equal(await exists(first, 'alice'), false)
+  await refused('conflict', register(t, first, 'alice'))
+  await assert.rejects(async () => command(first, 'register', { ...account('alice'), password: 'x' }), {
+    code: 'conflict',
+  })
+  await first.stop()
+  assert.deepEqual(await kept.table('localhost', { name: 'vcard' }).partitions(), [['alice']])
+
+  const second = await start(t, { store: kept, modules: { mod_tombstones } })
+  assert.deepEqual(await kept.table('localhost', { name: 'vcard' }).partitions(), [])
+  assert.deepEqual(await kept.table('localhost', { name: 'removals' }).partitions(), [])
+  await register(t, second, 'alice')
+  const other = await RawClient.connect({ host: '127.0.0.1', port: second.port, domain: 'localhost' })
+  t.after(() => other.cut())
+  await other.login({ user: 'alice', password: 'correct horse' })
+  await other.bind()
+  const roster = await other.request('get', "<query xmlns='jabber:iq:roster'/>")
+  assert.deepEqual(roster.children[0]!.children, [])
+  await available(other)
+  await nothing(other, says('for the old alice'))
 })
 
 test('an account that was let in again meanwhile stays', async t => {
