@@ -45,13 +45,15 @@ interface RequestOf {
 }
 
 /**
- * An answer that may have to wait for the client itself (to read, to acknowledge): the stream that asked is read on
- * meanwhile. The handler bounds how many of these it lets a client have.
+ * An answer that may have to wait for the client itself (to read, to acknowledge): from when `waits` resolves, the stream that
+ * asked is read on. The handler bounds how many of these it lets a client have.
  */
 export class Later {
   readonly answer: Promise<Element | void>
-  constructor(answer: Promise<Element | void>) {
+  readonly waits: Promise<void>
+  constructor(answer: Promise<Element | void>, waits: Promise<void>) {
     this.answer = answer
+    this.waits = waits
   }
 }
 
@@ -138,8 +140,8 @@ export class IqTable {
     try {
       const answer = run(found, request)
       if (answer instanceof Promise) return answer.then(succeed).catch(fail)
-      if (answer instanceof Later) void answer.answer.then(succeed).catch(fail)
-      else succeed(answer)
+      if (answer instanceof Later) return Promise.race([answer.answer.then(succeed).catch(fail), answer.waits])
+      succeed(answer)
     } catch (error) {
       fail(error)
     }

@@ -413,3 +413,27 @@ test('retractions are announced (XEP-0424 3), by the server and by accounts; the
   assert.equal(validate.attrs['datatype'], 'xs:string')
   assert.ok(child(validate, 'open') !== undefined)
 })
+
+test('a client that asks for the archive and says that it is there in one go gets what waited once', async t => {
+  const { server, romeo, juliet } = await couple(t)
+  await juliet.close()
+  const bodies = Array.from({ length: 40 }, (_, n) => `word ${n}`)
+  for (const body of bodies) {
+    romeo.send(`<message to='juliet@localhost' type='chat' id='${body}'><body>${body}</body></message>`)
+  }
+  await romeo.ping()
+  const phone = await server.client('juliet', { resource: 'phone' })
+  await phone.enable()
+  const got: string[] = []
+  phone.on('stanza', el => {
+    const forwarded = child(child(el, 'result'), 'forwarded')
+    const body = child(el, 'body') ?? child(child(forwarded, 'message'), 'body')
+    if (body !== undefined) got.push(body.text)
+  })
+  const page = query(phone)
+  phone.send('<presence/>')
+  assert.deepEqual((await page).bodies, bodies)
+  await phone.ping()
+  await phone.ping()
+  assert.deepEqual(got, bodies)
+})

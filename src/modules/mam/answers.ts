@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Account } from '../../core/account.ts'
-import { type IqRequest, Later } from '../../core/iq.ts'
+import { Later, type OwnRequest } from '../../core/iq.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import { Limit } from '../../util/limit.ts'
 import type { Element } from '../../xml/index.ts'
@@ -34,21 +34,33 @@ export interface Outgoing {
   make(): Element
 }
 
+/** Who is answered. */
+export interface Asker {
+  readonly account: Account
+  readonly session: Session
+  /** From here on the answer waits for the client. */
+  readonly waits: () => void
+}
+
 /**
- * Answers of which much goes before them. The client's stream is read on while they wait for it to read, and to acknowledge:
+ * Answers of which much goes before them. When they wait for the client to read, and to acknowledge, its stream is read on:
  * nothing piles up for a client that is slow, and nobody else waits.
  */
 export class Answers {
   readonly #working = new Limit(MAX_WORKING, Number.POSITIVE_INFINITY, () => new StanzaError('resource-constraint'))
 
   /** In the turn of its session. @throws StanzaError `resource-constraint` for one that has asked too much already */
-  later({ stanza }: IqRequest, session: Session, answer: () => Promise<Element>): Later {
+  later({ stanza, account, session }: OwnRequest, answer: (asker: Asker) => Promise<Element>): Later {
     let line = session.slots.get(LINE)
     if (line === undefined) {
       line = { turns: new Limit(1, MAX_WAITING, tooMany), waiting: 0, size: 0 }
       session.slots.set(LINE, line)
     }
-    return new Later(inTurn(line, stanza.toString().length, () => (isOver(session) ? gone() : answer())))
+    const { promise, resolve: waits } = Promise.withResolvers<void>()
+    // Those before it wait already.
+    if (line.waiting > 0) waits()
+    const work = () => (isOver(session) ? gone() : answer({ account, session, waits }))
+    return new Later(inTurn(line, stanza.toString().length, work), promise)
   }
 
   /**
@@ -56,7 +68,7 @@ export class Answers {
    * and `again` reads each message when it is its turn.
    */
   async send<Found>(
-    { account, session }: { account: Account; session: Session },
+    { account, session, waits }: Asker,
     read: () => Promise<{ found: Found; messages: readonly Outgoing[] }>,
     again: (id: string) => Promise<Outgoing | undefined>,
   ): Promise<Found> {
@@ -67,6 +79,7 @@ export class Answers {
       while (sent < messages.length && !session.full) await sender.send(messages[sent++]!)
       return { found, left: messages.slice(sent).map(({ id }) => id), sender }
     })
+    if (left.length > 0) waits()
     for (const id of left) {
       if (!(await session.room())) break // it has ended
       await this.#working.run(async () => {

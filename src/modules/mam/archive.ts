@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import type { Span } from '../../core/chunks.ts'
 import type { Host } from '../../core/host.ts'
 import type { Logger } from '../../core/log.ts'

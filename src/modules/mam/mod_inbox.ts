@@ -1,16 +1,14 @@
 import { opt } from '../../config/schema.ts'
-import type { Account } from '../../core/account.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { Later, OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
-import type { Session } from '../../core/session.ts'
 import type { Table } from '../../storage/store.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { type PageRequest, pageElement, readPageRequest } from '../../xmpp/rsm.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
-import type { Answers, Outgoing } from './answers.ts'
+import type { Answers, Asker, Outgoing } from './answers.ts'
 import type { Archived } from './archived.ts'
 import { resultElement } from './results.ts'
 
@@ -148,7 +146,7 @@ export class Inbox {
 }
 
 function answer(ctx: Ctx, inbox: Inbox, request: OwnRequest): Later {
-  const { account, session, stanza, payload } = request
+  const { stanza, payload } = request
   const answers = ctx.use('archive_answers')
   if (answers === undefined) throw new StanzaError('service-unavailable', 'an inbox needs an archive (mod_mam)')
   const page = readPageRequest(payload)
@@ -159,7 +157,7 @@ function answer(ctx: Ctx, inbox: Inbox, request: OwnRequest): Later {
     unreadOnly: payload.attrs['unread-only'] === 'true' || payload.attrs['unread-only'] === '1',
     queryid: stanza.id,
   }
-  return answers.later(request, session, () => list(ctx, inbox, answers, { account, session }, wanted))
+  return answers.later(request, asker => list(ctx, inbox, answers, asker, wanted))
 }
 
 interface Wanted {
@@ -177,7 +175,7 @@ async function list(
   ctx: Ctx,
   inbox: Inbox,
   answers: Answers,
-  to: { account: Account; session: Session },
+  to: Asker,
   { page, withMessages, unreadOnly, queryid }: Wanted,
 ): Promise<Element> {
   const { jid, user } = to.account

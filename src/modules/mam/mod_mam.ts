@@ -2,7 +2,6 @@ import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { arg, CommandError } from '../../core/commands.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
-import type { Session } from '../../core/session.ts'
 import { keeps } from '../../core/sessions.ts'
 import { Background } from '../../util/background.ts'
 import { type Element, findChild, NS, xml } from '../../xml/index.ts'
@@ -10,7 +9,7 @@ import { dataForm } from '../../xmpp/forms.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { pageElement } from '../../xmpp/rsm.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
-import { Answers, type Outgoing } from './answers.ts'
+import { Answers, type Asker, type Outgoing } from './answers.ts'
 import { Archive } from './archive.ts'
 import type { Archived } from './archived.ts'
 import { readPage } from './page.ts'
@@ -112,7 +111,7 @@ export const mod_mam = defineModule({
     ctx.iq('own', 'get', NS.MAM, 'query', () => xml('query', { xmlns: NS.MAM }, dataForm('form', NS.MAM, FIELDS)))
     ctx.iq('own', 'set', NS.MAM, 'query', request => {
       const query = readQuery(request.payload)
-      return answers.later(request, request.session, () => answer(ctx, archive, answers, request, query))
+      return answers.later(request, asker => answer(ctx, archive, answers, asker, query))
     })
     ctx.iq('own', 'get', NS.MAM, 'metadata', ({ account }) => metadata(archive, account))
     ctx.iq('own', 'get', NS.MAM, 'prefs', ({ account }) => prefsElement(prefsOf(ctx, account)))
@@ -185,13 +184,7 @@ function isLasting(stanza: Stanza): boolean {
   return findChild(stanza.el, 'no-permanent-store', NS.HINTS) === undefined
 }
 
-async function answer(
-  { options }: Ctx,
-  archive: Archive,
-  answers: Answers,
-  to: { account: Account; session: Session },
-  query: Query,
-): Promise<Element> {
+async function answer({ options }: Ctx, archive: Archive, answers: Answers, to: Asker, query: Query): Promise<Element> {
   const { jid, user } = to.account
   const outgoing = (message: Archived): Outgoing => ({
     id: message.id,
