@@ -12,6 +12,9 @@ interface Census {
   prefixed: boolean
 }
 
+/** Declarations at the root: a receiver has every one of them in scope throughout the stanza. */
+const MOST = 32
+
 /**
  * The XML of a tree whose namespaces are declared once, at the root, where declaring each where it is used makes up a good
  * part of its `length`. A tree in canonical form has a namespace with each element that differs from its parent, so one long
@@ -69,19 +72,27 @@ class Compact {
     this.#root = root
     for (const key in root.attrs)
       if (key.includes(':')) taken.add(key.slice(key.startsWith('xmlns:') ? 6 : 0).split(':')[0]!)
-    // The most frequent of those that share a prefix; the root's own declarations stand.
-    for (const { prefix, uri, count: times } of [...prefixes.values()].sort((a, b) => b.count - a.count)) {
-      if (times > 1 && !this.#ofAttributes.has(prefix) && root.attrs[`xmlns:${prefix}`] === undefined) {
-        this.#ofAttributes.set(prefix, uri)
-      }
-    }
     let serial = 0
-    for (const [uri, times] of namespaces) {
-      if (times < 2) continue
+    const free = (): string => {
       let prefix: string
       do prefix = `n${serial++}`
       while (taken.has(prefix))
-      this.#ofElements.set(uri, prefix)
+      return prefix
+    }
+    const worthwhile = [
+      ...[...namespaces].map(([uri, times]) => ({ prefix: undefined, uri, saved: (times - 1) * uri.length })),
+      ...[...prefixes.values()].map(({ prefix, uri, count: times }) => ({
+        prefix,
+        uri,
+        saved: (times - 1) * uri.length,
+      })),
+    ].filter(({ saved }) => saved > 0)
+    // Those that save most, so also the most frequent of those that share a prefix; the root's own declarations stand.
+    for (const { prefix, uri } of worthwhile.sort((a, b) => b.saved - a.saved).slice(0, MOST)) {
+      if (prefix === undefined) this.#ofElements.set(uri, free())
+      else if (!this.#ofAttributes.has(prefix) && root.attrs[`xmlns:${prefix}`] === undefined) {
+        this.#ofAttributes.set(prefix, uri)
+      }
     }
   }
 
@@ -119,13 +130,15 @@ class Compact {
     const name = before + el.name
     let out = `<${name}`
     let declared = around
+    let changed: Map<string, string> | undefined
     for (const key in attrs) {
       const value = attrs[key]
       if (value === undefined || value === null || (key === 'xmlns' && prefix !== undefined)) continue
       if (key.startsWith('xmlns:')) {
         const of = key.slice(6)
         if (declared.get(of) === value) continue
-        declared = new Map(declared).set(of, value)
+        changed ??= new Map(around)
+        declared = changed.set(of, value)
       }
       out += ` ${key}='${escapeAttr(value)}'`
     }
