@@ -123,11 +123,16 @@ async function authMethod(method: string, config: HostConfig, now: (() => number
   return 'internal'
 }
 
+/** The certificates that the configuration names, of all hosts, each once. */
+export function configuredCertificates(config: Config): CertificateSource[] {
+  const named = [...config.perHost.values()].flatMap(host => host.certfiles)
+  return [...new Map(named.map(({ cert, key }) => [`${cert}\n${key ?? cert}`, { cert, key: key ?? cert }])).values()]
+}
+
 /** The configured certificates of all hosts; where there are none, a self-signed one in the data folder, made if absent. */
 export async function certificatesOf(config: Config): Promise<CertificateSource[]> {
-  const configured = [...config.perHost.values()].flatMap(host => host.certfiles)
-  const unique = new Map(configured.map(({ cert, key }) => [`${cert}\n${key ?? cert}`, { cert, key: key ?? cert }]))
-  if (unique.size > 0) return [...unique.values()]
+  const configured = configuredCertificates(config)
+  if (configured.length > 0) return configured
   if (config.storage.driver === 'memory') {
     const { cert, key } = await selfSigned(config.hosts)
     return [{ cert, key }]

@@ -3,13 +3,13 @@ import { parseArgs } from 'node:util'
 import { ConfigError } from '../config/diagnostics.ts'
 import { nearest } from '../config/nearest.ts'
 import { VERSION } from '../version.ts'
-import { readConfig } from './config.ts'
+import { check } from './check.ts'
 import { runServer } from './run.ts'
 
 const HELP = `hermod ${VERSION}: an XMPP server
 
   hermod start [--config FILE] [--set path.to.option=value]...   runs in the foreground
-  hermod check [--config FILE] [--set path.to.option=value]...   names every mistake in a configuration
+  hermod check [--config FILE] [--set path.to.option=value]...   names every mistake in a configuration, certificates too
   hermod version
 
 Without --config it reads ./hermod.yml if there is one; else the defaults serve localhost from ./data.
@@ -44,9 +44,11 @@ async function main(): Promise<number> {
   if (more.length > 0) return misused(`too many words: ${more.join(' ')}`)
   const source = { file: values.config, sets: values.set ?? [] }
   if (verb === 'start') return runServer(source)
-  const { config, diagnostics, formatted } = await readConfig(source)
-  for (const line of formatted) console.error(line)
-  return say(`fine: ${config.hosts.join(', ')}${diagnostics.length > 0 ? ` (${diagnostics.length} warnings)` : ''}`)
+  const { hosts, warnings, certificates } = await check(source)
+  for (const line of warnings) console.error(line)
+  for (const line of certificates) say(line)
+  const count = warnings.length === 1 ? ' (1 warning)' : warnings.length > 1 ? ` (${warnings.length} warnings)` : ''
+  return say(`fine: ${hosts.join(', ')}${count}`)
 }
 
 function say(text: string): number {

@@ -4,8 +4,9 @@ import { createInterface } from 'node:readline'
 export async function ask(what: string): Promise<string | undefined> {
   const { stdin, stderr } = process
   if (!stdin.isTTY) return firstLine()
-  stderr.write(`${what}: `)
+  // Before anybody is asked: who types ahead is not to see it.
   stdin.setRawMode(true)
+  stderr.write(`${what}: `)
   stdin.setEncoding('utf8')
   try {
     return await typed(stdin)
