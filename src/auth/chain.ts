@@ -154,7 +154,9 @@ export class AccountChain implements Users {
     return this.#change(user, 'password', this.#credentials.setPassword(user, password), but)
   }
 
-  remove(user: string): Promise<boolean> {
+  async remove(user: string): Promise<boolean> {
+    // In two steps: what the sessions leave is written before all that is kept of the account is deleted.
+    if (!(await this.#change(user, 'removed', this.#credentials.disable(user, 'is being removed')))) return false
     return this.#change(user, 'removed', this.#credentials.remove(user))
   }
 
