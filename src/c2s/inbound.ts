@@ -13,19 +13,24 @@ export const SM_ACK_EVERY = 100
 /** A client that asked is answered after this time at the latest, with what is safe by then (ms). */
 const ANSWER_AFTER = 3000
 
+/** How long (ms) stream management waits for what earlier sessions of the device have sent to arrive. */
+const WAIT_EARLIER = 5000
+
 /** A message of a client that waits to be safe. */
 class Sent implements Origin {
   readonly inbound: Inbound
   readonly n: number
   readonly print: Fingerprint | undefined
+  readonly spell: symbol
   /** As the sender window has it. */
   known: Remembered | undefined
   safeNow = false
 
-  constructor(inbound: Inbound, n: number, print: Fingerprint | undefined) {
+  constructor(inbound: Inbound, n: number, print: Fingerprint | undefined, spell: symbol) {
     this.inbound = inbound
     this.n = n
     this.print = print
+    this.spell = spell
   }
 
   accepted(entry: Entry): void {
@@ -63,6 +68,10 @@ export class Inbound {
   /** Nothing has come yet in this run. */
   #fresh = true
   #whenSafe: (() => void)[] = []
+  /** The stanza that is being handled, while that takes longer than a turn. */
+  #handling: Promise<void> | undefined
+  /** From one count that the client was told to go on from to the next. */
+  #spell = Symbol('spell')
 
   constructor(session: C2SSession) {
     this.#session = session
@@ -73,7 +82,7 @@ export class Inbound {
     const { account } = this.#session
     const device = shortHash(deviceOf(this.#session))
     const ring = await account.host.window.of(account)
-    await ring.sinceLeft(device)
+    await within(WAIT_EARLIER, ring.sinceLeft(device))
     this.#ring = ring
     this.#run = handled === undefined ? new Run(device) : ring.resumed(device)
     this.#handled = handled ?? 0
@@ -97,6 +106,18 @@ export class Inbound {
       this.requested()
   }
 
+  /** A stanza is being handled. It counts then, unless its client has been told meanwhile to send it again. */
+  async during(done: Promise<void>): Promise<void> {
+    const spell = this.#spell
+    this.#handling = done
+    try {
+      await done
+    } finally {
+      if (this.#handling === done) this.#handling = undefined
+      if (this.#spell === spell) this.count()
+    }
+  }
+
   message(stanza: Stanza): void | Promise<void> {
     const session = this.#session
     const routed = stanza.to === undefined ? stanza.readdressed(stanza.from, session.account.jid) : stanza
@@ -104,9 +125,13 @@ export class Inbound {
     if (ring === undefined) return this.#route(routed, undefined)
     const n = this.#handled + 1
     const print = fingerprint(routed)
-    const sent = new Sent(this, n, print)
+    const sent = new Sent(this, n, print, this.#spell)
     const known = print && this.#copy(ring, print, n, routed)
-    if (known === undefined) return this.#route(routed, sent)
+    if (known === undefined) {
+      const done = this.#route(routed, sent)
+      if (done instanceof Promise) ring.routing(this.#run.device, done)
+      return done
+    }
     // Sent again after a broken connection: it is on its way already. If it is not safe yet, this copy waits for it.
     if (known.entry === undefined || known.entry.done) return
     sent.known = known
@@ -146,7 +171,7 @@ export class Inbound {
   }
 
   accepted(sent: Sent, entry: Entry): void {
-    this.#unsafe.push(sent)
+    if (sent.spell === this.#spell) this.#unsafe.push(sent)
     if (sent.print !== undefined) sent.known = this.#ring?.add(sent.print, entry, this.#run, sent.n)
   }
 
@@ -208,16 +233,11 @@ export class Inbound {
   closed(timeout: number): Promise<void> {
     const noted = this.#ring?.closed(this.#run)
     if (noted === undefined) return Promise.resolve()
-    return new Promise(resolve => {
-      const timer = setTimeout(resolve, timeout)
-      // A failing disk costs at most this knowledge.
-      noted
-        .catch(() => {})
-        .finally(() => {
-          clearTimeout(timer)
-          resolve()
-        })
-    })
+    // A failing disk costs at most this knowledge.
+    return within(
+      timeout,
+      noted.catch(() => {}),
+    )
   }
 
   /** The client ended its connection without closing its stream; `hasRead`: it had read what it was told. */
@@ -230,16 +250,15 @@ export class Inbound {
     void this.#ring?.note().catch(() => {})
   }
 
-  /** Resolves when everything handled so far is safe, or after `timeout` ms. */
+  /** Resolves when everything that came so far is handled and safe, or after `timeout` ms. */
   allSafe(timeout: number): Promise<void> {
-    if (this.#unsafe.length === 0) return Promise.resolve()
-    return new Promise(resolve => {
-      const timer = setTimeout(resolve, timeout)
-      this.#whenSafe.push(() => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
+    if (this.#handling === undefined && this.#unsafe.length === 0) return Promise.resolve()
+    return within(timeout, this.#settled())
+  }
+
+  async #settled(): Promise<void> {
+    await this.#handling?.catch(() => {})
+    if (this.#unsafe.length > 0) await new Promise<void>(resolve => this.#whenSafe.push(resolve))
   }
 
   /**
@@ -247,6 +266,7 @@ export class Inbound {
    * are recognised by the sender window.
    */
   rewind(): void {
+    this.#spell = Symbol('spell')
     this.#handled = this.#safe()
     this.#run.told = this.#handled
     this.#fresh = true
@@ -255,4 +275,12 @@ export class Inbound {
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
+}
+
+/** Resolves when `done` is, or after `timeout` ms. */
+async function within(timeout: number, done: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<void>()
+  const timer = setTimeout(late.resolve, timeout)
+  await Promise.race([done, late.promise])
+  clearTimeout(timer)
 }

@@ -129,7 +129,7 @@ export class C2SSession implements Session {
     const { name } = el
     if (el.attrs['xmlns'] !== undefined || !isStanzaName(name)) return this.#nonza(el)
     const done = this.#stanza(el, name)
-    if (done instanceof Promise) return done.finally(() => this.inbound.count())
+    if (done instanceof Promise) return this.inbound.during(done)
     this.inbound.count()
   }
 

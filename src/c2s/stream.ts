@@ -430,7 +430,8 @@ export class C2SStream {
         session.inbound.requested()
       }
       this.session = undefined
-      session.closedByClient()
+      // Its client may have come back for it meanwhile, on another connection.
+      if (session.stream === undefined || session.stream === this) session.closedByClient()
       this.#finish()
     }
     this.#waitFor(done())

@@ -119,6 +119,8 @@ export class Ring {
   readonly #ids = new Map<string, number>()
   /** Connections that have ended just now, of which it is being found out whether their client had read everything. */
   readonly #leaving = new Map<string, { known: Promise<void>; hurry: () => void }>()
+  /** Messages that are not with their accounts yet, by device: whether they will be accepted is not known. */
+  readonly #routing = new Set<{ device: string; done: Promise<void> }>()
   #noting: NodeJS.Timeout | undefined
   #next = 0
   /** What was there before the server was started. */
@@ -295,10 +297,19 @@ export class Ring {
     this.#leaving.set(run.device, { known, hurry })
   }
 
-  /** Resolves when it is known what the last connection of a device had read. */
+  /** A message of a device is on its way to its account. */
+  routing(device: string, done: Promise<void>): void {
+    const way = { device, done }
+    this.#routing.add(way)
+    const arrived = (): void => void this.#routing.delete(way)
+    done.then(arrived, arrived)
+  }
+
+  /** Resolves when it is known what the last connection of a device had read, and what came by it has arrived. */
   async sinceLeft(device: string): Promise<void> {
     const leaving = this.#leaving.get(device)
     leaving?.hurry()
-    await leaving?.known
+    const onTheirWay = [...this.#routing].filter(way => way.device === device)
+    await Promise.allSettled([leaving?.known, ...onTheirWay.map(way => way.done)])
   }
 }
