@@ -2,7 +2,6 @@ import { PASSWD } from './auth/credentials.ts'
 import { Failures } from './auth/failures.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
-import { PreLoginBudget } from './c2s/prelogin.ts'
 import { type C2SServer, ResumableSessions } from './c2s/server.ts'
 import { TlsContexts } from './c2s/tls.ts'
 import { Flusher } from './c2s/transport.ts'
@@ -35,6 +34,7 @@ import { openMemoryStore } from './storage/memory.ts'
 import { type Store, StoreError } from './storage/store.ts'
 import { ConnectionCounter } from './util/connections.ts'
 import { IdGenerator } from './util/ids.ts'
+import { PreLoginBudget } from './util/prelogin.ts'
 import { VERSION } from './version.ts'
 import { StreamError } from './xmpp/errors.ts'
 import type { Jid } from './xmpp/jid.ts'
@@ -208,9 +208,10 @@ export class Server implements ServerControl {
     const secure = () => ({ ...this.tls.options(false), ALPNProtocols: ['http/1.1'] })
     const operations = operationRoutes(this)
     const serving = (): boolean => this.state === 'running'
+    const { prelogin } = this.parts.c2s
     for (const listen of this.config.listen.filter(l => l.module === 'http')) {
       const counter = new ConnectionCounter(listen.max_connections_per_ip)
-      const around = { routes: this.#routes, operations, serving, log: this.log, counter, secure }
+      const around = { routes: this.#routes, operations, serving, log: this.log, counter, prelogin, secure }
       this.#http.push(new HttpListener(around, httpSettings(this.config, listen)))
     }
     // A port of its own for those who watch over the server is not where files are to be had.

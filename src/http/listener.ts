@@ -6,6 +6,7 @@ import type { Logger } from '../core/log.ts'
 import { plainAddress } from '../util/address.ts'
 import type { ConnectionCounter } from '../util/connections.ts'
 import { openPort, portOf } from '../util/port.ts'
+import { PLAIN_CONNECTION, type PreLoginBudget, type Share, TLS_CONNECTION } from '../util/prelogin.ts'
 import { answer, type Downloads } from './answer.ts'
 
 export interface HttpListenerSettings {
@@ -35,6 +36,8 @@ export interface HttpSurroundings {
   serving: () => boolean
   log: Logger
   counter: ConnectionCounter
+  /** What all connections hold that are not logged in: here, while no request is being answered. */
+  prelogin: PreLoginBudget
   /** How TLS is spoken with who connects now: certificates change while the server runs. */
   secure: () => TLSSocketOptions
 }
@@ -57,6 +60,8 @@ export class HttpListener {
   /** All connections, with the answers that are under way on each. */
   readonly #sockets = new Map<Socket, Set<ServerResponse>>()
   readonly #timers = new Map<Socket, NodeJS.Timeout>()
+  /** Of those that wait for a request. */
+  readonly #shares = new Map<Socket, Share>()
   /** The connections below TLS. */
   readonly #below = new WeakMap<Socket, Socket>()
   readonly #closed = new Set<() => void>()
@@ -141,10 +146,12 @@ export class HttpListener {
       counter.leave(ip)
       clearTimeout(this.#timers.get(socket))
       this.#timers.delete(socket)
+      this.#leave(socket)
       this.#sockets.delete(socket)
       if (this.#sockets.size === 0) for (const tell of this.#closed) tell()
     })
     this.#await(socket, false)
+    if (socket.destroyed) return
     if (!this.#settings.tls) return void this.#http.emit('connection', socket)
     const secure = new TLSSocket(socket, this.#around.secure())
     secure.on('error', error => {
@@ -163,11 +170,26 @@ export class HttpListener {
     const { headTimeout } = this.#settings
     const timer = setTimeout(() => socket.destroy(), kept ? headTimeout + KEEP_ALIVE : headTimeout)
     this.#timers.set(socket, timer)
+    const cost = this.#settings.tls ? TLS_CONNECTION : PLAIN_CONNECTION
+    const ip = plainAddress(socket.remoteAddress)
+    this.#leave(socket)
+    this.#shares.set(
+      socket,
+      this.#around.prelogin.enter(ip, cost, () => socket.destroy()),
+    )
+  }
+
+  /** It is being served, or gone. */
+  #leave(socket: Socket): void {
+    const share = this.#shares.get(socket)
+    if (share !== undefined) this.#around.prelogin.leave(share)
+    this.#shares.delete(socket)
   }
 
   #requested(request: IncomingMessage, response: ServerResponse): void {
     const socket = this.#below.get(request.socket) ?? request.socket
     clearTimeout(this.#timers.get(socket))
+    this.#leave(socket)
     const running = this.#sockets.get(socket)
     running?.add(response)
     if (this.#closing) response.shouldKeepAlive = false

@@ -323,3 +323,22 @@ test('the picture that alice published is fetched by its link', async t => {
   assert.match(headers['content-type']!, /^image\//)
   assert.ok(body.length > 0)
 })
+
+test('connections that wait for a request are of the budget of strangers; who asks is answered', async t => {
+  const server = await serve(t, { http: { tls: true }, extra: [mod_test_http], config: { pre_auth_memory: '1 MiB' } })
+  const idle: Socket[] = []
+  let closed = 0
+  for (let i = 0; i < 40; i++) {
+    const socket = connectTls({ port: server.httpPort, host: '127.0.0.1', rejectUnauthorized: false })
+    socket.on('error', () => {})
+    socket.on('close', () => closed++)
+    t.after(() => socket.destroy())
+    idle.push(socket)
+  }
+  while (closed < 24) await new Promise(resolve => setTimeout(resolve, 5))
+  const asking = idle.find(socket => !socket.destroyed)!
+  asking.write('GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  const [answer] = await once(asking, 'data')
+  assert.match(String(answer), /^HTTP\/1\.1 404 /)
+  for (const socket of idle) socket.destroy()
+})

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { PreLoginBudget, type Share } from '../../../src/c2s/prelogin.ts'
+import { PreLoginBudget, type Share } from '../../../src/util/prelogin.ts'
 
 const KIB = 1024
 

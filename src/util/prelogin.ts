@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { networkOf } from '../util/address.ts'
+import { networkOf } from './address.ts'
 
 /** What a connection costs before anything came over it, in bytes: sockets, buffers, the stream. Measured, rounded up. */
 export const PLAIN_CONNECTION = 16 * 1024
