@@ -58,6 +58,7 @@ async function onTheirWay(t: TestContext): Promise<void> {
   }
   assert.equal(sent(), 4)
   assert.ok(held < 10 * size, `${held >> 20} MiB for 64 MiB of files`)
+  s3.fault = () => ({ status: 403, code: 'AccessDenied' })
   await blobs.close()
   await Promise.all(puts)
 }
