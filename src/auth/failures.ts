@@ -75,7 +75,8 @@ export class Failures {
     const wait = Math.max(this.#wait(byAddress, this.#perAddress, now), this.#wait(byAccount, this.#perAccount, now))
     if (wait > 0) return { allowed: false, retryAfter: wait }
     // Who asks for no limits gets no delays either.
-    if (byAccount !== undefined && this.#perAccount === Number.POSITIVE_INFINITY) return { allowed: true, delay: 0 }
+    const limit = account === undefined ? this.#perAddress : this.#perAccount
+    if (limit === Number.POSITIVE_INFINITY) return { allowed: true, delay: 0 }
     const excess = Math.floor(this.#estimate(account === undefined ? byAddress : byAccount, now)) - FREE
     return { allowed: true, delay: excess < 0 ? 0 : Math.min(FIRST_DELAY * 2 ** excess, LAST_DELAY) }
   }

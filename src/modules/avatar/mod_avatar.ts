@@ -26,6 +26,11 @@ export const mod_avatar = defineModule({
       max: 268_000_000,
     }),
     max_frames: opt.int(100, 'Most frames of an animation.', { min: 1, max: 10_000 }),
+    max_checks: opt.int(
+      30,
+      'Pictures of one user that are looked at in a minute, those included that are refused: each may have to be decoded.',
+      { min: 1, infinity: true },
+    ),
     max_side: opt.int(1024, 'Most pixels of width and height that are kept; what is larger is scaled down.', {
       min: 96,
       max: 16_384,
@@ -55,6 +60,7 @@ export const mod_avatar = defineModule({
       table: ctx.table({ name: 'picture', version: 1 }),
       due: ctx.table({ name: 'picture_due', version: 1 }),
       images,
+      checks: options.max_checks,
       sides: options.sizes,
       grace: options.keep,
       references: user => avatars.references(user),

@@ -39,6 +39,8 @@ export interface PicturesOptions {
   table: Table<Row>
   due: Table<Due>
   images: Images
+  /** Pictures of one user that are looked at in a minute. */
+  checks: number
   /** Smaller sizes to make. */
   sides: readonly number[]
   /** Ms that a picture is kept though nothing refers to it. */
@@ -52,8 +54,6 @@ export interface PicturesOptions {
 /** The most pictures that a user has in the store, those included that nothing refers to any more. */
 const MAX_PICTURES = 20
 const PAGE = 100
-/** Pictures of one user that are looked at in a minute, those included that are refused: each may have to be decoded. */
-const MAX_CHECKS = 30
 
 /**
  * The pictures of the users of a host. What is a row here may be in the blob store; what is not, is not: the row is written
@@ -67,13 +67,13 @@ export class Pictures {
   constructor(options: PicturesOptions) {
     this.#options = options
     this.#folder = `avatars/${segmentOf(options.host)}`
-    this.#checks = new Attempts(MAX_CHECKS, 60_000, options.now)
+    this.#checks = new Attempts(options.checks, 60_000, options.now)
   }
 
   /** Checks a picture, and keeps it with its smaller sizes. Rejects with StanzaError, or StoreError where it cannot be kept. */
   async store(user: string, bytes: Buffer): Promise<Picture> {
     if (!this.#checks.allow(user)) {
-      throw new StanzaError('resource-constraint', `${MAX_CHECKS} pictures in a minute are enough`)
+      throw new StanzaError('resource-constraint', `${this.#options.checks} pictures in a minute are enough`)
     }
     return this.keep(user, await this.#options.images.check(bytes), sha1(bytes))
   }

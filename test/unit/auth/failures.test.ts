@@ -85,6 +85,7 @@ test('limits of Infinity never make anybody wait', () => {
   const { failures } = make({ perAddress: Number.POSITIVE_INFINITY, perAccount: Number.POSITIVE_INFINITY })
   fail(failures, 10_000, '192.0.2.1', 'me')
   assert.deepEqual(failures.check('192.0.2.1', 'me'), { allowed: true, delay: 0 })
+  assert.deepEqual(failures.check('192.0.2.1'), { allowed: true, delay: 0 }, 'where no account is known either')
 })
 
 test('memory is bounded however many addresses and names come', () => {

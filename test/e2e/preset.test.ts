@@ -1,0 +1,34 @@
+/** config/test.yml in a real process, as a test harness uses it. */
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { offered } from '../support/commands.ts'
+import { RawClient } from '../support/rawclient.ts'
+import { hermodProcess } from '../support/serverprocess.ts'
+
+test('admin of the domain administers; any number of wrong passwords is answered at once', async t => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'hermod-preset-'))
+  const server = await hermodProcess({ folder, domain: 'preset.test', sets: ['storage.driver=memory'] })
+  await server.start()
+  t.after(async () => {
+    await server.kill()
+    await rm(folder, { recursive: true, force: true })
+  })
+  const where = { port: server.port, domain: server.domain }
+  for (const user of ['admin', 'romeo']) await RawClient.register(where, user, 'secret')
+  const admin = await RawClient.session({ ...where, user: 'admin', password: 'secret' })
+  const romeo = await RawClient.session({ ...where, user: 'romeo', password: 'secret' })
+  assert.ok((await offered(admin, server.domain)).includes('http://jabber.org/protocol/admin#get-registered-users-num'))
+  assert.deepEqual(await offered(romeo, server.domain), [])
+  const begun = performance.now()
+  for (let n = 0; n < 20; n++) {
+    const client = await RawClient.connect(where)
+    await assert.rejects(client.login({ user: 'romeo', password: 'wrong' }), /not-authorized/)
+    client.cut()
+  }
+  // With the delays of a server in the open the last fifteen alone take a minute.
+  assert.ok(performance.now() - begun < 15_000, `${performance.now() - begun} ms`)
+  for (const client of [admin, romeo]) client.cut()
+})
