@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { IqTable } from '../../src/core/iq.ts'
+import { defineModule } from '../../src/core/module.ts'
 import type { Session } from '../../src/core/session.ts'
 import { parseRowKey } from '../../src/storage/codec.ts'
 import { readDump } from '../../src/storage/dump.ts'
@@ -11,7 +12,7 @@ import { Stanza } from '../../src/xmpp/stanza.ts'
 import { OWNER, PUBSUB, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { errorCondition, type XmlElement } from '../support/rawxml.ts'
-import { available, says } from '../support/talk.ts'
+import { available, says, serve } from '../support/talk.ts'
 import { builtins, TestServer } from '../support/testserver.ts'
 
 const MARK = 'confidential'
@@ -200,4 +201,31 @@ test('nobody who is logged in, with the victim’s address', async () => {
     assert.match(answers.pop()!, /<forbidden /, payload)
     assert.deepEqual(await state(), untouched, payload)
   }
+})
+
+test('to another host of the server a client is an address: its session is known at its own', async t => {
+  const seen: [from: string, session: string | undefined][] = []
+  const mod_spy = defineModule({
+    name: 'mod_spy',
+    summary: 'Looks at what comes.',
+    options: {},
+    start(ctx) {
+      ctx.domain('spy.@HOST@', {
+        packet: (stanza, source) => void seen.push([`${stanza.from.bare}`, source.session?.jid.bare.toString()]),
+      })
+    },
+  })
+  const two = await serve(t, { hosts: ['localhost', 'other.test'], extra: [mod_spy] })
+  const near = await two.client('alice')
+  const far = await two.client('alice', { host: 'other.test' })
+  for (const client of [near, far]) {
+    client.send("<message to='spy.localhost'><body>hello</body></message>")
+    await client.ping()
+    const info = await client.request('get', "<query xmlns='http://jabber.org/protocol/disco#info'/>", 'localhost')
+    assert.equal(info.attrs['from'], 'localhost', 'and is answered all the same')
+  }
+  assert.deepEqual(seen, [
+    ['alice@localhost', 'alice@localhost'],
+    ['alice@other.test', undefined],
+  ])
 })
