@@ -75,6 +75,7 @@ export class Server implements ServerControl {
   readonly blobs: BlobStore
   readonly #held: HeldBlobs
   #restoring = false
+  #backingUp = false
   readonly #options: ServerOptions
   readonly #started = Date.now()
   readonly #listeners: C2SListener[] = []
@@ -364,6 +365,9 @@ export class Server implements ServerControl {
   }
 
   async backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport> {
+    // Two of them into one file would spoil each other.
+    if (this.#backingUp) throw new StoreError('a backup is being written already: wait until it is done')
+    this.#backingUp = true
     const release = await this.#held.hold()
     try {
       const contents = rowsOnly ? { store: this.store } : { store: this.store, blobs: this.blobs }
@@ -372,6 +376,7 @@ export class Server implements ServerControl {
       this.log.info({ file, ...report }, 'a backup was written')
       return report
     } finally {
+      this.#backingUp = false
       release()
     }
   }
