@@ -26,7 +26,7 @@ const LINGER = 1000
  * its own header is called back, which over TLS comes after it has read what is there: an answer that is quick enough goes
  * unheard, and it gives up. The header after a SASL exchange comes late enough; with SASL2 there is none.
  */
-const HEADER_PAUSE = 5
+const HEADER_PAUSE = 10
 /** Unparsed bytes that may wait while a stanza is being handled; beyond, the socket is not read. */
 const MAX_UNPARSED = 64 * 1024
 
