@@ -241,7 +241,8 @@ class Campaign {
 
   async #stranger(luck: Chance, elements: readonly string[]): Promise<void> {
     const direct = luck.one(0.5)
-    // Each from an address of its own: too many failed logins from one would close the door for all.
+    // Each from an address of its own: too many failed logins from one would close the door for all. Where a system has only
+    // one loopback address, strangers get no further than to connect.
     const localAddress = `127.${luck.int(1, 250)}.${luck.int(1, 250)}.${luck.int(1, 250)}`
     const port = direct ? this.#server.tlsPort : this.#server.port
     const tcp = connect({ host: '127.0.0.1', port, localAddress, noDelay: true })
