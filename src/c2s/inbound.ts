@@ -20,13 +20,13 @@ const WAIT_EARLIER = 5000
 class Sent implements Origin {
   readonly inbound: Inbound
   readonly n: number
-  readonly print: Fingerprint | undefined
+  readonly print: Fingerprint
   readonly spell: symbol
   /** As the sender window has it. */
   known: Remembered | undefined
   safeNow = false
 
-  constructor(inbound: Inbound, n: number, print: Fingerprint | undefined, spell: symbol) {
+  constructor(inbound: Inbound, n: number, print: Fingerprint, spell: symbol) {
     this.inbound = inbound
     this.n = n
     this.print = print
@@ -126,7 +126,7 @@ export class Inbound {
     const n = this.#handled + 1
     const print = fingerprint(routed)
     const sent = new Sent(this, n, print, this.#spell)
-    const known = print && this.#copy(ring, print, n, routed)
+    const known = this.#copy(ring, print, n, routed)
     if (known === undefined) {
       const done = this.#route(routed, sent)
       if (done instanceof Promise) ring.routing(this.#run.device, done)
@@ -143,9 +143,7 @@ export class Inbound {
     const run = this.#run
     if (this.#fresh) {
       this.#fresh = false
-      // It has read that its session is gone, and how far that was: the rest is what it sends again (XEP-0198 5).
-      const gone = this.#session.stream?.gone
-      if (gone !== undefined) ring.knows(gone.run, gone.n)
+      this.hasHeard()
       ring.expect(run)
     }
     if (run.expected === undefined) return undefined
@@ -172,7 +170,7 @@ export class Inbound {
 
   accepted(sent: Sent, entry: Entry): void {
     if (sent.spell === this.#spell) this.#unsafe.push(sent)
-    if (sent.print !== undefined) sent.known = this.#ring?.add(sent.print, entry, this.#run, sent.n)
+    sent.known = this.#ring?.add(sent.print, entry, this.#run, sent.n)
   }
 
   settled(sent: Sent, entry: Entry): void {
@@ -222,6 +220,22 @@ export class Inbound {
   /** The client has read that we have its stanzas up to `told`. */
   knows(told: number): void {
     this.#ring?.knows(this.#run, told)
+  }
+
+  /**
+   * The client goes on: it has read that the session it wanted is gone, and how far that was. The rest is what it sends
+   * again (XEP-0198 5).
+   */
+  hasHeard(): void {
+    const { stream } = this.#session
+    if (stream?.gone === undefined) return
+    this.#ring?.knows(stream.gone.run, stream.gone.n)
+    stream.gone = undefined
+  }
+
+  /** The session has ended: its client sends nothing again by it. */
+  over(): void {
+    this.#run.expected = undefined
   }
 
   /** How far we were when the session ended. */

@@ -149,8 +149,9 @@ export class SessionKeeper {
       const text = item.text ?? (entry === undefined ? GONE : undefined)
       items.push({ text, entry, lost: undefined })
     }
-    await session.restore(id, suspended.handled, suspended.acked, items)
+    // First: the device decides which messages are its own.
     if (suspended.device !== undefined) session.slots.set(DEVICE, suspended.device)
+    await session.restore(id, suspended.handled, suspended.acked, items)
     session.presence = suspended.presence === undefined ? undefined : Stanza.of(parseElement(suspended.presence))
     session.priority = suspended.priority
     session.interested = suspended.interested

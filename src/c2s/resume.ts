@@ -36,7 +36,7 @@ export async function takeUp(
   if (!/^\d{1,10}$/.test(text)) return failed('bad-request', undefined)
   detachFromOld(session)
   await session.inbound.allSafe(WAIT_SAFE)
-  if (session.state === 'ended') return gone(stream, session.inbound.end)
+  if (session.state === 'ended') return gone(stream, stream.server.sessions.endOf(previd, account))
   if (stream.state !== 'authenticated') return undefined
   refuseRevoked(stream)
   detachFromOld(session) // another stream may have been faster meanwhile
@@ -58,6 +58,8 @@ function detachFromOld(session: C2SSession): void {
 /** The client learns how far a session was that is gone, if that is known, and sends the rest again. */
 function gone(stream: C2SStream, end: Ended | undefined): Element {
   stream.gone = end
+  // Whether it reads this is seen when it goes on.
+  if (end !== undefined) end.run.told = Math.max(end.run.told, end.n)
   return failed('item-not-found', end?.h)
 }
 
@@ -70,6 +72,7 @@ function failed(condition: string, h: number | undefined): Element {
 export async function enableManagement(session: C2SSession, stream: C2SStream, el: Element): Promise<void> {
   await session.inbound.start()
   if (session.stream !== stream) return // the client is gone
+  session.inbound.hasHeard()
   stream.sendElement(enabled(session, stream, isTrue(el.attrs['resume'])))
 }
 

@@ -84,7 +84,8 @@ export class ResumableSessions {
     const id = session.resumption
     if (id === undefined || !this.#live.delete(id)) return
     if (this.#ended.size >= this.#bound) this.#ended.delete(this.#ended.keys().next().value!)
-    this.#ended.set(id, { user: session.account.jid.toString(), end: session.inbound.end })
+    const { lastWord } = session
+    if (lastWord !== undefined) this.#ended.set(id, { user: session.account.jid.toString(), end: lastWord })
   }
 
   /** Where an ended session of this user had got to, if that is still known. */

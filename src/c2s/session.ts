@@ -12,7 +12,7 @@ import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { isStanzaName, Stanza, type StanzaKind } from '../xmpp/stanza.ts'
 import { Acknowledger } from './acknowledger.ts'
-import { Inbound } from './inbound.ts'
+import { type Ended, Inbound } from './inbound.ts'
 import { Outbox, type Unacked } from './outbox.ts'
 import { enableManagement } from './resume.ts'
 import type { C2SStream } from './stream.ts'
@@ -51,6 +51,9 @@ const FULL_BACKLOG = 512 * 1024
 const MAX_BACKLOG = 4 * 1024 * 1024
 /** Bytes that may be unacknowledged before a client gets no more queued messages for now; at four times that it ends. */
 const FULL_UNACKED = 2 * 1024 * 1024
+
+/** How a message begins that says that another was refused. */
+const REFUSAL = /^<message\s[^>]*\btype=["']error["']/
 
 export interface SessionSettings {
   maxAckQueue: number
@@ -469,6 +472,15 @@ export class C2SSession implements Session {
     this.close('closed by the client')
   }
 
+  /**
+   * How far the session was, for a client that wants it back when it is gone. Undefined where the client was not told for
+   * certain which of its messages were refused: the count would say that these are safe.
+   */
+  get lastWord(): Ended | undefined {
+    for (const { text } of this.outbox) if (text !== undefined && REFUSAL.test(text)) return undefined
+    return this.inbound.end
+  }
+
   end(error: StreamError): void {
     const stream = this.#stream
     this.close(error.message)
@@ -488,6 +500,7 @@ export class C2SSession implements Session {
     account.queue.detach(this)
     this.drained()
     this.#onEnd(this)
+    this.inbound.over()
     unsetPresence(this, Stanza.make(xml('presence', { type: 'unavailable' }), this.jid, undefined))
     account.host.hooks.notify('session_closed', { session: this, reason })
     const left = [...this.#early.splice(0), ...this.outbox.take(this.outbox.size)]

@@ -83,7 +83,7 @@ export class Transport {
   /**
    * The peer has ended its side without a word. Tells whether its program had read all that we sent before: what comes to a
    * socket that nobody has any more, or lies there unread, is answered by a reset, after which writing fails. That is tried
-   * in `wait` ms, or when it is hurried; then the connection is closed.
+   * in `wait` ms, or when it is hurried; then, `wait` ms later at the latest, the connection is closed.
    */
   linger(wait: number): { hasRead: Promise<boolean>; hurry: () => void } {
     this.flush()
@@ -100,9 +100,11 @@ export class Transport {
         if (asked || socket.destroyed) return
         asked = true
         clearTimeout(timer)
+        // Where what was sent before does not leave, nobody reads.
+        timer = setTimeout(() => answer(false), wait)
         socket.write('</stream:stream>', error => answer(!error))
       }
-      const timer = setTimeout(ask, wait)
+      let timer = setTimeout(ask, wait)
       socket.once('close', () => {
         clearTimeout(timer)
         answer(false)

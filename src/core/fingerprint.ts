@@ -4,7 +4,7 @@ import type { Stanza } from '../xmpp/stanza.ts'
 /** Characters of an id that are kept as they are; the rest of a longer one counts as content. */
 const ID = 64
 
-/** What tells a sender's own messages apart: the id it gave, whom it is for, and both with the content as one short text. */
+/** What tells a sender's own messages apart: the id it gave (or none), whom it is for, and both with the content as one short text. */
 export interface Fingerprint {
   readonly id: string
   readonly to: string
@@ -12,12 +12,11 @@ export interface Fingerprint {
 }
 
 /**
- * Addressee, id and content of a message; undefined where there is no id. A stamp of the time that a client adds when it
+ * Addressee, id and content of a message. A stamp of the time that a client adds when it
  * sends again (XEP-0203) does not count. Not for secrets: it only tells a sender's own messages apart.
  */
-export function fingerprint(stanza: Stanza): Fingerprint | undefined {
-  const id = stanza.id
-  if (id === undefined) return undefined
+export function fingerprint(stanza: Stanza): Fingerprint {
+  const id = stanza.id ?? ''
   const to = shortHash(stanza.to?.toString() ?? '')
   const hash = new Hash()
   hash.add(id)

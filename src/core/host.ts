@@ -256,6 +256,7 @@ export class Host {
     const account = this.#accounts.get(user)
     if (account !== undefined) {
       account.queue.end()
+      this.#window.end(account)
       this.#unload(account)
     }
     await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })

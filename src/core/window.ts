@@ -8,6 +8,10 @@ import { Slot } from './session.ts'
 const SIZE = 256
 /** How long (ms) after a message a copy of it may come. */
 const WITHIN = 10 * 60_000
+/** So many ids a device must have used until one of them says which of its messages is meant: a bot may have one, or three. */
+const MANY_IDS = 8
+/** In place of its number: a message from before the server was started. Most clients that come back then were not told. */
+const BEFORE = 0
 /** How long (ms) until it is written down what senders know. A crash before that costs a client no more than a doubt. */
 const NOTE_AFTER = 1000
 
@@ -93,6 +97,13 @@ export class SenderWindow {
     )
   }
 
+  /** The account was removed: what is in memory of its window is written no more. */
+  end(account: Account): void {
+    const there = account.slots.get(RING)
+    if (there instanceof Ring) there.end()
+    else there?.then(ring => ring.end()).catch(() => {})
+  }
+
   async clear(user: string): Promise<void> {
     await this.#table.clear([user])
   }
@@ -105,6 +116,8 @@ interface Sender {
   /** As the store has it. */
   noted: number
   newest: Remembered
+  /** Ids of its remembered messages, each with how many have it. */
+  readonly ids: Map<string, number>
   /** Those beyond `sure`, in order. */
   open: Remembered[]
 }
@@ -115,8 +128,9 @@ export class Ring {
   readonly #now: () => number
   readonly #slots: (Remembered | undefined)[] = new Array(SIZE)
   readonly #senders = new Map<string, Sender>()
-  /** How many of the remembered messages have an id. */
+  /** Ids of the remembered messages, each with how many have it. */
   readonly #ids = new Map<string, number>()
+  #ended = false
   /** Connections that have ended just now, of which it is being found out whether their client had read everything. */
   readonly #leaving = new Map<string, { known: Promise<void>; hurry: () => void }>()
   /** Messages that are not with their accounts yet, by device: whether they will be accepted is not known. */
@@ -134,7 +148,7 @@ export class Ring {
       let run = this.#restored.get(device)
       if (run === undefined) this.#restored.set(device, (run = new Run(device)))
       // Whether its client was told of it, nobody knows any more: maybe.
-      this.#place({ seq, print: fingerprintOf(text), device, at, run, n: 0, entry: undefined }, sure)
+      this.#place({ seq, print: fingerprintOf(text), device, at, run, n: BEFORE, entry: undefined }, sure)
       this.#next = seq + 1
     }
     for (const sender of this.#senders.values()) sender.noted = sender.sure
@@ -144,7 +158,7 @@ export class Ring {
    * The message that this one is a copy of, if it is one: a client that came back sends again, to each addressee in order
    * and before anything new, what it sent in an earlier run of this device and does not know that we have. It certainly
    * does not know what it was never told. What it was told on a connection that broke it may know or not: there only an
-   * id decides that its client has not used for anything else, for better twice than never.
+   * id decides that its client, who has many, has not used for anything else, for better twice than never.
    */
   copy(print: Fingerprint, run: Run, n: number, says: boolean): Remembered | undefined {
     const { expected } = run
@@ -163,9 +177,16 @@ export class Ring {
     return found
   }
 
-  #mayCome({ run, n, print, at }: Remembered): boolean {
-    if (this.#now() - at > WITHIN) return false
-    return n > run.told || this.#ids.get(print.id) === 1
+  #mayCome({ run, n, print, at, device }: Remembered): boolean {
+    if (this.#isOld(at)) return false
+    if (n > run.told) return true
+    if (print.id === '' || this.#ids.get(print.id) !== 1) return false
+    return n === BEFORE || this.#senders.get(device)!.ids.size >= MANY_IDS
+  }
+
+  /** Also where the clock has gone back since. */
+  #isOld(at: number): boolean {
+    return Math.abs(this.#now() - at) > WITHIN
   }
 
   /** The run of a session that was there before the server was started, and is again. */
@@ -181,7 +202,7 @@ export class Ring {
     run.expected = undefined
     const open = this.#senders.get(run.device)?.open ?? []
     for (const known of open) {
-      if ((known.run === run && known.n <= run.told) || this.#now() - known.at > WITHIN) continue
+      if ((known.run === run && known.n <= run.told) || this.#isOld(known.at)) continue
       run.expected ??= new Map()
       const list = run.expected.get(known.print.to)
       if (list === undefined) run.expected.set(known.print.to, [known])
@@ -194,7 +215,7 @@ export class Ring {
     const known = { seq: this.#next++, print, device: run.device, at: this.#now(), run, n, entry }
     const sender = this.#place(known, -1)
     // Joins the batch of the message; if that fails, the message's own failure is what counts.
-    this.#write(sender).catch(() => {})
+    this.#write(sender, known).catch(() => {})
     return known
   }
 
@@ -203,11 +224,11 @@ export class Ring {
     const old = this.#slots[slot]
     if (old !== undefined) this.#drop(old)
     this.#slots[slot] = known
-    this.#ids.set(known.print.id, (this.#ids.get(known.print.id) ?? 0) + 1)
     let sender = this.#senders.get(known.device)
     if (sender === undefined) {
-      this.#senders.set(known.device, (sender = { sure: -1, noted: -1, newest: known, open: [] }))
+      this.#senders.set(known.device, (sender = { sure: -1, noted: -1, newest: known, ids: new Map(), open: [] }))
     }
+    for (const ids of [this.#ids, sender.ids]) ids.set(known.print.id, (ids.get(known.print.id) ?? 0) + 1)
     sender.newest = known
     sender.open.push(known)
     if (sure >= 0) this.#sure(sender, sure)
@@ -216,10 +237,12 @@ export class Ring {
 
   #drop(known: Remembered): void {
     this.#slots[known.seq % SIZE] = undefined
-    const count = this.#ids.get(known.print.id)! - 1
-    if (count === 0) this.#ids.delete(known.print.id)
-    else this.#ids.set(known.print.id, count)
     const sender = this.#senders.get(known.device)!
+    for (const ids of [this.#ids, sender.ids]) {
+      const count = ids.get(known.print.id)! - 1
+      if (count === 0) ids.delete(known.print.id)
+      else ids.set(known.print.id, count)
+    }
     const at = sender.open.indexOf(known)
     if (at >= 0) sender.open.splice(at, 1)
     if (sender.newest !== known) return
@@ -231,10 +254,10 @@ export class Ring {
     else sender.newest = newest
   }
 
-  #write(sender: Sender): Promise<void> {
-    const { seq, print, device, at } = sender.newest
+  async #write(sender: Sender, { seq, print, device, at }: Remembered): Promise<void> {
+    if (this.#ended) return
     sender.noted = sender.sure
-    return this.#table.put(this.#key, [seq % SIZE], [seq, print.text, device, sender.sure, at])
+    await this.#table.put(this.#key, [seq % SIZE], [seq, print.text, device, sender.sure, at])
   }
 
   /** The message is safe: a copy of it needs no waiting. */
@@ -246,7 +269,9 @@ export class Ring {
   forget(known: Remembered): void {
     if (this.#slots[known.seq % SIZE] !== known) return
     this.#drop(known)
-    this.#table.del(this.#key, [known.seq % SIZE]).catch(() => {})
+    const sender = this.#senders.get(known.device)
+    if (sender !== undefined) sender.noted = -1 // its row may have been what told it
+    if (!this.#ended) this.#table.del(this.#key, [known.seq % SIZE]).catch(() => {})
   }
 
   /** The client of a run knows that we have its stanzas up to `n`: it will not send them again. */
@@ -273,12 +298,31 @@ export class Ring {
     if (count > 0) open.splice(0, count)
   }
 
-  /** Writes down what clients know; resolves when it is durable. */
+  /**
+   * Writes down what clients know; resolves when it is durable. It goes with a message that is safe: a row of one that is not
+   * would have a copy of it dropped after a crash, though it may not be there.
+   */
   async note(): Promise<void> {
     clearTimeout(this.#noting)
     this.#noting = undefined
-    const changed = [...this.#senders.values()].filter(sender => sender.sure > sender.noted)
-    await Promise.all(changed.map(sender => this.#write(sender)))
+    const safe = new Map<string, Remembered>()
+    for (const known of this.#slots) {
+      if (known !== undefined && known.entry === undefined && known.seq >= (safe.get(known.device)?.seq ?? 0)) {
+        safe.set(known.device, known)
+      }
+    }
+    const writes: Promise<void>[] = []
+    for (const [device, known] of safe) {
+      const sender = this.#senders.get(device)!
+      if (sender.sure > sender.noted) writes.push(this.#write(sender, known))
+    }
+    await Promise.all(writes)
+  }
+
+  /** The account was removed: nothing is written any more, for whoever has the name next would get it. */
+  end(): void {
+    this.#ended = true
+    clearTimeout(this.#noting)
   }
 
   /** A client closed its stream in order: it will send nothing of this run again. Resolves when that is durable. */

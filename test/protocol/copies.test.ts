@@ -1,6 +1,7 @@
 /** What is a copy, sent again by a client that did not know that we have it, and what only looks like one (promise 5). */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import type { C2SSession } from '../../src/c2s/session.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { isSm } from '../support/resuming.ts'
 import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.ts'
@@ -112,17 +113,105 @@ test('each message that the client does not know of stands for one copy, not for
   assert.equal(await count(again), 8, 'three more')
 })
 
-test('told on a connection that broke: an id that is used once decides', async t => {
+test('told on a connection that broke: an id that is used once decides, of a client that has many', async t => {
   const { server, count } = await stage(t)
   const bot = await login(server, 'cron')
   bot.options.autoAck = false
-  bot.send(unique('a1'))
+  for (let i = 1; i <= 8; i++) bot.send(unique(`a${i}`))
   await told(bot)
   bot.cut('rst')
   await gone(server)
   const again = await login(server, 'cron')
-  again.send(unique('a1'))
+  again.send(unique('a8'))
+  assert.equal(await count(again), 8)
+})
+
+test('alarms of a bot that hears of each, and leaves unread what else there is, so that its connection breaks: all come', async t => {
+  const { server, count } = await stage(t)
+  for (let run = 1; run <= 4; run++) {
+    const bot = await login(server, 'cron')
+    bot.options.autoAck = false
+    bot.send(ALARM)
+    await told(bot)
+    bot.cut('rst')
+    await gone(server)
+    assert.equal(await count(), run)
+  }
+})
+
+test('messages without an id: what its client was never told of is recognised, the rest is not', async t => {
+  const { server, count } = await stage(t)
+  const nameless = "<message to='juliet@localhost' type='chat'><body>ok</body></message>"
+  let bot = await login(server, 'cron')
+  bot.options.autoAck = false
+  bot.send(nameless)
+  bot.send(nameless)
+  assert.equal(await count(bot), 2)
+  bot.cut('rst')
+  await gone(server)
+  bot = await login(server, 'cron')
+  bot.options.autoAck = false
+  bot.send(nameless)
+  bot.send(nameless)
+  assert.equal(await count(bot), 2)
+  await told(bot)
+  bot.cut('rst')
+  await gone(server)
+  bot = await login(server, 'cron')
+  bot.send(nameless)
+  assert.equal(await count(bot), 3)
+})
+
+test('a message without an id is something new too: what comes after it is not old', async t => {
+  const { server, count } = await stage(t)
+  const bot = await login(server, 'cron')
+  bot.send(unique('z1'))
+  await count(bot)
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send("<message to='juliet@localhost' type='chat'><body>new</body></message>")
+  again.send(unique('z1'))
+  assert.equal(await count(again), 3)
+})
+
+test('a device that names itself is the same after a restart', async t => {
+  const { store } = troubled()
+  const first = await stage(t, { store })
+  const phone = async (server: TestServer, tag: string): Promise<RawClient> => {
+    const client = await dial(t, server)
+    await logIn(client, 'PLAIN', plain('bot'), agent() + bind(enable, tag))
+    return client
+  }
+  const bot = await phone(first.server, 'one')
+  await first.juliet.close()
+  await first.server.server.stop()
+  const { server, count } = await stage(t, { store })
+  const back = await server.connect()
+  await back.login({ user: 'bot', password: 'secret' })
+  assert.equal(await back.resume(bot.sm!), true)
+  back.send(unique('y1'))
+  assert.equal(await count(back), 1)
+  back.cut('rst')
+  await gone(server)
+  const again = await phone(server, 'two')
+  again.send(unique('y1'))
   assert.equal(await count(again), 1)
+})
+
+test('the count of a lost session is not told where its client may not have heard that a message was refused', async t => {
+  const { server } = await stage(t, { config: { resume_timeout: '50ms' } })
+  const bot = await login(server, 'cron')
+  bot.pause()
+  bot.send("<message to='nobody@localhost' type='chat' id='1'><body>hello?</body></message>")
+  await eventually(() => [...server.server.host('localhost')!.sessions()].some(s => [...s.unacknowledged()].length > 0))
+  bot.cut('rst')
+  const { sm } = bot
+  await eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'the session is gone')
+  const again = await server.connect()
+  await again.login({ user: 'bot', password: 'secret' })
+  assert.equal(await again.resume(sm!), false)
+  assert.equal(sm!.unacked.length, 1, 'nobody has told it')
 })
 
 test('told on a connection that broke, under an id that says nothing: better twice than never', async t => {
@@ -259,6 +348,28 @@ test('who wants a session back that is gone learns how far that was: only the re
   assert.equal(await count(again), 2)
 })
 
+test('so it is where the client is cut again before it says anything', async t => {
+  const { server, count } = await stage(t, { config: { resume_timeout: '50ms' } })
+  const bot = await login(server, 'cron')
+  bot.send(ALARM)
+  await count(bot)
+  bot.cut('rst')
+  const { sm } = bot
+  const ended = () => eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'it is gone')
+  await ended()
+  const again = await server.connect()
+  await again.login({ user: 'bot', password: 'secret' })
+  assert.equal(await again.resume(sm!), false)
+  assert.equal(sm!.unacked.length, 0, 'h says that we have it')
+  await again.bind('cron')
+  await again.enable()
+  again.cut('rst')
+  await ended()
+  const third = await login(server, 'cron')
+  third.send(ALARM)
+  assert.equal(await count(third), 2)
+})
+
 test('who comes back after a restart knows what it was told by the resumption', async t => {
   const { store } = troubled()
   const first = await stage(t, { store })
@@ -315,4 +426,22 @@ test('what a resumption says that we do not have is sent again, and is no new me
   troubles.writes.open()
   await count(back)
   assert.equal(await server.server.host('localhost')!.queued('nurse'), 2)
+})
+
+test('a session that has ended keeps nothing of what its client might have sent again', async t => {
+  const { server } = await stage(t)
+  const last = () => [...server.server.host('localhost')!.sessions()].find(s => s.jid.local === 'bot') as C2SSession
+  const bot = await login(server, 'cron')
+  bot.send(unique('x1'))
+  bot.send("<message to='bot@localhost' type='chat' id='x2'><body>x2</body></message>")
+  await bot.ping()
+  bot.cut('rst')
+  await gone(server)
+  const again = await login(server, 'cron')
+  again.send(unique('x3'))
+  await again.ping()
+  const { run } = last().inbound.end
+  assert.equal(run.expected?.size, 1, 'to itself')
+  assert.equal(await again.close(), true)
+  assert.equal(run.expected, undefined)
 })

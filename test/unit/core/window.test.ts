@@ -4,7 +4,7 @@ import { Entry } from '../../../src/core/entry.ts'
 import { type Fingerprint, fingerprint, fingerprintOf } from '../../../src/core/fingerprint.ts'
 import { Run, SENT_WINDOW, SenderWindow } from '../../../src/core/window.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
-import { host, message, stanza, troubled } from './support.ts'
+import { host, message, settled, stanza, troubled } from './support.ts'
 
 const SIZE = 256
 const entry = (id = 'e') => new Entry(id, Buffer.alloc(0), undefined)
@@ -13,14 +13,15 @@ const print = (id: string, to = 'juliet'): Fingerprint => fingerprintOf(`${id} $
 async function window(store = openMemoryStore()) {
   const account = (await host().account('romeo'))!
   const table = store.table('example.org', SENT_WINDOW)
-  const ring = await new SenderWindow(table).of(account)
+  const windows = new SenderWindow(table)
+  const ring = await windows.of(account)
   /** Whether a message is taken for a copy by the next run of a device. */
   const copied = (id: string, device = 'phone'): boolean => {
     const run = new Run(device)
     ring.expect(run)
     return ring.copy(print(id), run, 1, true) !== undefined
   }
-  return { ring, table, store, account, copied }
+  return { ring, table, store, account, windows, copied }
 }
 
 test('a copy is the same addressee, type, id and content; a stamp of its delay does not count', () => {
@@ -44,7 +45,8 @@ test('a copy is the same addressee, type, id and content; a stamp of its delay d
     assert.notEqual(text(other), one, other)
   }
   assert.notEqual(text("id='1'><a xmlns='x'><b/><c/></a>"), text("id='1'><a xmlns='x'><b><c/></b></a>"))
-  assert.equal(text("type='chat'><body>hi</body>"), undefined, 'without an id nothing is a copy')
+  assert.notEqual(text("type='chat'><body>hi</body>"), one)
+  assert.equal(text("type='chat'><body>hi</body>"), text("type='chat'><body>hi</body>"), 'also without an id')
   const long = 'x'.repeat(80)
   assert.notEqual(text(`id='${long}1'><body/>`), text(`id='${long}2'><body/>`), 'the end of a long id counts too')
 })
@@ -54,6 +56,8 @@ test('a fingerprint is read back from its text, whatever is in the id', () => {
     const one = fingerprint(stanza(`<message from='romeo@example.org/o' to='juliet@example.org' id='${id}'/>`))!
     assert.deepEqual(fingerprintOf(one.text), one)
   }
+  const none = fingerprint(stanza("<message from='romeo@example.org/o' to='juliet@example.org'/>"))
+  assert.deepEqual(fingerprintOf(none.text), none)
 })
 
 test('to another addressee it is another message', () => {
@@ -122,10 +126,13 @@ test('what the client knows that we have is no copy when it comes again; nor aft
   assert.ok(!copied('d'))
 })
 
+/** Ids of a device that has a new one for each message. */
+const MANY = ['m1', 'm2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8']
+
 test('what it was told and may not have read is a copy only under an id that it has not used twice', async () => {
   const { ring, copied } = await window()
   const run = new Run('phone')
-  for (const [i, id] of ['a', 'b', 'b'].entries()) ring.add(print(id), entry(), run, i + 1)
+  for (const [i, id] of ['a', 'b', 'b', ...MANY].entries()) ring.add(print(id), entry(), run, i + 1)
   run.told = 3
   assert.ok(copied('a'))
   assert.ok(!copied('b'))
@@ -133,12 +140,70 @@ test('what it was told and may not have read is a copy only under an id that it 
   assert.ok(copied('b'), 'of this one it was never told')
 })
 
+test('nor where its device has few ids, or gave none: better twice than never', async () => {
+  const { ring, copied } = await window()
+  const [bot, phone] = [new Run('bot'), new Run('phone')]
+  for (const [i, id] of ['alarm', 'all is well', ''].entries()) ring.add(print(id), entry(), bot, i + 1)
+  for (const [i, id] of MANY.entries()) ring.add(print(id), entry(), phone, i + 1)
+  ring.add(print(''), entry(), phone, 9)
+  bot.told = 2
+  phone.told = 9
+  assert.ok(!copied('alarm', 'bot') && !copied('all is well', 'bot'), 'what others of the account send is not asked')
+  assert.ok(copied('', 'bot'), 'of this one it was never told')
+  assert.ok(copied('m8') && !copied(''))
+})
+
+test('nothing is a copy by a clock that has gone back', async () => {
+  let now = Date.now()
+  const account = (await host().account('romeo'))!
+  const ring = await new SenderWindow(openMemoryStore().table('example.org', SENT_WINDOW), () => now).of(account)
+  ring.add(print('a'), entry(), new Run('phone'), 1)
+  now -= 11 * 60_000
+  const run = new Run('phone')
+  ring.expect(run)
+  assert.equal(ring.copy(print('a'), run, 1, true), undefined)
+})
+
+test('what clients know is written down with a message that is safe, not with one that is not there after a crash', async () => {
+  const { store, troubles } = troubled()
+  const { ring } = await window(store)
+  const run = new Run('phone')
+  ring.settle(ring.add(print('a'), entry(), run, 1))
+  troubles.failWrites = true
+  const b = ring.add(print('b'), entry(), run, 2)
+  await settled()
+  troubles.failWrites = false
+  ring.knows(run, 1)
+  await ring.note()
+  const crashed = await window(store)
+  assert.ok(!crashed.copied('a'))
+  assert.ok(!crashed.copied('b'), 'it was never written, so its copy is all there is')
+  ring.settle(b)
+  ring.knows(run, 2)
+  await ring.note()
+  assert.ok(!(await window(store)).copied('b'))
+})
+
+test('of an account that was removed nothing more is written', async () => {
+  const { ring, table, account, windows } = await window()
+  const run = new Run('phone')
+  const known = ring.add(print('a'), entry(), run, 1)
+  ring.settle(known)
+  windows.end(account)
+  await windows.clear('romeo')
+  await ring.closed(run)
+  ring.add(print('b'), entry(), run, 2)
+  ring.forget(known)
+  await settled()
+  assert.deepEqual(await table.scan(['romeo']), [])
+})
+
 test('a connection that ended is asked what its client had read, before the device goes on', async () => {
   for (const read of [true, false]) {
     const { ring, copied } = await window()
     const run = new Run('phone')
-    ring.add(print('a'), entry(), run, 1)
-    run.told = 1
+    for (const [i, id] of ['a', ...MANY].entries()) ring.add(print(id), entry(), run, i + 1)
+    run.told = 9
     const answer = Promise.withResolvers<boolean>()
     ring.left(run, answer.promise, () => answer.resolve(read))
     await ring.sinceLeft('desk')
@@ -175,8 +240,8 @@ test('what clients know outlives the server, device by device', async () => {
   const { ring, store } = await window()
   const [phone, desk] = [new Run('phone'), new Run('desk')]
   for (const [i, id] of ['a', 'b'].entries()) {
-    ring.add(print(`phone ${id}`), entry(), phone, i + 1)
-    ring.add(print(`desk ${id}`), entry(), desk, i + 1)
+    ring.settle(ring.add(print(`phone ${id}`), entry(), phone, i + 1))
+    ring.settle(ring.add(print(`desk ${id}`), entry(), desk, i + 1))
   }
   ring.knows(phone, 1)
   await ring.closed(desk)
