@@ -49,6 +49,8 @@ const BACKLOG = 1024
 /** Bytes of the head of a request. */
 const MAX_HEAD = 16 * 1024
 const MAX_HEADERS = 100
+/** Requests of a connection that wait for the answer to an earlier one. */
+const MAX_PIPELINED = 32
 /** How long a connection may wait for another request (ms). */
 const KEEP_ALIVE = 15_000
 
@@ -191,14 +193,24 @@ export class HttpListener {
     clearTimeout(this.#timers.get(socket))
     this.#leave(socket)
     const running = this.#sockets.get(socket)
-    running?.add(response)
+    // Node reads on while answers are made: a connection would have any number of them made at once.
+    if (running === undefined || running.size >= MAX_PIPELINED) return void request.socket.destroy()
+    const before = [...running].at(-1)
+    running.add(response)
     if (this.#closing) response.shouldKeepAlive = false
     response.once('close', () => {
-      running?.delete(response)
-      if (!this.#sockets.has(socket) || running === undefined || running.size > 0) return
+      running.delete(response)
+      if (!this.#sockets.has(socket) || running.size > 0) return
       this.#await(socket, true)
       if (this.#closing) request.socket.destroySoon()
     })
+    if (before === undefined) return this.#handle(request, response)
+    before.once('close', () => {
+      if (!request.socket.destroyed) this.#handle(request, response)
+    })
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse): void {
     const { log, serving } = this.#around
     const routes = this.#routesFor(request)
     if (routes === this.#around.routes && !serving()) {

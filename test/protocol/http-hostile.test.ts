@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { defineModule } from '../../src/core/module.ts'
 import { openFileBlobs } from '../../src/storage/blob-files.ts'
 import { bytes, http } from '../support/httpclient.ts'
 import type { RawClient } from '../support/rawclient.ts'
@@ -233,6 +234,34 @@ test('a slot takes what was announced, once, whole and as it is', async t => {
   assert.deepEqual(await PUT('Content-Length: 5\r\n'), ['403'])
   assert.equal((await http('GET', get.href)).body.toString(), 'hello')
   assert.deepEqual(await readdir(path.join(folder, '.undone')), [])
+})
+
+test('requests that come all at once are answered one after the other, and so many at most', async t => {
+  let [running, most, served] = [0, 0, 0]
+  const mod_test_slow = defineModule({
+    name: 'mod_test_slow',
+    summary: 'For tests.',
+    options: {},
+    start(ctx) {
+      ctx.http('GET', '/slow', async () => {
+        most = Math.max(most, ++running)
+        await new Promise(resolve => setTimeout(resolve, 5))
+        running--
+        served++
+        return { status: 200, body: 'slow' }
+      })
+    },
+  })
+  const server = await serve(t, { http: {}, extra: [mod_test_slow] })
+  const one = `GET /slow HTTP/1.1\r\n${HOST}\r\n`
+  const few = await statuses(server, one.repeat(10) + GET('/none'))
+  assert.deepEqual(few, [...Array.from({ length: 10 }, () => '200'), '404'])
+  assert.deepEqual([most, served], [1, 10])
+  served = 0
+  await sent(server, one.repeat(5000))
+  assert.equal(most, 1)
+  assert.ok(served <= 32, `${served} of 5000`)
+  assert.equal((await http('GET', `http://localhost:${server.httpPort}/slow`)).status, 200)
 })
 
 test('no word of the server is put into the middle of an answer', async t => {

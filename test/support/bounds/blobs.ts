@@ -126,6 +126,14 @@ export const BOUNDS: readonly Bound[] = [
     bytes: onTheirWay,
   },
   {
+    what: 'HTTP: requests of one connection that wait for the answer to an earlier one',
+    number: [
+      'protocol/http-hostile.test.ts',
+      'requests that come all at once are answered one after the other, and so many at most',
+    ],
+    bytes: 'each',
+  },
+  {
     what: 'a request of hermodctl, and its answers',
     number: [
       'unit/core/control/socket.test.ts',
