@@ -50,6 +50,8 @@ const RETRY_MS = 200
 const REOPEN_BYTES = 16 * 1024 * 1024
 const TEXT = { valueEncoding: 'utf8' }
 const BYTES = { valueEncoding: 'buffer' }
+/** Bytes of a scan that are worth a word to the iterator that read them. */
+const LARGE = 64 * 1024
 /** Bytes and rows that an iterator fetches at a time. */
 const PAGE_BYTES = 1024 * 1024
 const PAGE_ROWS = 1000
@@ -316,34 +318,47 @@ interface Pages<T> {
 
 async function all<T>(iterator: Pages<T>, limit: number): Promise<T[]> {
   const found: T[] = []
-  for await (const page of pagesOf(iterator, limit)) for (const one of page) found.push(one)
-  return found
-}
-
-async function rowsOf(iterator: Pages<[string, RawValue]>, { limit, bytes }: Bounds): Promise<[string, RawValue][]> {
-  const found: [string, RawValue][] = []
-  let left = bytes
-  for await (const page of pagesOf(iterator, limit)) {
-    for (const row of page) {
-      found.push(row)
-      left -= row[1].length
-      if (left <= 0) return found
-    }
-  }
-  return found
-}
-
-async function* pagesOf<T>(iterator: Pages<T>, limit: number): AsyncGenerator<T[]> {
   try {
-    for (let left = limit; left > 0; ) {
-      const page = await iterator.nextv(Math.min(PAGE_ROWS, left))
-      if (page.length === 0) return
-      left -= page.length
-      yield page
+    while (found.length < limit) {
+      const page = await iterator.nextv(Math.min(PAGE_ROWS, limit - found.length))
+      if (page.length === 0) break
+      for (const row of page) found.push(row)
     }
   } finally {
     void iterator.close() // never fails, and closing the database waits for it
   }
+  return found
+}
+
+type Rows = Pages<[string, RawValue]> & { seek(target: string): void }
+
+async function rowsOf(iterator: Rows, { limit, bytes, reverse }: Bounds): Promise<[string, RawValue][]> {
+  const found: [string, RawValue][] = []
+  let size = 0
+  try {
+    while (found.length < limit && size < bytes) {
+      const page = await iterator.nextv(Math.min(PAGE_ROWS, limit - found.length))
+      if (page.length === 0) break
+      for (const row of page) {
+        found.push(row)
+        size += row[1].length
+        if (size >= bytes) break
+      }
+    }
+    if (size >= LARGE) await forget(iterator, reverse)
+  } finally {
+    void iterator.close() // never fails, and closing the database waits for it
+  }
+  return found
+}
+
+/**
+ * An iterator keeps a copy of what it read last, outside of the heap, until it reads again or is collected: of which V8, who
+ * does not know how large it is, sees no need. Behind the end there is nothing to read, and nothing is kept.
+ */
+async function forget(iterator: Rows, reverse: boolean): Promise<void> {
+  iterator.seek(reverse ? ROWS_START : ROWS_END)
+  await iterator.nextv(1)
 }
 
 /** Throws where LevelDB would begin anew beside the data of a database that lost its CURRENT file. */
