@@ -9,6 +9,17 @@ export const BOUNDS: readonly Bound[] = [
     ],
   },
   {
+    what: 'networks that an account is remembered to have been logged in from',
+    number: [
+      'unit/auth/familiar.test.ts',
+      'networks of an account are bounded: from where nobody came for longest goes',
+    ],
+  },
+  {
+    what: 'addresses, accounts, and pairs of both whose failed logins are counted',
+    number: ['unit/auth/failures.test.ts', 'memory is bounded however many addresses and names come'],
+  },
+  {
     what: 'failed logins on one stream',
     number: ['protocol/sasl.test.ts', 'after five wrong passwords the stream is closed'],
   },

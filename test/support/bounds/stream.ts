@@ -59,7 +59,7 @@ export const BOUNDS: readonly Bound[] = [
     bytes: ['protocol/limits.test.ts', 'before the login a stanza is small in every way, after it large enough'],
   },
   {
-    what: 'memory of all connections that are not logged in (16 KiB each, 64 KiB with TLS, and what they sent)',
+    what: 'memory of all connections that are not logged in, or wait for an HTTP request (16 KiB each, 64 KiB with TLS, and what they sent)',
     bytes: [
       'protocol/limits.test.ts',
       'all that are not logged in share one budget: the greedy go first, wherever they come from',
