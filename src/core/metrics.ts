@@ -1,4 +1,8 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Registry } from 'prom-client'
+
+/** Ms; the event loop is looked at every 10. */
+const FIRST_LOOKS = 50
 
 interface Source {
   readonly kind: 'counter' | 'gauge'
@@ -66,6 +70,8 @@ export class Metrics {
       const registry = new Registry()
       if (this.#process) collectDefaultMetrics({ register: registry, prefix: 'hermod_' })
       for (const [name, source] of this.#sources) await register(registry, name, source)
+      // The delay of the event loop is none yet: the first who asks waits for the first looks at it.
+      if (this.#process) await setTimeout(FIRST_LOOKS)
       return registry
     })
     return this.#registry

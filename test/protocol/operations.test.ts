@@ -58,6 +58,10 @@ test('numbers by name: messages, queue, store, event loop', async t => {
   ]) {
     assert.ok(found.has(`hermod_${name}`), name)
   }
+  for (const part of ['min', 'mean', 'max']) {
+    const lag = found.get(`hermod_nodejs_eventloop_lag_${part}_seconds`)!
+    assert.ok(lag >= 0 && lag < 60, `${part} ${lag}`)
+  }
   assert.deepEqual([found.get('hermod_sessions'), found.get('hermod_streams')], [2, 2])
   // Nothing that anybody sends becomes a label: the lines are as many whoever comes.
   const labels = new Set([...found.keys()].flatMap(key => key.match(/\w+(?==")/g) ?? []))
