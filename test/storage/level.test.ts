@@ -245,5 +245,5 @@ test('what scans have read is let go, however much that is', async t => {
     await Promise.all([searchAll(), searchAll(), searchAll(), searchAll()])
     most = Math.max(most, process.memoryUsage().rss - before)
   }
-  assert.ok(most < 250e6, `960 MiB were read, and ${Math.round(most / 1e6)} MB more in use`)
+  assert.ok(most < 150e6, `960 MiB were read, and ${Math.round(most / 1e6)} MB more in use`)
 })
