@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { callCommand } from '../../src/core/control/call.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { closed } from '../support/resuming.ts'
+import { authenticated, closed, detached, isSm, JULIET, managed, NS } from '../support/resuming.ts'
 import {
   agent,
   answer,
@@ -182,4 +182,20 @@ test('no secret is in any log at any level', async t => {
   for (const proof of proofs) {
     assert.ok(!text.includes(proof), `${proof}: ${text.split('\n').find(line => line.includes(proof))}`)
   }
+})
+
+test('a session that broke and came back', async t => {
+  const log = collected()
+  const server = await serve(t, { logTo: log.to, config: { loglevel: 'debug' } })
+  const juliet = await managed(server, 'juliet', 'balcony')
+  const { id } = juliet.sm!
+  juliet.cut()
+  await detached(server)
+  const again = await authenticated(server)
+  again.write(`<resume xmlns='${NS}' previd='${id}' h='0'/>`)
+  await again.receive(isSm('resumed'))
+  const about = { jid: JULIET, ip: '127.0.0.1' }
+  assert.deepEqual(log.said('the connection of a session broke; it can be resumed'), [{ level: 'debug', ...about }])
+  assert.deepEqual(log.said('a session was resumed'), [{ level: 'info', ...about, seconds: 0 }])
+  again.cut()
 })
