@@ -1,6 +1,6 @@
 import type { Account } from '../core/account.ts'
 import { broadcast, unsetPresence } from '../core/availability.ts'
-import type { Entry } from '../core/entry.ts'
+import type { Besides, Entry } from '../core/entry.ts'
 import { STOP } from '../core/hooks.ts'
 import { asStanzaError } from '../core/iq.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
@@ -78,6 +78,7 @@ export class C2SSession implements Session {
   presence: Stanza | undefined
   priority = 0
   interested = false
+  besides: Besides | undefined
   state: SessionState = 'connected'
   /** Stream management is on. */
   managed = false

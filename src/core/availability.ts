@@ -14,13 +14,8 @@ declare module './hooks.ts' {
     set_presence: { session: Session; stanza: Stanza; initial: boolean }
     /** A session that was available is so no longer, by its own word (`status` is the text it gave) or because it ended. */
     unset_presence: { session: Session; status: string | undefined }
-    /** A session is about to get what waits for its account: a handler may give it something before. */
-    catch_up: { session: Session }
   }
 }
-
-/** Ms until queued messages are read again that could not be read. */
-const RETRY_ATTACH = 5000
 
 /**
  * A session is available, or is so in another way: from its priority follows whether it takes messages. This is so whichever
@@ -34,7 +29,7 @@ export function setPresence(session: Session, stanza: Stanza): void {
   const { host, queue } = session.account
   host.hooks.notify('presence_broadcast', { session, stanza })
   host.hooks.notify('set_presence', { session, stanza, initial })
-  if (takesMessages(session)) attach(session)
+  if (takesMessages(session)) void queue.attach(session)
   else queue.detach(session)
 }
 
@@ -55,18 +50,6 @@ export function broadcast(session: Session, stanza: Stanza): void {
   else if (stanza.type === 'unavailable') unsetPresence(session, stanza)
   // RFC 6121 4.7.1: the other types need an address.
   else throw new StanzaError('bad-request', `presence of type ${stanza.type} needs an address`)
-}
-
-/** Starts, or goes on with, the delivery of what waits for the account. */
-function attach(session: Session): void {
-  const { host, queue } = session.account
-  const first = host.hooks.has('catch_up') ? async () => host.hooks.run('catch_up', { session }) : undefined
-  queue.attach(session, first).catch((error: unknown) => {
-    host.log.error({ err: error, jid: session.jid.toString() }, 'queued messages could not be read')
-    session.timer(RETRY_ATTACH, () => {
-      if (takesMessages(session)) attach(session)
-    })
-  })
 }
 
 /** RFC 6121 4.7.2.3. */

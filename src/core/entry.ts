@@ -6,8 +6,17 @@ export interface Origin {
   safe(entry: Entry): void
 }
 
+/** What a session gets beside the queue of its account, in its place among what waits there. */
+export interface Besides {
+  /** Whether there is something up to this id, or anything at all, that it was not given. Without waiting. */
+  waits(upTo?: string): boolean
+  /** Gives it some of that, the oldest first; it is not full. Rejects where that cannot be read now. */
+  give(upTo?: string): Promise<void>
+}
+
 /** A session that queued messages are delivered to. */
 export interface Holder {
+  readonly besides?: Besides | undefined
   /** Delivers an entry; later the session calls {@link MessageQueue.confirm} or {@link MessageQueue.release} for it. */
   take(entry: Entry, late: boolean): void
   /** It has so much unacknowledged that it should get no more for now. */

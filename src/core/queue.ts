@@ -240,27 +240,22 @@ export class MessageQueue {
     return orphans
   }
 
-  /**
-   * A session becomes available: it gets the backlog in order, then everything new. Resolves when it is live. `first` is
-   * awaited before.
-   */
-  async attach(holder: Holder, first?: () => Promise<unknown>): Promise<void> {
-    if (!this.#live.has(holder) && !this.#catchingUp.has(holder)) await this.#catchUp(holder, '', first)
+  /** A session becomes available: it gets the backlog in order, then everything new. Resolves when it is live. Never rejects. */
+  async attach(holder: Holder): Promise<void> {
+    if (!this.#live.has(holder) && !this.#catchingUp.has(holder)) await this.#catchUp(holder, '')
   }
 
-  async #catchUp(holder: Holder, cursor: string, first?: () => Promise<unknown>): Promise<void> {
+  async #catchUp(holder: Holder, cursor: string): Promise<void> {
     const run = Symbol('catching up')
     this.#catchingUp.set(holder, run)
     const current = () => this.#catchingUp.get(holder) === run
     try {
-      if (first !== undefined) await first()
-      if (!current()) return
-      while (this.#floor > cursor || holder.full) {
+      while (this.#floor > cursor || holder.full || holder.besides?.waits() === true) {
         if (holder.full && !(await holder.room())) return
+        if (!current()) return
         cursor = await this.#readPage(cursor, holder, current)
         if (!current()) return
       }
-      if (!current()) return
     } finally {
       if (current()) this.#catchingUp.delete(holder)
     }
@@ -279,14 +274,17 @@ export class MessageQueue {
     if (this.#live.delete(holder)) await this.#catchUp(holder, entry.id.slice(0, -1))
   }
 
-  /** Hands over the next page of a backlog; resolves with the id that the one after it begins behind. Never rejects. */
+  /** Hands over the next page of a backlog, and what the session gets beside it; resolves with the id that the one after it begins behind. Never rejects. */
   async #readPage(cursor: string, holder: Holder, current: () => boolean): Promise<string> {
     this.#reads++
     const floor = this.#floor // what is stored from here on may not be in what is read
     try {
       const rows = await this.#readRows(cursor)
-      if (!current()) return cursor
-      return this.#handRows(rows, cursor, [...rows.keys()].at(-1) ?? floor, holder)
+      const last = [...rows.keys()].at(-1)
+      // Before what comes after it; what others take away from here on, while this waits, goes there too.
+      while (current() && !holder.full && holder.besides?.waits(last) === true) await holder.besides.give(last)
+      if (!current() || holder.full) return cursor
+      return this.#handRows(rows, cursor, last ?? floor, holder)
     } catch (error) {
       this.#store.unread(this, error)
     } finally {

@@ -2,7 +2,7 @@ import type { StreamError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import type { Entry, Holder } from './entry.ts'
+import type { Besides, Entry, Holder } from './entry.ts'
 
 /** A key under which a module keeps state of its own on a session or an account: typed, and private to who has the key. */
 export class Slot<T> {
@@ -49,6 +49,8 @@ export interface Session extends Holder {
   readonly jid: Jid
   readonly account: Account
   readonly slots: Slots
+  /** Set by a module before the session takes messages. */
+  besides: Besides | undefined
   /** The last presence that the client broadcast, while it is available (RFC 6121 4.2, 4.4). */
   presence: Stanza | undefined
   /** Of that presence; -128 to 127 (RFC 6121 4.7.2.3). */

@@ -9,7 +9,7 @@ const SIZE = 256
 /** How long (ms) after a message a copy of it may come. */
 const WITHIN = 10 * 60_000
 /** So many ids a device must have used until one of them says which of its messages is meant: a bot may have one, or three. */
-const MANY_IDS = 8
+const MANY_IDS = 4
 /** In place of its number: a message from before the server was started. Most clients that come back then were not told. */
 const BEFORE = 0
 /** How long (ms) until it is written down what senders know. A crash before that costs a client no more than a doubt. */

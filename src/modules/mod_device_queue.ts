@@ -1,9 +1,10 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import { deviceOf, isLasting, nameOf } from '../core/devicename.ts'
-import { Entry } from '../core/entry.ts'
+import { type Besides, Entry } from '../core/entry.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { type Session, Slot, takesMessages } from '../core/session.ts'
+import type { Row } from '../storage/store.ts'
 import { parseElement } from '../xml/index.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 
@@ -50,14 +51,15 @@ export const mod_device_queue = defineModule({
     const queues = new DeviceQueues(ctx)
     ctx.hook('account_load', ({ account }) => queues.load(account))
     ctx.hook('set_presence', ({ session }) => {
-      if (takesMessages(session) && isLasting(session)) queues.seen(session)
+      if (!takesMessages(session)) return
+      if (isLasting(session)) queues.seen(session)
+      session.besides ??= new Missed(queues, session)
     })
     ctx.hook('message_acknowledged', ({ account, entry, session }) => queues.delivered(account, entry, session))
     ctx.hook('message_acknowledged_again', ({ entry, session }) => {
       session.slots.get(GIVEN)?.delete(entry.id)
       queues.has(session.account, deviceOf(session), entry.id)
     })
-    ctx.hook('catch_up', ({ session }) => queues.catchUp(session))
     ctx.hook('device_revoked', async ({ user, id }) => {
       const account = await ctx.account(user)
       if (account !== undefined) queues.forget(account, nameOf(id))
@@ -134,9 +136,10 @@ class DeviceQueues {
     if (devices.size === 0 || (devices.size === 1 && devices.has(own))) return
     if (Stanza.of(parseElement(entry.bytes)).to?.resource !== '') return
     for (const holder of entry.holders) given(holder as Session).add(entry.id)
+    const there = new Set([...account.sessions.values()].map(deviceOf))
     for (const [name, device] of devices) {
       if (name === own) continue
-      if (this.#isOver(device.seen)) this.forget(account, name)
+      if (!there.has(name) && this.#isOver(device.seen)) this.forget(account, name)
       else this.#keep(account, name, device, entry)
     }
   }
@@ -161,29 +164,16 @@ class DeviceQueues {
     this.#written(this.#messages.del([account.user], [name, id, size]))
   }
 
-  /** What others had meanwhile, in order, before what waits for everybody. */
-  async catchUp(session: Session): Promise<void> {
-    const { account } = session
-    const name = deviceOf(session)
-    const device = account.slots.get(DEVICES)?.get(name)
-    if (device === undefined) return
-    const had = given(session)
-    let after: string | undefined
-    while (device.missed.size > 0 && takesMessages(session)) {
-      if (session.full && !(await session.room())) return
-      const range = {
-        ...(after === undefined ? { gte: [name], lte: [name] } : { gt: [name, after], lte: [name] }),
-        ...PAGE,
-      }
-      const rows = await this.#messages.scan([account.user], range)
-      if (rows.length === 0) return
-      for (const { ck, value } of rows) {
-        after = String(ck[1])
-        if (had.has(after) || !device.missed.has(after)) continue
-        had.add(after)
-        session.take(Entry.delivered(after, value), true)
-      }
+  /** The messages, up to this id, that others had and this session's device was not given. */
+  *missed({ account, slots }: Session, device: string, upTo?: string): Generator<string> {
+    const given = slots.get(GIVEN)
+    for (const id of account.slots.get(DEVICES)?.get(device)?.missed.keys() ?? []) {
+      if ((upTo === undefined || id <= upTo) && given?.has(id) !== true) yield id
     }
+  }
+
+  read(account: Account, device: string, first: string, last: string): Promise<Row<Buffer>[]> {
+    return this.#messages.scan([account.user], { gte: [device, first], lte: [device, last], ...PAGE })
   }
 
   forget(account: Account, name: string): void {
@@ -199,6 +189,41 @@ class DeviceQueues {
 
   #written(promise: Promise<void>): void {
     promise.catch((err: unknown) => this.#ctx.log.error({ err }, 'what a device misses could not be written'))
+  }
+}
+
+/** What others had while the device of a session was away, or behind. */
+class Missed implements Besides {
+  readonly #queues: DeviceQueues
+  readonly #session: Session
+
+  constructor(queues: DeviceQueues, session: Session) {
+    this.#queues = queues
+    this.#session = session
+  }
+
+  waits(upTo?: string): boolean {
+    return this.#queues.missed(this.#session, deviceOf(this.#session), upTo).next().done !== true
+  }
+
+  async give(upTo?: string): Promise<void> {
+    const session = this.#session
+    const device = deviceOf(session)
+    const wanted = [...this.#queues.missed(session, device, upTo)].sort().slice(0, PAGE.limit)
+    const [first] = wanted
+    if (first === undefined) return
+    const rows = await this.#queues.read(session.account, device, first, wanted.at(-1)!)
+    if (!takesMessages(session)) return
+    // It could not be written.
+    if (rows[0]?.ck[1] !== first) this.#queues.has(session.account, device, first)
+    const had = given(session)
+    const left = new Set(this.#queues.missed(session, device, upTo))
+    for (const { ck, value } of rows) {
+      const id = String(ck[1])
+      if (!left.has(id)) continue
+      had.add(id)
+      session.take(Entry.delivered(id, value), true)
+    }
   }
 }
 

@@ -1,12 +1,15 @@
 /** A second phone gets what the first one got, where the operator wants it and no archive is kept. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { openMemoryStore } from '../../src/storage/memory.ts'
+import { StreamError } from '../../src/xmpp/errors.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { bodies, bodyOf } from '../support/resuming.ts'
 import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/wire.ts'
 import { troubled } from '../unit/core/support.ts'
 
 const NO_ARCHIVE = { mod_mam: { archive: false } }
@@ -189,4 +192,55 @@ test('it is kept over a restart, and goes with the account', async t => {
   await host.removeAccount('juliet')
   assert.deepEqual(await store.table('localhost', { name: 'device_queue', codec: 'bytes' }).partitions(), [])
   assert.deepEqual(await store.table('localhost', { name: 'queue_device' }).partitions(), [])
+})
+
+test('what the first phone acknowledges while the second one is catching up, the second gets too, in order', async t => {
+  const { store, troubles } = troubled(openMemoryStore(), 'queue')
+  t.after(() => troubles.scans.open())
+  const { server, romeo } = await stage(t, {}, { store })
+  await leave(await phone(server, 'second'))
+  const first = await phone(server, 'first')
+  first.options.autoAck = false
+  const said = Array.from({ length: 150 }, (_, i) => `${i + 1}`)
+  for (const body of said) romeo.send(tells('juliet@localhost', body))
+  await romeo.ping()
+  assert.deepEqual(await bodies(first, '150'), said)
+  const { handled } = first.sm!
+  first.cut('rst') // nobody is live, and all of it waits in the store when its session is over
+  const host = server.server.host('localhost')!
+  for (const session of host.sessions()) if (!session.connected) session.end(new StreamError('conflict'))
+  assert.ok(handled >= 150)
+
+  const again = await phone(server, 'first')
+  again.options.autoAck = false
+  assert.deepEqual(await bodies(again, '150'), said)
+  const calls = troubles.scans.calls
+  troubles.scans.close()
+  const second = await server.client('juliet', { resource: 'second' })
+  await second.enable()
+  second.send('<presence/>')
+  await eventually(() => troubles.scans.calls > calls, 'the second phone is catching up')
+  again.ack()
+  await again.ping()
+  romeo.send(tells('juliet@localhost', 'new'))
+  await romeo.ping()
+  troubles.scans.open()
+  assert.deepEqual(await bodies(second, 'new'), [...said, 'new'])
+})
+
+test('a device that is there is not away, however long ago it said so', async t => {
+  let now = Date.now()
+  const { server, romeo } = await stage(t, { lifetime: '1m' }, { now: () => now })
+  const first = await phone(server, 'first')
+  const second = await phone(server, 'second')
+  second.options.autoAck = false
+  now += 120_000
+  await taken(romeo, first, '1')
+  assert.deepEqual(await bodies(second, '1'), ['1'])
+  assert.ok(await first.close())
+  second.cut('rst')
+  const host = server.server.host('localhost')!
+  await eventually(() => [...host.sessions()].some(s => !s.connected))
+  for (const session of host.sessions()) if (!session.connected) session.end(new StreamError('conflict'))
+  assert.deepEqual(await bodies(await phone(server, 'second'), '1'), ['1'])
 })

@@ -256,6 +256,7 @@ export class FakeSession extends FakeHolder implements Session {
   presence: Stanza | undefined
   priority = 0
   interested = false
+  besides: undefined
   readonly info: ConnectionInfo = { ip: '', port: 0, tls: undefined, mechanism: undefined, since: 0 }
   readonly connected = true
   readonly resumable = false
