@@ -2,6 +2,7 @@ import { PASSWD } from './auth/credentials.ts'
 import { Failures } from './auth/failures.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
+import { Rounds } from './c2s/rounds.ts'
 import { type C2SServer, ResumableSessions } from './c2s/server.ts'
 import { TlsContexts } from './c2s/tls.ts'
 import { Flusher } from './c2s/transport.ts'
@@ -133,6 +134,7 @@ export class Server implements ServerControl {
       log,
       metrics: this.metrics,
       flusher: new Flusher(),
+      rounds: new Rounds(),
       tls,
       failures: new Failures(failureLimits(config)),
       prelogin: new PreLoginBudget(config.pre_auth_memory),

@@ -10,6 +10,7 @@ import type { Router } from '../core/router.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import type { PreLoginBudget } from '../util/prelogin.ts'
 import type { Ended } from './inbound.ts'
+import type { Rounds } from './rounds.ts'
 import type { C2SSession, SessionSettings } from './session.ts'
 import type { C2SStream } from './stream.ts'
 import type { TlsContexts } from './tls.ts'
@@ -48,6 +49,7 @@ export interface C2SServer {
   readonly log: Logger
   readonly metrics: Metrics
   readonly flusher: Flusher
+  readonly rounds: Rounds
   readonly tls: TlsContexts
   readonly failures: Failures
   /** What the connections hold that are not logged in. */

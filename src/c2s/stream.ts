@@ -10,6 +10,7 @@ import { sendFeatures } from './features.ts'
 import type { Ended } from './inbound.ts'
 import type { Login } from './login.ts'
 import { negotiate } from './negotiation.ts'
+import { Portion } from './rounds.ts'
 import type { AccessCheck, C2SHost, C2SServer } from './server.ts'
 import type { C2SSession } from './session.ts'
 import type { Shaper } from './shaper.ts'
@@ -89,6 +90,11 @@ export class C2SStream {
   #halted = false
   /** Stanzas since the shaper was last asked. */
   #stanzas = 0
+  readonly #portion = new Portion()
+  /** Others have their turn, though there may be more to be handled. */
+  #resting = false
+  /** The client ended its connection before all that it had sent was handled. */
+  #ended = false
   #slowed: NodeJS.Timeout | undefined
   #whenHandled: () => void = () => {}
   /** Ends the pause before our header. */
@@ -202,12 +208,7 @@ export class C2SStream {
     }
     this.#parser.write(chunk)
     this.#account()
-    const { shaper } = this.settings
-    if (shaper !== undefined) {
-      const wait = shaper.spend(chunk.length, this.#stanzas)
-      this.#stanzas = 0
-      if (wait > 0) this.#slow(wait)
-    }
+    this.#pay(chunk.length)
     if (this.#handling && this.#parser.rest().length > MAX_UNPARSED) this.socket.pause()
   }
 
@@ -228,8 +229,17 @@ export class C2SStream {
     this.#share = undefined
   }
 
-  /** Reads no further for a while: the client is faster than its shaper allows. */
+  #pay(bytes: number): void {
+    const { shaper } = this.settings
+    if (shaper === undefined) return
+    const wait = shaper.spend(bytes, this.#stanzas)
+    this.#stanzas = 0
+    if (wait > 0) this.#slow(wait)
+  }
+
+  /** Reads no further for a while, and handles nothing of what was read: the client is faster than its shaper allows. */
   #slow(ms: number): void {
+    this.#parser.pause()
     this.socket.pause()
     clearTimeout(this.#slowed)
     this.#slowed = setTimeout(() => {
@@ -238,15 +248,27 @@ export class C2SStream {
     }, ms)
   }
 
-  /** Reads again, unless there is a reason left not to. */
+  /** Goes on, with what was read and then with the socket, unless there is a reason left not to. */
   #readOn(): void {
-    if (this.#halted || this.#handling || this.#slowed !== undefined || this.socket.destroyed) return
-    if (this.socket.isPaused()) this.socket.resume()
+    const mayNot = () => this.#halted || this.#handling || this.#slowed !== undefined
+    if (mayNot()) return
+    this.#parser.resume()
+    if (this.#ended && !this.#mustWait) return this.#onEnd()
+    if (!mayNot() && !this.socket.destroyed && this.socket.isPaused()) this.socket.resume()
+  }
+
+  /** There may be more to be handled, though nothing is being waited for but time. */
+  get #mustWait(): boolean {
+    return this.#resting || this.#slowed !== undefined
   }
 
   /** The peer closed its side without closing the stream: half a close is a broken connection. */
   #onEnd(): void {
     if (this.state === 'closing') return
+    if (this.#mustWait && this.#parser.rest().length > 0) {
+      this.#ended = true
+      return
+    }
     const { session } = this
     if (session?.inbound.inDoubt !== true) return this.#transport.destroy()
     this.#parser.stop()
@@ -371,7 +393,17 @@ export class C2SStream {
     } catch (error) {
       return this.#failWith(error)
     }
-    if (done instanceof Promise) this.#waitFor(done)
+    const enough = this.server.rounds.spend(this.#portion)
+    if (done instanceof Promise) this.#waitFor(enough ? done.then(() => this.#othersFirst()) : done)
+    else if (enough) this.#waitFor(this.#othersFirst())
+  }
+
+  /** There may be much more of this stream to be handled: others have their turn, and what was handled is paid for. */
+  async #othersFirst(): Promise<void> {
+    this.#resting = true
+    this.#pay(0)
+    await this.server.rounds.next()
+    this.#resting = false
   }
 
   /** Reads no more; resolves when what is being handled is done, or after `timeout` ms. */
@@ -392,14 +424,12 @@ export class C2SStream {
   /** One at a time: what follows waits until this is handled. */
   #waitFor(done: Promise<void>): void {
     this.#handling = true
-    const parser = this.#parser
-    parser.pause()
+    this.#parser.pause()
     done
       .catch((error: unknown) => this.#failWith(error))
       .then(() => {
         this.#handling = false
         if (this.#halted) return this.#whenHandled()
-        if (this.#parser === parser) parser.resume()
         this.#readOn()
       })
       .catch((error: unknown) => this.#failWith(error))

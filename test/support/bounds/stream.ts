@@ -42,6 +42,13 @@ export const BOUNDS: readonly Bound[] = [
     ],
   },
   {
+    what: 'stanzas of a client that are handled in one go',
+    number: [
+      'protocol/crowd.test.ts',
+      'of thousands of stanzas that come in one piece a portion is handled, then others have their turn',
+    ],
+  },
+  {
     what: 'before login: time, bytes',
     number: [
       'protocol/limits.test.ts',

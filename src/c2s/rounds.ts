@@ -1,0 +1,50 @@
+/** What a stream may have handled in one turn of the event loop before others have theirs. */
+const PORTION = 32
+
+/**
+ * The turns of the event loop, for streams that have much to be handled. A chunk of a socket may hold thousands of stanzas,
+ * and many clients may send one at the same time: each stream handles a portion, then waits until those that came before it
+ * have had another, one stream a turn. Whoever sends a stanza now and then never waits.
+ */
+export class Rounds {
+  #turn = 0
+  #scheduled = false
+  #waiting: (() => void)[] = []
+
+  /** Counts what a stream has handled; true when it is enough for this turn. */
+  spend(portion: Portion): boolean {
+    if (portion.turn !== this.#turn) {
+      portion.turn = this.#turn
+      portion.used = 0
+    }
+    this.#schedule()
+    return ++portion.used >= PORTION
+  }
+
+  /** Resolves when it is the caller's turn again. */
+  next(): Promise<void> {
+    return new Promise(resolve => {
+      this.#waiting.push(resolve)
+      this.#schedule()
+    })
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(this.#run)
+  }
+
+  readonly #run = (): void => {
+    this.#turn++
+    this.#scheduled = false
+    this.#waiting.shift()?.()
+    if (this.#waiting.length > 0) this.#schedule()
+  }
+}
+
+/** What one stream has had handled in a turn. */
+export class Portion {
+  turn = -1
+  used = 0
+}
