@@ -30,6 +30,8 @@ const LINGER = 1000
 const HEADER_PAUSE = 10
 /** Unparsed bytes that may wait while a stanza is being handled; beyond, the socket is not read. */
 const MAX_UNPARSED = 64 * 1024
+/** Bytes that never wait for others' turns: all but what is much work. */
+const SMALL = 2048
 
 /** A language tag (RFC 5646 2.1); a longer one than any there is would be added to every stanza. */
 const LANGUAGE = /^(?=.{1,35}$)[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*$/
@@ -206,6 +208,7 @@ export class C2SStream {
         return this.fail(new StreamError('policy-violation', 'too many bytes before logging in'))
       }
     }
+    if (chunk.length > SMALL && !this.#handling && this.server.rounds.isLate()) this.#waitFor(this.#othersFirst())
     this.#parser.write(chunk)
     this.#account()
     this.#pay(chunk.length)

@@ -47,6 +47,10 @@ export const BOUNDS: readonly Bound[] = [
       'protocol/crowd.test.ts',
       'of thousands of stanzas that come in one piece a portion is handled, then others have their turn',
     ],
+    bytes: [
+      'protocol/crowd.test.ts',
+      'many clients with one stanza each that is much work: who has little is answered between them',
+    ],
   },
   {
     what: 'before login: time, bytes',
