@@ -5,6 +5,7 @@ import { type DeviceSettings, Devices } from './auth/devices.ts'
 import { Familiar } from './auth/familiar.ts'
 import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
 import { Shapes } from './auth/shapes.ts'
+import { grantSessions } from './c2s/bind.ts'
 import { expel } from './c2s/expel.ts'
 import type { C2SHost, HostSettings } from './c2s/server.ts'
 import type { HostConfig, ModuleConfigs } from './config/core.ts'
@@ -65,6 +66,7 @@ export class RunningHost {
     })
     const host: Host = new Host({ name, store, users: accounts, router, ids, log, now })
     logSessions(host)
+    grantSessions(host)
     const devices = new Devices(host, deviceSettings(config))
     host.services.provide('server', 'devices', devices)
     const familiar = new Familiar({

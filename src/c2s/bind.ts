@@ -1,6 +1,7 @@
 import type { Account } from '../core/account.ts'
 import { DEVICE } from '../core/admin/devices.ts'
 import { CHOSEN } from '../core/devicename.ts'
+import type { Host } from '../core/host.ts'
 import { childText, type Element, NS, serialize, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { prepResource } from '../xmpp/jid.ts'
@@ -34,6 +35,14 @@ export async function bindResource(stream: C2SStream, iq: Stanza, payload: Eleme
   const el = xml('iq', { type: 'result', id: iq.id }, xml('bind', { xmlns: NS.BIND }, xml('jid', {}, jid.toString())))
   stream.send(serialize(el))
   host.hooks.notify('session_opened', { session })
+}
+
+/**
+ * Clients of RFC 3921 ask for a session too, though features.ts offers it as optional, and take a refusal for a failed login:
+ * it is there since bind.
+ */
+export function grantSessions(host: Host): void {
+  host.iq.add('c2s', 'own', 'set', NS.SESSION, 'session', () => {}, { atHost: true })
 }
 
 /** A session for the stream, not yet among those of the account. */

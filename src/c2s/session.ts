@@ -9,7 +9,7 @@ import { orderedTime } from '../util/ids.ts'
 import { cut } from '../util/text.ts'
 import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
-import type { Jid } from '../xmpp/jid.ts'
+import { Jid } from '../xmpp/jid.ts'
 import { isStanzaName, Stanza, type StanzaKind } from '../xmpp/stanza.ts'
 import { Acknowledger } from './acknowledger.ts'
 import { type Ended, Inbound } from './inbound.ts'
@@ -212,7 +212,9 @@ export class C2SSession implements Session {
     const type = el.attrs['type']
     if (type === 'error' || type === 'result') return
     const answer = xml(el.name, { type: 'error', id: el.attrs['id'] || undefined }, error.toElement())
-    this.deliver(Stanza.make(answer, this.account.jid, this.jid))
+    // From whom it was for (RFC 6120 8.3.1), unless that is no address: clients take no answer from anybody else.
+    const to = el.attrs['to'] ? Jid.parse(el.attrs['to']) : undefined
+    this.deliver(Stanza.make(answer, to ?? this.account.jid, this.jid))
   }
 
   #nonza(el: Element): void | Promise<void> {

@@ -119,6 +119,18 @@ test('a stream binds one resource', async t => {
   assert.deepEqual(sessions(server), ['balcony'])
 })
 
+test('who asks for a session as well, which RFC 3921 wanted and is offered as optional, gets the answer of success', async t => {
+  const server = await serve(t)
+  const client = await server.client('juliet', { resource: 'balcony' })
+  const session = "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
+  for (const to of ['localhost', undefined]) {
+    const answer = await client.request('set', session, to)
+    assert.deepEqual([answer.attrs['type'], answer.children], ['result', []])
+  }
+  const mallory = await server.client('mallory')
+  await refused('forbidden', mallory.request('set', session, 'juliet@localhost'))
+})
+
 test('an account that is removed between login and bind gets no session', async t => {
   const server = await serve(t)
   const client = await authenticated(server)
@@ -145,6 +157,8 @@ test('stanzas that are none: what is wrong is told by an error stanza, and the s
     const error = await client.receive(el => el.attrs['id'] === 'e')
     assert.deepEqual([error.attrs['type'], errorCondition(error)], ['error', condition], sent)
     assert.equal(error.attrs['to'], client.jid)
+    // RFC 6120 8.3.1: from whom it was for, where that is an address; clients take no answer from elsewhere.
+    if (sent.includes("to='localhost'")) assert.equal(error.attrs['from'], 'localhost', sent)
   }
   client.write("<iq to='localhost' type='get'><a xmlns='b'/></iq>")
   assert.equal(errorCondition(await client.receive(el => el.attrs['type'] === 'error')), 'bad-request')

@@ -49,6 +49,7 @@ const PAYLOADS: Record<string, readonly string[]> = {
   'set urn:ietf:params:xml:ns:vcard-4.0 vcard': [
     "<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'><nickname><text>x</text></nickname></vcard>",
   ],
+  'set urn:ietf:params:xml:ns:xmpp-session session': ["<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"],
   'set jabber:iq:search query': ["<query xmlns='jabber:iq:search'><nick>*</nick></query>"],
   'get urn:hermod:message-states:0 states': [
     "<states xmlns='urn:hermod:message-states:0' with='bob@localhost'><message id='m1'/></states>",

@@ -94,6 +94,20 @@ test('with, start, end, before-id, after-id, ids, words: what is asked for and n
   const [one, , three, four] = all.results.map(r => r.id)
   assert.deepEqual(await got({ 'after-id': one!, 'before-id': four! }), ['two words', 'three'])
   assert.deepEqual(await got({ ids: [three!, one!] }), ['one', 'three'])
+  // XEP-0313 4.1: each field narrows what is found, the list of ids too.
+  const ids = all.results.map(r => r.id)
+  const words = '{urn:xmpp:fulltext:0}fulltext'
+  assert.deepEqual(await got({ ids, with: 'romeo@localhost' }), ['one', 'three'])
+  assert.deepEqual(await got({ ids, with: 'nurse@localhost/elsewhere' }), [])
+  assert.deepEqual(await got({ ids, with: 'juliet@localhost' }), ['to myself'])
+  assert.deepEqual(await got({ ids, start: '2026-01-01T00:01:00Z', end: '2026-01-01T00:02:00Z' }), [
+    'two words',
+    'three',
+  ])
+  assert.deepEqual(await got({ ids, 'after-id': one!, 'before-id': four! }), ['two words', 'three'])
+  assert.deepEqual(await got({ ids, [words]: 'words' }), ['two words', 'four Words'])
+  const narrowed = await query(juliet, { ids, with: 'romeo@localhost' }, '<max>1</max>')
+  assert.deepEqual([narrowed.bodies, narrowed.complete], [['one'], false])
   assert.deepEqual(await got({ '{urn:xmpp:fulltext:0}fulltext': 'WORDS two' }), ['two words'])
   assert.deepEqual(await got({ '{urn:xmpp:fulltext:0}fulltext': 'words', with: 'romeo@localhost' }), [])
 

@@ -5,7 +5,7 @@ import { escapeAttr, escapeText, findChildren, parseHead, textOf } from '../../x
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import type { Archive } from './archive.ts'
-import { type Archived, sizeOf } from './archived.ts'
+import { type Archived, peerOf, sizeOf } from './archived.ts'
 import type { Query } from './query.ts'
 
 /** Messages, and bytes of them, looked at for one page, where most of them may not match: the asker goes on from there. */
@@ -42,7 +42,7 @@ export async function readPage(archive: Archive, owner: Jid, query: Query, most:
   const { page } = query
   await assertThere(archive, user, [query.beforeId, query.afterId, page.after, page.before || undefined])
   const size = Math.min(page.max ?? most.messages, most.messages)
-  if (query.ids !== undefined) return byIds(archive, user, query, { ...most, messages: size })
+  if (query.ids !== undefined) return byIds(archive, owner, query, query.ids, { ...most, messages: size })
 
   const backwards = page.before !== undefined
   const seeks = filters(query)
@@ -102,29 +102,42 @@ export async function readPage(archive: Archive, owner: Jid, query: Query, most:
   }
 }
 
-/** Those of a list, in the order of the archive, paged as all else is. */
-async function byIds(archive: Archive, user: string, { ids, page }: Query, most: Most): Promise<Page> {
+/** Those of a list that the other fields let through, in the order of the archive, paged as all else is. */
+async function byIds(archive: Archive, owner: Jid, query: Query, ids: readonly string[], most: Most): Promise<Page> {
+  const { page } = query
   const backwards = page.before !== undefined
   const all = [...new Set(ids)].sort()
-  const isOnPage = (id: string) => (page.after === undefined || id > page.after) && (!page.before || id < page.before)
   const found: Archived[] = []
-  let bytes = 0
-  let unread = 0
+  let [wanted, onPage, bytes, unread] = [0, 0, 0, 0]
   for (const id of backwards ? all.toReversed() : all) {
-    const message = await archive.get(user, id)
+    const message = await archive.get(owner.local, id)
     if (message === undefined) throw new StanzaError('item-not-found', 'not all of these messages are in the archive')
     unread += message.size
     if (unread >= PORTION_BYTES) {
       unread = 0
       await setImmediate()
     }
-    if (!isOnPage(id) || found.length >= most.messages || bytes >= most.bytes) continue
+    if (!isInSpan(id, query) || !matchesPeer(message, owner, query) || !matches(message, query)) continue
+    wanted++
+    if ((page.after !== undefined && id <= page.after) || (page.before && id >= page.before)) continue
+    onPage++
+    if (found.length >= most.messages || bytes >= most.bytes) continue
     found.push(message)
     bytes += message.size
   }
   if (backwards) found.reverse()
-  const complete = found.length === all.filter(isOnPage).length
-  return { messages: found, first: found[0]?.id, last: found.at(-1)?.id, complete, count: all.length }
+  const complete = found.length === onPage
+  return { messages: found, first: found[0]?.id, last: found.at(-1)?.id, complete, count: wanted }
+}
+
+function isInSpan(id: string, { start, end, afterId, beforeId }: Query): boolean {
+  if ((afterId !== undefined && id <= afterId) || (beforeId !== undefined && id >= beforeId)) return false
+  return (start === undefined || id >= firstIdAt(start)) && (end === undefined || id < firstIdAt(end + 1))
+}
+
+/** Where the index of conversations is not asked: the other side is whom the query names. */
+function matchesPeer(message: Archived, owner: Jid, { with: jid }: Query): boolean {
+  return jid === undefined || peerOf(parseHead(message.bytes), owner)?.equals(jid.bare) === true
 }
 
 async function assertThere(archive: Archive, user: string, ids: readonly (string | undefined)[]): Promise<void> {
