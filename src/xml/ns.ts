@@ -86,6 +86,7 @@ export const NS = Object.freeze({
   VCARD_UPDATE: 'vcard-temp:x:update',
   VCARD4: 'urn:ietf:params:xml:ns:vcard-4.0',
   VCARD4_NODE: 'urn:xmpp:vcard4',
+  CONTACTS: 'urn:xmpp:contacts',
   COMMANDS: 'http://jabber.org/protocol/commands',
   ADMIN: 'http://jabber.org/protocol/admin',
   IQ_SEARCH: 'jabber:iq:search',

@@ -17,7 +17,7 @@ import {
   tells,
 } from '../support/publishing.ts'
 import { child } from '../support/rawxml.ts'
-import { available, befriend, nothing, refused } from '../support/talk.ts'
+import { available, bare, befriend, nothing, refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 let server: TestServer
@@ -249,6 +249,19 @@ test('a private node is for one’s own clients', async () => {
     owner(`<configure node='urn:note'>${form('node_config', { access_model: 'presence' })}</configure>`),
   )
   await bob.receive(publishes('urn:note', 'x'))
+})
+
+test('what is private by its specification is so though its client does not say it: bookmarks, contacts’ cards', async () => {
+  const nodes = ['urn:xmpp:bookmarks:1', 'storage:bookmarks', 'urn:xmpp:mds:displayed:0', 'urn:xmpp:contacts']
+  const [alice, bob] = await friends(server, ['alba', []], ['bert', nodes])
+  for (const node of nodes) {
+    await publish(alice, node, "<p xmlns='urn:private'/>", 'bert@localhost')
+    await refusal('not-allowed closed-node', bob, 'get', ITEMS(node), bare(alice))
+  }
+  await nothing(bob, el => event(el) !== undefined, alice)
+  // XEP-0292 5: one item for each contact.
+  await publish(alice, 'urn:xmpp:contacts', "<p xmlns='urn:private'/>", 'carl@localhost')
+  assert.deepEqual((await itemIds(alice, 'urn:xmpp:contacts')).sort(), ['bert@localhost', 'carl@localhost'])
 })
 
 test('a user changes what a node is, and what it keeps follows', async () => {

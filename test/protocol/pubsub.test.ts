@@ -5,6 +5,7 @@ import {
   form,
   ITEMS,
   itemIds,
+  OWNER,
   owner,
   PUBSUB,
   publish,
@@ -15,7 +16,7 @@ import {
   tells,
 } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { child, type XmlElement } from '../support/rawxml.ts'
+import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
@@ -173,6 +174,46 @@ test('owners say who may publish and who is kept out', async () => {
   await alice.request('set', set('carol', 'publish-only'), SERVICE)
   await publish(carol, 'club', ENTRY, 'c2', undefined, SERVICE)
   await refused('forbidden', carol.request('get', ITEMS('club'), SERVICE))
+})
+
+test('a change of affiliations that fails tells how all of them are (XEP-0060 8.9.2); nobody is named twice', async () => {
+  const [alice, bob] = [await user('alice'), await user('bob')]
+  await create(alice, 'guild')
+  const set = (...entries: [jid: string, affiliation: string][]) => {
+    const list = entries.map(([jid, affiliation]) => `<affiliation jid='${jid}' affiliation='${affiliation}'/>`)
+    return owner(`<affiliations node='guild'>${list.join('')}</affiliations>`)
+  }
+  const answer = async (payload: string): Promise<XmlElement> => {
+    alice.send(`<iq type='set' id='affiliate' to='${SERVICE}'>${payload}</iq>`)
+    return alice.receive(el => el.attrs['id'] === 'affiliate')
+  }
+  for (const [jid, affiliation] of [
+    ['alice@localhost', 'none'],
+    ['carol@localhost', 'king'],
+  ] as const) {
+    const failed = await answer(set(['bob@localhost', 'publisher'], [jid, affiliation]))
+    assert.equal(errorCondition(failed), 'not-acceptable')
+    const list = child(child(failed, 'pubsub', OWNER), 'affiliations')!
+    assert.equal(list.attrs['node'], 'guild')
+    assert.deepEqual(
+      list.children.map(({ attrs }) => [attrs['jid'], attrs['affiliation']]),
+      [
+        ['bob@localhost', 'none'],
+        [jid, jid === 'alice@localhost' ? 'owner' : 'none'],
+      ],
+    )
+  }
+  await refused(
+    'bad-request',
+    alice.request('set', set(['bob@localhost', 'publisher'], ['bob@localhost/x', 'outcast']), SERVICE),
+  )
+  // The same of subscriptions, which have no ids that would tell them apart (8.8.2).
+  await subscribe(bob, 'guild')
+  const entry = (state: string) => `<subscription jid='bob@localhost' subscription='${state}'/>`
+  const twice = owner(`<subscriptions node='guild'>${entry('none')}${entry('subscribed')}</subscriptions>`)
+  await refused('bad-request', alice.request('set', twice, SERVICE))
+  await publish(alice, 'guild', ENTRY, 'x', undefined, SERVICE)
+  await bob.receive(publishes('guild', 'x'))
 })
 
 test('on a whitelist, members alone', async () => {

@@ -1,7 +1,8 @@
-import type { Element } from '../../xml/index.ts'
+import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { entitySize } from './node.ts'
+import type { Access } from './access.ts'
+import { entitySize, type Node } from './node.ts'
 import { change, type Engine, type Service } from './service.ts'
 import { MAX_CHANGES, nodesOf } from './subscriptions.ts'
 import type { Affiliation } from './types.ts'
@@ -41,23 +42,27 @@ export async function affiliate(
   const { node, ended, saved } = await change(engine, service, name, async node => {
     access.mustOwn(service, node, by)
     const changes = new Map<string, Affiliation>()
+    const refuse = (text: string): never => {
+      throw new StanzaError('not-acceptable', text, unchanged(access, service, node, list))
+    }
     for (const { attrs } of list) {
       const jid = Jid.parse(attrs['jid'] ?? '')?.bare
       const affiliation = attrs['affiliation']
       if (affiliation === undefined) continue
       if (jid === undefined || !AFFILIATIONS.has(affiliation)) {
-        throw new StanzaError('not-acceptable', 'an address has one of the affiliations of XEP-0060 4.1')
+        return refuse('an address has one of the affiliations of XEP-0060 4.1')
       }
+      if (changes.has(jid.toString())) throw new StanzaError('bad-request', `${jid} is named twice`)
       // XEP-0163 3.2: an account's nodes are its own, and nobody else's.
       const own = service.account?.jid.equals(jid) === true
       if (service.account !== undefined && own !== (affiliation === 'owner')) {
-        throw new StanzaError('not-acceptable', 'the nodes of an account have one owner')
+        refuse('the nodes of an account have one owner')
       }
       if (!own) changes.set(jid.toString(), affiliation as Affiliation)
     }
     const after = new Map([...node.affiliations, ...changes])
     const owners = [...after.values()].filter(affiliation => affiliation === 'owner').length
-    if (service.account === undefined && owners === 0) throw new StanzaError('not-acceptable', 'a node has an owner')
+    if (service.account === undefined && owners === 0) refuse('a node has an owner')
     if (owners > MAX_OWNERS) throw new StanzaError('policy-violation', `a node has at most ${MAX_OWNERS} owners`)
     if (after.size > MAX_AFFILIATIONS) {
       throw new StanzaError('policy-violation', `a node keeps ${MAX_AFFILIATIONS} entities in mind`)
@@ -77,4 +82,15 @@ export async function affiliate(
   })
   await saved
   for (const { jid } of ended) await events.subscription(service, node, jid, 'none')
+}
+
+/** XEP-0060 8.9.2.4: what was asked for, as it is; what is not named would count as done. */
+function unchanged(access: Access, service: Service, node: Node, list: readonly Element[]): { payload: Element } {
+  const entries = list.map(({ attrs }) => {
+    const jid = Jid.parse(attrs['jid'] ?? '')
+    const affiliation = jid === undefined ? 'none' : access.affiliation(service, node, jid)
+    return xml('affiliation', { jid: attrs['jid'], affiliation })
+  })
+  const payload = xml('pubsub', { xmlns: NS.PUBSUB_OWNER }, xml('affiliations', { node: node.name }, entries))
+  return { payload }
 }

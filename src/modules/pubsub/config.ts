@@ -157,6 +157,7 @@ const WELL_KNOWN: Readonly<Record<string, Partial<NodeConfig>>> = {
   [NS.BOOKMARKS2]: PRIVATE, // XEP-0402 4.3
   [NS.MDS]: PRIVATE, // XEP-0490 3
   [NS.BOOKMARKS]: { access_model: 'whitelist' }, // XEP-0048, XEP-0223
+  [NS.CONTACTS]: { access_model: 'whitelist', max_items: 'max' }, // XEP-0292 5: what one notes of others
 }
 
 /** What is special about an account's node of this name. */

@@ -276,6 +276,7 @@ export async function manage(engine: Engine, service: Service, name: string, lis
   const { node, changes, saved } = await change(engine, service, name, async node => {
     engine.access.mustOwn(service, node, by)
     const changes: { jid: Jid; state: 'none' | 'subscribed' }[] = []
+    const named = new Set<string>()
     for (const { attrs } of list) {
       const jid = Jid.parse(attrs['jid'] ?? '')
       const state = attrs['subscription'] as SubscriptionState | undefined
@@ -283,6 +284,9 @@ export async function manage(engine: Engine, service: Service, name: string, lis
       if (jid === undefined || (state !== 'none' && state !== 'subscribed')) {
         throw new StanzaError('not-acceptable', 'an address becomes subscribed, or none', unchanged(node, list))
       }
+      // There are no ids of subscriptions here that would tell them apart.
+      if (named.has(jid.toString())) throw new StanzaError('bad-request', `${jid} is named twice`)
+      named.add(jid.toString())
       const there = node.subscriptions.get(jid.toString())?.state ?? 'none'
       if (there === 'none' && state !== 'none') {
         throw new StanzaError('not-acceptable', `${jid} has not asked to be subscribed`, unchanged(node, list))
