@@ -295,6 +295,7 @@ export class Host {
   deliver(stanza: Stanza, source: Source): void | Promise<void> {
     const to = stanza.to!
     if (to.local === '') return this.#toHost(stanza, source)
+    if (source.hidden === true) return this.#toNobody(stanza, source)
     const account = this.account(to.local)
     if (account instanceof Promise) return account.then(loaded => this.#toAccount(loaded, stanza, source))
     return this.#toAccount(account, stanza, source)

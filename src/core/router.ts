@@ -12,9 +12,10 @@ declare module './hooks.ts' {
   interface HookMap {
     /**
      * Every stanza on its way, at the host it goes to, or whose domain it goes to (see domains.ts): an address is one of the
-     * host's accounts only where its domain is the host's. STOP drops it; throw StanzaError to refuse it.
+     * host's accounts only where its domain is the host's. STOP drops it; throw StanzaError to refuse it. `hidden`: a handler has
+     * found that to its sender the account is none at all; it is answered as such.
      */
-    filter_packet: { stanza: Stanza }
+    filter_packet: { stanza: Stanza; hidden: boolean }
   }
 }
 
@@ -24,6 +25,8 @@ export interface Source {
   session?: Session | undefined
   /** Who is told when a queued message is safe. */
   origin?: Origin
+  /** To who sent it there is no such account, whether there is one or not. */
+  hidden?: boolean
 }
 
 /** Takes stanzas for a domain that is no virtual host here: components, other servers. */
@@ -102,11 +105,12 @@ export class Router {
     if (source.session !== undefined && source.session.account.host !== host) source = { ...source, session: undefined }
     const { hooks } = host
     if (hooks.has('filter_packet')) {
-      const verdict = hooks.run('filter_packet', { stanza })
+      const event = { stanza, hidden: false }
+      const deliver = () => target.deliver(stanza, event.hidden ? { ...source, hidden: true } : source)
+      const verdict = hooks.run('filter_packet', event)
       if (verdict === STOP) return
-      if (verdict instanceof Promise) {
-        return verdict.then(answer => (answer === STOP ? undefined : target.deliver(stanza, source)))
-      }
+      if (verdict instanceof Promise) return verdict.then(answer => (answer === STOP ? undefined : deliver()))
+      if (event.hidden) return deliver()
     }
     return target.deliver(stanza, source)
   }

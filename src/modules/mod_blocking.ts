@@ -1,6 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
-import { FIRST, STOP } from '../core/hooks.ts'
+import { FIRST, type HookMap, STOP } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
@@ -114,11 +114,11 @@ export const mod_blocking = defineModule({
     )
     ctx.hook(
       'filter_packet',
-      ({ stanza }) => {
-        const { local, domain } = stanza.to!
+      event => {
+        const { local, domain } = event.stanza.to!
         if (local === '' || domain !== ctx.host.name) return // an address in a module's domain is no account
         const check = (account: Account | undefined) =>
-          account === undefined ? undefined : withList(account, () => incoming(account, stanza))
+          account === undefined ? undefined : withList(account, () => incoming(account, event))
         const account = ctx.account(local)
         return account instanceof Promise ? account.then(check) : check(account)
       },
@@ -257,10 +257,16 @@ function outgoing(account: Account, stanza: Stanza): void {
   })
 }
 
-/** XEP-0191 3.3: presence is ignored; the rest gets what it would get from an account that does not exist. */
-function incoming(account: Account, stanza: Stanza): typeof STOP | undefined {
+/**
+ * XEP-0191 3.3: presence is ignored; the rest gets what it would get from an account that does not exist. For iqs that is not
+ * always the `service-unavailable` of the XEP: an answer that only the blocked get would tell them that they are, and by whom.
+ */
+function incoming(account: Account, event: HookMap['filter_packet']): typeof STOP | undefined {
+  const { stanza } = event
   if (!blocks(account, stanza.from)) return undefined
-  // Errors and the results of iqs are not answered.
   if (stanza.kind === 'presence' || (stanza.kind === 'message' && stanza.type === 'headline')) return STOP
-  throw new StanzaError('service-unavailable')
+  // Errors and the results of iqs are not answered.
+  if (stanza.kind === 'message') throw new StanzaError('service-unavailable')
+  event.hidden = true
+  return undefined
 }

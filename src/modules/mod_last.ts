@@ -103,11 +103,11 @@ export const mod_last = defineModule({
     // XEP-0012 4: what is asked of a client is its own to answer, but only to those who may know that it is there.
     ctx.hook(
       'filter_packet',
-      ({ stanza }) => {
+      ({ stanza, hidden }) => {
         if (stanza.kind !== 'iq' || stanza.to!.domain !== ctx.host.name || !isQueryOfClient(stanza)) return
         const account = ctx.account(stanza.to!.local)
         const check = (found: Account | undefined): void => {
-          if (!mayKnow(found, stanza.from)) throw new StanzaError('forbidden')
+          if (hidden || !mayKnow(found, stanza.from)) throw new StanzaError('forbidden')
         }
         return account instanceof Promise ? account.then(check) : check(account)
       },

@@ -102,6 +102,38 @@ test('so many can be blocked and no more', async t => {
   assert.equal((await list(bea)).length, 100)
 })
 
+test('whatever a blocked client asks, the answer is that of an account that does not exist', async () => {
+  const [vic, spy] = [await online('hidden-vic'), await online('hidden-spy')]
+  await block(vic, 'hidden-spy@localhost')
+  const answer = async (type: 'get' | 'set', payload: string, to: string): Promise<string> => {
+    try {
+      await spy.request(type, payload, to)
+      return 'a result'
+    } catch (error) {
+      return String(error)
+    }
+  }
+  const inner = [
+    '',
+    "<items node='x'/>",
+    "<publish node='x'/>",
+    "<subscribe node='x' jid='hidden-spy@localhost'/>",
+    '<default/>',
+  ]
+  for (const { target, type, ns, name } of server.server.host('localhost')!.iq) {
+    if (target !== 'account') continue
+    for (const child of inner) {
+      const payload = `<${name} xmlns='${ns}'>${child}</${name}>`
+      for (const resource of ['', '/there', '/not-there']) {
+        const [blocker, nobody] = [`hidden-vic@localhost${resource}`, `nobody@localhost${resource}`]
+        const told = await answer(type as 'get' | 'set', payload, blocker)
+        assert.equal(told, await answer(type as 'get' | 'set', payload, nobody), `${type} ${payload} ${resource}`)
+      }
+    }
+  }
+  await nothing(vic, el => el.attrs['from']?.startsWith('hidden-spy@') === true, spy)
+})
+
 test('of a blocked contact nothing comes in: messages and iqs get an error, presence gets silence', async () => {
   const [cat, eve] = [await online('cat'), await online('eve')]
   await befriend(cat, eve)
@@ -111,7 +143,8 @@ test('of a blocked contact nothing comes in: messages and iqs get an error, pres
     eve.send(chat(to, 'let me in'))
     assert.equal(errorCondition(await eve.receive(errorOf('message', to))), 'service-unavailable')
     // What a contact would be told, and what anybody would.
-    for (const ns of ['jabber:iq:last', 'http://jabber.org/protocol/disco#info', 'urn:xmpp:ping', 'vcard-temp']) {
+    await refused('forbidden', eve.request('get', "<query xmlns='jabber:iq:last'/>", to))
+    for (const ns of ['http://jabber.org/protocol/disco#info', 'urn:xmpp:ping', 'vcard-temp']) {
       const name = ns === 'urn:xmpp:ping' ? 'ping' : ns === 'vcard-temp' ? 'vCard' : 'query'
       await refused('service-unavailable', eve.request('get', `<${name} xmlns='${ns}'/>`, to))
     }
