@@ -25,6 +25,8 @@ class Sent implements Origin {
   /** As the sender window has it. */
   known: Remembered | undefined
   safeNow = false
+  /** It came again, and waits for what came first. */
+  copy = false
 
   constructor(inbound: Inbound, n: number, print: Fingerprint, spell: symbol) {
     this.inbound = inbound
@@ -135,6 +137,7 @@ export class Inbound {
     // Sent again after a broken connection: it is on its way already. If it is not safe yet, this copy waits for it.
     if (known.entry === undefined || known.entry.done) return
     sent.known = known
+    sent.copy = true
     known.entry.join(sent)
     this.#unsafe.push(sent)
   }
@@ -175,6 +178,7 @@ export class Inbound {
 
   settled(sent: Sent, entry: Entry): void {
     sent.safeNow = true
+    if (entry.bounced && sent.copy) this.#session.notStored(entry)
     const { known } = sent
     if (known?.entry === entry) {
       if (entry.bounced) this.#ring?.forget(known)

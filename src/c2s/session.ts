@@ -4,7 +4,7 @@ import type { Besides, Entry } from '../core/entry.ts'
 import { STOP } from '../core/hooks.ts'
 import { asStanzaError } from '../core/iq.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
-import { delayElement } from '../core/sessions.ts'
+import { asSent, delayElement, notStored } from '../core/sessions.ts'
 import { orderedTime } from '../util/ids.ts'
 import { cut } from '../util/text.ts'
 import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
@@ -205,6 +205,12 @@ export class C2SSession implements Session {
     const error = asStanzaError(reason, this.account.host.log, 'c2s')
     const answer = stanza.error(error, { echo: stanza.kind === 'message' })
     if (answer !== undefined) this.deliver(answer)
+  }
+
+  /** A message that this client sent again was not stored. The error goes to where it came from first: here too, if elsewhere. */
+  notStored(entry: Entry): void {
+    const stanza = asSent(entry)
+    if (!stanza.from.equals(this.jid)) this.#bounce(stanza.readdressed(this.jid, stanza.to), notStored())
   }
 
   /** What cannot even be addressed is answered too (RFC 6120 8.3.3.8), unless it is an answer itself. */
@@ -469,10 +475,21 @@ export class C2SSession implements Session {
     this.#expiry = setTimeout(() => this.#guard(() => this.close('the client did not come back')), ms)
   }
 
-  /** The client closed its stream in order (RFC 6120 4.4): what it got without stream management, it has. */
-  closedByClient(): void {
-    if (!this.managed) this.confirm(this.outbox.take(this.outbox.size))
+  /**
+   * The client closed its stream in order (RFC 6120 4.4): what it got without stream management, it has, unless its
+   * connection turns out to have broken before it had read everything.
+   */
+  closedByClient(hasRead: Promise<boolean>): void {
+    if (!this.managed && this.outbox.size > 0) void this.#lastRead(this.outbox.take(this.outbox.size), hasRead)
     this.close('closed by the client')
+  }
+
+  async #lastRead(items: readonly Unacked[], hasRead: Promise<boolean>): Promise<void> {
+    if (await hasRead) return this.confirm(items)
+    this.account.queue.release(
+      this,
+      items.flatMap(({ entry }) => entry ?? []),
+    )
   }
 
   /**

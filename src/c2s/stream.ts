@@ -102,12 +102,16 @@ export class C2SStream {
   /** Ends the pause before our header. */
   #hurry: () => void = () => {}
   #closed = false
+  /** The peer has closed its side. */
+  #peerDone = false
+  /** Whether the connection ended without breaking. */
+  readonly #hasRead = Promise.withResolvers<boolean>()
   readonly #onClose: () => void
   /** What fails in any of them, or in a timer or promise of the stream, ends the stream and nothing else. */
-  readonly #listeners: readonly (readonly [event: string, listener: (chunk: Buffer) => void])[] = [
-    ['data', chunk => this.#onData(chunk)],
+  readonly #listeners: readonly (readonly [event: string, listener: (what: unknown) => void])[] = [
+    ['data', chunk => this.#onData(chunk as Buffer)],
     ['end', () => this.#guard(() => this.#onEnd())],
-    ['close', () => this.#onGone('the connection broke')],
+    ['close', failed => this.#onGone('the connection broke', failed === true)],
     ['drain', () => this.#guard(() => this.session?.drained())],
   ]
 
@@ -267,6 +271,7 @@ export class C2SStream {
 
   /** The peer closed its side without closing the stream: half a close is a broken connection. */
   #onEnd(): void {
+    this.#peerDone = true
     if (this.state === 'closing') return
     if (this.#mustWait && this.#parser.rest().length > 0) {
       this.#ended = true
@@ -281,9 +286,10 @@ export class C2SStream {
     this.#part('the client ended its connection')
   }
 
-  #onGone(reason: string): void {
+  #onGone(reason: string, failed = false): void {
     if (this.#closed) return
     this.#closed = true
+    this.#hasRead.resolve(this.#peerDone && !failed)
     this.state = 'closing'
     clearTimeout(this.#deadline)
     clearInterval(this.#keepalive)
@@ -464,7 +470,7 @@ export class C2SStream {
       }
       this.session = undefined
       // Its client may have come back for it meanwhile, on another connection.
-      if (session.stream === undefined || session.stream === this) session.closedByClient()
+      if (session.stream === undefined || session.stream === this) session.closedByClient(this.#hasRead.promise)
       this.#finish()
     }
     this.#waitFor(done())

@@ -1,6 +1,6 @@
 import { pages, type Store, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
-import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
+import { type Element, elementNs, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -19,7 +19,7 @@ import { Removals } from './removals.ts'
 import type { Router, Source } from './router.ts'
 import { Services } from './services.ts'
 import type { Session } from './session.ts'
-import { DELIVERY, deliverMessage, deliverPresence, deliverToResource } from './sessions.ts'
+import { asSent, DELIVERY, deliverMessage, deliverPresence, deliverToResource, notStored } from './sessions.ts'
 import { SENT_WINDOW, SenderWindow } from './window.ts'
 
 declare module './hooks.ts' {
@@ -413,10 +413,7 @@ export class Host {
   }
 
   #bounce(entry: Entry): void {
-    const el = parseElement(entry.bytes)
-    el.children = el.children.slice(0, -1) // our stanza-id (see sessions.ts): it is the recipient's business
-    const stanza = Stanza.of(el)
-    void this.router.bounce(stanza, new StanzaError('resource-constraint', 'the server could not store this message'))
+    void this.router.bounce(asSent(entry), notStored())
   }
 }
 

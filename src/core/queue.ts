@@ -326,6 +326,10 @@ export class MessageQueue {
     this.#ended = true
   }
 
+  get ended(): boolean {
+    return this.#ended
+  }
+
   /** Writes an entry again whose write failed. */
   rewrite(entry: Entry): void {
     if (this.#ended) this.bounce(entry)
@@ -377,7 +381,7 @@ export class MessageQueue {
 
   /** Out of memory, once it is durable: it waits in the store. */
   #park(entry: Entry): void {
-    if (entry.lazy) this.#store.write(this, entry)
+    if (entry.lazy && !this.#ended) this.#store.write(this, entry)
     if (!entry.committed) return
     this.#entries.delete(entry.id)
     if (entry.id > this.#floor) this.#floor = entry.id

@@ -90,7 +90,7 @@ export class QueueStore {
     clearTimeout(this.#timer)
     this.#timer = undefined
     for (const { queue, entry } of this.#later.splice(0)) {
-      if (entry.lazy && !entry.done) this.write(queue, entry)
+      if (entry.lazy && !entry.done && !queue.ended) this.write(queue, entry)
     }
     await this.#open?.promise.catch(() => {})
   }

@@ -1,8 +1,8 @@
-import { findChild, NS, xml } from '../xml/index.ts'
+import { findChild, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import type { Stanza } from '../xmpp/stanza.ts'
+import { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import type { MessageAbout, Origin } from './entry.ts'
+import type { Entry, MessageAbout, Origin } from './entry.ts'
 import { type HookMap, STOP } from './hooks.ts'
 import { type Session, takesMessages } from './session.ts'
 
@@ -133,6 +133,17 @@ function withStanzaId(stanza: Stanza, account: Account, id: string): Stanza {
   ]
   return copy
 }
+
+/** A queued message as its sender had it. */
+export function asSent(entry: Entry): Stanza {
+  const el = parseElement(entry.bytes)
+  el.children = el.children.slice(0, -1) // our stanza-id is the recipient's business
+  return Stanza.of(el)
+}
+
+/** What its sender is told of a message that the disk did not take. */
+export const notStored = (): StanzaError =>
+  new StanzaError('resource-constraint', 'the server could not store this message')
 
 /**
  * Whether a message is worth keeping: what people write and what tells of it (receipts, markers), not what only makes

@@ -199,6 +199,37 @@ test('a device that names itself is the same after a restart', async t => {
   assert.equal(await count(again), 1)
 })
 
+test('who sends again under another address hears of it there when it cannot be stored', async t => {
+  const { store, troubles } = troubled(undefined, 'queue')
+  t.after(() => troubles.writes.open())
+  const { server } = await stage(t, { store })
+  await server.register('nurse')
+  const phone = async (tag: string): Promise<RawClient> => {
+    const client = await dial(t, server)
+    await logIn(client, 'PLAIN', plain('bot'), agent() + bind(enable, tag))
+    return client
+  }
+  troubles.writes.close()
+  const text = "<message to='nurse@localhost' type='chat' id='w1'><body>wait</body></message>"
+  const bot = await phone('one')
+  bot.send(text)
+  await bot.ping()
+  bot.cut('rst')
+  await gone(server)
+  const again = await phone('two')
+  again.send(text)
+  again.askAck()
+  await again.ping()
+  troubles.failWrites = true
+  troubles.writes.open()
+  const seen: string[] = []
+  again.on('element', el => seen.push(el.name))
+  const error = await again.receive(el => el.name === 'message' && el.attrs['type'] === 'error')
+  assert.equal(error.attrs['id'], 'w1')
+  await again.receive(el => isSm('a')(el) && again.sm!.unacked.length === 0)
+  assert.deepEqual(seen, ['message', 'a'], 'before it is acknowledged')
+})
+
 test('the count of a lost session is not told where its client may not have heard that a message was refused', async t => {
   const { server } = await stage(t, { config: { resume_timeout: '50ms' } })
   const bot = await login(server, 'cron')

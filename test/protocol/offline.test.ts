@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
+import { eventually } from '../support/wire.ts'
 
 const send = (client: RawClient, body: string, to = 'bob@localhost') =>
   client.send(`<message to='${to}' type='chat' id='${body}'><body>${body}</body></message>`)
@@ -64,6 +65,7 @@ test('a session that comes and takes them has them counted anew', async t => {
     await available(bob)
     await bob.receive(says(`${round}b`))
     await bob.close()
+    await eventually(() => server.server.host('localhost')!.accounts.get('bob')!.queue.size === 0, 'he has them')
   }
 })
 

@@ -65,6 +65,37 @@ const acked = (client: RawClient): string[] => {
   return list
 }
 
+test('a client without stream management that closes its stream, and breaks off before it has read everything, gets it again', async t => {
+  const server = await serve(t)
+  const romeo = await managed(server, 'romeo')
+  const juliet = await server.client('juliet', { resource: 'balcony' })
+  juliet.send('<presence/>')
+  say(romeo, 'read')
+  await juliet.receive(says('read'))
+  juliet.pause()
+  say(romeo, 'unread')
+  await romeo.ping()
+  juliet.write('</stream:stream>')
+  const host = server.server.host('localhost')!
+  await eventually(() => [...host.sessions()].length === 1, 'her session has ended')
+  juliet.cut('rst')
+  assert.deepEqual(await everything(server, 2), ['read', 'unread'])
+})
+
+test('and what it read it does not get again', async t => {
+  const server = await serve(t)
+  const romeo = await managed(server, 'romeo')
+  const juliet = await server.client('juliet', { resource: 'balcony' })
+  juliet.send('<presence/>')
+  say(romeo, 'read')
+  await juliet.receive(says('read'))
+  assert.ok(await juliet.close())
+  const host = server.server.host('localhost')!
+  await eventually(() => host.accounts.get('juliet')!.queue.size === 0)
+  assert.equal(await host.queued('juliet'), 0)
+  assert.deepEqual(await everything(server, 0), [])
+})
+
 test('killed whenever: what was acknowledged is there after the start, in order and once, also when its sender sends again', async t => {
   const world = machine(t)
   let server = await world.start()

@@ -237,3 +237,16 @@ test('several who sent the same message learn all that it is safe', async () => 
   await settled()
   assert.deepEqual([first.safeIds, second.safeIds, third.safeIds], [[id(1)], [id(1)], [id(1)]])
 })
+
+test('of an account that was removed nothing more is written, though a client may still say that it has not read it', async () => {
+  const { queue, store, table } = setup()
+  const holder = await live(queue)
+  send(queue, id(1), [holder])
+  send(queue, id(2), [holder])
+  queue.end()
+  await store.flush()
+  assert.deepEqual(await rows(table), [])
+  holder.leave(queue)
+  await settled()
+  assert.deepEqual(await rows(table), [])
+})
