@@ -16,6 +16,8 @@ export interface BlockingService {
    * everybody.
    */
   blocks(account: Account, jid: Jid): boolean
+  /** False where it blocks nobody at all. */
+  blocksSome(account: Account): boolean
   /** Since when (ms since 1970) it has; 0 where that is not known. Undefined: it has not. */
   since(account: Account, jid: Jid): number | undefined
 }
@@ -89,7 +91,7 @@ export const mod_blocking = defineModule({
       if (state['mod_blocking'] === true) session.slots.set(ASKED, true)
     })
     ctx.feature(NS.BLOCKING)
-    ctx.provide('blocking', { blocks, since })
+    ctx.provide('blocking', { blocks, blocksSome, since })
     ctx.iq('own', 'get', NS.BLOCKING, 'blocklist', ({ account, session }) => {
       session.slots.set(ASKED, true)
       return withList(account, () => xml('blocklist', { xmlns: NS.BLOCKING }, ...items(listOf(account).keys())))
@@ -137,6 +139,11 @@ function blocks(account: Account, jid: Jid): boolean {
   // One's own clients and server cannot be blocked: the clients could not even ask to be free of it (XEP-0191 5, note).
   if (account.jid.equals(jid.bare) || (jid.local === '' && jid.domain === account.jid.domain)) return false
   return list === undefined || matches(list, jid)
+}
+
+/** While the list is not known it might be anybody. */
+function blocksSome(account: Account): boolean {
+  return account.slots.get(LIST)?.size !== 0
 }
 
 function since(account: Account, jid: Jid): number | undefined {

@@ -89,23 +89,33 @@ function broadcast(ctx: Ctx, session: Session, stanza: Stanza): void {
   for (const other of session.account.sessions.values()) {
     if (other.presence !== undefined) other.deliver(copy(other.jid))
   }
-  if (ctx.use('admission')?.keepsOut(session.jid) === true) return
-  for (const contact of ctx.use('roster')?.subscribers(session.account) ?? []) tell(ctx, session, contact, copy)
+  const { account, jid } = session
+  const admission = ctx.use('admission')
+  if (admission?.keepsOut(jid) === true) return
+  // Looked up once, for there may be many contacts; most users block nobody.
+  const blocking = ctx.use('blocking')
+  const blocks: Blocks =
+    blocking?.blocksSome(account) === true ? address => blocking.blocks(account, address) : undefined
+  for (const contact of ctx.use('roster')?.subscribers(account) ?? []) {
+    if (blocks?.(contact) === true || admission?.keepsOut(contact) === true) continue
+    tell(ctx, jid, contact, copy, blocks)
+  }
 }
 
+/** Whether the user blocks an address; undefined where none is blocked. */
+type Blocks = ((jid: Jid) => boolean) | undefined
+
 /** One subscriber: its sessions where it is here, else it is routed. Nobody there, nothing to do. */
-function tell(ctx: Ctx, { account, jid }: Session, contact: Jid, copy: (to: Jid) => Stanza): void {
-  if (!mayTell(ctx, account, contact)) return
+function tell(ctx: Ctx, jid: Jid, contact: Jid, copy: (to: Jid) => Stanza, blocks: Blocks): void {
   const host = ctx.host.router.hosts.get(contact.domain)
   if (host === undefined) return ctx.route(copy(contact))
   const there = host.accounts.get(contact.local)
   if (there === undefined || there.sessions.size === 0) return
   if (host.services.use('blocking')?.blocks(there, jid) === true) return
   const stanza = copy(contact)
-  const blocking = ctx.use('blocking')
   for (const session of there.sessions.values()) {
     // XEP-0191 3.3: one client of a contact may be blocked, and the others not.
-    if (session.presence !== undefined && blocking?.blocks(account, session.jid) !== true) session.deliver(stanza)
+    if (session.presence !== undefined && blocks?.(session.jid) !== true) session.deliver(stanza)
   }
 }
 
