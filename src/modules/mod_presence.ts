@@ -221,12 +221,13 @@ function withdraw(ctx: Ctx, { account, jids, before }: HookMap['addresses_blocke
 /** XEP-0191 3.4: who is blocked no longer sees the user again; and the user sees them, of whom nothing came in meanwhile. */
 function showAgain(ctx: Ctx, account: Account, jids: readonly Jid[]): void {
   const list = new Set(jids.map(String))
+  const clients = new Set(jids.map(jid => jid.bare.toString()))
   const subscribers = subscribersAmong(ctx, account, jids).filter(jid => mayTell(ctx, account, jid))
   const seen =
     ctx
       .use('roster')
       ?.subscriptions(account)
-      .filter(contact => covers(list, contact)) ?? []
+      .filter(contact => covers(list, contact) || clients.has(contact.toString())) ?? []
   for (const session of account.available()) {
     for (const jid of subscribers) ctx.route(session.presence!.readdressed(session.jid, jid))
     for (const contact of seen) ask(ctx, session, contact)

@@ -210,6 +210,7 @@ test('an address with a resource means that client alone', async () => {
   await nothing(desk, presenceFrom(hal.jid, 'unavailable'), hal)
   await unblock(hal, phone.jid)
   await phone.receive(el => presenceFrom(hal.jid)(el) && child(el, 'show')?.text === 'dnd')
+  await hal.receive(el => presenceFrom(phone.jid)(el) && child(el, 'show')?.text === 'xa')
 })
 
 test('who is blocked no longer is seen again, as they are by then', async () => {
