@@ -4,6 +4,7 @@ import { defineModule } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
 import { NS } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
+import type { Jid } from '../xmpp/jid.ts'
 
 /** What waits for an account that takes nothing now; undefined while it is counted. */
 interface Count {
@@ -13,12 +14,22 @@ interface Count {
 }
 
 const COUNT = new Slot<Count>('mod_offline')
+/** The part of what may wait that is for contacts alone: no stranger keeps their messages out. */
+const RESERVED = 1 / 4
 /** How long (ms) a count is good for while a session takes messages away. */
 const FRESH = 10_000
 
 const options = {
-  max_user_messages: opt.int(10_000, 'Messages that may wait for one user.', { min: 1, infinity: true }),
-  max_user_bytes: opt.size('100 MiB', 'Bytes of messages that may wait for one user.', { min: 10_000, infinity: true }),
+  max_user_messages: opt.int(
+    10_000,
+    'Messages that may wait for one user; the last quarter is for those of contacts.',
+    { min: 1, infinity: true },
+  ),
+  max_user_bytes: opt.size(
+    '100 MiB',
+    'Bytes of messages that may wait for one user; the last quarter is for those of contacts.',
+    { min: 10_000, infinity: true },
+  ),
 }
 
 export const mod_offline = defineModule({
@@ -50,11 +61,21 @@ export const mod_offline = defineModule({
       return count
     }
 
-    ctx.hook('offline_message', ({ account }) => {
+    const isStranger = (account: Account, from: Jid): boolean => {
+      const roster = ctx.use('roster')
+      if (roster === undefined || from.bare.equals(ctx.host.jid)) return false
+      return !roster.isSubscribedFrom(account, from) && !roster.isSubscribedTo(account, from)
+    }
+    const forStrangers = { messages: withoutReserve(most.messages), bytes: withoutReserve(most.bytes) }
+
+    ctx.hook('offline_message', ({ account, stanza }) => {
       const count = account.slots.get(COUNT) ?? begin(account)
       // What comes while they are being counted is kept: a look at the store is all that takes.
       if (count.waiting === undefined) return
-      if (count.waiting.messages < most.messages && count.waiting.bytes < most.bytes) return
+      const { messages, bytes } = count.waiting
+      const isFull = messages >= forStrangers.messages || bytes >= forStrangers.bytes
+      if (!isFull) return
+      if (messages < most.messages && bytes < most.bytes && !isStranger(account, stanza.from)) return
       // Whoever is there takes them away meanwhile.
       if (account.queue.behind && ctx.now() - count.at > FRESH) {
         begin(account)
@@ -75,3 +96,7 @@ export const mod_offline = defineModule({
     })
   },
 })
+
+function withoutReserve(most: number): number {
+  return Number.isFinite(most) ? most - Math.floor(most * RESERVED) : most
+}

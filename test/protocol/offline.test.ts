@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
-import { available, nothing, says, serve } from '../support/talk.ts'
+import { available, befriend, nothing, says, serve } from '../support/talk.ts'
 import { eventually } from '../support/wire.ts'
 
 const send = (client: RawClient, body: string, to = 'bob@localhost') =>
@@ -52,6 +52,28 @@ test('beyond the bound the sender gets an error, and what waits is untouched', a
   await nothing(alice, isError, alice)
 })
 
+test('strangers leave room for contacts, in messages and in bytes', async t => {
+  for (const bound of [{ max_user_messages: 8 }, { max_user_bytes: 10_000 }]) {
+    const server = await serve(t, { modules: { mod_offline: bound } })
+    const [mallory, alice, bob] = await Promise.all(['mallory', 'alice', 'bob'].map(user => server.client(user)))
+    await Promise.all([alice!, bob!].map(client => available(client)))
+    await befriend(alice!, bob!)
+    await bob!.close()
+    await alice!.ping()
+    const long = 'x'.repeat(1000)
+    for (let n = 0; n < 20; n++) {
+      send(mallory!, `${n} ${long}`)
+      await mallory!.ping()
+    }
+    await mallory!.receive(isError)
+    send(alice!, 'are you there?')
+    await nothing(alice!, isError, alice!)
+    const back = await server.client('bob')
+    await available(back)
+    await back.receive(says('are you there?'))
+  }
+})
+
 test('a session that comes and takes them has them counted anew', async t => {
   const server = await serve(t, { modules: { mod_offline: { max_user_messages: 2 } } })
   const alice = await server.client('alice')
@@ -81,7 +103,7 @@ test('whoever is online has no bound of this kind', async t => {
 
 test('what waits has so many bytes, in the archive or in the queue', async t => {
   for (const archive of [true, false]) {
-    const server = await serve(t, { modules: { mod_offline: { max_user_bytes: 250_000 }, mod_mam: { archive } } })
+    const server = await serve(t, { modules: { mod_offline: { max_user_bytes: 330_000 }, mod_mam: { archive } } })
     const alice = await server.client('alice')
     await server.register('bob')
     const large = (id: string) =>
