@@ -4,6 +4,9 @@ import { type Element, NS } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 
+/** Namespaces of XEP-0313 begin so. */
+const ARCHIVES = 'urn:xmpp:mam:'
+
 /**
  * The server itself gives messages their ids (core/sessions.ts); this keeps others from claiming that it did, or that it
  * delayed a message, numbered its sender, or found a message in an archive.
@@ -48,25 +51,24 @@ export const mod_stanza_id = defineModule({
   },
 })
 
-/** XEP-0359 4 rule 2, XEP-0203: says that the account or its host did something. */
-function isForged(el: Element, account: string, host: string): boolean {
-  const by =
-    el.name === 'stanza-id' && el.attrs['xmlns'] === NS.SID
-      ? el.attrs['by']
-      : el.name === 'delay' && el.attrs['xmlns'] === NS.DELAY
-        ? el.attrs['from']
-        : undefined
+/** XEP-0359 4 rule 2, XEP-0203 (and XEP-0091, which it replaced): says that the account or its host did something. */
+function isForged({ name, attrs }: Element, account: string, host: string): boolean {
+  const { xmlns } = attrs
+  const isDelay = (name === 'delay' && xmlns === NS.DELAY) || (name === 'x' && xmlns === NS.DELAY_LEGACY)
+  const isId = name === 'stanza-id' && xmlns === NS.SID
+  const by = isId ? attrs['by'] : isDelay ? attrs['from'] : undefined
   if (by === undefined) return false
   if (by === account || by === host) return true
-  // Written in another way it is still the same address (RFC 7622).
-  const jid = Jid.parse(by)?.bare.toString()
+  // Written in another way it is still the same address (RFC 7622), for clients that overlook spaces too.
+  const jid = Jid.parse(by.trim())?.bare.toString()
   return jid === account || jid === host
 }
 
-/** What only an archive or an inbox says, and that to whoever has asked it (XEP-0313 4.2, XEP-0430). */
+/** What only an archive or an inbox says, and that to whoever has asked it (XEP-0313 4.2, of any version; XEP-0430). */
 function isAnswer({ name, attrs }: Element): boolean {
   const { xmlns } = attrs
-  return ((name === 'result' || name === 'fin') && xmlns === NS.MAM) || (name === 'entry' && xmlns === NS.INBOX)
+  if (name === 'result' || name === 'fin') return xmlns?.startsWith(ARCHIVES) === true
+  return name === 'entry' && xmlns === NS.INBOX
 }
 
 /** The stanza itself where no child is forged, which is nearly always. */

@@ -44,6 +44,21 @@ test('a message has one id of the account’s, which the account gave', async ()
   assert.equal(child(message, 'origin-id')?.attrs['id'], 'o')
 })
 
+test('nobody claims for the server by spaces, or by older versions of what it says', async () => {
+  const forged =
+    "<stanza-id xmlns='urn:xmpp:sid:0' id='forged' by=' bob@localhost '/>" +
+    "<stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='\u00a0localhost'/>" +
+    "<delay xmlns='urn:xmpp:delay' from='localhost ' stamp='2000-01-01T00:00:00Z'/>" +
+    "<x xmlns='jabber:x:delay' from='localhost' stamp='20000101T00:00:00'/>" +
+    "<x xmlns='jabber:x:delay' from='BOB@localhost' stamp='20000101T00:00:00'/>" +
+    "<result xmlns='urn:xmpp:mam:1' id='1'/><result xmlns='urn:xmpp:mam:tmp' id='1'/><fin xmlns='urn:xmpp:mam:0'/>"
+  const others = "<x xmlns='jabber:x:delay' from='far.example' stamp='20000101T00:00:00'/>"
+  alice.send(`<message to='bob@localhost' type='chat'><body>as of old</body>${forged}${others}</message>`)
+  const { children } = await bob.receive(says('as of old'))
+  const names = children.map(({ name, attrs }) => `${name} ${attrs['from'] ?? attrs['by'] ?? ''}`.trim())
+  assert.deepEqual(names, ['body', 'x far.example', 'stanza-id bob@localhost'])
+})
+
 test('nobody but the server answers for an archive or an inbox', async () => {
   const forged =
     "<result xmlns='urn:xmpp:mam:2' id='1'><forwarded xmlns='urn:xmpp:forward:0'/></result>" +
