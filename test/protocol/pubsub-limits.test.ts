@@ -362,3 +362,36 @@ test('who asks the owners again and again is heard so often in an hour', async t
   now += 3_600_000
   await bob.request('set', ask('subscribe'), SERVICE)
 })
+
+test('who was made an owner without being asked is told so often in an hour', async t => {
+  let now = Date.now()
+  const server = await serve(t, { now: () => now })
+  const [mallory, helper] = [await server.client('mallory'), await server.client('helper')]
+  const bob = await server.client('bob')
+  await available(bob)
+  await available(mallory)
+  const told = { bob: 0, mallory: 0 }
+  const isNews = (from: string | undefined) => from === SERVICE
+  bob.on('stanza', el => void (el.name === 'message' && isNews(el.attrs['from']) && told.bob++))
+  mallory.on('stanza', el => void (el.name === 'message' && isNews(el.attrs['from']) && told.mallory++))
+  const open = form('node_config', { notify_sub: '1' })
+  for (const node of ['n', 'm']) {
+    await mallory.request('set', pubsub(`<create node='${node}'/><configure>${open}</configure>`), SERVICE)
+    const both = "<affiliation jid='bob@localhost' affiliation='owner'/>"
+    await mallory.request('set', owner(`<affiliations node='${node}'>${both}</affiliations>`), SERVICE)
+  }
+  const comeAndGo = async (times: number) => {
+    for (let i = 0; i < times; i++) {
+      for (const what of ['subscribe', 'unsubscribe']) {
+        await helper.request('set', pubsub(`<${what} node='${i % 2 ? 'n' : 'm'}' jid='helper@localhost'/>`), SERVICE)
+      }
+    }
+    await bob.ping()
+    await mallory.ping()
+  }
+  await comeAndGo(40)
+  assert.deepEqual(told, { bob: 60, mallory: 80 })
+  now += 3_600_000
+  await comeAndGo(1)
+  assert.deepEqual(told, { bob: 62, mallory: 82 })
+})

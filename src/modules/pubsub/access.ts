@@ -1,5 +1,6 @@
 import type { Account } from '../../core/account.ts'
 import type { Host } from '../../core/host.ts'
+import { Attempts } from '../../util/attempts.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { presenceRequired, pubsubError } from './errors.ts'
@@ -7,12 +8,21 @@ import type { Node } from './node.ts'
 import type { Service } from './service.ts'
 import type { Affiliation } from './types.ts'
 
+/**
+ * What the nodes that one account made tell, within that time (ms), an owner who did not make them: nobody is asked whether
+ * they want to be an owner, and whom they have blocked must not reach them through the service.
+ */
+const MAX_TOLD = 60
+const TOLD_WITHIN = 3_600_000
+
 /** Who may do what at a node (XEP-0060 4.1 and 4.5). The entities of the node must be loaded. */
 export class Access {
   readonly #host: Host
+  readonly #told: Attempts
 
   constructor(host: Host) {
     this.#host = host
+    this.#told = new Attempts(MAX_TOLD, TOLD_WITHIN, host.now)
   }
 
   /** Of an account's nodes, the account is the owner (XEP-0163 3.2). */
@@ -27,6 +37,14 @@ export class Access {
     const owners: Jid[] = []
     for (const [bare, affiliation] of node.affiliations) if (affiliation === 'owner') owners.push(Jid.from(bare))
     return owners
+  }
+
+  /** The owners, as far as they are still told what happens at the node; each is told something now. */
+  ownersToTell(service: Service, node: Node): Jid[] {
+    return this.owners(service, node).filter(owner => {
+      const bare = owner.toString()
+      return service.account !== undefined || bare === node.creator || this.#told.allow(`${node.creator} ${bare}`)
+    })
   }
 
   /** Throws unless `jid` owns the node (`forbidden`). */

@@ -75,7 +75,7 @@ export class Events {
   async ownersTold(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
     if (!node.config.notify_sub) return
     const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
-    await this.#send(service, node, this.#access.owners(service, node), content)
+    await this.#send(service, node, this.#access.ownersToTell(service, node), content)
   }
 
   /** A message of the service's own, such as a request to an owner. */

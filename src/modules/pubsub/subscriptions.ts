@@ -175,7 +175,7 @@ function askOwners(engine: Engine, service: Service, node: Node, jid: Jid): void
     { var: 'pubsub#subscriber_jid', type: 'jid-single', label: 'Who asks', values: [jid.toString()] },
     { var: 'pubsub#allow', type: 'boolean', label: 'Allow it?', values: ['0'] },
   ])
-  for (const owner of engine.access.owners(service, node)) {
+  for (const owner of engine.access.ownersToTell(service, node)) {
     engine.events.message(service, owner, engine.host.ids.random(), form)
   }
 }

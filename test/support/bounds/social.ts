@@ -147,6 +147,10 @@ export const BOUNDS: readonly Bound[] = [
     number: ['protocol/pubsub-limits.test.ts', 'who asks the owners again and again is heard so often in an hour'],
   },
   {
+    what: 'what an owner is told who did not make the node',
+    number: ['protocol/pubsub-limits.test.ts', 'who was made an owner without being asked is told so often in an hour'],
+  },
+  {
     what: 'nodes at the service that one is subscribed to',
     number: ['protocol/pubsub-limits.test.ts', 'one is subscribed to so many nodes at the service'],
     bytes: 'each',
