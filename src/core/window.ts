@@ -116,8 +116,6 @@ interface Sender {
   /** As the store has it. */
   noted: number
   newest: Remembered
-  /** Ids of its remembered messages, each with how many have it. */
-  readonly ids: Map<string, number>
   /** Those beyond `sure`, in order. */
   open: Remembered[]
 }
@@ -128,8 +126,6 @@ export class Ring {
   readonly #now: () => number
   readonly #slots: (Remembered | undefined)[] = new Array(SIZE)
   readonly #senders = new Map<string, Sender>()
-  /** Ids of the remembered messages, each with how many have it. */
-  readonly #ids = new Map<string, number>()
   #ended = false
   /** Connections that have ended just now, of which it is being found out whether their client had read everything. */
   readonly #leaving = new Map<string, { known: Promise<void>; hurry: () => void }>()
@@ -180,8 +176,20 @@ export class Ring {
   #mayCome({ run, n, print, at, device }: Remembered): boolean {
     if (this.#isOld(at)) return false
     if (n > run.told) return true
-    if (print.id === '' || this.#ids.get(print.id) !== 1) return false
-    return n === BEFORE || this.#senders.get(device)!.ids.size >= MANY_IDS
+    if (print.id === '' || !this.#isUsedOnce(print.id)) return false
+    return n === BEFORE || this.#idsOf(device) >= MANY_IDS
+  }
+
+  /** Counted when it is asked for, which is seldom, and not at each message. */
+  #isUsedOnce(id: string): boolean {
+    return this.#slots.filter(known => known?.print.id === id).length === 1
+  }
+
+  /** How many ids the remembered messages of a device have. */
+  #idsOf(device: string): number {
+    const ids = new Set<string>()
+    for (const known of this.#slots) if (known?.device === device) ids.add(known.print.id)
+    return ids.size
   }
 
   /** Also where the clock has gone back since. */
@@ -226,9 +234,8 @@ export class Ring {
     this.#slots[slot] = known
     let sender = this.#senders.get(known.device)
     if (sender === undefined) {
-      this.#senders.set(known.device, (sender = { sure: -1, noted: -1, newest: known, ids: new Map(), open: [] }))
+      this.#senders.set(known.device, (sender = { sure: -1, noted: -1, newest: known, open: [] }))
     }
-    for (const ids of [this.#ids, sender.ids]) ids.set(known.print.id, (ids.get(known.print.id) ?? 0) + 1)
     sender.newest = known
     sender.open.push(known)
     if (sure >= 0) this.#sure(sender, sure)
@@ -238,13 +245,9 @@ export class Ring {
   #drop(known: Remembered): void {
     this.#slots[known.seq % SIZE] = undefined
     const sender = this.#senders.get(known.device)!
-    for (const ids of [this.#ids, sender.ids]) {
-      const count = ids.get(known.print.id)! - 1
-      if (count === 0) ids.delete(known.print.id)
-      else ids.set(known.print.id, count)
-    }
-    const at = sender.open.indexOf(known)
-    if (at >= 0) sender.open.splice(at, 1)
+    const { open } = sender
+    if (open[0] === known) open.shift()
+    else if (open.includes(known)) open.splice(open.indexOf(known), 1)
     if (sender.newest !== known) return
     let newest: Remembered | undefined
     for (const other of this.#slots) {
@@ -305,18 +308,20 @@ export class Ring {
   async note(): Promise<void> {
     clearTimeout(this.#noting)
     this.#noting = undefined
-    const safe = new Map<string, Remembered>()
-    for (const known of this.#slots) {
-      if (known !== undefined && known.entry === undefined && known.seq >= (safe.get(known.device)?.seq ?? 0)) {
-        safe.set(known.device, known)
-      }
-    }
     const writes: Promise<void>[] = []
-    for (const [device, known] of safe) {
-      const sender = this.#senders.get(device)!
-      if (sender.sure > sender.noted) writes.push(this.#write(sender, known))
+    for (const [device, sender] of this.#senders) {
+      const safe = sender.sure > sender.noted ? this.#newestSafe(device) : undefined
+      if (safe !== undefined) writes.push(this.#write(sender, safe))
     }
     await Promise.all(writes)
+  }
+
+  #newestSafe(device: string): Remembered | undefined {
+    for (let seq = this.#next - 1; seq >= Math.max(0, this.#next - SIZE); seq--) {
+      const known = this.#slots[seq % SIZE]
+      if (known?.seq === seq && known.device === device && known.entry === undefined) return known
+    }
+    return undefined
   }
 
   /** The account was removed: nothing is written any more, for whoever has the name next would get it. */
