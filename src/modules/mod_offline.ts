@@ -1,7 +1,7 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import { defineModule } from '../core/module.ts'
-import { Slot } from '../core/session.ts'
+import { Slot, takesMessages } from '../core/session.ts'
 import { NS } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
@@ -88,7 +88,11 @@ export const mod_offline = defineModule({
     ctx.hook('session_opened', forget)
     ctx.hook('session_closed', forget)
     ctx.hook('message_delivered', ({ account, stanza, sessions }) => {
-      if (sessions.length > 0 && !account.queue.behind) return account.slots.delete(COUNT)
+      if (sessions.length > 0 && !account.queue.behind) {
+        // What went to a client that takes nothing for the account took nothing away.
+        if (sessions.some(takesMessages)) account.slots.delete(COUNT)
+        return
+      }
       const waiting = account.slots.get(COUNT)?.waiting
       if (waiting === undefined) return
       waiting.messages++

@@ -165,3 +165,18 @@ test('for a client that is there and takes nothing as many wait as for one that 
   if (!got.includes(last)) await bob.receive(says(last))
   assert.equal(errors.includes(last), false)
 })
+
+test('what goes to a client that takes nothing for the account has nothing counted anew', async t => {
+  const server = await serve(t, { modules: { mod_offline: { max_user_messages: 5 } } })
+  const bob = await server.client('bob')
+  await available(bob, '<presence><priority>-1</priority></presence>')
+  const alice = await server.client('alice')
+  const past = `<message to='${bob.jid}' type='headline'><body>past</body></message>`
+  for (let n = 0; n < 20; n++) {
+    const waits = (id: string) => `<message to='bob@localhost' type='chat' id='${n}${id}'><body>x</body></message>`
+    alice.write(past + waits('a') + waits('b') + waits('c'))
+    await alice.ping()
+  }
+  const waiting = await server.server.host('localhost')!.queued('bob')
+  assert.ok(waiting >= 4 && waiting <= 8, `${waiting} wait`)
+})
