@@ -117,6 +117,8 @@ function unreadable(path: string, error: unknown): TlsError {
       `${path}: may not be read by the user that the server runs as. Give it the right (chgrp, chmod g+r)`,
     )
   }
+  if (code === 'EISDIR')
+    return new TlsError(`${path}: is a folder, and a file is wanted. Look at the path in certfiles`)
   return new TlsError(`${path}: cannot be read (${reason(error)})`)
 }
 

@@ -84,7 +84,7 @@ export function formatPath(path: OptionPath): string {
 /** A value in a message: short, and of lists and mappings only what they are. */
 export function describe(value: unknown): string {
   if (value === undefined || value === null) return 'nothing'
-  if (Array.isArray(value)) return 'a list'
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list'
   if (typeof value === 'object') return 'a mapping'
   const text = JSON.stringify(value)
   return text.length > 60 ? `${cut(text, 57)}...` : text

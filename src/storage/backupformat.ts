@@ -132,13 +132,16 @@ export async function readBackup(chunks: AsyncIterable<Uint8Array>, into?: Conte
       }
     }
   }
-  const start = await source.read(DUMP_MAGIC.length)
+  const start = await source.upTo(DUMP_MAGIC.length)
+  const cut = start.length < DUMP_MAGIC.length
+  if (cut && ![DUMP_MAGIC, MAGIC].some(magic => magic.subarray(0, start.length).equals(start))) throw foreign()
+  if (cut) throw damaged('it is cut short')
   if (start.equals(DUMP_MAGIC)) {
     await load(source.all(start))
     return found
   }
   const magic = Buffer.concat([start, await source.read(MAGIC.length - start.length)])
-  if (!magic.equals(MAGIC)) throw damaged('it is no backup of hermod, or of a newer one')
+  if (!magic.equals(MAGIC)) throw foreign()
   await load(rowsOf(source))
   for (;;) {
     const length = await source.u32()
@@ -200,10 +203,17 @@ class Source {
 
   /** So many, all at once. */
   async read(length: number, hashed = true): Promise<Buffer> {
+    const bytes = await this.upTo(length, hashed)
+    if (bytes.length < length) throw damaged('it is cut short')
+    return bytes
+  }
+
+  /** So many, or all that are left. */
+  async upTo(length: number, hashed = true): Promise<Buffer> {
     const parts: Buffer[] = []
     for (let left = length; left > 0; ) {
       const part = await this.#take(left)
-      if (part === undefined) throw damaged('it is cut short')
+      if (part === undefined) break
       parts.push(part)
       left -= part.length
     }
@@ -257,6 +267,10 @@ function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(value)
   return bytes
+}
+
+function foreign(): StoreError {
+  return damaged('it is no backup of hermod, or of a newer one')
 }
 
 function damaged(what: string): StoreError {

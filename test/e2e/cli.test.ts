@@ -426,6 +426,10 @@ auth_http: { url: 'http://127.0.0.1:${closed}/' }`
       assert.equal(code, 78)
       assert.match(stderr, /hermod\.yml:4:1 .*nonsense[\s\S]*hermod\.yml:5:\d+ .*loglevel/)
     }
+    // A folder in place of a certificate is said in words.
+    await config('certfiles:\n  - .')
+    assert.match((await hermod('check').ended).stderr, /certfiles .*: is a folder, and a file is wanted/)
+    assert.match((await hermod('check', '--set', 'hosts=[]').ended).stderr, /hosts .*got an empty list/)
     await config()
     assert.deepEqual(await hermod('check').ended, { code: 0, stdout: 'fine: localhost, example.org\n', stderr: '' })
     assert.match((await hermod('check', '--set', 'hosts.0=x.org').ended).stdout, /fine: x\.org/)

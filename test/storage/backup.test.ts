@@ -169,6 +169,14 @@ test('a backup of before, of rows alone, is read still', async t => {
   await assert.rejects(restoreFromFile({ store: openMemoryStore() }, file), /cut short/)
 })
 
+test('a file that is no backup is told apart from one that is cut, however short it is', async t => {
+  const file = join(await folder(t), 'backup')
+  for (const text of ['junk\n', 'hermit', 'some other file, long enough']) {
+    await writeFile(file, text)
+    await assert.rejects(restoreFromFile({ store: openMemoryStore() }, file), /it is no backup of hermod/, text)
+  }
+})
+
 test('whichever byte of a backup is changed, and wherever it is cut, nothing is touched', async t => {
   const file = join(await folder(t), 'backup')
   const [store, blobs] = [openMemoryStore(), openMemoryBlobs()]

@@ -60,7 +60,10 @@ export function readArgs(
     if (arg.kind === 'account' && !words[0]!.includes('@') && hosts.includes(words[1] ?? '')) {
       words.splice(0, 2, `${words[0]}@${words[1]}`)
     }
-    args[name] = readArg(name, arg, words.shift()!, hosts)
+    const word = words.shift()!
+    // '' leaves out an optional argument before others that are wanted; where any text may stand it is a text like others.
+    if (word === '' && arg.optional && (arg.kind !== 'text' || arg.values !== undefined)) continue
+    args[name] = readArg(name, arg, word, hosts)
   }
   if (words.length > 0) {
     throw new CommandError('usage', `${words.length} word(s) too many: ${words.join(' ')}. ${usage(command)}`)

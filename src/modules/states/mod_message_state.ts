@@ -188,8 +188,9 @@ function askedOf(payload: Element): Pick<Wanted, 'messageIds' | 'since' | 'until
     throw new StanzaError('bad-request', `max is a number from 1 to ${MAX_ASKED}`)
   }
   const time = (name: string, text: string | undefined): number | undefined => {
-    const ms = text === undefined ? undefined : parseDateTime(text)
-    if (text !== undefined && ms === undefined) throw new StanzaError('bad-request', `${name} is no time: see XEP-0082`)
+    const ms = text === undefined || text === '' ? undefined : parseDateTime(text)
+    if (text !== undefined && text !== '' && ms === undefined)
+      throw new StanzaError('bad-request', `${name} is no time: see XEP-0082`)
     return ms
   }
   return { since: time('since', since), until: time('until', until), limit }
@@ -238,7 +239,7 @@ function commands(ctx: Ctx): void {
     args: {
       account: arg.account('Whose messages: the recipient'),
       from: arg.text('Only those of this sender (a bare address); * for all', { optional: true }),
-      state: arg.text('Only those in this state', { optional: true, values: [...STATES] }),
+      state: arg.text("Only those in this state; '' for all", { optional: true, values: [...STATES] }),
       limit: arg.int('At most so many; 100 if left out', { optional: true }),
       since: arg.text('Only those that came then or later, such as 2026-11-24T08:00:00Z', { optional: true }),
       until: arg.text('Only those that came then or before', { optional: true }),

@@ -80,6 +80,25 @@ describe('arguments of commands', () => {
     await refused('usage', /to: an address is written/, 'pick', 'localhost', '1', 'a', '@')
   })
 
+  test('an empty word stands for an optional argument that is left out, where what follows is wanted', async () => {
+    const more = defineCommand({
+      name: 'more',
+      summary: 'More.',
+      args: {
+        kind: arg.text('What', { optional: true, values: ['a', 'b'] }),
+        many: arg.int('How many', { optional: true }),
+        to: arg.jid('Whom', { optional: true }),
+        word: arg.text('Any', { optional: true }),
+      },
+      run: args => JSON.stringify(args),
+    })
+    const own = new Commands()
+    own.add('test', more)
+    assert.deepEqual(await callCommand(own, HOSTS, 'more', ['', '', '', ''], io), { result: '{"word":""}' })
+    assert.deepEqual(await callCommand(own, HOSTS, 'more', ['', '3'], io), { result: '{"many":3}' })
+    await refused('usage', /kind: one of a, b, not ""/, 'pick', 'localhost', '1', '')
+  })
+
   test('too few, too many, and a command that is not there, with what to do', async () => {
     await refused('usage', /many is missing .*usage: pick HOST MANY KIND \[TO\]/, 'pick', 'localhost')
     await refused('usage', /1 word\(s\) too many: y\. usage: /, 'echo_account', 'a@localhost', 'x', 'y')
