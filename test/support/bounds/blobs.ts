@@ -28,6 +28,16 @@ function buffers(): number {
   return process.memoryUsage().arrayBuffers
 }
 
+/** What is held more than before, when it has come below `most`, or after a second: what is over is taken back in more than one turn. */
+async function heldSince(before: number, most: number): Promise<number> {
+  let held = buffers() - before
+  for (let tries = 0; held >= most && tries < 50; tries++) {
+    await new Promise(resolve => setTimeout(resolve, 20))
+    held = buffers() - before
+  }
+  return held
+}
+
 /** Sixteen files for a server that lets them wait: four are sent, the others lie on the disk. */
 async function onTheirWay(t: TestContext): Promise<void> {
   const spool = path.join(await folder(t), 'spool')
@@ -50,12 +60,7 @@ async function onTheirWay(t: TestContext): Promise<void> {
   const sent = () => s3.seen.filter(line => line.startsWith('PUT /hermod/upload/')).length
   while ((await readdir(spool).catch(() => [])).length < 16 || sent() < 4)
     await new Promise(resolve => setTimeout(resolve, 10))
-  // What is over is taken back in more than one turn.
-  let held = buffers() - before
-  for (let tries = 0; held >= 10 * size && tries < 50; tries++) {
-    await new Promise(resolve => setTimeout(resolve, 20))
-    held = buffers() - before
-  }
+  const held = await heldSince(before, 10 * size)
   assert.equal(sent(), 4)
   assert.ok(held < 10 * size, `${held >> 20} MiB for 64 MiB of files`)
   s3.fault = () => ({ status: 403, code: 'AccessDenied' })
@@ -81,8 +86,7 @@ async function downloadsInMemory(t: TestContext): Promise<void> {
     socket.pause()
     sockets.push(socket)
   }
-  await new Promise(resolve => setTimeout(resolve, 200))
-  const held = buffers() - before
+  const held = await heldSince(before, 20 * 512 * 1024)
   for (const socket of sockets) socket.destroy()
   assert.ok(held < 20 * 512 * 1024, `${held >> 10} KiB for 20 downloads`)
 }
