@@ -30,6 +30,8 @@ export class MessageQueue {
   /** Pages being read, and what was done with meanwhile: they may still show it. */
   #reads = 0
   readonly #finished = new Set<string>()
+  /** What has left memory for the store meanwhile: they may not show it yet. */
+  readonly #parked = new Set<string>()
   #ended = false
   #floor: string
   /** The newest id, and the one before it. */
@@ -142,7 +144,7 @@ export class MessageQueue {
       const bytes = value && (await this.#store.bytesOf(this.key, id, value))
       return this.#store.isGone(id) || this.#finished.has(id) ? undefined : bytes
     } finally {
-      if (--this.#reads === 0) this.#finished.clear()
+      this.#hasRead()
     }
   }
 
@@ -159,7 +161,7 @@ export class MessageQueue {
         if (!this.#store.isGone(id) && !finished.has(id)) found.add(id)
       }
     } finally {
-      if (--this.#reads === 0) this.#finished.clear()
+      this.#hasRead()
     }
     return found
   }
@@ -197,7 +199,7 @@ export class MessageQueue {
         range = { lt: [last] }
       }
     } finally {
-      if (--this.#reads === 0) this.#finished.clear()
+      this.#hasRead()
     }
   }
 
@@ -288,7 +290,7 @@ export class MessageQueue {
     } catch (error) {
       this.#store.unread(this, error)
     } finally {
-      if (--this.#reads === 0) this.#finished.clear()
+      this.#hasRead()
     }
     await new Promise<void>(resolve => setTimeout(resolve, READ_AGAIN).unref())
     return cursor
@@ -361,7 +363,8 @@ export class MessageQueue {
   }
 
   /** What there is up to `last`, until the session is full; returns the id up to which it has seen everything. */
-  #handRows(found: Map<string, Buffer | undefined>, cursor: string, last: string, holder: Holder): string {
+  #handRows(found: Map<string, Buffer | undefined>, cursor: string, end: string, holder: Holder): string {
+    const last = this.#shownUpTo(found, cursor, end)
     // What was not in the store when that was read comes in its place.
     const count = found.size
     for (const { id, bytes } of this.#entries.values()) if (id > cursor && id <= last) found.set(id, bytes)
@@ -369,7 +372,7 @@ export class MessageQueue {
     if (found.size > count) ids.sort()
     let seen = cursor
     for (const id of ids) {
-      if (holder.full) return seen
+      if (holder.full || id > last) return seen
       seen = id
       if (this.#store.isGone(id) || this.#finished.has(id)) continue
       const bytes = found.get(id)
@@ -379,17 +382,35 @@ export class MessageQueue {
     return last > cursor ? last : cursor
   }
 
+  /** Up to where a page shows everything: it ends before what was put into the store while it was read. */
+  #shownUpTo(found: ReadonlyMap<string, unknown>, cursor: string, end: string): string {
+    let last = end
+    for (const id of this.#parked) {
+      // A text that is cut is less than the whole; see #fallBehind.
+      if (id > cursor && id <= last && !found.has(id)) last = id.slice(0, -1)
+    }
+    return last
+  }
+
+  #hasRead(): void {
+    if (--this.#reads > 0) return
+    this.#finished.clear()
+    this.#parked.clear()
+  }
+
   /** Out of memory, once it is durable: it waits in the store. */
   #park(entry: Entry): void {
     if (entry.lazy && !this.#ended) this.#store.write(this, entry)
     if (!entry.committed) return
     this.#entries.delete(entry.id)
+    if (this.#reads > 0) this.#parked.add(entry.id)
     if (entry.id > this.#floor) this.#floor = entry.id
   }
 
   #finish(entry: Entry): void {
     entry.done = true
     this.#entries.delete(entry.id)
+    this.#parked.delete(entry.id)
     if (this.#reads > 0) this.#finished.add(entry.id)
     if (!entry.lazy) this.#store.erase(this, entry)
   }

@@ -37,6 +37,15 @@ const FOUND: [Step[]][] = [
       confirm(1, 1),
     ],
   ],
+  // What left memory for the store while a page was read was in neither.
+  [
+    [
+      ...[send, { do: 'wait' as const }, attach(2), { do: 'wait' as const }, send, { do: 'slow reads' as const }, send],
+      ...[attach(3), { do: 'leave' as const, who: 0, count: 1 }, { do: 'fast' as const }, send, send, confirm(0, 1)],
+      { do: 'detach', who: 0, count: 1 },
+      { do: 'reattach', who: 0, count: 1 },
+    ],
+  ],
   [[attach(1), attach(5), send, send, send, send, attach(4), send, attach(2), confirm(3, 2), send]],
   [[send, attach(1), attach(4), attach(1), attach(2), send, send, send, confirm(3, 2), send, send]],
 ]
