@@ -246,8 +246,8 @@ export class Ring {
     this.#slots[known.seq % SIZE] = undefined
     const sender = this.#senders.get(known.device)!
     const { open } = sender
-    if (open[0] === known) open.shift()
-    else if (open.includes(known)) open.splice(open.indexOf(known), 1)
+    const at = open.indexOf(known) // the oldest, as a rule
+    if (at >= 0) open.splice(at, 1)
     if (sender.newest !== known) return
     let newest: Remembered | undefined
     for (const other of this.#slots) {
