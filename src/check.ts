@@ -1,9 +1,9 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import path from 'node:path'
-import { TlsContexts, type TlsLog } from './c2s/tls.ts'
 import type { Config } from './config/core.ts'
 import { blaming, OptionError } from './config/diagnostics.ts'
+import { TlsContexts, type TlsLog } from './net/tls.ts'
 import { methodsOf } from './reload.ts'
 import { configuredCertificates } from './settings.ts'
 

@@ -1,6 +1,6 @@
 import type { Host } from './core/host.ts'
 import type { Metrics } from './core/metrics.ts'
-import { QueueCount } from './core/queuecount.ts'
+import { QueueCount } from './core/queue/count.ts'
 import type { CommitReport } from './storage/groupcommit.ts'
 import type { Store } from './storage/store.ts'
 

@@ -2,7 +2,7 @@
 export type { Config } from './config/core.ts'
 export { loadConfig } from './config/load.ts'
 export { type Options, opt } from './config/schema.ts'
-export { arg, CommandError, defineCommand } from './core/commands.ts'
+export { arg, CommandError, defineCommand } from './core/commands/commands.ts'
 export { FILTER, FIRST, NORMAL, OBSERVE, STOP, STORE } from './core/hooks.ts'
 export { defineModule, type ModuleContext, type ModuleDefinition } from './core/module.ts'
 export { type Session, Slot } from './core/session.ts'

@@ -1,13 +1,14 @@
 import type { AuthMethod } from './auth/chain.ts'
 import { C2SListener } from './c2s/listener.ts'
 import type { C2SHost, C2SServer } from './c2s/server.ts'
-import type { TlsContexts } from './c2s/tls.ts'
 import { type Config, type ListenConfig, type ModuleConfigs, resolveHost } from './config/core.ts'
 import { blaming } from './config/diagnostics.ts'
 import { sameValue } from './config/same.ts'
 import { inOrder } from './core/context.ts'
 import { type Logger, setLogFormat, setLogLevel } from './core/log.ts'
 import type { HttpListener } from './http/listener.ts'
+import type { ConnectionCounter } from './net/connections.ts'
+import type { TlsContexts } from './net/tls.ts'
 import { type Definitions, type HostSurroundings, RunningHost } from './runninghost.ts'
 import {
   authMethods,
@@ -17,7 +18,6 @@ import {
   listenerSettings,
   mostConnections,
 } from './settings.ts'
-import type { ConnectionCounter } from './util/connections.ts'
 import { StreamError } from './xmpp/errors.ts'
 
 /** A change that was prepared, and may be made or not. */

@@ -3,14 +3,14 @@ import path from 'node:path'
 import type { AuthMethod } from './auth/chain.ts'
 import { HttpSource } from './auth/http.ts'
 import { JwtSource, readJwtKeys } from './auth/jwt.ts'
-import type { CertificateSource } from './c2s/certificates.ts'
 import type { ListenerSettings } from './c2s/listener.ts'
-import { selfSigned } from './c2s/selfsigned.ts'
 import { evaluateAccess } from './config/access.ts'
 import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig } from './config/core.ts'
 import { OptionError } from './config/diagnostics.ts'
 import type { Pace } from './core/http.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
+import type { CertificateSource } from './net/certificates.ts'
+import { selfSigned } from './net/selfsigned.ts'
 
 const MIB = 1024 * 1024
 const HEADER_BYTES = 10_000

@@ -1,5 +1,5 @@
+import type { ChannelBindings } from '../net/channelbinding.ts'
 import { Jid } from '../xmpp/jid.ts'
-import type { ChannelBindings } from './channelbinding.ts'
 import type { ScramHash } from './derive.ts'
 import type { DeviceLogin } from './devices.ts'
 

@@ -1,6 +1,6 @@
-import { DEVICE } from '../core/admin/devices.ts'
-import { Entry } from '../core/entry.ts'
+import { DEVICE } from '../core/commands/devices.ts'
 import type { Host } from '../core/host.ts'
+import { Entry } from '../core/queue/entry.ts'
 import type { ConnectionInfo, Session } from '../core/session.ts'
 import { takesMessages } from '../core/session.ts'
 import type { Table } from '../storage/store.ts'

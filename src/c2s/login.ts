@@ -1,5 +1,4 @@
 import { TLSSocket } from 'node:tls'
-import { NO_BINDINGS, tlsBindings } from '../auth/channelbinding.ts'
 import {
   type SaslCondition,
   type SaslContext,
@@ -8,6 +7,7 @@ import {
   type SaslSuccess,
   tooManyFailures,
 } from '../auth/exchange.ts'
+import { NO_BINDINGS, tlsBindings } from '../net/channelbinding.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import type { LoginRequest } from './request.ts'
 import type { C2SStream } from './stream.ts'

@@ -1,4 +1,4 @@
-import type { Entry } from '../core/entry.ts'
+import type { Entry } from '../core/queue/entry.ts'
 
 /** XEP-0198 counters are 32 bits wide and wrap. */
 export const WRAP = 2 ** 32

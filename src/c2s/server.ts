@@ -7,14 +7,14 @@ import type { Host } from '../core/host.ts'
 import type { Logger } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Router } from '../core/router.ts'
+import type { PreLoginBudget } from '../net/prelogin.ts'
+import type { TlsContexts } from '../net/tls.ts'
+import type { Flusher } from '../net/transport.ts'
+import type { Rounds } from '../stream/rounds.ts'
 import type { IdGenerator } from '../util/ids.ts'
-import type { PreLoginBudget } from '../util/prelogin.ts'
 import type { Ended } from './inbound.ts'
-import type { Rounds } from './rounds.ts'
 import type { C2SSession, SessionSettings } from './session.ts'
 import type { C2SStream } from './stream.ts'
-import type { TlsContexts } from './tls.ts'
-import type { Flusher } from './transport.ts'
 
 /** How clients of one host log in and what their sessions may do. */
 export interface C2SHost {

@@ -1,6 +1,6 @@
 import type { Jid } from '../xmpp/jid.ts'
 import type { Host } from './host.ts'
-import type { MessageQueue } from './queue.ts'
+import type { MessageQueue } from './queue/queue.ts'
 import { type Session, Slots } from './session.ts'
 
 /**

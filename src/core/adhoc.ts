@@ -3,7 +3,7 @@ import { type Element, NS, xml } from '../xml/index.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/errors.ts'
 import { dataForm, type FormField, type FormHead } from '../xmpp/forms.ts'
 import type { Jid } from '../xmpp/jid.ts'
-import { type Command, CommandError, type CommandResult } from './commands.ts'
+import { type Command, CommandError, type CommandResult } from './commands/commands.ts'
 import { readNamedArgs } from './control/call.ts'
 
 /** What is said in passing with a stage or a result (XEP-0050 3.4). */

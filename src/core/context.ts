@@ -1,7 +1,7 @@
 import type { OptionShape, Options } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
 import type { Jid } from '../xmpp/jid.ts'
-import { type Commands, defineCommand } from './commands.ts'
+import { type Commands, defineCommand } from './commands/commands.ts'
 import { Domain } from './domains.ts'
 import type { Host } from './host.ts'
 import type { HttpRoutes } from './http.ts'

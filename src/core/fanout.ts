@@ -3,7 +3,7 @@ import { Limit } from '../util/limit.ts'
 import { Turns } from '../util/turns.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import type { Entry, Origin } from './entry.ts'
+import type { Entry, Origin } from './queue/entry.ts'
 import type { Router } from './router.ts'
 
 /** Addresses of one portion, and bytes of all its copies. */

@@ -18,7 +18,7 @@ export interface LogOptions {
 /** What must never reach a log, wherever it stands in a line. */
 const SECRETS = ['password', '*.password', 'secret', '*.secret', 'token', '*.token']
 
-/** The server's logger: lines of JSON with ISO 8601 times. Stanzas are written at `trace` only (see c2s/trace.ts). */
+/** The server's logger: lines of JSON with ISO 8601 times. Stanzas are written at `trace` only (see stream/trace.ts). */
 export function createLog(options: LogOptions): Logger {
   const output = new LogOutput(options.format, options.destination)
   return pino(

@@ -1,11 +1,11 @@
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Domain } from './domains.ts'
-import type { Origin } from './entry.ts'
 import { STOP } from './hooks.ts'
 import type { Host } from './host.ts'
 import { asStanzaError } from './iq.ts'
 import type { Logger } from './log.ts'
+import type { Origin } from './queue/entry.ts'
 import type { Session } from './session.ts'
 
 declare module './hooks.ts' {

@@ -2,7 +2,7 @@ import type { StreamError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import type { Besides, Entry, Holder } from './entry.ts'
+import type { Besides, Entry, Holder } from './queue/entry.ts'
 
 /** A key under which a module keeps state of its own on a session or an account: typed, and private to who has the key. */
 export class Slot<T> {

@@ -3,10 +3,10 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { TLSSocket, type TLSSocketOptions } from 'node:tls'
 import type { HttpRoutes, Pace } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
+import type { ConnectionCounter } from '../net/connections.ts'
+import { openPort, portOf } from '../net/port.ts'
+import { PLAIN_CONNECTION, type PreLoginBudget, type Share, TLS_CONNECTION } from '../net/prelogin.ts'
 import { plainAddress } from '../util/address.ts'
-import type { ConnectionCounter } from '../util/connections.ts'
-import { openPort, portOf } from '../util/port.ts'
-import { PLAIN_CONNECTION, type PreLoginBudget, type Share, TLS_CONNECTION } from '../util/prelogin.ts'
 import { answer, type Downloads } from './answer.ts'
 
 export interface HttpListenerSettings {

@@ -9,7 +9,7 @@ import {
   MAX_NOTE,
   runCommand,
 } from '../core/adhoc.ts'
-import type { Arg, Command, CommandResult, TableRow } from '../core/commands.ts'
+import type { Arg, Command, CommandResult, TableRow } from '../core/commands/commands.ts'
 import { defineModule } from '../core/module.ts'
 import { cut } from '../util/text.ts'
 import { NS } from '../xml/index.ts'

@@ -8,7 +8,7 @@ import type { Stanza } from '../xmpp/stanza.ts'
 const ARCHIVES = 'urn:xmpp:mam:'
 
 /**
- * The server itself gives messages their ids (core/sessions.ts); this keeps others from claiming that it did, or that it
+ * The server itself gives messages their ids (core/delivery.ts); this keeps others from claiming that it did, or that it
  * delayed a message, numbered its sender, or found a message in an archive.
  */
 export const mod_stanza_id = defineModule({

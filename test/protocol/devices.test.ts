@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { Device } from '../../src/core/admin/devices.ts'
-import type { Command, TableRow } from '../../src/core/commands.ts'
+import type { Command, TableRow } from '../../src/core/commands/commands.ts'
+import type { Device } from '../../src/core/commands/devices.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { detached } from '../support/resuming.ts'
 import {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { isPointer } from '../../src/core/queuestore.ts'
+import { isPointer } from '../../src/core/queue/store.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { type Answer, MAM, query } from '../support/archive.ts'
 import type { RawClient } from '../support/rawclient.ts'

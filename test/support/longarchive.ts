@@ -1,5 +1,5 @@
 /** Archives that took long to come about, written at once. */
-import type { Archive } from '../../src/modules/mam/archive.ts'
+import type { Archive } from '../../src/archive/archive.ts'
 import { parseElement } from '../../src/xml/index.ts'
 import { Jid } from '../../src/xmpp/jid.ts'
 import type { TestServer } from './testserver.ts'

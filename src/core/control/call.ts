@@ -1,7 +1,14 @@
 import { nearest } from '../../config/nearest.ts'
 import { cut } from '../../util/text.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import { type Arg, type Command, CommandError, type CommandIo, type CommandResult, type Commands } from '../commands.ts'
+import {
+  type Arg,
+  type Command,
+  CommandError,
+  type CommandIo,
+  type CommandResult,
+  type Commands,
+} from '../commands/commands.ts'
 import type { Logger } from '../log.ts'
 import type { CommandInfo } from './protocol.ts'
 

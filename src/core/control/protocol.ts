@@ -1,4 +1,4 @@
-import type { CommandError, CommandResult } from '../commands.ts'
+import type { CommandError, CommandResult } from '../commands/commands.ts'
 
 /**
  * hermodctl and the server speak lines of JSON: a request, then any number of progress lines, then one answer. Requests on

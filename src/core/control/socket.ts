@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { lstat, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { CommandError, type Commands } from '../commands.ts'
+import { CommandError, type Commands } from '../commands/commands.ts'
 import type { Logger } from '../log.ts'
 import { callCommand, describeCommand } from './call.ts'
 import { type ControlAnswer, type ControlRequest, MAX_LINE, MAX_PATH } from './protocol.ts'

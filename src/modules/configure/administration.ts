@@ -1,5 +1,5 @@
 import { type AdHocAnswer, type AdHocCommand, type AdHocDone, type AdHocNote, runCommand } from '../../core/adhoc.ts'
-import type { CommandResult } from '../../core/commands.ts'
+import type { CommandResult } from '../../core/commands/commands.ts'
 import type { Host } from '../../core/host.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { NS } from '../../xml/index.ts'

@@ -1,3 +1,6 @@
+import type { Answers, Asker, Outgoing } from '../../archive/answers.ts'
+import type { Archived } from '../../archive/archived.ts'
+import { resultElement } from '../../archive/results.ts'
 import { opt } from '../../config/schema.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { Later, OwnRequest } from '../../core/iq.ts'
@@ -8,9 +11,6 @@ import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { type PageRequest, pageElement, readPageRequest } from '../../xmpp/rsm.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
-import type { Answers, Asker, Outgoing } from './answers.ts'
-import type { Archived } from './archived.ts'
-import { resultElement } from './results.ts'
 
 const FLUSH = 1000
 const SWEEP = 86_400_000

@@ -1,4 +1,4 @@
-import { keeps } from '../../core/sessions.ts'
+import { keeps } from '../../core/delivery.ts'
 import { cut } from '../../util/text.ts'
 import { type Element, findChild, hasChild, NS, textOf, xml } from '../../xml/index.ts'
 import { dataForm, type FormField } from '../../xmpp/forms.ts'
@@ -29,7 +29,7 @@ export function noticeOf(stanza: Stanza, id: string | undefined): Notice | undef
   return { kind, id, sender: stanza.from.toString(), body: cut(text, MAX_BODY) }
 }
 
-/** The notice of a message to an account as it was queued, with its id last (core/sessions.ts); none of one's own. */
+/** The notice of a message to an account as it was queued, with its id last (core/delivery.ts); none of one's own. */
 export function queuedNotice(stanza: Stanza, account: string): Notice | undefined {
   if (stanza.from.bare.toString() === account || !keeps(stanza)) return undefined
   const last = stanza.el.children.at(-1)

@@ -1,4 +1,4 @@
-import type { MessageAbout } from '../../core/entry.ts'
+import type { MessageAbout } from '../../core/queue/entry.ts'
 import { orderedTime } from '../../util/ids.ts'
 import type { Mark, MessageState, Wanted } from './states.ts'
 

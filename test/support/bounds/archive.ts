@@ -118,7 +118,7 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'one page of an inbox',
     number: [
-      'unit/modules/mam/inbox.test.ts',
+      'unit/modules/inbox.test.ts',
       'however many write to somebody: the most recent conversations are listed, the others forgotten',
     ],
     bytes: [
@@ -139,11 +139,11 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'an archive',
     number: [
-      'unit/modules/mam/retention.test.ts',
+      'unit/archive/retention.test.ts',
       'of more than max_messages the oldest go, with their places in the conversations',
     ],
     bytes: [
-      'unit/modules/mam/retention.test.ts',
+      'unit/archive/retention.test.ts',
       'of more than max_bytes the oldest go; what a tombstone gave back counts no longer',
     ],
   },
@@ -155,7 +155,7 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'index of conversations, states of messages, in memory',
     number: [
-      'unit/modules/mam/peers.test.ts',
+      'unit/archive/peers.test.ts',
       'however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end',
     ],
     bytes: 'each',

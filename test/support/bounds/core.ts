@@ -3,7 +3,7 @@ import type { Bound } from './bound.ts'
 export const BOUNDS: readonly Bound[] = [
   {
     what: 'remembered messages of a sender (to recognise copies)',
-    number: ['unit/core/window.test.ts', 'the window holds the last 256, in memory and in the store'],
+    number: ['unit/core/queue/window.test.ts', 'the window holds the last 256, in memory and in the store'],
     bytes: 'each',
   },
   {
@@ -31,11 +31,11 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'messages in memory while a backlog is read',
     number: [
-      'unit/core/queue.test.ts',
+      'unit/core/queue/queue.test.ts',
       'a backlog of several pages comes in order, and what comes meanwhile comes after it',
     ],
     bytes: [
-      'unit/core/queue-bounds.test.ts',
+      'unit/core/queue/bounds.test.ts',
       'a backlog of large messages is read a few at a time, from the queue and from the archive',
     ],
   },

@@ -171,7 +171,7 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'who is what to nodes, in memory',
     bytes: [
-      'unit/modules/pubsub/entitycache.test.ts',
+      'unit/pubsub/entitycache.test.ts',
       'beyond its memory a host forgets who is what to nodes that nobody uses, and reads it again',
     ],
   },

@@ -1,5 +1,4 @@
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
-import { type BindingType, type ChannelBindings, NO_BINDINGS } from '../../../src/auth/channelbinding.ts'
 import {
   type CredentialRecord,
   type Credentials,
@@ -8,6 +7,7 @@ import {
   PASSWD,
 } from '../../../src/auth/credentials.ts'
 import type { SaslContext, SaslExchange, SaslResult } from '../../../src/auth/exchange.ts'
+import { type BindingType, type ChannelBindings, NO_BINDINGS } from '../../../src/net/channelbinding.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import type { Table } from '../../../src/storage/store.ts'
 

@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { selfSigned } from '../../../src/c2s/selfsigned.ts'
 import { check } from '../../../src/cli/check.ts'
+import { selfSigned } from '../../../src/net/selfsigned.ts'
 
 const DAY = 86_400_000
 

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { ControlClient } from '../../../src/cli/control.ts'
 import { ControlPort } from '../../../src/cli/controlport.ts'
 import type { Config } from '../../../src/config/core.ts'
-import { Commands, defineCommand } from '../../../src/core/commands.ts'
+import { Commands, defineCommand } from '../../../src/core/commands/commands.ts'
 import { createLog } from '../../../src/core/log.ts'
 
 test('the control socket moves: who asked at the old place is answered, and only the new one is left', async t => {

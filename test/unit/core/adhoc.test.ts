@@ -14,7 +14,7 @@ import {
   MAX_NOTE,
   runCommand,
 } from '../../../src/core/adhoc.ts'
-import { arg, CommandError, defineCommand } from '../../../src/core/commands.ts'
+import { arg, CommandError, defineCommand } from '../../../src/core/commands/commands.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { arg, CommandError, Commands, defineCommand } from '../../../../src/core/commands.ts'
+import { arg, CommandError, Commands, defineCommand } from '../../../../src/core/commands/commands.ts'
 import { callCommand, describeCommand } from '../../../../src/core/control/call.ts'
 
 const HOSTS = ['localhost', 'example.org']

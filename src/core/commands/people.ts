@@ -1,0 +1,36 @@
+import type { Host } from '../host.ts'
+import { count, disabledUsers, isActive, isIdle, onlineAccounts, users } from '../people.ts'
+import { arg, type Command, defineCommand } from './commands.ts'
+import type { ServerControl } from './servercontrol.ts'
+
+const STATS: Readonly<Record<string, (host: Host) => number | Promise<number>>> = {
+  registeredusers: host => count(users(host)),
+  disabledusers: host => count(disabledUsers(host)),
+  onlineusers: host => onlineAccounts(host).length,
+  activeusers: host => onlineAccounts(host).filter(isActive).length,
+  idleusers: host => onlineAccounts(host).filter(isIdle).length,
+}
+
+export function peopleCommands(server: ServerControl): Command[] {
+  return [
+    defineCommand({
+      name: 'stats_host',
+      summary: 'Counts the accounts of a host: all, disabled, online, active (not away), idle.',
+      args: { name: arg.text('What to count', { values: Object.keys(STATS) }), host: arg.host('The host') },
+      example: 'stats_host onlineusers localhost',
+      run: ({ name, host }) => STATS[name]!(server.host(host)!),
+    }),
+    defineCommand({
+      name: 'list_banned',
+      summary: 'Lists the accounts of a host that cannot log in.',
+      args: { host: arg.host('The host') },
+      columns: ['account'],
+      async run({ host: name }) {
+        const host = server.host(name)!
+        const rows: { account: string }[] = []
+        for await (const user of disabledUsers(host)) rows.push({ account: `${user}@${host.name}` })
+        return rows
+      },
+    }),
+  ]
+}

@@ -1,0 +1,144 @@
+import { LOG_LEVELS, type LogLevel, setLogLevel } from '../log.ts'
+import { arg, type Command, CommandError, defineCommand } from './commands.ts'
+import { type BackupReport, names, type ServerControl } from './servercontrol.ts'
+
+export function serverCommands(server: ServerControl): Command[] {
+  return [
+    defineCommand({
+      name: 'status',
+      summary: 'Says whether the server is well: version, time since the start, ports, hosts, sessions, certificates.',
+      args: {},
+      columns: ['what', 'value'],
+      run() {
+        const ports = server
+          .ports()
+          .map(p => ({ what: `port ${p.port}`, value: `${p.ip}, tls ${p.tls}, ${p.streams} streams` }))
+        const certificates = server.certificates().map(c => ({
+          what: `certificate ${c.names.join(' ')}`,
+          value: `until ${c.notAfter.toISOString().slice(0, 10)}${c.file === undefined ? '' : `, ${c.file}`}`,
+        }))
+        return [
+          { what: 'state', value: server.state },
+          { what: 'version', value: server.version },
+          { what: 'node', value: process.version },
+          { what: 'up', value: `${Math.floor(server.uptime / 1000)} s` },
+          { what: 'pid', value: process.pid },
+          { what: 'hosts', value: names(server) },
+          { what: 'sessions', value: server.sessionCount },
+          ...ports,
+          ...certificates,
+        ]
+      },
+    }),
+    defineCommand({
+      name: 'stats',
+      summary: 'Shows the counters and gauges of the server.',
+      args: {},
+      columns: ['name', 'value'],
+      run: () => server.metrics.values(),
+    }),
+    defineCommand({
+      name: 'set_loglevel',
+      summary: 'Changes what is logged, until the next reload.',
+      args: { level: arg.text('The level', { values: LOG_LEVELS }) },
+      run({ level }) {
+        setLogLevel(server.log, level as LogLevel)
+        return level
+      },
+    }),
+    defineCommand({
+      name: 'reload',
+      summary: 'Reads the configuration again, wholly or not at all; sessions stay. Names what needs a restart.',
+      args: {},
+      async run() {
+        const left = await server.reloadConfig().catch((error: unknown) => {
+          throw new CommandError('failed', `not reloaded, all stays as it was: ${messageOf(error)}`)
+        })
+        return left.length === 0 ? 'reloaded' : `reloaded, but a restart is needed for: ${left.join(', ')}`
+      },
+    }),
+    defineCommand({
+      name: 'drain',
+      summary: 'Takes no more connections and sends clients away; sessions can be resumed.',
+      args: {},
+      run() {
+        server.drain()
+        return 'draining; to end: stop'
+      },
+    }),
+    defineCommand({
+      name: 'stop',
+      summary: 'Stops the server in order; sessions can be resumed after the next start.',
+      args: {},
+      run() {
+        server.stopSoon()
+        return 'stopping'
+      },
+    }),
+    defineCommand({
+      name: 'backup',
+      summary:
+        'Writes everything in the store, as it is at one moment, with pictures and files, to a file. The server goes on meanwhile.',
+      args: {
+        file: arg.file('The file to write'),
+        content: arg.text('`rows` leaves out pictures and files; default `all`', {
+          optional: true,
+          values: ['all', 'rows'],
+        }),
+      },
+      example: 'backup /backups/hermod.bak',
+      run: ({ file, content }, io) =>
+        failing(async () => {
+          const { bytes, missing, ...blobs } = await server.backup(file, content === 'rows', text => io.progress(text))
+          const damaged = missing === 0 ? '' : `; ${missing} of the files are damaged and were left out, see the log`
+          return `${bytes} bytes, with ${filesOf(blobs)}${damaged}`
+        }),
+    }),
+    defineCommand({
+      name: 'restore',
+      summary: 'Replaces everything that the server keeps by what a backup holds; the server restarts itself on it.',
+      args: { file: arg.file('The file that backup wrote') },
+      example: '--yes restore /backups/hermod.bak',
+      confirm:
+        'All accounts, messages and settings of users that the server keeps now are replaced by those of the backup, and it restarts.',
+      run: ({ file }, io) =>
+        failing(async () => {
+          const found = await server.restore(file, text => io.progress(text))
+          const { accounts, waiting, archived, rows, kept } = found
+          const messages = `${waiting} messages that wait, ${archived} in archives`
+          return `read: ${accounts} accounts, ${messages}, ${filesOf(found)} (${rows} rows). The server restarts on them now. The store that it had is kept in ${kept}: remove it when it is not needed any more`
+        }),
+    }),
+    defineCommand({
+      name: 'hooks',
+      summary: 'Shows each hook with its handlers in the order in which they run.',
+      args: { host: arg.host('The host; default the first', { optional: true }) },
+      columns: ['hook', 'order', 'owner'],
+      run: ({ host }) => (host === undefined ? server.hosts[0]! : server.host(host)!).hooks.list(),
+    }),
+    defineCommand({
+      name: 'modules',
+      summary: 'Lists the modules that run.',
+      args: {},
+      columns: ['host', 'module', 'xep'],
+      run: () => server.modules(),
+    }),
+  ]
+}
+
+function filesOf({ pictures, files }: Pick<BackupReport, 'pictures' | 'files'>): string {
+  return `${pictures} pictures and ${files} other files`
+}
+
+/** Files that are missing, in the way or broken are for the person to mend. */
+async function failing(fn: () => Promise<string>): Promise<string> {
+  try {
+    return await fn()
+  } catch (error) {
+    throw new CommandError('failed', messageOf(error))
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,78 @@
+import type { Store } from '../../storage/store.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import type { Host } from '../host.ts'
+import type { Logger } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Router } from '../router.ts'
+import { CommandError, type Commands } from './commands.ts'
+
+/** What commands may do with the server they run in. */
+export interface ServerControl {
+  readonly version: string
+  readonly uptime: number
+  readonly hosts: readonly Host[]
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly router: Router
+  readonly store: Store
+  readonly commands: Commands
+  readonly sessionCount: number
+  readonly state: 'starting' | 'running' | 'draining' | 'stopping'
+  host(name: string): Host | undefined
+  modules(): { host: string; module: string; xep: string }[]
+  ports(): { port: number; ip: string; tls: string; streams: number }[]
+  certificates(): { names: readonly string[]; file: string | undefined; notAfter: Date }[]
+  /** Reads the configuration again; names what only a restart changes. */
+  reloadConfig(): Promise<string[]>
+  /** Rejects with what is wrong with the configuration as it is in the file now: a start with it would fail. */
+  checkConfig(): Promise<void>
+  drain(): void
+  /** Stops in order, once the answer to whoever asked is out. */
+  stopSoon(): void
+  /** As {@link stopSoon}, and starts again. */
+  restartSoon(): void
+  /** Writes the rows, and unless `rowsOnly` the pictures and files. Rejects with a StoreError in words. */
+  backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport>
+  /** Takes what a backup holds in place of all there is, by a restart. Rejects with a StoreError in words. */
+  restore(file: string, progress: (text: string) => void): Promise<RestoreReport>
+}
+
+export interface BackupReport {
+  /** Of the file. */
+  bytes: number
+  pictures: number
+  /** What is no picture: files of users, and smaller sizes of pictures. */
+  files: number
+  /** Files that are damaged, and were left out. */
+  missing: number
+}
+
+export interface RestoreReport extends BackupReport {
+  rows: number
+  accounts: number
+  /** Messages that wait for their recipients, and those in archives; one may be among both. */
+  waiting: number
+  archived: number
+  /** The folder of the store that is replaced. */
+  kept: string
+}
+
+/** The host and the localpart of an account argument. */
+export function accountOf(server: ServerControl, text: string): { host: Host; user: string; jid: Jid } {
+  const jid = Jid.from(text)
+  const host = server.host(jid.domain)
+  if (host === undefined)
+    throw new CommandError('not_found', `${jid.domain} is not served here; hosts: ${names(server)}`)
+  return { host, user: jid.local, jid }
+}
+
+/** As {@link accountOf}, for an account that must be there. */
+export async function existing(server: ServerControl, text: string): Promise<{ host: Host; user: string; jid: Jid }> {
+  const found = accountOf(server, text)
+  if (await found.host.users.exists(found.user)) return found
+  throw new CommandError('not_found', `there is no account ${found.jid}; make it with: register ${found.jid}`)
+}
+
+export function names(server: ServerControl): string {
+  return server.hosts.map(h => h.name).join(', ')
+}

@@ -1,0 +1,284 @@
+import { opt } from '../config/schema.ts'
+import type { Account } from '../core/account.ts'
+import { OBSERVE, STOP } from '../core/hooks.ts'
+import { defineModule, type ModuleContext } from '../core/module.ts'
+import { Access } from '../pubsub/access.ts'
+import { type Limits, pepDefaults, serviceDefaults } from '../pubsub/config.ts'
+import { nodeInfo, nodeItems, serviceItems } from '../pubsub/describe.ts'
+import { Events } from '../pubsub/events.ts'
+import { forgetEntity } from '../pubsub/forget.ts'
+import { Interest } from '../pubsub/interest.ts'
+import { expire } from '../pubsub/items.ts'
+import type { StoredItem } from '../pubsub/itemstore.ts'
+import type { StoredEntity, StoredNode } from '../pubsub/node.ts'
+import { PEP_FEATURES, Pep, SERVICE_FEATURES } from '../pubsub/pep.ts'
+import { answer, answerForAccount } from '../pubsub/requests.ts'
+import { type Engine, findNode, type Service } from '../pubsub/service.ts'
+import { PubsubStore, type Relation } from '../pubsub/store.ts'
+import { answered, endForContact, isAnswer } from '../pubsub/subscriptions.ts'
+import { Attempts } from '../util/attempts.ts'
+import { NS, xml } from '../xml/index.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+
+declare module '../core/services.ts' {
+  interface ServiceMap {
+    pubsub: {
+      /** Deletes the items that are older than their nodes keep them; their number. */
+      deleteExpired(): Promise<number>
+    }
+  }
+}
+
+const options = {
+  host: opt.text('pubsub.@HOST@', 'The domain of the service for everybody; `@HOST@` stands for the host.', {
+    maxLength: 1023,
+  }),
+  access_createnode: opt.access(
+    'local',
+    'Who may make nodes at the service for everybody. Everybody may make nodes of their own account.',
+  ),
+  ignore_pep_from_offline: opt.bool(
+    false,
+    'A client that comes online gets the last items only of those contacts that are online.',
+  ),
+  max_user_nodes: opt.int(500, 'Nodes that one account may have, and nodes that one may make at the service.', {
+    min: 10,
+    max: 100_000,
+  }),
+  max_items_node: opt.int(1000, 'Items of one node; this is what `max` means in its configuration.', {
+    min: 1,
+    max: 1_000_000,
+  }),
+  max_item_expire_node: opt.duration('infinity', 'How long items are kept; this is what `max` means.', {
+    min: 1000,
+    infinity: true,
+  }),
+  max_item_size: opt.size('256 KiB', 'Largest item.', { min: 1024 }),
+  max_bytes_per_account: opt.size(
+    '50 MiB',
+    'Items that one account may store in its own nodes, and as much again in nodes that it made at the service.',
+    { min: 65_536, infinity: true },
+  ),
+  max_subscriptions_node: opt.int(5000, 'Subscriptions of one node.', { min: 1, max: 1_000_000 }),
+  max_nodes_discoitems: opt.int(100, 'Nodes, or items, that service discovery lists.', { min: 0, max: 10_000 }),
+}
+type Ctx = ModuleContext<typeof options>
+
+/** Nodes of the service for everybody that are kept in memory. */
+const NODE_CACHE = 2000
+/** Of the addresses of those who are something to one node; more where more may subscribe. */
+const ENTITY_BYTES = 1024 * 1024
+
+/** Times that somebody may ask the owners of a node for a subscription, within so many ms. */
+const MAX_ASKS = 10
+const ASKS_WITHIN = 3_600_000
+
+/** Times that one user sends what is at a node to those who have come to see it by a change of access, within so many ms. */
+const MAX_OPENINGS = 30
+const OPENINGS_WITHIN = 600_000
+
+export const mod_pubsub = defineModule({
+  name: 'mod_pubsub',
+  xep: [
+    { number: 60, version: '1.30.0' },
+    { number: 163, version: '1.2.2' },
+    { number: 222, version: '1.0' },
+    { number: 223, version: '1.1.1' },
+  ],
+  summary:
+    'Keeps what users publish, for their contacts, for everybody or for their own clients, and tells who wants to know.',
+  options,
+  start(ctx) {
+    const { options } = ctx
+    const limits: Limits = {
+      items: options.max_items_node,
+      payload: options.max_item_size,
+      expire: options.max_item_expire_node / 1000,
+    }
+    const store = new PubsubStore(
+      {
+        nodes: ctx.table<StoredNode>({ name: 'pubsub_node', version: 1 }),
+        items: ctx.table<StoredItem | string>({ name: 'pubsub_item', version: 1 }),
+        entities: ctx.table<StoredEntity>({ name: 'pubsub_entity', version: 1 }),
+        byEntity: ctx.table<Relation>({ name: 'pubsub_by_entity', version: 1 }),
+      },
+      ctx.host.ids,
+      ctx.now,
+    )
+    const access = new Access(ctx.host)
+    const interest = new Interest(ctx, options.ignore_pep_from_offline)
+    const events = new Events(ctx.host, store, limits, access, interest)
+    const engine: Engine = {
+      host: ctx.host,
+      log: ctx.log,
+      store,
+      access,
+      events,
+      interest,
+      limits,
+      maxNodes: options.max_user_nodes,
+      maxBytes: options.max_bytes_per_account,
+      maxSubscriptions: options.max_subscriptions_node,
+      maxEntityBytes: Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
+      maxEntityTotal: 16 * Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
+      openings: new Attempts(MAX_OPENINGS, OPENINGS_WITHIN, ctx.now),
+      asks: new Attempts(MAX_ASKS, ASKS_WITHIN, ctx.now),
+      mayCreate: jid => ctx.allowed(options.access_createnode, jid),
+      now: ctx.now,
+    }
+    const pep = new Pep(engine, pepDefaults(limits))
+    serveAccounts(ctx, engine, pep)
+    interest.start()
+    ctx.provide('pep', pep.service())
+    const common = serveHost(ctx, engine, serviceDefaults(limits))
+    // What is sent meanwhile is not sent to who may not see it: see Access.mayStay.
+    const recheck = ({ account, contact }: { account: Account; contact: Jid }): void => {
+      const ended = Promise.all([common, pep.of(account)].map(service => endForContact(engine, service, contact)))
+      ended.catch((error: unknown) => {
+        ctx.log.error({ err: error, user: account.user }, 'subscriptions of a contact did not end')
+      })
+    }
+    ctx.hook('subscription_revoked', recheck)
+    // XEP-0163 6.1: access is looked at again when an item of the roster changes.
+    ctx.hook('contact_moved', event => {
+      recheck(event)
+      return pep.moved(event.account, event.contact, event.before)
+    })
+    ctx.hook('remove_user', async ({ user }) => {
+      await pep.forget(user.local, user)
+      await forgetEntity(engine, user, key => serviceOf(ctx, pep, common, key))
+    })
+    const deleteExpired = async (): Promise<number> => {
+      let count = 0
+      let after: string | undefined
+      for (;;) {
+        const keys = await store.services(after, 100)
+        for (const key of keys) {
+          const service = await serviceOf(ctx, pep, common, key)
+          if (service === undefined) continue
+          for (const name of await store.names(service.shelf)) {
+            const node = await findNode(engine, service, name)
+            if (node !== undefined) count += await expire(engine, service, node)
+          }
+        }
+        if (keys.length < 100) return count
+        after = keys.at(-1)
+      }
+    }
+    ctx.provide('pubsub', { deleteExpired })
+    ctx.command({
+      name: 'delete_expired_pubsub_items',
+      summary: 'Deletes the items of all nodes that are older than their node keeps them. Gives their number.',
+      args: {},
+      example: 'delete_expired_pubsub_items',
+      async run() {
+        let count = 0
+        for (const host of ctx.host.router.hosts.values()) {
+          count += (await host.services.use('pubsub')?.deleteExpired()) ?? 0
+        }
+        return count
+      },
+    })
+  },
+})
+
+/** By the partition of its nodes. */
+async function serviceOf(ctx: Ctx, pep: Pep, common: Service, key: string): Promise<Service | undefined> {
+  if (key === common.shelf.key) return common
+  const account = await ctx.account(key)
+  return account && pep.of(account)
+}
+
+/** Each account is a service (XEP-0163). */
+function serveAccounts(ctx: Ctx, engine: Engine, pep: Pep): void {
+  const { max_nodes_discoitems: listed } = ctx.options
+  // An account says what it can do (XEP-0163 6.1); there are clients, for OMEMO and OpenPGP, that ask the host.
+  for (const feature of PEP_FEATURES) ctx.feature(feature, 'account', 'server')
+  ctx.identity({ category: 'pubsub', type: 'pep' }, 'account')
+  for (const ns of [NS.PUBSUB, NS.PUBSUB_OWNER]) {
+    for (const type of ['get', 'set'] as const) {
+      ctx.iq('account', type, ns, 'pubsub', request => {
+        const { account } = request
+        return answerForAccount(engine, account && pep.of(account), request)
+      })
+    }
+  }
+  ctx.hook('disco_info', async event => {
+    const { scope, account, node, from } = event
+    if (scope !== 'account' || account === undefined || event.answer !== undefined) return
+    event.answer = await nodeInfo(engine, pep.of(account), node, from)
+  })
+  ctx.hook('disco_items', async event => {
+    const { scope, account, node, from, items } = event
+    if (scope !== 'account' || account === undefined) return
+    if (node === '') {
+      items.push(...(await serviceItems(engine, pep.of(account), from, listed)))
+      return
+    }
+    const found = await nodeItems(engine, pep.of(account), node, from, listed)
+    if (found === undefined) return
+    event.known = true
+    items.push(...found)
+  })
+  const takeAnswer = async (stanza: Stanza): Promise<typeof STOP | undefined> => {
+    const account = await ctx.account(stanza.from.local)
+    return account !== undefined && (await answered(engine, pep.of(account), stanza)) ? STOP : undefined
+  }
+  // What an owner answers to the question whether somebody may subscribe.
+  ctx.hook(
+    'filter_packet',
+    ({ stanza }) => {
+      const { kind, from } = stanza
+      const to = stanza.to!
+      if (kind !== 'message' || from.resource === '' || !to.isBare || !to.equals(from.bare)) return
+      if (to.domain !== ctx.host.name || !isAnswer(stanza)) return
+      return takeAnswer(stanza)
+    },
+    { order: OBSERVE },
+  )
+  ctx.hook('unset_presence', ({ session }) => {
+    const { account } = session
+    if (account.available().length > 0) return
+    pep.wentOffline(account).catch((error: unknown) => {
+      ctx.log.error({ err: error, user: account.user }, 'what was to go with a user’s presence could not be deleted')
+    })
+  })
+}
+
+/** The service for everybody, at a domain of its own. */
+function serveHost(ctx: Ctx, engine: Engine, defaults: ReturnType<typeof serviceDefaults>): Service {
+  const { host, max_nodes_discoitems: listed } = ctx.options
+  const shelf = engine.store.shelf('', defaults, NODE_CACHE)
+  // Below an IP literal there are no domains.
+  if (ctx.host.name.startsWith('[')) return { jid: ctx.host.jid, shelf, account: undefined }
+  const domain = ctx.domain(host, {
+    name: 'Publish-Subscribe',
+    async packet(stanza) {
+      if (stanza.kind === 'message' && stanza.to!.local === '' && (await answered(engine, service, stanza))) return
+      if (stanza.kind === 'presence' || stanza.type === 'error' || stanza.type === 'result') return
+      throw new StanzaError('service-unavailable')
+    },
+    info: ({ stanza, from }, node) => {
+      return stanza.to!.local === '' ? nodeInfo(engine, service, node, from) : undefined
+    },
+    async items({ stanza, from }, node) {
+      if (stanza.to!.local !== '') return undefined
+      const items =
+        node === ''
+          ? await serviceItems(engine, service, from, listed)
+          : await nodeItems(engine, service, node, from, listed)
+      return items?.map(({ jid, name, node }) => xml('item', { jid, name, node }))
+    },
+  })
+  const service: Service = { jid: domain.jid, shelf, account: undefined }
+  domain.disco.addIdentity('server', { category: 'pubsub', type: 'service' })
+  for (const feature of SERVICE_FEATURES) domain.disco.addFeature('server', feature)
+  for (const ns of [NS.PUBSUB, NS.PUBSUB_OWNER]) {
+    for (const type of ['get', 'set'] as const) {
+      domain.iq('server', type, ns, 'pubsub', request => answer(engine, service, request))
+    }
+  }
+  return service
+}

@@ -1,0 +1,148 @@
+import type { Account } from '../core/account.ts'
+import type { Host } from '../core/host.ts'
+import { Attempts } from '../util/attempts.ts'
+import { StanzaError } from '../xmpp/errors.ts'
+import { Jid } from '../xmpp/jid.ts'
+import { presenceRequired, pubsubError } from './errors.ts'
+import type { Node } from './node.ts'
+import type { Service } from './service.ts'
+import type { Affiliation } from './types.ts'
+
+/**
+ * What the nodes that one account made tell, within that time (ms), an owner who did not make them: nobody is asked whether
+ * they want to be an owner, and whom they have blocked must not reach them through the service.
+ */
+const MAX_TOLD = 60
+const TOLD_WITHIN = 3_600_000
+
+/** Who may do what at a node (XEP-0060 4.1 and 4.5). The entities of the node must be loaded. */
+export class Access {
+  readonly #host: Host
+  readonly #told: Attempts
+
+  constructor(host: Host) {
+    this.#host = host
+    this.#told = new Attempts(MAX_TOLD, TOLD_WITHIN, host.now)
+  }
+
+  /** Of an account's nodes, the account is the owner (XEP-0163 3.2). */
+  affiliation(service: Service, node: Node, jid: Jid): Affiliation {
+    const { bare } = jid
+    if (service.account?.jid.equals(bare) === true) return 'owner'
+    return node.affiliations.get(bare.toString()) ?? 'none'
+  }
+
+  owners(service: Service, node: Node): Jid[] {
+    if (service.account !== undefined) return [service.account.jid]
+    const owners: Jid[] = []
+    for (const [bare, affiliation] of node.affiliations) if (affiliation === 'owner') owners.push(Jid.from(bare))
+    return owners
+  }
+
+  /** The owners, as far as they are still told what happens at the node; each is told something now. */
+  ownersToTell(service: Service, node: Node): Jid[] {
+    return this.owners(service, node).filter(owner => {
+      const bare = owner.toString()
+      return service.account !== undefined || bare === node.creator || this.#told.allow(`${node.creator} ${bare}`)
+    })
+  }
+
+  /** Throws unless `jid` owns the node (`forbidden`). */
+  mustOwn(service: Service, node: Node, jid: Jid): void {
+    if (this.affiliation(service, node, jid) !== 'owner') throw new StanzaError('forbidden')
+  }
+
+  mayPublish(service: Service, node: Node, jid: Jid): boolean {
+    const affiliation = this.affiliation(service, node, jid)
+    if (affiliation === 'owner' || affiliation === 'publisher' || affiliation === 'publish-only') return true
+    if (affiliation === 'outcast') return false
+    const model = node.config.publish_model
+    return model === 'open' || (model === 'subscribers' && node.isSubscribed(jid.bare.toString()))
+  }
+
+  /** What keeps `jid` from subscribing; undefined where nothing does. Approval by an owner (`authorize`) is another matter. */
+  async notSubscribing(service: Service, node: Node, jid: Jid): Promise<StanzaError | undefined> {
+    return this.#refusal(service, node, jid, true)
+  }
+
+  /** What keeps `jid` from reading items; undefined where nothing does. */
+  async notReading(service: Service, node: Node, jid: Jid): Promise<StanzaError | undefined> {
+    return this.#refusal(service, node, jid, false)
+  }
+
+  async #refusal(service: Service, node: Node, jid: Jid, subscribing: boolean): Promise<StanzaError | undefined> {
+    const affiliation = this.affiliation(service, node, jid)
+    if (affiliation === 'owner' || affiliation === 'publisher' || affiliation === 'member') return undefined
+    if (affiliation === 'outcast' || affiliation === 'publish-only') return new StanzaError('forbidden')
+    switch (node.config.access_model) {
+      case 'open':
+        return undefined
+      case 'authorize':
+        if (subscribing || node.isSubscribed(jid.bare.toString())) return undefined
+        return pubsubError('not-authorized', 'not-subscribed')
+      case 'whitelist':
+        return pubsubError('not-allowed', 'closed-node')
+      case 'presence':
+      case 'roster': {
+        const owners = await this.ownerAccounts(service, node)
+        const refusals = owners.map(account => this.#contact(account, node, jid))
+        if (refusals.length === 0) return presenceRequired()
+        return refusals.includes(undefined) ? undefined : refusals[0]
+      }
+    }
+  }
+
+  /** A subscriber still may be one. `owners` are the accounts that its contacts are looked up in. */
+  mayStay(service: Service, node: Node, jid: Jid, owners: readonly Account[]): boolean {
+    const affiliation = this.affiliation(service, node, jid)
+    if (affiliation === 'outcast' || affiliation === 'publish-only') return false
+    if (affiliation !== 'none') return true
+    if (service.account !== undefined) return this.isOpenTo(service.account, node, jid)
+    if (isForContacts(node)) return owners.some(owner => this.#contact(owner, node, jid) === undefined)
+    return node.config.access_model !== 'whitelist'
+  }
+
+  /** The contact of an account may see its node: without a wait, for what is sent to all contacts. */
+  isOpenTo(account: Account, node: Node, contact: Jid): boolean {
+    const affiliation = node.affiliations.get(contact.bare.toString())
+    if (affiliation === 'outcast' || affiliation === 'publish-only') return false
+    if (affiliation !== undefined) return true
+    switch (node.config.access_model) {
+      case 'open':
+        return true
+      case 'presence':
+      case 'roster':
+        return this.#contact(account, node, contact) === undefined
+      case 'authorize':
+        return node.isSubscribed(contact.bare.toString())
+      case 'whitelist':
+        return false
+    }
+  }
+
+  #contact(account: Account, node: Node, jid: Jid): StanzaError | undefined {
+    const roster = account.host.services.use('roster')
+    if (roster?.isSubscribedFrom(account, jid.bare) !== true) return presenceRequired()
+    if (node.config.access_model === 'presence') return undefined
+    const groups = roster.groups(account, jid.bare)
+    if (groups.some(group => node.config.roster_groups_allowed.includes(group))) return undefined
+    return pubsubError('not-authorized', 'not-in-roster-group')
+  }
+
+  /** The accounts of this host that own the node. */
+  async ownerAccounts(service: Service, node: Node): Promise<Account[]> {
+    if (service.account !== undefined) return [service.account]
+    const accounts: Account[] = []
+    for (const owner of this.owners(service, node)) {
+      const account = owner.domain === this.#host.name ? await this.#host.account(owner.local) : undefined
+      if (account !== undefined) accounts.push(account)
+    }
+    return accounts
+  }
+}
+
+/** Who sees the presence of an owner may subscribe, or some of those. */
+export function isForContacts(node: Node): boolean {
+  const { access_model: model } = node.config
+  return model === 'presence' || model === 'roster'
+}

@@ -1,0 +1,69 @@
+import type { DiscoItem } from '../core/disco.ts'
+import { type Element, NS, xml } from '../xml/index.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import { metadataForm } from './config.ts'
+import { pageSize } from './items.ts'
+import type { Node } from './node.ts'
+import { type Engine, findNode, type Service } from './service.ts'
+
+/** disco#info of a node (XEP-0060 5.3, 5.4); undefined where there is none that `from` may know of. */
+export async function nodeInfo(
+  engine: Engine,
+  service: Service,
+  name: string,
+  from: Jid,
+): Promise<Element[] | undefined> {
+  const node = await visible(engine, service, name, from)
+  if (node === undefined) return undefined
+  const subscribers = [...node.subscriptions.values()].filter(({ state }) => state === 'subscribed').length
+  const form = metadataForm(node.config, [
+    { var: 'pubsub#creator', values: [node.creator] },
+    { var: 'pubsub#creation_date', values: [new Date(node.created).toISOString()] },
+    { var: 'pubsub#owner', values: engine.access.owners(service, node).map(String) },
+    { var: 'pubsub#num_subscribers', values: [String(subscribers)] },
+  ])
+  const feature = xml('feature', { var: NS.PUBSUB })
+  return [xml('identity', { category: 'pubsub', type: 'leaf', name: node.config.title || undefined }), feature, form]
+}
+
+/** disco#items of a node: its newest items (XEP-0060 5.5). */
+export async function nodeItems(
+  engine: Engine,
+  service: Service,
+  name: string,
+  from: Jid,
+  limit: number,
+): Promise<DiscoItem[] | undefined> {
+  const node = await visible(engine, service, name, from)
+  if (node === undefined || (await engine.access.notReading(service, node, from)) !== undefined) return undefined
+  const items: DiscoItem[] = []
+  const step = pageSize(engine.limits)
+  let after: string | undefined
+  while (items.length < limit) {
+    const page = { limit: Math.min(step, limit - items.length), after }
+    const found = await engine.store.items.page(service.shelf, node, page)
+    for (const { item } of found) items.push({ jid: service.jid.toString(), name: item.id })
+    if (found.length < page.limit) break
+    after = found.at(-1)!.order
+  }
+  return items
+}
+
+/** disco#items of a service: the nodes that `from` may know of (XEP-0060 5.2). */
+export async function serviceItems(engine: Engine, service: Service, from: Jid, limit: number): Promise<DiscoItem[]> {
+  const items: DiscoItem[] = []
+  for (const name of await engine.store.names(service.shelf, undefined, limit)) {
+    const node = await visible(engine, service, name, from)
+    if (node === undefined) continue
+    const { title } = node.config
+    items.push({ jid: service.jid.toString(), node: name, ...(title === '' ? {} : { name: title }) })
+  }
+  return items
+}
+
+/** A node that `from` could subscribe to; others are not told of. */
+async function visible(engine: Engine, service: Service, name: string, from: Jid): Promise<Node | undefined> {
+  const node = await findNode(engine, service, name)
+  if (node === undefined) return undefined
+  return (await engine.access.notSubscribing(service, node, from)) === undefined ? node : undefined
+}

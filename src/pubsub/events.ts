@@ -1,0 +1,162 @@
+import type { Host } from '../core/host.ts'
+import { clone, type Element, NS, xml } from '../xml/index.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { type Access, isForContacts } from './access.ts'
+import { type Limits, lifetime } from './config.ts'
+import type { Interest } from './interest.ts'
+import type { Node } from './node.ts'
+import type { Service } from './service.ts'
+import type { PubsubStore } from './store.ts'
+import type { Item, NodeItem } from './types.ts'
+
+/** What services tell: who hears of an event, and in which words (XEP-0060 7.1.2, XEP-0163 4.3). */
+export class Events {
+  readonly #host: Host
+  readonly #store: PubsubStore
+  readonly #limits: Limits
+  readonly #access: Access
+  readonly #interest: Interest
+
+  constructor(host: Host, store: PubsubStore, limits: Limits, access: Access, interest: Interest) {
+    this.#host = host
+    this.#store = store
+    this.#limits = limits
+    this.#access = access
+    this.#interest = interest
+  }
+
+  /** An item was published. */
+  async published(service: Service, node: Node, item: NodeItem | undefined): Promise<void> {
+    const recipients = await this.recipients(service, node)
+    if (recipients.length === 0) return
+    const content = await this.#content(service, node, item)
+    await this.#send(service, node, recipients, content)
+  }
+
+  retracted(service: Service, node: Node, ids: readonly string[]): Promise<void> {
+    const retracts = ids.map(id => xml('retract', { id }))
+    return this.#tell(service, node, () => xml('items', { node: node.name }, retracts))
+  }
+
+  purged(service: Service, node: Node): Promise<void> {
+    return this.#tell(service, node, () => xml('purge', { node: node.name }))
+  }
+
+  /** `recipients` as they were before the node went. */
+  async deleted(service: Service, node: Node, recipients: readonly Jid[], uri: string | undefined): Promise<void> {
+    const redirect = uri === undefined ? undefined : xml('redirect', { uri })
+    await this.#send(service, node, recipients, xml('delete', { node: node.name }, redirect))
+  }
+
+  configured(service: Service, node: Node, form: Element | undefined): Promise<void> {
+    return this.#tell(service, node, () => xml('configuration', { node: node.name }, form))
+  }
+
+  /** The last item, to one who has come to the node, or has come online (XEP-0060 6.1.7). */
+  async last(service: Service, node: Node, to: readonly Jid[]): Promise<void> {
+    if (to.length === 0 || !node.config.persist_items || !node.config.deliver_notifications) return
+    const [newest] = await this.#store.items.page(service.shelf, node, { limit: 1 })
+    const item = newest?.item
+    if (item === undefined || item.at < this.#host.now() - lifetime(node.config, this.#limits)) return
+    const stamp = new Date(item.at).toISOString()
+    // Without `from`, as in XEP-0163 4.3.4: a client's own account, named there, would look as if somebody forged it.
+    const delay = xml('delay', { xmlns: NS.DELAY, stamp })
+    await this.#send(service, node, to, await this.#content(service, node, item), delay)
+  }
+
+  /** To the one whose subscription has changed (XEP-0060 12.11). */
+  async subscription(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
+    const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
+    await this.#send(service, node, [jid], content)
+  }
+
+  /** The owners hear who comes and goes, where they want to (`notify_sub`). */
+  async ownersTold(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
+    if (!node.config.notify_sub) return
+    const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
+    await this.#send(service, node, this.#access.ownersToTell(service, node), content)
+  }
+
+  /** A message of the service's own, such as a request to an owner. */
+  message(service: Service, to: Jid, id: string, child: Element): void {
+    void this.#host.router.route(Stanza.make(xml('message', { id }, clone(child)), service.jid, to))
+  }
+
+  /** Everybody who hears of a node, each once: clients by their interest, subscribers by their addresses. */
+  async recipients(service: Service, node: Node): Promise<Jid[]> {
+    if (!node.config.deliver_notifications) return []
+    await this.#store.entities(service.shelf, node)
+    const list: Jid[] = []
+    const full = new Set<string>()
+    const bare = new Set<string>()
+    const { account } = service
+    if (account !== undefined) {
+      for (const jid of this.#interest.listeners(account, node, this.#access)) {
+        list.push(jid)
+        full.add(jid.toString())
+        bare.add(jid.bare.toString())
+      }
+    }
+    const blocking = this.#host.services.use('blocking')
+    const owners = isForContacts(node) ? await this.#access.ownerAccounts(service, node) : []
+    for (const { jid, state, deliver } of node.subscriptions.values()) {
+      if (state !== 'subscribed' || !deliver || !this.#access.mayStay(service, node, jid, owners)) continue
+      const key = jid.toString()
+      // XEP-0163 4.3.2: who hears of it as a client does not hear of it as an address too.
+      if (jid.isBare ? bare.has(key) : full.has(key)) continue
+      if (account !== undefined && blocking?.blocks(account, jid) === true) continue
+      list.push(jid)
+    }
+    return list
+  }
+
+  async #tell(service: Service, node: Node, make: () => Element): Promise<void> {
+    const recipients = await this.recipients(service, node)
+    if (recipients.length > 0) await this.#send(service, node, recipients, make())
+  }
+
+  async #content(service: Service, node: Node, item: NodeItem | undefined): Promise<Element> {
+    const items = xml('items', { node: node.name })
+    if (item === undefined) return items
+    const payloads = node.config.deliver_payloads
+    const [shown] = payloads ? await this.readable(service, node, [item]) : [item]
+    if (shown !== undefined) items.append(itemElement(node, shown, payloads))
+    return items
+  }
+
+  /** Items as they leave the server. */
+  async readable(service: Service, node: Node, items: NodeItem[]): Promise<NodeItem[]> {
+    const { account } = service
+    if (account === undefined || !this.#host.hooks.has('pep_read') || items.length === 0) return items
+    const event = { account, node: node.name, items: items.filter(hasPayload).map(item => ({ ...item })) }
+    await this.#host.hooks.run('pep_read', event)
+    const changed = new Map(event.items.map(item => [item.id, item]))
+    return items.map(item => changed.get(item.id) ?? item)
+  }
+
+  /** What is told of a node arrives in order; to many it takes a while, in which its publisher waits. */
+  #send(service: Service, node: Node, to: readonly Jid[], content: Element, delay?: Element): void | Promise<void> {
+    const { notification_type: type } = node.config
+    const event = xml('event', { xmlns: NS.PUBSUB_EVENT }, content)
+    const message = xml(
+      'message',
+      { type: type === 'normal' ? undefined : type, id: this.#host.ids.random() },
+      event,
+      delay,
+    )
+    const key = `pubsub ${service.shelf.key} ${node.name}`
+    return this.#host.fanout.send(key, Stanza.make(message, service.jid, undefined), to)
+  }
+}
+
+export function hasPayload(item: NodeItem): item is Item {
+  return item.payload !== undefined
+}
+
+/** `<item/>`; who published it is told where the node is so configured (XEP-0060 12.18). */
+export function itemElement(node: Node, item: NodeItem, withPayload = true): Element {
+  const publisher = node.config.itemreply === 'publisher' ? item.publisher : undefined
+  const payload = withPayload && item.payload !== undefined ? clone(item.payload) : undefined
+  return xml('item', { id: item.id, publisher }, payload)
+}

@@ -1,0 +1,243 @@
+import type { Account } from '../core/account.ts'
+import { OBSERVE } from '../core/hooks.ts'
+import type { Host } from '../core/host.ts'
+import type { ModuleContext } from '../core/module.ts'
+import { type Session, Slot } from '../core/session.ts'
+import { Weighed } from '../util/weighed.ts'
+import { findChild, NS } from '../xml/index.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import type { Access } from './access.ts'
+import type { Node } from './node.ts'
+
+type Nodes = ReadonlySet<string>
+type Ctx = ModuleContext<Record<never, never>>
+
+/** The nodes that an available client wants to hear of (`+notify`, XEP-0060 9.2). */
+const WANTED = new Slot<Nodes>('pubsub interest')
+/** The capabilities that a client has announced, by their hash. */
+const CAPS = new Slot<string>('pubsub caps')
+/** Clients of contacts on other servers, by full address, that see the account and want to hear of nodes. */
+const REMOTE = new Slot<Weighed<string, Remote>>('pubsub remote interest')
+
+interface Remote {
+  jid: Jid
+  caps: string
+  nodes: Nodes
+}
+
+const NOTHING: Nodes = new Set()
+/** Clients on other servers that one account keeps in mind, and characters of their addresses and of what they want. */
+const MAX_REMOTE = 2000
+const MAX_REMOTE_TEXT = 256 * 1024
+const NOTIFY = '+notify'
+
+/** Which clients want to hear of an account's nodes, by the capabilities that they have announced. */
+export class Interest {
+  readonly #ctx: Ctx
+  /** Of each set of features (the `caps` service gives the same one for the same hash), the nodes in it. */
+  readonly #nodes = new WeakMap<ReadonlySet<string>, Nodes>()
+  readonly #ignoreOffline: boolean
+
+  constructor(ctx: Ctx, ignoreOffline: boolean) {
+    this.#ctx = ctx
+    this.#ignoreOffline = ignoreOffline
+  }
+
+  start(): void {
+    const ctx = this.#ctx
+    ctx.hook('set_presence', ({ session, stanza, initial }) => this.#announced(session, stanza, initial))
+    ctx.hook('unset_presence', ({ session }) => {
+      session.slots.delete(WANTED)
+      session.slots.delete(CAPS)
+    })
+    ctx.hook('session_suspend', ({ session, state }) => {
+      const nodes = session.slots.get(WANTED)
+      if (nodes !== undefined && nodes.size > 0) state['mod_pubsub'] = [session.slots.get(CAPS) ?? '', ...nodes]
+    })
+    ctx.hook('session_restored', ({ session, state }) => {
+      const kept = state['mod_pubsub']
+      if (!Array.isArray(kept)) return
+      const [caps, ...nodes] = kept.map(String)
+      session.slots.set(CAPS, caps!)
+      session.slots.set(WANTED, new Set(nodes))
+    })
+    // Who was here before this module was.
+    for (const session of ctx.host.sessions()) {
+      if (session.presence !== undefined) this.#announced(session, session.presence, false)
+    }
+    // Who sees an account from now on hears of it what is there.
+    ctx.hook('subscription_granted', ({ account, contact }) => {
+      for (const session of sessionsOf(ctx.host, contact)) {
+        const nodes = session.slots.get(WANTED)
+        if (nodes !== undefined && nodes.size > 0) this.#send(account, nodes, session.jid)
+      }
+    })
+    ctx.hook(
+      'filter_packet',
+      ({ stanza }) => {
+        if (stanza.kind !== 'presence' || ctx.host.router.hosts.has(stanza.from.domain)) return
+        const { local, domain } = stanza.to!
+        if (local !== '' && domain === ctx.host.name && stanza.from.resource !== '') this.#remote(stanza)
+      },
+      { order: OBSERVE },
+    )
+  }
+
+  /** The clients that hear of this node of an account: its own, and those of contacts that may see it. */
+  *listeners(account: Account, node: Node, access: Access): Generator<Jid> {
+    for (const session of account.sessions.values()) if (wants(session, node.name)) yield session.jid
+    const { services } = account.host
+    const blocking = services.use('blocking')
+    const remote = account.slots.get(REMOTE)
+    for (const contact of services.use('roster')?.subscribers(account) ?? []) {
+      if (!access.isOpenTo(account, node, contact) || blocking?.blocks(account, contact) === true) continue
+      for (const session of sessionsOf(account.host, contact)) {
+        if (wants(session, node.name) && blocking?.blocks(account, session.jid) !== true) yield session.jid
+      }
+    }
+    if (remote === undefined) return
+    for (const { jid, nodes } of remote.values()) {
+      if (!nodes.has(node.name) || blocking?.blocks(account, jid) === true) continue
+      if (access.isOpenTo(account, node, jid) && services.use('roster')?.isSubscribedFrom(account, jid) === true)
+        yield jid
+    }
+  }
+
+  /** The clients of a contact that are here, or that the account has heard of, with the nodes that they want to hear of. */
+  *wanted(account: Account, contact: Jid): Generator<{ to: Jid; nodes: Nodes }> {
+    for (const session of sessionsOf(account.host, contact)) {
+      const nodes = session.slots.get(WANTED)
+      if (session.presence !== undefined && nodes !== undefined) yield { to: session.jid, nodes }
+    }
+    for (const { jid, nodes } of account.slots.get(REMOTE)?.values() ?? []) {
+      if (jid.bare.equals(contact)) yield { to: jid, nodes }
+    }
+  }
+
+  #announced(session: Session, presence: Stanza, initial: boolean): void {
+    const caps = capsOf(presence)
+    if (initial) session.slots.delete(WANTED)
+    // A client that leaves its capabilities out has not lost them.
+    if (caps === undefined || (!initial && session.slots.get(CAPS) === caps)) return
+    session.slots.set(CAPS, caps)
+    this.#learn(presence, nodes => {
+      if (session.presence === undefined || session.slots.get(CAPS) !== caps) return
+      const before = session.slots.get(WANTED) ?? NOTHING
+      session.slots.set(WANTED, nodes)
+      const fresh = without(nodes, before)
+      if (fresh.size > 0) this.#run(this.#welcome(session, fresh))
+    })
+  }
+
+  /** A contact's client on another server, whose presence an account gets. */
+  #remote(presence: Stanza): void {
+    const { from, to, type } = presence
+    if (type !== 'available' && type !== 'unavailable') return
+    const account = this.#ctx.host.accounts.get(to!.local)
+    const note = (there: Account | undefined): void => {
+      if (there === undefined) return
+      const key = from.toString()
+      if (type === 'unavailable') {
+        there.slots.get(REMOTE)?.delete(key)
+        return
+      }
+      const caps = capsOf(presence)
+      const known = there.slots.get(REMOTE)?.get(key)
+      if (caps === undefined || known?.caps === caps) return
+      if (this.#ctx.use('roster')?.isSubscribedFrom(there, from.bare) !== true) return
+      const remote = there.slots.get(REMOTE) ?? new Weighed<string, Remote>(MAX_REMOTE, MAX_REMOTE_TEXT)
+      there.slots.set(REMOTE, remote)
+      const entry: Remote = { jid: from, caps, nodes: NOTHING }
+      remote.set(key, entry, key.length + caps.length)
+      this.#learn(presence, nodes => {
+        if (remote.get(key) !== entry) return // it has gone, or has said something else since
+        entry.nodes = nodes
+        let text = key.length + caps.length
+        for (const node of nodes) text += node.length
+        remote.set(key, entry, text)
+        const fresh = without(nodes, known?.nodes ?? NOTHING)
+        if (fresh.size > 0) this.#send(there, fresh, from)
+      })
+    }
+    if (account !== undefined) note(account)
+    else this.#run(Promise.resolve(this.#ctx.account(to!.local)).then(note))
+  }
+
+  /** Runs `then` with the nodes that the sender of a presence wants to hear of, when they are known. */
+  #learn(presence: Stanza, then: (nodes: Nodes) => void): void {
+    const features = this.#ctx.use('caps')?.features(presence)
+    if (features === undefined) return
+    if (!(features instanceof Promise)) return then(this.#wanted(features))
+    this.#run(
+      features.then(late => {
+        if (late !== undefined) then(this.#wanted(late))
+      }),
+    )
+  }
+
+  #wanted(features: ReadonlySet<string>): Nodes {
+    const there = this.#nodes.get(features)
+    if (there !== undefined) return there
+    const nodes = new Set<string>()
+    for (const feature of features) if (feature.endsWith(NOTIFY)) nodes.add(feature.slice(0, -NOTIFY.length))
+    this.#nodes.set(features, nodes)
+    return nodes
+  }
+
+  /** XEP-0163 4.3.4: the last items of the account's own nodes and of its contacts', one contact after the other. */
+  async #welcome(session: Session, nodes: Nodes): Promise<void> {
+    const { account } = session
+    await this.#ctx.use('pep')?.sendLast(account, nodes, session.jid)
+    for (const contact of this.#ctx.use('roster')?.subscriptions(account) ?? []) {
+      if (session.presence === undefined) return
+      await this.#introduce(session, contact, nodes).catch((error: unknown) => this.#failed(error))
+    }
+  }
+
+  /** A contact's last items, where the contact is one of this server: another server does the same when it hears of us. */
+  async #introduce(session: Session, contact: Jid, nodes: Nodes): Promise<void> {
+    const { account } = session
+    const theirs = this.#ctx.host.router.hosts.get(contact.domain)
+    const pep = theirs?.services.use('pep')
+    if (theirs === undefined || pep === undefined) return
+    if (this.#ctx.use('blocking')?.blocks(account, contact) === true) return
+    const there = this.#ignoreOffline ? theirs.accounts.get(contact.local) : await theirs.account(contact.local)
+    if (there === undefined || (this.#ignoreOffline && there.available().length === 0)) return
+    if (theirs.services.use('roster')?.isSubscribedFrom(there, account.jid) !== true) return
+    // What is at the nodes of all contacts may be more than waits for a client: as fast as it reads.
+    if (session.full && !(await session.room())) return
+    if (session.presence !== undefined) await pep.sendLast(there, nodes, session.jid)
+  }
+
+  #send(account: Account, nodes: Nodes, to: Jid): void {
+    const sent = this.#ctx.use('pep')?.sendLast(account, nodes, to)
+    if (sent !== undefined) this.#run(sent)
+  }
+
+  #run(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#failed(error))
+  }
+
+  #failed(error: unknown): void {
+    this.#ctx.log.error({ err: error }, 'a client’s interest in nodes could not be met')
+  }
+}
+
+function without(nodes: Nodes, others: Nodes): Nodes {
+  return others.size === 0 ? nodes : new Set([...nodes].filter(node => !others.has(node)))
+}
+
+function wants(session: Session, node: string): boolean {
+  return session.presence !== undefined && session.slots.get(WANTED)?.has(node) === true
+}
+
+/** The sessions of an account of this server that is in memory. */
+function sessionsOf(host: Host, contact: Jid): Iterable<Session> {
+  return host.router.hosts.get(contact.domain)?.accounts.get(contact.local)?.sessions.values() ?? []
+}
+
+function capsOf(presence: Stanza): string | undefined {
+  const c = findChild(presence.el, 'c', NS.CAPS)
+  return c && `${c.attrs['hash'] ?? ''} ${c.attrs['ver'] ?? ''}`
+}

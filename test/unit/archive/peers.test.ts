@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Archive } from '../../../src/archive/archive.ts'
+import { openMemoryStore } from '../../../src/storage/memory.ts'
+import { type Store, StoreError, type Table } from '../../../src/storage/store.ts'
+import { IdGenerator } from '../../../src/util/ids.ts'
+import { parseElement } from '../../../src/xml/index.ts'
+import { Jid } from '../../../src/xmpp/jid.ts'
+import { host, silent } from '../core/support.ts'
+
+const PEERS = ['romeo@example.org', 'nurse@example.org', 'tybalt@example.net'].map(Jid.from)
+const USERS = ['juliet', 'rosaline']
+
+/** A server that is started on what an earlier one left; `broken`: the index cannot be written. */
+async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }) {
+  const store: Store = {
+    ...world.store,
+    table: <V>(name: string, spec: { name: string }) => {
+      const table = world.store.table<V>(name, spec)
+      if (spec.name !== 'archive_peers') return table
+      return new Proxy(table, {
+        get(target, key) {
+          if (key === 'batch' && world.broken === true) return () => Promise.reject(new StoreError('full'))
+          const value = target[key as keyof Table<V>] as unknown
+          return typeof value === 'function' ? value.bind(target) : value
+        },
+      })
+    },
+  }
+  const archive = new Archive(host({ store, ids: world.ids }), silent)
+  await archive.open()
+  const added = new Map<string, string[]>()
+  return {
+    archive,
+    added,
+    add(count: number): void {
+      for (let i = 0; i < count; i++) {
+        for (const user of USERS) {
+          const peer = PEERS[i % PEERS.length]!
+          const id = world.ids.ordered()
+          const xml = `<message from='${peer}/o' to='${user}@example.org' id='${i}'><body>${i}</body></message>`
+          void archive.add(user, id, peer, Buffer.from(xml), parseElement(xml))
+          const key = `${user} ${peer}`
+          added.set(key, [...(added.get(key) ?? []), id])
+        }
+      }
+    },
+  }
+}
+
+async function conversations(archive: Archive): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>()
+  for (const user of USERS) {
+    for (const peer of PEERS) {
+      const messages = await archive.read(user, {
+        peer,
+        backwards: false,
+        limit: 100_000,
+        bytes: Number.POSITIVE_INFINITY,
+      })
+      found.set(
+        `${user} ${peer}`,
+        messages.map(m => m.id),
+      )
+    }
+  }
+  return found
+}
+
+test('what was not written before a crash is found again in the archive, once', async () => {
+  const world = { store: openMemoryStore(), ids: new IdGenerator() }
+  const first = await start(world)
+  first.add(900)
+  await first.archive.flush()
+  first.add(700)
+  // Killed: no flush, no close.
+  const second = await start(world)
+  assert.deepEqual(await conversations(second.archive), first.added)
+  second.add(5)
+  const all = new Map([...first.added].map(([key, ids]) => [key, [...ids, ...(second.added.get(key) ?? [])]]))
+  assert.deepEqual(await conversations(second.archive), all)
+  const third = await start(world)
+  assert.deepEqual(await conversations(third.archive), all)
+  await third.archive.close()
+  assert.deepEqual(await conversations((await start(world)).archive), all)
+})
+
+test('while the index cannot be written nobody is told of half a conversation; then it is whole', async () => {
+  const world = { store: openMemoryStore(), ids: new IdGenerator(), broken: false }
+  const { archive, add, added } = await start(world)
+  add(10)
+  await archive.flush()
+  world.broken = true
+  add(10)
+  await archive.flush()
+  add(10)
+  await assert.rejects(conversations(archive), StoreError)
+  await archive.flush()
+  world.broken = false
+  add(10)
+  assert.deepEqual(await conversations(archive), added)
+})
+
+test('however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end', async () => {
+  const world = { store: openMemoryStore(), ids: new IdGenerator(), broken: true }
+  const { archive, add, added } = await start(world)
+  add(30_000)
+  await archive.flush()
+  world.broken = false
+  assert.deepEqual(await conversations(archive), added)
+})
+
+test('what comes while the index is mended is in it too, however much that is', async () => {
+  const world = { store: openMemoryStore(), ids: new IdGenerator() }
+  const first = await start(world)
+  first.add(2000)
+  const second = await start(world)
+  const asked = second.archive.read('juliet', {
+    peer: PEERS[0],
+    backwards: false,
+    limit: 1,
+    bytes: Number.POSITIVE_INFINITY,
+  })
+  second.add(25_000)
+  await asked
+  const all = new Map([...first.added].map(([key, ids]) => [key, [...ids, ...(second.added.get(key) ?? [])]]))
+  assert.deepEqual(await conversations(second.archive), all)
+})
+
+test('what an older version noted the id of alone is counted and found by a look at the message', async () => {
+  const world = { store: openMemoryStore(), ids: new IdGenerator() }
+  const { archive, add } = await start(world)
+  add(30)
+  await archive.flush()
+  const table = world.store.table<readonly (readonly [string])[]>('example.org', { name: 'archive_peers' })
+  for (const { ck, value } of await table.scan(['juliet'])) {
+    await table.put(
+      ['juliet'],
+      ck,
+      value.map(([id]) => [id]),
+    )
+  }
+  add(3)
+  assert.equal(await archive.unread('juliet', PEERS[0]!, '', 100), 11)
+  const id = await archive.find('juliet', PEERS[0]!, '3', false)
+  assert.equal((await archive.get('juliet', id!))?.parse().attrs['id'], '3')
+  assert.equal(await archive.find('juliet', PEERS[0]!, '3', true), undefined)
+  assert.equal(await archive.find('juliet', PEERS[0]!, '4', false), undefined, 'of another conversation')
+})

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Table } from '../../../../src/storage/store.ts'
+import { FakeHolder, FakeOrigin, queueOver, send, settled } from '../support.ts'
+import { id, live, range, rows, setup } from './support.ts'
+
+test('a store that cannot be read is asked again, and nobody’s promise is broken', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { queue, troubles } = setup()
+  for (let n = 1; n <= 3; n++) send(queue, id(n), [])
+  await settled()
+  const holder = new FakeHolder()
+  troubles.failScans = true
+  const attached = queue.attach(holder)
+  await settled()
+  assert.deepEqual(holder.ids, [])
+  send(queue, id(4), [holder])
+  troubles.failScans = false
+  t.mock.timers.tick(60_000)
+  await attached
+  assert.deepEqual(holder.ids, range(1, 4))
+})
+
+test('a session that leaves while the store cannot be read leaves nothing behind', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { queue, troubles } = setup()
+  send(queue, id(1), [])
+  await settled()
+  troubles.failScans = true
+  const holder = new FakeHolder()
+  const attached = queue.attach(holder)
+  await settled()
+  holder.leave(queue)
+  t.mock.timers.tick(60_000)
+  await attached
+  assert.equal(queue.idle, true)
+})
+
+test('a write that fails with nobody there is an error to the sender, once', async () => {
+  const { queue, troubles, bounced, table } = setup()
+  troubles.failWrites = true
+  const origin = new FakeOrigin()
+  const entry = send(queue, id(1), [], origin)
+  await settled()
+  assert.deepEqual(bounced, [id(1)])
+  assert.deepEqual(origin.safeIds, [id(1)], 'an error is an answer')
+  assert.equal(entry.bounced, true)
+  assert.equal(queue.idle, true)
+  queue.bounce(entry)
+  assert.equal(bounced.length, 1)
+  assert.deepEqual(await rows(table), [])
+})
+
+test('a write that fails while a session has the message: it may yet acknowledge it', async () => {
+  const { queue, troubles, bounced } = setup()
+  const holder = await live(queue)
+  troubles.failWrites = true
+  const origin = new FakeOrigin()
+  const entry = send(queue, id(1), [holder], origin)
+  await settled()
+  assert.deepEqual([bounced, origin.safeIds], [[], []])
+  holder.confirm(queue)
+  assert.deepEqual([bounced, origin.safeIds], [[], [id(1)]])
+  assert.equal(entry.bounced, false)
+})
+
+test('... or end: an error to the sender could be a lie, so it waits for the disk, and for who comes next', async () => {
+  const { queue, troubles, bounced, table } = setup()
+  const holder = await live(queue)
+  troubles.failWrites = true
+  const entry = send(queue, id(1), [holder], new FakeOrigin())
+  await settled()
+  holder.leave(queue)
+  assert.deepEqual(bounced, [])
+  assert.equal(queue.idle, false)
+  const next = await live(queue, 'next')
+  assert.deepEqual(next.ids, [id(1)])
+  next.leave(queue)
+  troubles.failWrites = false
+  queue.rewrite(entry)
+  await settled()
+  assert.deepEqual(await rows(table), [id(1)])
+  assert.equal(queue.idle, true)
+})
+
+test('... or the disk comes back, and it is kept', async () => {
+  const { queue, troubles, bounced, table } = setup()
+  const holder = await live(queue)
+  troubles.failWrites = true
+  const origin = new FakeOrigin()
+  const entry = send(queue, id(1), [holder], origin)
+  await settled()
+  troubles.failWrites = false
+  queue.rewrite(entry)
+  await settled()
+  assert.deepEqual(origin.safeIds, [id(1)])
+  holder.leave(queue)
+  assert.deepEqual(bounced, [])
+  assert.deepEqual(await rows(table), [id(1)])
+  queue.rewrite(entry)
+  await settled()
+  assert.equal(troubles.puts, 1)
+})
+
+test('a row that could not be removed is not delivered again, and is removed later', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { queue, troubles, table } = setup()
+  const holder = await live(queue)
+  send(queue, id(1), [holder], new FakeOrigin())
+  await settled()
+  troubles.failDeletes = true
+  holder.confirm(queue)
+  await settled()
+  assert.deepEqual(await rows(table), [id(1)])
+  const other = new FakeHolder()
+  queue.detach(holder)
+  await queue.attach(other)
+  assert.deepEqual(other.ids, [])
+  troubles.failDeletes = false
+  t.mock.timers.tick(500)
+  await settled()
+  assert.deepEqual(await rows(table), [])
+})
+
+test('of an account that was removed nothing is written again', async () => {
+  const { queue, troubles, bounced, table } = setup()
+  const holder = await live(queue)
+  troubles.failWrites = true
+  const origin = new FakeOrigin()
+  const entry = send(queue, id(1), [holder], origin)
+  await settled()
+  holder.leave(queue)
+  troubles.failWrites = false
+  queue.end()
+  queue.rewrite(entry)
+  await settled()
+  assert.deepEqual(await rows(table), [])
+  assert.deepEqual(bounced, [id(1)])
+  assert.deepEqual(origin.safeIds, [id(1)])
+})
+
+test('what is acknowledged while a session fetches it is not taken over any more', async () => {
+  const { table } = setup()
+  const gate = Promise.withResolvers<void>()
+  const slow: Table<Buffer> = {
+    ...table,
+    get: async (pk, ck) => {
+      const value = await table.get(pk, ck)
+      await gate.promise
+      return value
+    },
+  }
+  const { queue } = queueOver(slow)
+  send(queue, id(1), [])
+  await settled()
+  const adopted = queue.adopt(id(1), new FakeHolder('late'))
+  const holder = await live(queue)
+  holder.confirm(queue)
+  gate.resolve()
+  assert.equal(await adopted, undefined)
+  assert.equal(queue.size, 0)
+})

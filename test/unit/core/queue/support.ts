@@ -1,0 +1,22 @@
+/** A queue on a store that can be troubled, and what the tests of it look at. */
+import type { Table } from '../../../../src/storage/store.ts'
+import { FakeHolder, queueOver, troubled } from '../support.ts'
+
+export const id = (n: number) => `id${String(n).padStart(6, '0')}`
+export const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => id(from + i))
+
+export function setup() {
+  const { store, troubles } = troubled()
+  const table = store.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
+  return { ...queueOver(table), table, troubles }
+}
+
+export async function rows(table: Table<Buffer>): Promise<string[]> {
+  return (await table.scan(['juliet'])).map(row => String(row.ck[0]))
+}
+
+export async function live(queue: ReturnType<typeof setup>['queue'], name = 'holder'): Promise<FakeHolder> {
+  const holder = new FakeHolder(name)
+  await queue.attach(holder)
+  return holder
+}
