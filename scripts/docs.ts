@@ -1,7 +1,8 @@
 /**
- * Writes what is generated from the schemas: the example configuration, the reference pages, the JSON Schema, the DOAP file. With
- * `--check` it writes nothing and fails, naming them, if any is stale.
+ * Writes what is generated: from the schemas, the example configuration, its reference pages and JSON Schema; from the sources and
+ * a server that runs for a moment, the pages of hooks, services, commands, metrics and XEPs, and the DOAP file. With `--check` it writes nothing and fails, naming them, if any is stale.
  */
+import { globSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
@@ -9,26 +10,38 @@ import { exampleConfig } from '../src/config/example.ts'
 import { configJsonSchema } from '../src/config/jsonschema.ts'
 import { configReference, moduleReference } from '../src/config/reference.ts'
 import type { ModuleSchema } from '../src/config/schema.ts'
+import type { ModuleDefinition } from '../src/core/module.ts'
 import { builtinModules } from '../src/modules.ts'
 import { VERSION } from '../src/version.ts'
-import { doap } from './doap.ts'
+import { doap } from './reference/doap.ts'
+import { referencePages } from './reference/pages.ts'
+import { running } from './reference/running.ts'
+import { spoken } from './reference/xeps.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
 const MODULE_PAGES = 'docs/reference/modules'
 
-/** Every generated file: path from the root of the project, and text. */
+/** What is generated from the schemas: path from the root of the project, and text. */
 export function generate(modules: readonly ModuleSchema[]): ReadonlyMap<string, string> {
   return new Map([
     ['config/hermod.example.yml', exampleConfig(modules)],
     ['docs/reference/config.md', configReference(modules)],
     ['docs/reference/config.schema.json', `${JSON.stringify(configJsonSchema(modules), undefined, 1)}\n`],
-    ['hermod.doap', doap(modules, { version: VERSION, description: packageJson.description })],
     ...modules.map(module => [`${MODULE_PAGES}/${module.name}.md`, moduleReference(module)] as const),
   ])
 }
 
+/** What follows from the sources and from a server that runs. */
+async function reference(modules: readonly ModuleDefinition[]): Promise<[string, string][]> {
+  const files = globSync('src/modules/**/mod_*.ts', { cwd: ROOT }).map(file => file.split(path.sep).join('/'))
+  const xeps = spoken(modules, module => files.find(file => file.endsWith(`/${module}.ts`))!)
+  const about = { version: VERSION, description: packageJson.description }
+  return [...referencePages(await running(modules), xeps), ['hermod.doap', doap(xeps, about)]]
+}
+
 async function main(check: boolean): Promise<void> {
-  const files = generate(await builtinModules())
+  const modules = await builtinModules()
+  const files = new Map([...generate(modules), ...(await reference(modules))])
   const pages = await readdir(path.join(ROOT, MODULE_PAGES)).catch(() => [])
   const orphans = pages.map(page => `${MODULE_PAGES}/${page}`).filter(page => !files.has(page))
   const stale: string[] = []

@@ -84,6 +84,8 @@ export interface XepReference {
   readonly number: number
   readonly version?: string
   readonly name?: string
+  /** What of it is left out, or done otherwise; a sentence or two. Undefined where a server does all that it says. */
+  readonly partial?: string
 }
 
 interface Extra {

@@ -1,4 +1,4 @@
-import type { OptionShape, Options } from '../config/schema.ts'
+import type { OptionShape, Options, XepReference } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
 import type { Element } from '../xml/index.ts'
@@ -16,16 +16,10 @@ import type { Logger } from './log.ts'
 import type { ServiceMap, ServiceName } from './services.ts'
 import type { Session } from './session.ts'
 
-export interface Xep {
-  number: number
-  version: string
-  name?: string
-}
-
 export interface ModuleDefinition<S extends OptionShape = OptionShape> {
   /** `mod_` and ejabberd's word for it. */
   readonly name: string
-  readonly xep?: Xep | readonly Xep[]
+  readonly xep?: XepReference | readonly XepReference[]
   /** One sentence for the docs. */
   readonly summary: string
   readonly options: S

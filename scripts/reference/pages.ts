@@ -1,0 +1,103 @@
+/** Reference pages of what is not configured: hooks, services, commands, metrics, and what hermod speaks. */
+import { page, table } from '../../src/config/reference.ts'
+import { xepName } from '../../src/config/xeps.ts'
+import type { Command } from '../../src/core/commands/commands.ts'
+import { type Declared, declared, docOf, sources } from './declared.ts'
+import type { Running } from './running.ts'
+import type { Spoken } from './xeps.ts'
+
+const HOOKS = `
+What modules listen to (\`ctx.hook(name, handler, { order })\`), and what is handed to each handler. Lower orders run first: FIRST 10,
+FILTER 30, NORMAL 50, STORE 70, OBSERVE 90; ties in the order of the configuration. *Waits*: whoever runs the hook waits for
+handlers that return a promise, and STOP or an error of theirs counts. *At once*: handlers must not return a promise. *Told*:
+nobody waits, and an error is logged. The listeners are those of hermod's own modules; \`hermodctl hooks\` prints those of a
+server that runs.
+`.trim()
+
+const SERVICES = `
+What modules offer one another: \`ctx.provide(name, service)\`, \`ctx.use(name)\`, which is undefined while no running module provides it.
+Their types come with \`hermod\`.
+`.trim()
+
+const COMMANDS = `
+Typed at \`hermodctl\`, and offered to administrators as ad-hoc commands by [mod_adhoc_api](modules/mod_adhoc_api.md).
+\`hermodctl help NAME\` says the same.
+`.trim()
+
+const METRICS = `
+Where a listener serves \`/metrics\` (option \`operations\`), and by \`hermodctl stats\`; those of Node and its process (\`hermod_process_*\`,
+\`hermod_nodejs_*\`) beside them.
+`.trim()
+
+const XEPS = `
+Each with the file that does it, and what is left out. \`hermod.doap\` says the same for machines.
+`.trim()
+
+const KINDS: Readonly<Record<string, string>> = { run: 'waits', runSync: 'at once', notify: 'told', settle: 'told' }
+
+/** Pages by file, from the root of the project. */
+export function referencePages({ hooks, commands, metrics }: Running, xeps: readonly Spoken[]): [string, string][] {
+  const from = sources()
+  const calls = from.flatMap(({ file, text }) =>
+    [...text.matchAll(/\.(run|runSync|notify|settle)\(\s*'(\w+)'/g)].map(m => ({ file, how: m[1]!, hook: m[2]! })),
+  )
+  const listeners = (hook: string): string =>
+    hooks
+      .filter(one => one.hook === hook)
+      .map(({ order, owner }) => `${owner} ${order}`)
+      .join(', ')
+  const runBy = (hook: string): string => unique(calls.filter(call => call.hook === hook).map(call => link(call.file)))
+  const how = (hook: string): string => unique(calls.filter(call => call.hook === hook).map(call => KINDS[call.how]!))
+  const hookRows = declared('HookMap', from).map(hook => {
+    return [`\`${hook.name}\``, `\`${hook.type}\``, hook.doc, how(hook.name), runBy(hook.name), listeners(hook.name)]
+  })
+  const docOfService = ({ doc, type, file }: Declared): string =>
+    doc === '' ? docOf(type, from.find(source => source.file === file)!) : doc
+  const serviceRows = declared('ServiceMap', from).map(service => {
+    return [`\`${service.name}\``, `\`${service.type}\``, docOfService(service), link(service.file)]
+  })
+  const metricRows = metrics.map(({ name, kind, help }) => [`\`${name}\``, kind, help])
+  const xepRows = xeps.map(xep => [
+    `[${xepName(xep)}](https://xmpp.org/extensions/${xepName(xep).toLowerCase()}.html)`,
+    xep.name ?? '',
+    xep.version ?? '',
+    link(xep.file),
+    xep.partial ?? '',
+  ])
+  return [
+    [
+      'docs/reference/hooks.md',
+      page('Hooks', [HOOKS, table(['Hook', 'Event', 'When', 'How', 'Run by', 'Who listens'], hookRows)]),
+    ],
+    [
+      'docs/reference/services.md',
+      page('Services', [SERVICES, table(['Service', 'Type', 'What it is', 'Declared in'], serviceRows)]),
+    ],
+    [
+      'docs/reference/commands.md',
+      page('Commands', [COMMANDS, table(['Command', 'What it does', 'Gives back'], commands.map(commandRow))]),
+    ],
+    ['docs/reference/metrics.md', page('Metrics', [METRICS, table(['Metric', 'Kind', 'Meaning'], metricRows)])],
+    [
+      'docs/reference/xeps.md',
+      page('Extensions', [XEPS, table(['XEP', 'Name', 'Version', 'File', 'Left out'], xepRows)]),
+    ],
+  ]
+}
+
+function commandRow({ name, args, summary, columns, confirm }: Command): string[] {
+  const typed = Object.entries(args).map(([arg, { optional }]) =>
+    optional ? `[${arg.toUpperCase()}]` : arg.toUpperCase(),
+  )
+  const warning = confirm === undefined ? '' : ' Asks first.'
+  return [`\`${[name, ...typed].join(' ')}\``, summary + warning, columns?.join(', ') ?? '']
+}
+
+/** From docs/reference. */
+function link(file: string): string {
+  return `[${file.replace('src/', '')}](../../${file})`
+}
+
+function unique(texts: readonly string[]): string {
+  return [...new Set(texts)].join(', ')
+}
