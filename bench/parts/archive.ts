@@ -5,34 +5,29 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Archive } from '../../src/archive/archive.ts'
 import { readPage } from '../../src/archive/page.ts'
 import { readQuery } from '../../src/archive/query.ts'
-import { Host } from '../../src/core/host.ts'
-import { Router } from '../../src/core/router.ts'
 import { openLevelStore } from '../../src/storage/level.ts'
 import { IdGenerator } from '../../src/util/ids.ts'
 import { parseElement } from '../../src/xml/index.ts'
 import { Jid } from '../../src/xmpp/jid.ts'
-import { everybody, silent } from '../../test/unit/core/support.ts'
+import { archiveOf } from '../../test/unit/archive/support.ts'
 
 const LONG = Number(process.argv[2] ?? 1_000_000)
 const ASKED = 500
 const folder = await mkdtemp(path.join(tmpdir(), 'hermod-archive-'))
 const store = await openLevelStore(path.join(folder, 'db'))
-const router = new Router(silent)
 const ids = new IdGenerator()
-const host = new Host({ name: 'example.org', store, users: everybody, router, ids, log: silent })
-const archive = new Archive(host, silent)
+const archive = archiveOf(store, ids)
 
 const body = 'x'.repeat(100)
-async function fill(user: string, count: number): Promise<string[]> {
+async function fill(owner: Jid, count: number): Promise<string[]> {
   const made: string[] = []
   for (let i = 0; i < count; i++) {
     const id = ids.ordered()
     const peer = Jid.of(`peer${i % 100}`, 'example.org')
-    const text = `<message type='chat' id='${i}' from='${peer}/phone' to='${user}@example.org' xml:lang='en'><body>${body}</body><request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/><origin-id xmlns='urn:xmpp:sid:0' id='${i}'/><stanza-id xmlns='urn:xmpp:sid:0' by='${user}@example.org' id='${id}'/></message>`
-    void archive.add(user, id, peer, Buffer.from(text), parseElement(text))
+    const text = `<message type='chat' id='${i}' from='${peer}/phone' to='${owner}' xml:lang='en'><body>${body}</body><request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/><origin-id xmlns='urn:xmpp:sid:0' id='${i}'/><stanza-id xmlns='urn:xmpp:sid:0' by='${owner}' id='${id}'/></message>`
+    void archive.add(owner, id, peer, Buffer.from(text), parseElement(text))
     made.push(id)
     if (i % 5000 === 4999) await store.table('example.org', { name: 'turn' }).put(['x'], [], 1)
   }
@@ -52,9 +47,9 @@ for (const [user, count] of [
   ['long', LONG],
 ] as const) {
   const start = performance.now()
-  const made = await fill(user, count)
-  console.log(`${count} messages written in ${((performance.now() - start) / 1000).toFixed(1)} s`)
   const owner = Jid.of(user, 'example.org')
+  const made = await fill(owner, count)
+  console.log(`${count} messages written in ${((performance.now() - start) / 1000).toFixed(1)} s`)
   const kinds: [string, () => ReturnType<typeof form>][] = [
     ['the last page', () => form('', '<before/>')],
     [

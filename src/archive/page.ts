@@ -38,9 +38,8 @@ export interface Page {
  * @throws StanzaError `item-not-found` for an id that is not there
  */
 export async function readPage(archive: Archive, owner: Jid, query: Query, most: Most): Promise<Page> {
-  const user = owner.local
   const { page } = query
-  await assertThere(archive, user, [query.beforeId, query.afterId, page.after, page.before || undefined])
+  await assertThere(archive, owner, [query.beforeId, query.afterId, page.after, page.before || undefined])
   const size = Math.min(page.max ?? most.messages, most.messages)
   if (query.ids !== undefined) return byIds(archive, owner, query, query.ids, { ...most, messages: size })
 
@@ -61,7 +60,7 @@ export async function readPage(archive: Archive, owner: Jid, query: Query, most:
   while (!end && !full && looked < MAX_LOOKED_AT && lookedBytes < MAX_LOOKED_BYTES) {
     // One more than is wanted tells whether there is more.
     const limit = seeks ? PORTION : size + 1 - found.length
-    const portion = await archive.read(user, {
+    const portion = await archive.read(owner, {
       from: query.start === undefined ? undefined : firstIdAt(query.start),
       after,
       before,
@@ -110,7 +109,7 @@ async function byIds(archive: Archive, owner: Jid, query: Query, ids: readonly s
   const found: Archived[] = []
   let [wanted, onPage, bytes, unread] = [0, 0, 0, 0]
   for (const id of backwards ? all.toReversed() : all) {
-    const message = await archive.get(owner.local, id)
+    const message = await archive.get(owner, id)
     if (message === undefined) throw new StanzaError('item-not-found', 'not all of these messages are in the archive')
     unread += message.size
     if (unread >= PORTION_BYTES) {
@@ -140,9 +139,9 @@ function matchesPeer(message: Archived, owner: Jid, { with: jid }: Query): boole
   return jid === undefined || peerOf(parseHead(message.bytes), owner)?.equals(jid.bare) === true
 }
 
-async function assertThere(archive: Archive, user: string, ids: readonly (string | undefined)[]): Promise<void> {
+async function assertThere(archive: Archive, owner: Jid, ids: readonly (string | undefined)[]): Promise<void> {
   for (const id of ids) {
-    if (id !== undefined && !(await archive.has(user, id))) {
+    if (id !== undefined && !(await archive.has(owner, id))) {
       throw new StanzaError('item-not-found', 'this message is not in the archive')
     }
   }

@@ -1,6 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
 import { Chunks, type Span } from '../core/chunks.ts'
-import type { Host } from '../core/host.ts'
 import { pages, type Row, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { Turns } from '../util/turns.ts'
@@ -16,14 +15,22 @@ export interface Noted {
 }
 
 /** As stored. Entries of older versions have the id alone. */
-type Item = readonly [id: string, flags?: number, messageId?: string]
+export type Item = readonly [id: string, flags?: number, messageId?: string]
 const SENT = 1
 const TEXT = 2
 
 /** Up to which id everything is in the index; `clean`: and there was nothing beyond when the server stopped. */
-interface Reached {
+export interface Reached {
   readonly upTo: string
   readonly clean: boolean
+}
+
+export interface PeerTables {
+  readonly messages: Table<Buffer>
+  /** As `Chunks` has it: by owner, the other side, and id. */
+  readonly peers: Table<readonly Item[]>
+  /** One row. */
+  readonly indexed: Table<Reached>
 }
 
 /** Entries in memory at which they are written before their time; where that fails, no more are kept. */
@@ -36,8 +43,8 @@ const MAX_LOOKED_AT = 20_000
 /** Of messages that an older version has noted the id of alone, so many are read for one question. */
 const MAX_READ = 200
 
-/** Of a message in a user's archive: the other side, bare, and what is noted of it. */
-type Describe = (user: string, bytes: Buffer) => { peer: string | undefined; noted: Noted }
+/** Of a message in an owner's archive: the other side, bare, and what is noted of it. */
+type Describe = (owner: string, bytes: Buffer) => { peer: string | undefined; noted: Noted }
 
 /**
  * Finds the messages of one conversation in an archive. Written in the background, for it only repeats what the archive says:
@@ -49,7 +56,7 @@ export class PeerIndex {
   readonly #reached: Table<Reached>
   readonly #describe: Describe
   readonly #ids: IdGenerator
-  /** By user, then peer. */
+  /** By owner, then peer. */
   #pending = new Map<string, Map<string, Item[]>>()
   #size = 0
   #upTo = ''
@@ -61,12 +68,12 @@ export class PeerIndex {
   /** What writes, one after the other. */
   readonly #turns = new Turns()
 
-  constructor(host: Host, describe: Describe) {
-    this.#chunks = new Chunks(host.store.table(host.name, { name: 'archive_peers' }))
-    this.#rows = host.archive
-    this.#reached = host.store.table(host.name, { name: 'archive_indexed' })
+  constructor({ messages, peers, indexed }: PeerTables, ids: IdGenerator, describe: Describe) {
+    this.#chunks = new Chunks(peers)
+    this.#rows = messages
+    this.#reached = indexed
     this.#describe = describe
-    this.#ids = host.ids
+    this.#ids = ids
   }
 
   /** Resolves when messages may be added; what is missing is put in beside that. */
@@ -86,15 +93,15 @@ export class PeerIndex {
     if (!this.#behind) await this.#reached.put(['host'], [], { upTo: this.#upTo, clean: true })
   }
 
-  add(user: string, peer: string, id: string, noted: Noted): void {
+  add(owner: string, peer: string, id: string, noted: Noted): void {
     if (this.#size >= MAX_PENDING) {
       this.#forgetPending()
       this.#again = true
     }
-    let peers = this.#pending.get(user)
+    let peers = this.#pending.get(owner)
     if (peers === undefined) {
       peers = new Map()
-      this.#pending.set(user, peers)
+      this.#pending.set(owner, peers)
     }
     const items = peers.get(peer)
     if (items === undefined) peers.set(peer, [itemOf(id, noted)])
@@ -103,18 +110,18 @@ export class PeerIndex {
   }
 
   /** Ids of one conversation, in the order of the span. Rejects with a StoreError where the index cannot be mended. */
-  async ids(user: string, peer: string, span: Span): Promise<string[]> {
-    await this.#ready(user)
-    return (await this.#chunks.read(user, peer, span)).map(([id]) => id)
+  async ids(owner: string, peer: string, span: Span): Promise<string[]> {
+    await this.#ready(owner)
+    return (await this.#chunks.read(owner, peer, span)).map(([id]) => id)
   }
 
   /** How many of the last `most` messages after this one are from `peer` and people read them, up to the last answer. */
-  async unread(user: string, peer: string, after: string, most: number): Promise<number> {
-    await this.#ready(user)
+  async unread(owner: string, peer: string, after: string, most: number): Promise<number> {
+    await this.#ready(owner)
     let count = 0
     let budget = MAX_READ
-    for (const item of await this.#chunks.read(user, peer, { after, backwards: true, limit: most })) {
-      const noted = notedOf(item) ?? (budget-- > 0 ? await this.#read(user, item[0]) : undefined)
+    for (const item of await this.#chunks.read(owner, peer, { after, backwards: true, limit: most })) {
+      const noted = notedOf(item) ?? (budget-- > 0 ? await this.#read(owner, item[0]) : undefined)
       if (noted?.text !== true) continue
       if (noted.sent) break
       count++
@@ -123,13 +130,13 @@ export class PeerIndex {
   }
 
   /** The newest message that its sender, one side of a conversation, gave this id. */
-  async find(user: string, peer: string, messageId: string, sent: boolean): Promise<string | undefined> {
-    await this.#ready(user)
+  async find(owner: string, peer: string, messageId: string, sent: boolean): Promise<string | undefined> {
+    await this.#ready(owner)
     let looked = 0
     let budget = MAX_READ
-    for await (const page of this.#chunks.backwards(user, peer)) {
+    for await (const page of this.#chunks.backwards(owner, peer)) {
       for (const item of page) {
-        const noted = notedOf(item) ?? (budget-- > 0 ? await this.#read(user, item[0]) : undefined)
+        const noted = notedOf(item) ?? (budget-- > 0 ? await this.#read(owner, item[0]) : undefined)
         if (noted?.messageId === messageId && noted.sent === sent) return item[0]
       }
       looked += page.length
@@ -139,26 +146,26 @@ export class PeerIndex {
   }
 
   /** There is something else in the place of a message. */
-  async change(user: string, peer: string, id: string, noted: Noted): Promise<void> {
-    await this.#ready(user)
-    await this.#inTurn(() => this.#chunks.replace(user, peer, itemOf(id, noted)))
+  async change(owner: string, peer: string, id: string, noted: Noted): Promise<void> {
+    await this.#ready(owner)
+    await this.#inTurn(() => this.#chunks.replace(owner, peer, itemOf(id, noted)))
   }
 
-  async #ready(user: string): Promise<void> {
+  async #ready(owner: string): Promise<void> {
     if (this.#behind) await this.#mend()
-    if (this.#pending.has(user)) await this.flush()
+    if (this.#pending.has(owner)) await this.flush()
   }
 
-  async #read(user: string, id: string): Promise<Noted | undefined> {
-    const bytes = await this.#rows.get([user], [id])
+  async #read(owner: string, id: string): Promise<Noted | undefined> {
+    const bytes = await this.#rows.get([owner], [id])
     await setImmediate()
-    return bytes && this.#describe(user, bytes).noted
+    return bytes && this.#describe(owner, bytes).noted
   }
 
   /** Removes what is older than `id`. */
-  async purge(user: string, id: string): Promise<void> {
+  async purge(owner: string, id: string): Promise<void> {
     await this.flush()
-    await this.#inTurn(() => this.#chunks.purge(user, id))
+    await this.#inTurn(() => this.#chunks.purge(owner, id))
   }
 
   /** Writes what waits. Never rejects: what cannot be written is missing until it can. */
@@ -193,8 +200,8 @@ export class PeerIndex {
   /** In one turn, so in one commit: all or nothing. */
   async #put(found: Map<string, Map<string, Item[]>>): Promise<void> {
     const puts: Promise<void>[] = []
-    for (const [user, peers] of found) {
-      for (const [peer, ids] of peers) puts.push(this.#chunks.put(user, peer, ids))
+    for (const [owner, peers] of found) {
+      for (const [peer, ids] of peers) puts.push(this.#chunks.put(owner, peer, ids))
     }
     await Promise.all(puts)
   }
@@ -219,30 +226,30 @@ export class PeerIndex {
     this.#again = false
     let last: string | undefined
     for (;;) {
-      const users = await this.#rows.partitions(last === undefined ? undefined : [last], PAGE)
-      for (const [user] of users) await this.#mendUser(String(user), until)
-      if (users.length < PAGE) break
-      last = String(users.at(-1)![0])
+      const owners = await this.#rows.partitions(last === undefined ? undefined : [last], PAGE)
+      for (const [owner] of owners) await this.#mendOwner(String(owner), until)
+      if (owners.length < PAGE) break
+      last = String(owners.at(-1)![0])
     }
     await this.#reach(until)
     this.#behind = this.#again
   }
 
-  async #mendUser(user: string, until: string): Promise<void> {
+  async #mendOwner(owner: string, until: string): Promise<void> {
     let after = this.#upTo
-    for await (const rows of pages(this.#rows, [user], { gt: [after], lt: [until], limit: PAGE })) {
-      await this.#mendPage(user, after, rows)
+    for await (const rows of pages(this.#rows, [owner], { gt: [after], lt: [until], limit: PAGE })) {
+      await this.#mendPage(owner, after, rows)
       after = String(rows.at(-1)!.ck[0])
       this.#ids.after(after)
     }
   }
 
-  async #mendPage(user: string, after: string, rows: readonly Row<Buffer>[]): Promise<void> {
+  async #mendPage(owner: string, after: string, rows: readonly Row<Buffer>[]): Promise<void> {
     const last = String(rows.at(-1)!.ck[0])
     const peers = new Map<string, Item[]>()
     let parsed = 0
     for (const { ck, value } of rows) {
-      const { peer, noted } = this.#describe(user, value)
+      const { peer, noted } = this.#describe(owner, value)
       parsed += value.length
       if (parsed > PORTION) {
         parsed = 0
@@ -256,9 +263,9 @@ export class PeerIndex {
     }
     for (const [peer, ids] of peers) {
       const span = { after, before: `${last}~`, backwards: false, limit: Number.POSITIVE_INFINITY }
-      const there = new Set((await this.#chunks.read(user, peer, span)).map(([id]) => id))
+      const there = new Set((await this.#chunks.read(owner, peer, span)).map(([id]) => id))
       const missing = ids.filter(([id]) => !there.has(id))
-      if (missing.length > 0) await this.#chunks.put(user, peer, missing)
+      if (missing.length > 0) await this.#chunks.put(owner, peer, missing)
     }
   }
 }

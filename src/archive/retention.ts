@@ -1,40 +1,45 @@
-import type { Host } from '../core/host.ts'
 import { firstIdAt } from '../util/ids.ts'
+import type { Jid } from '../xmpp/jid.ts'
 import type { Archive } from './archive.ts'
 
-const USERS = 100
+const OWNERS = 100
 
 export interface Limits {
-  /** Ms that a message is kept. */
-  readonly retention: number
-  /** Messages that are kept of one user, and bytes of them. */
+  /** What is older (ms since 1970) goes. */
+  readonly before: number
+  /** Messages that are kept of one owner, and bytes of them. */
   readonly maxMessages: number
   readonly maxBytes: number
 }
 
 /**
- * Removes what is too old or too much, the oldest first, so that no archive gets holes (XEP-0313 3). What a user has not got
- * yet stays, with all that is newer, however old it is.
+ * Removes what is too old or too much, the oldest first, so that no archive gets holes (XEP-0313 3). What an owner has not got
+ * yet (from the message on that `waiting` names) stays, with all that is newer, however old it is.
  * @returns how many messages were removed
  */
-export async function sweep(archive: Archive, host: Host, limits: Limits): Promise<number> {
+export async function sweep(
+  archive: Archive,
+  limits: Limits,
+  waiting: (owner: Jid) => Promise<string | undefined>,
+): Promise<number> {
   let removed = 0
-  let after: string | undefined
+  let after: Jid | undefined
   for (;;) {
-    const users = await archive.users(after, USERS)
-    for (const user of users) removed += await sweepUser(archive, host, user, limits)
-    if (users.length < USERS) return removed
-    after = users.at(-1)
+    const owners = await archive.owners(after, OWNERS)
+    for (const owner of owners) {
+      const until = await keptFrom(archive, owner, limits)
+      if (until === '') continue
+      const kept = await waiting(owner)
+      removed += await archive.purge(owner, kept !== undefined && kept < until ? kept : until)
+    }
+    if (owners.length < OWNERS) return removed
+    after = owners.at(-1)
   }
 }
 
-async function sweepUser(archive: Archive, host: Host, user: string, limits: Limits): Promise<number> {
-  let until = Number.isFinite(limits.retention) ? firstIdAt(host.now() - limits.retention) : ''
-  if (Number.isFinite(limits.maxMessages) || Number.isFinite(limits.maxBytes)) {
-    const last = await archive.beyond(user, { count: limits.maxMessages, bytes: limits.maxBytes })
-    if (last !== undefined && last >= until) until = `${last}~` // itself included
-  }
-  const waiting = await host.oldestQueued(user)
-  if (waiting !== undefined && waiting < until) until = waiting
-  return until === '' ? 0 : archive.purge(user, until)
+async function keptFrom(archive: Archive, owner: Jid, { before, maxMessages, maxBytes }: Limits): Promise<string> {
+  const until = Number.isFinite(before) ? firstIdAt(before) : ''
+  if (!Number.isFinite(maxMessages) && !Number.isFinite(maxBytes)) return until
+  const last = await archive.beyond(owner, { count: maxMessages, bytes: maxBytes })
+  return last === undefined || last < until ? until : `${last}~` // itself included
 }

@@ -33,12 +33,11 @@ export async function bury(
   now: number,
 ): Promise<boolean> {
   const { messageId, author } = retraction
-  const user = owner.local
-  const id = await archive.find(user, peer, messageId, author.equals(owner))
-  const el = id === undefined ? undefined : (await archive.get(user, id))?.parse()
+  const id = await archive.find(owner, peer, messageId, author.equals(owner))
+  const el = id === undefined ? undefined : (await archive.get(owner, id))?.parse()
   if (id === undefined || el === undefined || el.attrs['id'] !== messageId || !isFrom(el, author)) return false
   const stone = tombstone(el, retraction, now)
-  await archive.replace(user, id, peer, Buffer.from(serialize(stone)), stone)
+  await archive.replace(owner, id, peer, Buffer.from(serialize(stone)), stone)
   return true
 }
 

@@ -1,21 +1,20 @@
 import type { Answers, Asker, Outgoing } from '../../archive/answers.ts'
 import type { Archived } from '../../archive/archived.ts'
+import { ownClient } from '../../archive/client.ts'
+import { type Conversation, Inbox } from '../../archive/inbox.ts'
 import { resultElement } from '../../archive/results.ts'
 import { opt } from '../../config/schema.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { Later, OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
-import type { Table } from '../../storage/store.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
-import { Jid } from '../../xmpp/jid.ts'
+import type { Jid } from '../../xmpp/jid.ts'
 import { type PageRequest, pageElement, readPageRequest } from '../../xmpp/rsm.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
 
 const FLUSH = 1000
 const SWEEP = 86_400_000
-/** Conversations noted in memory at which they are written before their time. */
-const MAX_PENDING = 10_000
 /** An answer ends, before it has told of all, with the conversation that makes its messages so large; the asker goes on. */
 const MAX_BYTES = 1024 * 1024
 
@@ -27,12 +26,6 @@ const options = {
   max_unread: opt.int(100, 'Up to how many unread messages of a conversation are counted.', { min: 1, max: 1000 }),
 }
 type Ctx = ModuleContext<typeof options>
-
-interface Conversation {
-  peer: Jid
-  /** Of its last message. */
-  last: string
-}
 
 export const mod_inbox = defineModule({
   name: 'mod_inbox',
@@ -65,86 +58,6 @@ export const mod_inbox = defineModule({
   },
 })
 
-/** The last message of each conversation; written in the background. Strangers begin as many as they like: see `most`. */
-export class Inbox {
-  readonly #table: Table<string>
-  readonly #recent: Table<string>
-  readonly #most: number
-  #writing = Promise.resolve()
-  readonly #pending = new Map<string, { user: string; peer: string; id: string }>()
-
-  /** `table`: user, peer -> id of the last message; `recent`: user, that id -> peer. `most` conversations are kept. */
-  constructor(table: Table<string>, recent: Table<string>, most: number) {
-    this.#table = table
-    this.#recent = recent
-    this.#most = most
-  }
-
-  note(user: string, peer: Jid, id: string): void {
-    const address = peer.toString()
-    this.#pending.set(`${user} ${address}`, { user, peer: address, id })
-    if (this.#pending.size >= MAX_PENDING) void this.flush()
-  }
-
-  /** Never rejects: what cannot be written is out of date until the next message. */
-  flush(): Promise<void> {
-    const rows = [...this.#pending.values()]
-    this.#pending.clear()
-    // One after another: each takes away the place that its conversation had before.
-    this.#writing = this.#writing.then(async () => {
-      await Promise.all(rows.map(({ user, peer, id }) => this.#write(user, peer, id).catch(() => {})))
-    })
-    return this.#writing
-  }
-
-  async #write(user: string, peer: string, id: string): Promise<void> {
-    const before = await this.#table.get([user], [peer])
-    if (before !== undefined && before >= id) return
-    const written = [this.#table.put([user], [peer], id), this.#recent.put([user], [id], peer)]
-    if (before !== undefined) written.push(this.#recent.del([user], [before]))
-    await Promise.all(written)
-  }
-
-  /** Forgets the conversations beyond the most recent ones. */
-  async sweep(): Promise<void> {
-    let after: string | undefined
-    for (;;) {
-      const users = await this.#recent.partitions(after === undefined ? undefined : [after], 100)
-      for (const [user] of users) await this.#sweepUser(String(user))
-      if (users.length < 100) return
-      after = String(users.at(-1)![0])
-    }
-  }
-
-  async #sweepUser(user: string): Promise<void> {
-    const kept = await this.#recent.scan([user], { reverse: true, limit: this.#most })
-    if (kept.length < this.#most) return
-    const oldest = kept.at(-1)!.ck
-    for (;;) {
-      const rows = await this.#recent.scan([user], { lt: oldest, limit: 500 })
-      for (const { ck, value: peer } of rows) {
-        // Not where it has gone on meanwhile.
-        if ((await this.#table.get([user], [peer])) === ck[0]) void this.#table.del([user], [peer]).catch(() => {})
-      }
-      await this.#recent.batch(
-        [user],
-        rows.map(({ ck }) => ({ type: 'del', ck })),
-      )
-      if (rows.length < 500) return
-    }
-  }
-
-  /** The most recent first. */
-  async list(user: string): Promise<Conversation[]> {
-    await this.flush()
-    const rows = await this.#recent.scan([user], { reverse: true, limit: this.#most })
-    return rows.flatMap(({ ck, value }) => {
-      const peer = Jid.parse(value)
-      return peer === undefined ? [] : [{ peer, last: String(ck[0]) }]
-    })
-  }
-}
-
 function answer(ctx: Ctx, inbox: Inbox, request: OwnRequest): Later {
   const { stanza, payload } = request
   const answers = ctx.use('archive_answers')
@@ -157,7 +70,10 @@ function answer(ctx: Ctx, inbox: Inbox, request: OwnRequest): Later {
     unreadOnly: payload.attrs['unread-only'] === 'true' || payload.attrs['unread-only'] === '1',
     queryid: stanza.id,
   }
-  return answers.later(request, asker => list(ctx, inbox, answers, asker, wanted))
+  const { jid } = request.account
+  return answers.later(ownClient(request), stanza.toString().length, asker =>
+    list(ctx, inbox, answers, jid, asker, wanted),
+  )
 }
 
 interface Wanted {
@@ -175,14 +91,14 @@ async function list(
   ctx: Ctx,
   inbox: Inbox,
   answers: Answers,
-  to: Asker,
+  owner: Jid,
+  asker: Asker,
   { page, withMessages, unreadOnly, queryid }: Wanted,
 ): Promise<Element> {
-  const { jid, user } = to.account
   const archive = ctx.use('archive')
   const counted: Counted[] = []
-  for (const conversation of await inbox.list(user)) {
-    counted.push({ ...conversation, unread: await unreadOf(ctx, jid, conversation) })
+  for (const conversation of await inbox.list(owner.local)) {
+    counted.push({ ...conversation, unread: await unreadOf(ctx, owner, conversation) })
   }
   const wanted = unreadOnly ? counted.filter(one => one.unread > 0) : counted
   const at = page.after === undefined ? 0 : wanted.findIndex(({ peer }) => peer.toString() === page.after) + 1
@@ -194,12 +110,12 @@ async function list(
     id: one.last,
     size: last?.size ?? 0,
     carries: false,
-    make: () => xml('message', {}, entryElement(one), last && resultElement(last, jid, queryid)),
+    make: () => xml('message', {}, entryElement(one), last && resultElement(last, owner, queryid)),
   })
   const read = async (one: Counted): Promise<Outgoing> =>
-    outgoing(one, withMessages ? await archive?.get(user, one.last) : undefined)
+    outgoing(one, withMessages ? await archive?.get(owner, one.last) : undefined)
   const shown = await answers.send(
-    to,
+    asker,
     async () => {
       const messages: Outgoing[] = []
       let bytes = 0
@@ -234,5 +150,5 @@ function entryElement({ peer, unread, last }: Counted): Element {
 async function unreadOf(ctx: Ctx, owner: Jid, { peer, last }: Conversation): Promise<number> {
   const read = (await ctx.use('message_states')?.readUpTo(owner.toString(), peer.toString())) ?? ''
   if (read >= last) return 0 // without a look at the archive
-  return (await ctx.use('archive')?.unread(owner.local, peer, read, ctx.options.max_unread)) ?? 0
+  return (await ctx.use('archive')?.unread(owner, peer, read, ctx.options.max_unread)) ?? 0
 }

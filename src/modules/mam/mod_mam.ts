@@ -1,21 +1,19 @@
-import { Answers, type Asker, type Outgoing } from '../../archive/answers.ts'
+import { Answers } from '../../archive/answers.ts'
 import { Archive } from '../../archive/archive.ts'
-import type { Archived } from '../../archive/archived.ts'
-import { readPage } from '../../archive/page.ts'
-import { FIELDS, type Query, readQuery } from '../../archive/query.ts'
-import { resultElement, stampOf } from '../../archive/results.ts'
-import { sweep } from '../../archive/retention.ts'
+import { ownClient } from '../../archive/client.ts'
+import { readQuery } from '../../archive/query.ts'
+import { answerQuery, metadata, queryForm } from '../../archive/results.ts'
+import { type Limits, sweep } from '../../archive/retention.ts'
 import { bury, retractionOf } from '../../archive/retraction.ts'
 import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { arg, CommandError } from '../../core/commands/commands.ts'
 import { keeps } from '../../core/delivery.ts'
+import type { Host } from '../../core/host.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { Background } from '../../util/background.ts'
-import { type Element, findChild, NS, xml } from '../../xml/index.ts'
-import { dataForm } from '../../xmpp/forms.ts'
+import { type Element, findChild, NS } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
-import { pageElement } from '../../xmpp/rsm.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { archives, PREFS, type Prefs, prefsElement, readPrefs } from './prefs.ts'
 
@@ -81,7 +79,18 @@ export const mod_mam = defineModule({
   summary: 'Keeps each user’s messages, so that all clients of a user can show the same conversations.',
   options,
   async start(ctx) {
-    const archive = new Archive(ctx.host, ctx.log)
+    const { host, options } = ctx
+    const archive = new Archive({
+      domain: host.name,
+      tables: {
+        messages: host.archive,
+        peers: ctx.table({ name: 'archive_peers' }),
+        indexed: ctx.table({ name: 'archive_indexed' }),
+        counts: ctx.table({ name: 'archive_count' }),
+      },
+      ids: host.ids,
+      log: ctx.log,
+    })
     await archive.open()
     ctx.every(FLUSH, () => archive.flush())
     ctx.onStop(() => archive.close())
@@ -91,16 +100,16 @@ export const mod_mam = defineModule({
     const prefs = ctx.table<Prefs>({ name: 'archive_prefs' })
     commands(ctx)
     ctx.hook('remove_user', async ({ user }) => {
-      await archive.clear(user.local)
+      await archive.clear(user)
       await prefs.del([user.local], [])
     })
-    if (!ctx.options.archive) return
+    if (!options.archive) return
 
     const load = async (account: Account): Promise<void> => {
       const stored = await prefs.get([account.user], [])
       if (stored !== undefined) account.slots.set(PREFS, stored)
     }
-    for (const account of ctx.host.accounts.values()) await load(account)
+    for (const account of host.accounts.values()) await load(account)
     ctx.hook('account_load', ({ account }) => load(account))
 
     for (const ns of [NS.MAM, NS.MAM_EXTENDED, NS.SID, `${NS.RETRACT}#tombstone`, 'urn:xmpp:fulltext:0']) {
@@ -108,12 +117,15 @@ export const mod_mam = defineModule({
     }
     ctx.feature(NS.RETRACT, 'server', 'account')
     // XEP-0313 9: nobody sees the archive of somebody else.
-    ctx.iq('own', 'get', NS.MAM, 'query', () => xml('query', { xmlns: NS.MAM }, dataForm('form', NS.MAM, FIELDS)))
+    ctx.iq('own', 'get', NS.MAM, 'query', queryForm)
     ctx.iq('own', 'set', NS.MAM, 'query', request => {
       const query = readQuery(request.payload)
-      return answers.later(request, asker => answer(ctx, archive, answers, asker, query))
+      const most = { messages: options.max_page, bytes: options.max_page_bytes }
+      return answers.later(ownClient(request), request.stanza.toString().length, asker =>
+        answerQuery(archive, answers, request.account.jid, query, most, asker),
+      )
     })
-    ctx.iq('own', 'get', NS.MAM, 'metadata', ({ account }) => metadata(archive, account))
+    ctx.iq('own', 'get', NS.MAM, 'metadata', ({ account }) => metadata(archive, account.jid))
     ctx.iq('own', 'get', NS.MAM, 'prefs', ({ account }) => prefsElement(prefsOf(ctx, account)))
     ctx.iq('own', 'set', NS.MAM, 'prefs', async ({ account, payload }) => {
       const wanted = readPrefs(payload)
@@ -122,15 +134,20 @@ export const mod_mam = defineModule({
       return prefsElement(wanted)
     })
     // XEP-0386 3.2: tells what there is to catch up with.
-    ctx.hook('bind2_request', async ({ account, bound }) => void bound.append(await metadata(archive, account)))
+    ctx.hook('bind2_request', async ({ account, bound }) => void bound.append(await metadata(archive, account.jid)))
     store(ctx, archive)
     ctx.every(SWEEP, async () => {
-      const { retention, max_messages: maxMessages, max_bytes: maxBytes } = ctx.options
-      const count = await sweep(archive, ctx.host, { retention, maxMessages, maxBytes })
+      const { retention, max_messages: maxMessages, max_bytes: maxBytes } = options
+      const count = await clean(host, archive, { before: ctx.now() - retention, maxMessages, maxBytes })
       if (count > 0) ctx.log.info({ count }, 'old messages have left the archive')
     })
   },
 })
+
+/** What waits for its user stays. */
+function clean(host: Host, archive: Archive, limits: Limits): Promise<number> {
+  return sweep(archive, limits, ({ local }) => host.oldestQueued(local))
+}
 
 function prefsOf(ctx: Ctx, account: Account): Prefs {
   return account.slots.get(PREFS) ?? { default: ctx.options.default, always: [], never: [] }
@@ -156,7 +173,7 @@ function store(ctx: Ctx, archive: Archive): void {
   }
   const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> | undefined => {
     if (!wanted(account, peer)) return undefined
-    const written = archive.add(account.user, id, peer, bytes, el)
+    const written = archive.add(account.jid, id, peer, bytes, el)
     retract(account, peer, el)
     return written
   }
@@ -184,40 +201,6 @@ function isLasting(stanza: Stanza): boolean {
   return findChild(stanza.el, 'no-permanent-store', NS.HINTS) === undefined
 }
 
-async function answer({ options }: Ctx, archive: Archive, answers: Answers, to: Asker, query: Query): Promise<Element> {
-  const { jid, user } = to.account
-  const outgoing = (message: Archived): Outgoing => ({
-    id: message.id,
-    size: message.size,
-    carries: true,
-    make: () => xml('message', {}, resultElement(message, jid, query.queryid)),
-  })
-  const { complete, first, last, count } = await answers.send(
-    to,
-    async () => {
-      const most = { messages: options.max_page, bytes: options.max_page_bytes }
-      const { messages, ...found } = await readPage(archive, jid, query, most)
-      return { found, messages: (query.flip ? messages.toReversed() : messages).map(outgoing) }
-    },
-    async id => {
-      const message = await archive.get(user, id)
-      return message && outgoing(message)
-    },
-  )
-  return xml(
-    'fin',
-    { xmlns: NS.MAM, complete: complete ? 'true' : undefined },
-    pageElement({ first, last, ...(count === undefined ? {} : { count }) }),
-  )
-}
-
-async function metadata(archive: Archive, account: Account): Promise<Element> {
-  const bounds = await archive.bounds(account.user)
-  if (bounds === undefined) return xml('metadata', { xmlns: NS.MAM })
-  const point = (name: string, id: string): Element => xml(name, { id, timestamp: stampOf(id) })
-  return xml('metadata', { xmlns: NS.MAM }, point('start', bounds.first), point('end', bounds.last))
-}
-
 function commands(ctx: Ctx): void {
   ctx.command({
     name: 'delete_old_mam_messages',
@@ -232,7 +215,7 @@ function commands(ctx: Ctx): void {
       const there = host.services.use('archive')
       if (there === undefined) throw new CommandError('not_found', `${name} has no archive (mod_mam)`)
       const all = Number.POSITIVE_INFINITY
-      return sweep(there, host, { retention: days * 86_400_000, maxMessages: all, maxBytes: all })
+      return clean(host, there, { before: host.now() - days * 86_400_000, maxMessages: all, maxBytes: all })
     },
   })
 }

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Archive } from '../../../src/archive/archive.ts'
+import type { Archive } from '../../../src/archive/archive.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { type Store, StoreError, type Table } from '../../../src/storage/store.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { parseElement } from '../../../src/xml/index.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
-import { host, silent } from '../core/support.ts'
+import { archiveOf } from './support.ts'
 
 const PEERS = ['romeo@example.org', 'nurse@example.org', 'tybalt@example.net'].map(Jid.from)
-const USERS = ['juliet', 'rosaline']
+const JULIET = Jid.from('juliet@example.org')
+const OWNERS = [JULIET, Jid.from('rosaline@example.org')]
 
 /** A server that is started on what an earlier one left; `broken`: the index cannot be written. */
 async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }) {
@@ -27,7 +28,7 @@ async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }
       })
     },
   }
-  const archive = new Archive(host({ store, ids: world.ids }), silent)
+  const archive = archiveOf(store, world.ids)
   await archive.open()
   const added = new Map<string, string[]>()
   return {
@@ -35,12 +36,12 @@ async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }
     added,
     add(count: number): void {
       for (let i = 0; i < count; i++) {
-        for (const user of USERS) {
+        for (const owner of OWNERS) {
           const peer = PEERS[i % PEERS.length]!
           const id = world.ids.ordered()
-          const xml = `<message from='${peer}/o' to='${user}@example.org' id='${i}'><body>${i}</body></message>`
-          void archive.add(user, id, peer, Buffer.from(xml), parseElement(xml))
-          const key = `${user} ${peer}`
+          const xml = `<message from='${peer}/o' to='${owner}' id='${i}'><body>${i}</body></message>`
+          void archive.add(owner, id, peer, Buffer.from(xml), parseElement(xml))
+          const key = `${owner} ${peer}`
           added.set(key, [...(added.get(key) ?? []), id])
         }
       }
@@ -50,16 +51,16 @@ async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }
 
 async function conversations(archive: Archive): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>()
-  for (const user of USERS) {
+  for (const owner of OWNERS) {
     for (const peer of PEERS) {
-      const messages = await archive.read(user, {
+      const messages = await archive.read(owner, {
         peer,
         backwards: false,
         limit: 100_000,
         bytes: Number.POSITIVE_INFINITY,
       })
       found.set(
-        `${user} ${peer}`,
+        `${owner} ${peer}`,
         messages.map(m => m.id),
       )
     }
@@ -115,7 +116,7 @@ test('what comes while the index is mended is in it too, however much that is', 
   const first = await start(world)
   first.add(2000)
   const second = await start(world)
-  const asked = second.archive.read('juliet', {
+  const asked = second.archive.read(JULIET, {
     peer: PEERS[0],
     backwards: false,
     limit: 1,
@@ -141,9 +142,9 @@ test('what an older version noted the id of alone is counted and found by a look
     )
   }
   add(3)
-  assert.equal(await archive.unread('juliet', PEERS[0]!, '', 100), 11)
-  const id = await archive.find('juliet', PEERS[0]!, '3', false)
-  assert.equal((await archive.get('juliet', id!))?.parse().attrs['id'], '3')
-  assert.equal(await archive.find('juliet', PEERS[0]!, '3', true), undefined)
-  assert.equal(await archive.find('juliet', PEERS[0]!, '4', false), undefined, 'of another conversation')
+  assert.equal(await archive.unread(JULIET, PEERS[0]!, '', 100), 11)
+  const id = await archive.find(JULIET, PEERS[0]!, '3', false)
+  assert.equal((await archive.get(JULIET, id!))?.parse().attrs['id'], '3')
+  assert.equal(await archive.find(JULIET, PEERS[0]!, '3', true), undefined)
+  assert.equal(await archive.find(JULIET, PEERS[0]!, '4', false), undefined, 'of another conversation')
 })

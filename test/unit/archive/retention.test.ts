@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Archive } from '../../../src/archive/archive.ts'
 import { readPage } from '../../../src/archive/page.ts'
 import { readQuery } from '../../../src/archive/query.ts'
-import { sweep } from '../../../src/archive/retention.ts'
-import type { Host } from '../../../src/core/host.ts'
+import { type Limits, sweep } from '../../../src/archive/retention.ts'
+import { openMemoryStore } from '../../../src/storage/memory.ts'
+import type { Store } from '../../../src/storage/store.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { parseElement } from '../../../src/xml/index.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
-import { host, silent } from '../core/support.ts'
+import { archiveOf } from './support.ts'
 
 const JULIET = Jid.from('juliet@example.org')
 const ROMEO = Jid.from('romeo@example.org')
@@ -17,11 +17,15 @@ const FOREVER = Number.POSITIVE_INFINITY
 function world() {
   let now = Date.parse('2026-01-01T00:00:00Z')
   const ids = new IdGenerator(() => now)
-  const example = host({ now: () => now, ids })
-  const archive = new Archive(example, silent)
+  const store = openMemoryStore()
+  const archive = archiveOf(store, ids)
   return {
-    example,
+    store,
     archive,
+    sweep: ({ retention = FOREVER, ...limits }: Partial<Limits> & { retention?: number }): Promise<number> => {
+      const all = { before: now - retention, maxMessages: FOREVER, maxBytes: FOREVER, ...limits }
+      return sweep(archive, all, () => Promise.resolve(undefined))
+    },
     later: (ms: number) => {
       now += ms
     },
@@ -29,40 +33,36 @@ function world() {
       return Array.from({ length: count }, (_, i) => {
         const id = ids.ordered()
         const xml = `<message from='${peer}/o' to='${JULIET}' id='${i}'><body>${i % 7 === 0 ? 'needle' : 'hay'}</body></message>`
-        void archive.add('juliet', id, peer, Buffer.from(xml), parseElement(xml))
+        void archive.add(JULIET, id, peer, Buffer.from(xml), parseElement(xml))
         return id
       })
     },
     async left(): Promise<string[]> {
-      return (await archive.read('juliet', { backwards: false, limit: 100_000, bytes: Number.POSITIVE_INFINITY })).map(
+      return (await archive.read(JULIET, { backwards: false, limit: 100_000, bytes: Number.POSITIVE_INFINITY })).map(
         m => m.id,
       )
     },
   }
 }
 
-async function indexed(example: Host, peer: Jid): Promise<string[]> {
-  const rows = await example.store
-    .table<readonly (readonly [string])[]>(example.name, { name: 'archive_peers' })
+async function indexed(store: Store, peer: Jid): Promise<string[]> {
+  const rows = await store
+    .table<readonly (readonly [string])[]>('example.org', { name: 'archive_peers' })
     .scan(['juliet'], { gte: [peer.toString()], lte: [peer.toString()] })
   return rows.flatMap(({ value }) => value.map(([id]) => id))
 }
 
 test('of more than max_messages the oldest go, with their places in the conversations', async () => {
-  const { example, archive, add, left } = world()
+  const { store, archive, add, left, sweep } = world()
   const all = [...add(700), ...add(600, Jid.from('nurse@example.org'))]
-  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 1300, maxBytes: FOREVER }), 0)
-  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: 610, maxBytes: FOREVER }), 690)
+  assert.equal(await sweep({ maxMessages: 1300 }), 0)
+  assert.equal(await sweep({ maxMessages: 610 }), 690)
   assert.deepEqual(await left(), all.slice(690))
-  assert.equal((await archive.size('juliet')).count, 610)
+  assert.equal((await archive.size(JULIET)).count, 610)
   const more = add(5)
-  assert.equal(
-    await sweep(archive, example, { retention: FOREVER, maxMessages: 610, maxBytes: FOREVER }),
-    5,
-    'counted on from where it was',
-  )
+  assert.equal(await sweep({ maxMessages: 610 }), 5, 'counted on from where it was')
   assert.deepEqual(await left(), [...all.slice(695), ...more])
-  const romeo = await archive.read('juliet', {
+  const romeo = await archive.read(JULIET, {
     peer: ROMEO,
     backwards: false,
     limit: 1000,
@@ -72,18 +72,18 @@ test('of more than max_messages the oldest go, with their places in the conversa
     romeo.map(m => m.id),
     [...all.slice(695, 700), ...more],
   )
-  const ids = await indexed(example, ROMEO)
+  const ids = await indexed(store, ROMEO)
   assert.deepEqual(ids, [...all.slice(695, 700), ...more], 'five old ones, and five new ones')
 })
 
 test('what is older than retention goes; nothing does where both are infinite', async () => {
-  const { example, archive, add, later, left } = world()
+  const { add, later, left, sweep } = world()
   add(3)
   later(10_000)
   const kept = add(2)
   later(1000)
-  assert.equal(await sweep(archive, example, { retention: FOREVER, maxMessages: FOREVER, maxBytes: FOREVER }), 0)
-  assert.equal(await sweep(archive, example, { retention: 5000, maxMessages: FOREVER, maxBytes: FOREVER }), 3)
+  assert.equal(await sweep({}), 0)
+  assert.equal(await sweep({ retention: 5000 }), 3)
   assert.deepEqual(await left(), kept)
 })
 
@@ -111,27 +111,26 @@ test('a search that finds little gives up after a while and is gone on with, unt
 })
 
 test('of more than max_bytes the oldest go; what a tombstone gave back counts no longer', async () => {
-  const { example, archive, add, left } = world()
+  const { archive, add, left, sweep } = world()
   const all = add(100)
-  const { count, bytes } = await archive.size('juliet')
+  const { count, bytes } = await archive.size(JULIET)
   assert.equal(count, 100)
-  const limits = { retention: FOREVER, maxMessages: FOREVER }
-  assert.equal(await sweep(archive, example, { ...limits, maxBytes: bytes }), 0)
-  const one = (await archive.get('juliet', all[0]!))!.size
-  assert.equal(await sweep(archive, example, { ...limits, maxBytes: bytes - one - 1 }), 2)
+  assert.equal(await sweep({ maxBytes: bytes }), 0)
+  const one = (await archive.get(JULIET, all[0]!))!.size
+  assert.equal(await sweep({ maxBytes: bytes - one - 1 }), 2)
   assert.deepEqual(await left(), all.slice(2))
-  const after = await archive.size('juliet')
-  const before = (await archive.get('juliet', all[2]!))!
+  const after = await archive.size(JULIET)
+  const before = (await archive.get(JULIET, all[2]!))!
   const stone = Buffer.from("<message id='2'/>")
-  await archive.replace('juliet', all[2]!, ROMEO, stone, parseElement(stone))
+  await archive.replace(JULIET, all[2]!, ROMEO, stone, parseElement(stone))
   const less = { count: 98, bytes: after.bytes - before.size + stone.length }
-  assert.deepEqual(await archive.size('juliet'), less)
+  assert.deepEqual(await archive.size(JULIET), less)
   add(10)
-  assert.equal((await archive.size('juliet')).count, 108)
+  assert.equal((await archive.size(JULIET)).count, 108)
   // Counted anew, it is the same.
-  const sizes = (await archive.read('juliet', { backwards: false, limit: 1000, bytes: FOREVER })).map(m => m.size)
+  const sizes = (await archive.read(JULIET, { backwards: false, limit: 1000, bytes: FOREVER })).map(m => m.size)
   assert.equal(
-    (await archive.size('juliet')).bytes,
+    (await archive.size(JULIET)).bytes,
     sizes.reduce((a, b) => a + b),
   )
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Inbox } from '../../../src/modules/mam/mod_inbox.ts'
+import { Inbox } from '../../../src/archive/inbox.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
 

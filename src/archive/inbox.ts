@@ -1,0 +1,91 @@
+import type { Table } from '../storage/store.ts'
+import { Jid } from '../xmpp/jid.ts'
+
+/** Conversations noted in memory at which they are written before their time. */
+const MAX_PENDING = 10_000
+
+export interface Conversation {
+  peer: Jid
+  /** Of its last message. */
+  last: string
+}
+
+/** The last message of each conversation; written in the background. Strangers begin as many as they like: see `most`. */
+export class Inbox {
+  readonly #table: Table<string>
+  readonly #recent: Table<string>
+  readonly #most: number
+  #writing = Promise.resolve()
+  readonly #pending = new Map<string, { user: string; peer: string; id: string }>()
+
+  /** `table`: user, peer -> id of the last message; `recent`: user, that id -> peer. `most` conversations are kept. */
+  constructor(table: Table<string>, recent: Table<string>, most: number) {
+    this.#table = table
+    this.#recent = recent
+    this.#most = most
+  }
+
+  note(user: string, peer: Jid, id: string): void {
+    const address = peer.toString()
+    this.#pending.set(`${user} ${address}`, { user, peer: address, id })
+    if (this.#pending.size >= MAX_PENDING) void this.flush()
+  }
+
+  /** Never rejects: what cannot be written is out of date until the next message. */
+  flush(): Promise<void> {
+    const rows = [...this.#pending.values()]
+    this.#pending.clear()
+    // One after another: each takes away the place that its conversation had before.
+    this.#writing = this.#writing.then(async () => {
+      await Promise.all(rows.map(({ user, peer, id }) => this.#write(user, peer, id).catch(() => {})))
+    })
+    return this.#writing
+  }
+
+  async #write(user: string, peer: string, id: string): Promise<void> {
+    const before = await this.#table.get([user], [peer])
+    if (before !== undefined && before >= id) return
+    const written = [this.#table.put([user], [peer], id), this.#recent.put([user], [id], peer)]
+    if (before !== undefined) written.push(this.#recent.del([user], [before]))
+    await Promise.all(written)
+  }
+
+  /** Forgets the conversations beyond the most recent ones. */
+  async sweep(): Promise<void> {
+    let after: string | undefined
+    for (;;) {
+      const users = await this.#recent.partitions(after === undefined ? undefined : [after], 100)
+      for (const [user] of users) await this.#sweepUser(String(user))
+      if (users.length < 100) return
+      after = String(users.at(-1)![0])
+    }
+  }
+
+  async #sweepUser(user: string): Promise<void> {
+    const kept = await this.#recent.scan([user], { reverse: true, limit: this.#most })
+    if (kept.length < this.#most) return
+    const oldest = kept.at(-1)!.ck
+    for (;;) {
+      const rows = await this.#recent.scan([user], { lt: oldest, limit: 500 })
+      for (const { ck, value: peer } of rows) {
+        // Not where it has gone on meanwhile.
+        if ((await this.#table.get([user], [peer])) === ck[0]) void this.#table.del([user], [peer]).catch(() => {})
+      }
+      await this.#recent.batch(
+        [user],
+        rows.map(({ ck }) => ({ type: 'del', ck })),
+      )
+      if (rows.length < 500) return
+    }
+  }
+
+  /** The most recent first. */
+  async list(user: string): Promise<Conversation[]> {
+    await this.flush()
+    const rows = await this.#recent.scan([user], { reverse: true, limit: this.#most })
+    return rows.flatMap(({ ck, value }) => {
+      const peer = Jid.parse(value)
+      return peer === undefined ? [] : [{ peer, last: String(ck[0]) }]
+    })
+  }
+}

@@ -1,0 +1,19 @@
+import { Archive } from '../../../src/archive/archive.ts'
+import type { Store } from '../../../src/storage/store.ts'
+import type { IdGenerator } from '../../../src/util/ids.ts'
+import { silent } from '../core/support.ts'
+
+/** The archives of the owners of a domain, in a store. */
+export function archiveOf(store: Store, ids: IdGenerator, domain = 'example.org'): Archive {
+  return new Archive({
+    domain,
+    tables: {
+      messages: store.table(domain, { name: 'archive', codec: 'bytes' }),
+      peers: store.table(domain, { name: 'archive_peers' }),
+      indexed: store.table(domain, { name: 'archive_indexed' }),
+      counts: store.table(domain, { name: 'archive_count' }),
+    },
+    ids,
+    log: silent,
+  })
+}
