@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { client, xml } from '@xmpp/client'
 import type { El } from '../support/bot.ts'
 import { serve } from '../support/talk.ts'
-import { eventually } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
 
 // The server makes a self-signed certificate.
 process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'

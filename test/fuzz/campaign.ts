@@ -12,7 +12,7 @@ import { type Chance, chance } from '../faults/random.ts'
 import { NS_SM, RawClient } from '../support/rawclient.ts'
 import { StreamReader } from '../support/rawxml.ts'
 import { freePorts, hermodProcess, type ServerProcess, tail } from '../support/serverprocess.ts'
-import { eventually } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
 import { Hostile } from './generate.ts'
 import { type Vocabulary, vocabulary } from './vocabulary.ts'
 

@@ -1,13 +1,13 @@
 /** Ad-hoc commands and XEP-0133 in the hands of somebody who means ill, or only does what no client does. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { openMemoryStore } from '../../src/storage/memory.ts'
-import type { Store, Table } from '../../src/storage/store.ts'
 import { failed, NS_COMMANDS, offered, run, step } from '../support/commands.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
+import { eventually, settled } from '../support/waiting.ts'
 
 const node = (name: string) => `http://jabber.org/protocol/admin#${name}`
 const ADMINS = { acl: { admin: { user: ['admin@localhost'] } } }
@@ -33,33 +33,6 @@ async function login(user: string, password: string): Promise<void> {
   const client = await server.connect()
   await client.login({ user, password })
   await client.close()
-}
-
-/** Every write to one table takes its time. */
-function slowStore(table: string): Store {
-  const later = async (): Promise<void> => {
-    for (let turns = 0; turns < 50; turns++) await new Promise(resolve => setImmediate(resolve))
-  }
-  const slow = (inner: Table<unknown>): Table<unknown> =>
-    new Proxy(inner, {
-      get: (target, key) =>
-        key === 'put'
-          ? (...args: Parameters<typeof target.put>) => later().then(() => target.put(...args))
-          : bound(target, key),
-    })
-  const bound = (target: object, key: PropertyKey): unknown => {
-    const value: unknown = Reflect.get(target, key)
-    return typeof value === 'function' ? value.bind(target) : value
-  }
-  return new Proxy(openMemoryStore(), {
-    get: (target, key) =>
-      key !== 'table'
-        ? bound(target, key)
-        : (host: string, spec: { name: string }) => {
-            const inner = target.table<unknown>(host, spec)
-            return spec.name === table ? slow(inner) : inner
-          },
-  })
 }
 
 let asked = 0
@@ -310,8 +283,14 @@ test('one session that is answered twice at once is answered once', async () => 
 })
 
 test('invitations that are asked for by many devices at once are no more than may wait', async t => {
-  const server = await serve(t, { modules: { mod_invites: { max_invites: 3 } }, store: slowStore('invites_by') })
+  const { store, troubles } = faultyStore({ only: 'invites_by' })
+  const server = await serve(t, { modules: { mod_invites: { max_invites: 3 } }, store })
   const devices = await Promise.all(Array.from({ length: 8 }, (_, i) => server.client('ivan', { resource: `i${i}` })))
-  const all = await Promise.all(devices.map(async device => (await run(device, INVITE)).notes))
+  troubles.reads.close()
+  const asking = Promise.all(devices.map(async device => (await run(device, INVITE)).notes))
+  await eventually(() => troubles.reads.calls > 0)
+  await settled(50)
+  troubles.reads.open()
+  const all = await asking
   assert.equal(all.filter(notes => notes.join().startsWith('error: no more than 3')).length, 5)
 })

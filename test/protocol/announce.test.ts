@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { openMemoryStore } from '../../src/storage/memory.ts'
 import { offered, reconfigure, run } from '../support/commands.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { available, nothing, refused, says, serve } from '../support/talk.ts'
@@ -146,16 +146,15 @@ test('the message of the day: who is online gets it now, others when they come, 
 })
 
 test('the message of the day outlives a restart, and so does who has seen it', async t => {
-  const store = openMemoryStore()
-  const kept = { ...store, table: store.table.bind(store), close: async () => {} }
-  const first = await serve(t, { config: CONFIG, store: kept })
+  const { store } = faultyStore()
+  const first = await serve(t, { config: CONFIG, store })
   const alice = await first.client('alice')
   await available(alice)
   await command(first, 'announce_motd_set_online', { host: 'localhost', subject: '', body: 'Remember' })
   await alice.receive(says('Remember'))
   await alice.close()
   await first.stop()
-  const second = await serve(t, { config: CONFIG, store: kept })
+  const second = await serve(t, { config: CONFIG, store })
   assert.equal(await command(second, 'announce_motd_get', { host: 'localhost' }), 'Remember')
   const [again, bob] = [await second.client('alice'), await second.client('bob')]
   await available(again)

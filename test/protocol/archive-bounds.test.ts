@@ -7,7 +7,7 @@ import { HUGE, keep } from '../support/longarchive.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, refused, serve } from '../support/talk.ts'
-import { eventually } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
 
 const ROMEO = 'romeo@localhost/orchard'
 const JULIET = 'juliet@localhost'

@@ -5,11 +5,11 @@ import sharp from 'sharp'
 import type { BlobStore } from '../../src/storage/blob.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { StoreError } from '../../src/storage/store.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, bare, befriend, nothing, presenceFrom, refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const DATA = 'urn:xmpp:avatar:data'
 const METADATA = 'urn:xmpp:avatar:metadata'
@@ -327,15 +327,14 @@ test('one picture is stored once, whichever ways it comes, with its smaller size
 })
 
 test('after a restart, presence tells of the picture again', async t => {
-  const store = (await import('../../src/storage/memory.ts')).openMemoryStore()
+  const { store } = faultyStore()
   const kept = openMemoryBlobs()
-  const lasting = { ...store, close: async () => {}, table: store.table.bind(store) }
-  const first = await serve(t, { store: lasting, blobs: kept })
+  const first = await serve(t, { store, blobs: kept })
   const uma = await first.client('uma')
   const hash = await publishAvatar(uma, await picture())
   await available(uma)
   await first.stop()
-  const second = await serve(t, { store: lasting, blobs: kept })
+  const second = await serve(t, { store, blobs: kept })
   const again = await second.client('uma')
   again.send('<presence/>')
   await again.receive(showing(again, hash))
@@ -445,7 +444,7 @@ test('at most 20 pictures in a short time', async () => {
 })
 
 test('who has published a picture finds it in the vCard and in presence, and who took it away does not', async t => {
-  const { store, troubles } = troubled(undefined, 'avatar')
+  const { store, troubles } = faultyStore({ only: 'avatar' })
   const slow = await serve(t, { store })
   const una = await slow.client('una')
   await available(una)

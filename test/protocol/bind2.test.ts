@@ -184,14 +184,9 @@ test('enabled without resume: acknowledgements, and no resumption', async t => {
 })
 
 test('where stream management cannot begin, the client is bound and told so', async t => {
-  let broken = false
-  const store = faultyStore(
-    'sent_window',
-    () => broken,
-    () => false,
-  )
+  const { store, troubles } = faultyStore({ only: 'sent_window' })
   const server = await people(t, { store })
-  broken = true
+  troubles.failReads = true
   const { client, bound } = await juliet(t, server, enable)
   const failed = child(bound, 'failed', NS)!
   assert.deepEqual(

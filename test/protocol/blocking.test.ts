@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
-import { available, befriend, nothing, presenceFrom, refused, says } from '../support/talk.ts'
+import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const NS = 'urn:xmpp:blocking'
@@ -271,23 +271,16 @@ test('a contact that is blocked twice and unblocked once stays blocked', async (
 })
 
 test('a list that cannot be read lets nothing through, until it can', async t => {
-  let broken = false
-  const weak = await TestServer.start({
-    store: faultyStore(
-      'blocking',
-      () => broken,
-      () => false,
-    ),
-  })
-  t.after(() => weak.stop())
+  const { store, troubles } = faultyStore({ only: 'blocking' })
+  const weak = await serve(t, { store })
   const [ned, oda] = [await online('ned', undefined, weak), await online('oda', undefined, weak)]
   await block(ned, 'oda@localhost')
   await weak.register('pia')
-  broken = true
+  troubles.failReads = true
   oda.send(chat('pia@localhost', 'anybody'))
   const error = await oda.receive(errorOf('message', 'pia@localhost'))
   assert.equal(child(error, 'error')!.attrs['type'], 'wait')
-  broken = false
+  troubles.failReads = false
   oda.send(chat('pia@localhost', 'again'))
   await oda.ping()
   const pia = await online('pia', undefined, weak)
@@ -295,28 +288,21 @@ test('a list that cannot be read lets nothing through, until it can', async t =>
 })
 
 test('what could not be stored is not done', async t => {
-  let full = false
-  const weak = await TestServer.start({
-    store: faultyStore(
-      'blocking',
-      () => false,
-      () => full,
-    ),
-  })
-  t.after(() => weak.stop())
+  const { store, troubles } = faultyStore({ only: 'blocking' })
+  const weak = await serve(t, { store })
   const [qi, ron] = [await online('qi', undefined, weak), await online('ron', undefined, weak)]
   await befriend(qi, ron)
   await list(qi)
-  full = true
+  troubles.failWrites = true
   await assert.rejects(block(qi, 'ron@localhost'), /iq error/)
   assert.deepEqual(await list(qi), [])
   ron.send(chat('qi@localhost', 'still there?'))
   await qi.receive(says('still there?'))
   await nothing(qi, el => child(el, 'block', NS) !== undefined)
   await nothing(ron, presenceFrom(qi.jid, 'unavailable'), qi)
-  full = false
+  troubles.failWrites = false
   await block(qi, 'ron@localhost')
-  full = true
+  troubles.failWrites = true
   await assert.rejects(unblock(qi, 'ron@localhost'), /iq error/)
   assert.deepEqual(await list(qi), ['ron@localhost'])
   ron.send(chat('qi@localhost', 'blocked'))

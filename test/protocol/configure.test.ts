@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { openMemoryStore } from '../../src/storage/memory.ts'
 import { failed, offered, reconfigure, run, step } from '../support/commands.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { friends, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
@@ -190,9 +190,8 @@ test('users are counted and listed: registered, online, active, idle', async t =
 })
 
 test('who is in the blacklist is kept out, in both directions; the list is kept', async t => {
-  const store = openMemoryStore()
-  const kept = { ...store, table: store.table.bind(store), close: async () => {} }
-  const { server, admin } = await start(t, { hosts: ['localhost', 'other.example'], store: kept })
+  const { store } = faultyStore()
+  const { server, admin } = await start(t, { hosts: ['localhost', 'other.example'], store })
   const alice = await server.client('alice')
   const spammer = await server.client('spammer', { host: 'other.example' })
   const good = await server.client('good', { host: 'other.example' })
@@ -214,7 +213,7 @@ test('who is in the blacklist is kept out, in both directions; the list is kept'
   assert.equal(errorCondition(await alice.receive(el => el.attrs['id'] === 'out')), 'not-allowed')
 
   await server.stop()
-  const again = await serve(t, { config: CONFIG, hosts: ['localhost', 'other.example'], store: kept })
+  const again = await serve(t, { config: CONFIG, hosts: ['localhost', 'other.example'], store })
   const spammerAgain = await again.client('spammer', { host: 'other.example' })
   await refused('service-unavailable', spammerAgain.request('get', "<ping xmlns='urn:xmpp:ping'/>", 'localhost'))
   const adminAgain = await again.client('admin')

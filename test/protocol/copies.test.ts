@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { isSm } from '../support/resuming.ts'
 import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.ts'
 import { says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 const ALARM = "<message to='juliet@localhost' type='chat' id='1'><body>backup failed!</body></message>"
 const unique = (id: string) => `<message to='juliet@localhost' type='chat' id='${id}'><body>${id}</body></message>`
@@ -46,7 +46,7 @@ async function told(bot: RawClient): Promise<void> {
   await bot.receive(el => isSm('a')(el) && bot.sm!.unacked.length === 0)
 }
 
-const gone = (server: TestServer): Promise<void> =>
+const gone = (server: TestServer) =>
   eventually(
     () => [...server.server.host('localhost')!.sessions()].every(s => s.jid.local !== 'bot' || !s.connected),
     'the bot is gone',
@@ -176,7 +176,7 @@ test('a message without an id is something new too: what comes after it is not o
 })
 
 test('a device that names itself is the same after a restart', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const first = await stage(t, { store })
   const phone = async (server: TestServer, tag: string): Promise<RawClient> => {
     const client = await dial(t, server)
@@ -200,7 +200,7 @@ test('a device that names itself is the same after a restart', async t => {
 })
 
 test('who sends again under another address hears of it there when it cannot be stored', async t => {
-  const { store, troubles } = troubled(undefined, 'queue')
+  const { store, troubles } = faultyStore({ only: 'queue' })
   t.after(() => troubles.writes.open())
   const { server } = await stage(t, { store })
   await server.register('nurse')
@@ -402,7 +402,7 @@ test('so it is where the client is cut again before it says anything', async t =
 })
 
 test('who comes back after a restart knows what it was told by the resumption', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const first = await stage(t, { store })
   const bot = await login(first.server, 'cron')
   bot.send(ALARM)
@@ -438,7 +438,7 @@ test('a client that was told by a resumption, and answered since, sends nothing 
 })
 
 test('what a resumption says that we do not have is sent again, and is no new message', async t => {
-  const { store, troubles } = troubled(undefined, 'queue')
+  const { store, troubles } = faultyStore({ only: 'queue' })
   t.after(() => troubles.writes.open())
   const { server, count } = await stage(t, { store })
   await server.register('nurse')

@@ -5,7 +5,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
 
 const bodyOf = (el: XmlElement) => child(el, 'body')?.text
 const stanzaId = (el: XmlElement) => child(el, 'stanza-id', 'urn:xmpp:sid:0')?.attrs['id']
@@ -233,23 +233,17 @@ test('messages of many senders to many recipients come in the order in which eac
 })
 
 test('an account that cannot be read: its sender gets an error that passes, and no message vanishes', async t => {
-  let broken = false
-  const server = await serve(t, {
-    store: faultyStore(
-      'queue',
-      () => broken,
-      () => false,
-    ),
-  })
+  const { store, troubles } = faultyStore({ only: 'queue' })
+  const server = await serve(t, { store })
   await server.register('juliet')
   const romeo = await server.client('romeo')
   await romeo.enable()
-  broken = true
+  troubles.failReads = true
   romeo.send("<message to='juliet@localhost' type='chat' id='a'><body>a</body></message>")
   const error = await romeo.receive(el => el.name === 'message' && el.attrs['type'] === 'error')
   assert.equal(errorCondition(error), 'internal-server-error')
   assert.equal(child(error, 'error')!.attrs['type'], 'wait')
-  broken = false
+  troubles.failReads = false
   romeo.send("<message to='juliet@localhost' type='chat' id='b'><body>b</body></message>")
   await romeo.ping()
   assert.equal(await server.server.host('localhost')!.queued('juliet'), 1)

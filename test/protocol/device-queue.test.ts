@@ -1,16 +1,15 @@
 /** A second phone gets what the first one got, where the operator wants it and no archive is kept. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { openMemoryStore } from '../../src/storage/memory.ts'
 import { StreamError } from '../../src/xmpp/errors.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { bodies, bodyOf } from '../support/resuming.ts'
 import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 const NO_ARCHIVE = { mod_mam: { archive: false } }
 const tells = (to: string, body: string, pad = 0) =>
@@ -166,7 +165,7 @@ test('a device that names itself is known under each resource, and forgotten whe
 })
 
 test('it is kept over a restart, and goes with the account', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   let { server, romeo } = await stage(t, {}, { store })
   const first = await phone(server, 'first')
   const second = await phone(server, 'second')
@@ -195,8 +194,8 @@ test('it is kept over a restart, and goes with the account', async t => {
 })
 
 test('what the first phone acknowledges while the second one is catching up, the second gets too, in order', async t => {
-  const { store, troubles } = troubled(openMemoryStore(), 'queue')
-  t.after(() => troubles.scans.open())
+  const { store, troubles } = faultyStore({ only: 'queue' })
+  t.after(() => troubles.reads.open())
   const { server, romeo } = await stage(t, {}, { store })
   await leave(await phone(server, 'second'))
   const first = await phone(server, 'first')
@@ -214,17 +213,17 @@ test('what the first phone acknowledges while the second one is catching up, the
   const again = await phone(server, 'first')
   again.options.autoAck = false
   assert.deepEqual(await bodies(again, '150'), said)
-  const calls = troubles.scans.calls
-  troubles.scans.close()
+  const calls = troubles.reads.calls
+  troubles.reads.close()
   const second = await server.client('juliet', { resource: 'second' })
   await second.enable()
   second.send('<presence/>')
-  await eventually(() => troubles.scans.calls > calls, 'the second phone is catching up')
+  await eventually(() => troubles.reads.calls > calls, 'the second phone is catching up')
   again.ack()
   await again.ping()
   romeo.send(tells('juliet@localhost', 'new'))
   await romeo.ping()
-  troubles.scans.open()
+  troubles.reads.open()
   assert.deepEqual(await bodies(second, 'new'), [...said, 'new'])
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Command, TableRow } from '../../src/core/commands/commands.ts'
 import type { Device } from '../../src/core/commands/devices.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { detached } from '../support/resuming.ts'
 import {
@@ -23,8 +24,7 @@ import {
 } from '../support/sasl2client.ts'
 import { serve } from '../support/talk.ts'
 import { type TestOptions, TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 async function people(t: TestContext, options: TestOptions = {}) {
   const clock = { now: 1_800_000_000_000 }
@@ -199,7 +199,7 @@ test('devices go with their account', async t => {
 })
 
 test('a session that was resumed after a restart is still that of its device', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const before = await TestServer.start({ store })
   await before.register('juliet')
   const phone = await dial(t, before, 'juliet')

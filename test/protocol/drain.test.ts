@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { header, NS_STREAM, Wire } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const NS_ERRORS = 'urn:ietf:params:xml:ns:xmpp-streams'
 const isError = (el: XmlElement): boolean => el.ns === NS_STREAM && el.name === 'error'
@@ -63,7 +63,7 @@ test('without another host they are told that the server goes', async t => {
 })
 
 test('what was on its way is not lost: the session is resumed after the next start', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const server = await serve(t, { store })
   const romeo = await server.client('romeo')
   const juliet = await server.client('juliet', { resource: 'balcony' })

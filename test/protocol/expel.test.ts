@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import { PASSWD } from '../../src/auth/credentials.ts'
 import type { SaslExchange } from '../../src/auth/exchange.ts'
 import { run } from '../support/commands.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { authenticated, detached, failed, JULIET, managed } from '../support/resuming.ts'
 import {
@@ -27,11 +28,10 @@ import {
   tokenOf,
   UPGRADE,
 } from '../support/sasl2client.ts'
+import { scramClient } from '../support/scram.ts'
 import { serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { scramClient } from '../unit/auth/support.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 const SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
 
@@ -164,7 +164,7 @@ test('other accounts, and the same name at another host, notice nothing', async 
 })
 
 test('a login that was begun before STARTTLS ends there: it is no login at the host of the next stream', async t => {
-  const { store } = troubled() // which is not closed with its server
+  const { store } = faultyStore() // which is not closed with its server
   const hosts = ['localhost', 'other.test']
   const before = await TestServer.start({ store, hosts })
   await before.server.host('localhost')!.users.create('juliet', 'hers')

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { PASSWD } from '../../src/auth/credentials.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { NS } from '../support/resuming.ts'
 import {
@@ -24,7 +25,6 @@ import {
 } from '../support/sasl2client.ts'
 import { serve } from '../support/talk.ts'
 import { type TestOptions, TestServer } from '../support/testserver.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const DAY = 86_400_000
 const MECHANISMS = ['HT-SHA-256-EXPR', 'HT-SHA-256-ENDP', 'HT-SHA-256-NONE']
@@ -237,7 +237,7 @@ test('wrong tokens are failed logins, of which no token suffers; one that has ex
 })
 
 test('who has a token cannot add keys to the account', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const before = await TestServer.start({ store })
   await before.register('juliet')
   const secret = await token(t, before)
@@ -252,7 +252,7 @@ test('who has a token cannot add keys to the account', async t => {
 })
 
 test('tokens and their counts outlive the server', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const before = await TestServer.start({ store })
   await before.register('juliet')
   const secret = await token(t, before)
@@ -264,7 +264,7 @@ test('tokens and their counts outlive the server', async t => {
 })
 
 test('a token that could not be stored is not given; its client is let in all the same', async t => {
-  const { store, troubles } = troubled(undefined, 'device')
+  const { store, troubles } = faultyStore({ only: 'device' })
   const server = await serve(t, { store })
   await server.register('juliet')
   const secret = await token(t, server)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { faultyStore } from '../support/faultystore.ts'
 import { child } from '../support/rawxml.ts'
 import { detached, NS } from '../support/resuming.ts'
 import {
@@ -18,7 +19,6 @@ import {
 } from '../support/sasl2client.ts'
 import { available, says, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const resume = (sm: { id: string; handled: number }): string =>
   `<resume xmlns='${NS}' previd='${sm.id}' h='${sm.handled}'/>`
@@ -109,7 +109,7 @@ test('a client whose old connection is half-open takes its session from it', asy
 })
 
 test('after a restart of the server: the session is resumed inline, and the device has its resource', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const before = await TestServer.start({ store })
   await before.register('juliet')
   const { client } = await juliet(t, before, enable)

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { run } from '../support/commands.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { available, befriend, presenceFrom, refused, serve } from '../support/talk.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const LAST = "<query xmlns='jabber:iq:last'/>"
 
@@ -134,7 +134,7 @@ test('an account that is removed leaves nothing behind', async t => {
 
 test('a user says who is told, for themselves, and stricter than the host', async t => {
   let now = Date.UTC(2026, 0, 1)
-  const { store } = troubled()
+  const { store } = faultyStore()
   const server = await serve(t, { now: () => now, store, modules: { mod_last: { privacy: 'everyone' } } })
   const [alice, bob, eve] = [await server.client('alice'), await server.client('bob'), await server.client('eve')]
   await available(alice)

@@ -5,7 +5,8 @@ import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { eventually, header, Wire } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
+import { header, Wire } from '../support/wire.ts'
 
 async function wire(t: TestContext, server: TestServer): Promise<Wire> {
   const made = await Wire.connect(server.port)

@@ -3,13 +3,13 @@ import { type TestContext, test } from 'node:test'
 import { isPointer } from '../../src/core/queue/store.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { type Answer, MAM, query } from '../support/archive.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, xmlText } from '../support/rawxml.ts'
 import { bodies, detached, managed } from '../support/resuming.ts'
 import { available, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 const io = { progress: () => {} }
 
@@ -275,7 +275,7 @@ test('what waited and was fetched from the archive is not delivered again, once 
 
 test('queued messages lie in the archive alone, and are delivered after a restart', async t => {
   const store = openMemoryStore()
-  const first = await serve(t, { store: troubled(store).store })
+  const first = await serve(t, { store: faultyStore({ inner: store }).store })
   const romeo = await managed(first, 'romeo')
   await first.register('juliet')
   for (const body of ['1', '2']) {
@@ -339,7 +339,7 @@ test('old messages go, the oldest first; one that was not delivered stays, with 
 test('what is in flight and not written yet is not removed either', async t => {
   const store = openMemoryStore()
   let now = Date.parse('2026-01-01T00:00:00Z')
-  const first = await serve(t, { store: troubled(store).store, now: () => now })
+  const first = await serve(t, { store: faultyStore({ inner: store }).store, now: () => now })
   const romeo = await first.client('romeo')
   const juliet = await managed(first, 'juliet')
   juliet.options.autoAck = false
@@ -359,7 +359,7 @@ test('what is in flight and not written yet is not removed either', async t => {
 test('new messages come after those in the archive, also where the clock was put back', async t => {
   const store = openMemoryStore()
   const now = Date.parse('2026-01-01T00:00:00Z')
-  const first = await couple(t, { store: troubled(store).store, now: () => now + 3_600_000 })
+  const first = await couple(t, { store: faultyStore({ inner: store }).store, now: () => now + 3_600_000 })
   await tell(first.romeo, first.juliet, 'before')
   const { last } = await query(first.juliet)
   await first.juliet.close()

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { firstIdAt } from '../../src/util/ids.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, befriend, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const NS = 'urn:hermod:message-states:0'
 const io = { progress: () => {} }
@@ -232,7 +232,7 @@ test('of several messages with one id the newest is told', async t => {
 
 test('a server that is killed right after a delivery knows of it when it is back', async t => {
   const store = openMemoryStore()
-  const { server, romeo, juliet } = await friends(t, { store: troubled(store).store })
+  const { server, romeo, juliet } = await friends(t, { store: faultyStore({ inner: store }).store })
   for (const id of ['a', 'b', 'c']) say(romeo, 'juliet@localhost', id)
   await juliet.receive(says('c'))
   juliet.ack()

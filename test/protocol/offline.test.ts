@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { available, befriend, nothing, says, serve } from '../support/talk.ts'
-import { eventually } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
 
 const send = (client: RawClient, body: string, to = 'bob@localhost') =>
   client.send(`<message to='${to}' type='chat' id='${body}'><body>${body}</body></message>`)

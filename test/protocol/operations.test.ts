@@ -76,14 +76,9 @@ test('numbers by name: messages, queue, store, event loop', async t => {
 })
 
 test('not healthy: the store takes no writes', async t => {
-  let broken = false
-  const store = faultyStore(
-    'probe',
-    () => false,
-    () => broken,
-  )
+  const { store, troubles } = faultyStore({ only: 'probe' })
   const server = await serve(t, { store, http: { metrics: 'loopback' } })
-  broken = true
+  troubles.failWrites = true
   const { status, text } = await ask(server.httpPort, '/health')
   assert.deepEqual([status, text], [503, 'the store takes no writes\n'])
   assert.equal((await ask(server.httpPort, '/ready')).status, 200, 'it serves what needs no writes')

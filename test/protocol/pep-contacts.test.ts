@@ -24,7 +24,7 @@ import {
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, refused, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
 
 const P = "<p xmlns='urn:p'/>"
 const INFO = 'http://jabber.org/protocol/disco#info'

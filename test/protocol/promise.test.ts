@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { Outgoing, RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 const NS = 'urn:xmpp:sm:3'
 const isSm = (name: string) => (el: XmlElement) => el.ns === NS && el.name === name
@@ -37,10 +37,10 @@ async function everything(server: TestServer, count: number): Promise<(string | 
 /** The disk of a machine, and servers on it one after another; `kill` loses what was not durable. */
 function machine(t: TestContext) {
   const disk = openMemoryStore()
-  let current = troubled(disk)
+  let current = faultyStore({ inner: disk })
   t.after(() => {
     current.troubles.writes.open()
-    current.troubles.scans.open()
+    current.troubles.reads.open()
   })
   return {
     get troubles() {
@@ -54,7 +54,7 @@ function machine(t: TestContext) {
       troubles.failDeletes = true
       troubles.writes.open()
       await new Promise(setImmediate)
-      current = troubled(disk)
+      current = faultyStore({ inner: disk })
     },
   }
 }

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
-import { eventually, header, Wire } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
+import { header, Wire } from '../support/wire.ts'
 
 const AUTH = `<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${btoa('\0juliet\0secret')}</auth>`
 const WRONG = AUTH.replace(btoa('\0juliet\0secret'), btoa('\0juliet\0wrong'))

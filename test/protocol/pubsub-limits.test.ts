@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { faultyStore } from '../support/faultystore.ts'
 import { form, ITEMS, itemIds, owner, publish, pubsub, refusal } from '../support/publishing.ts'
 import { child } from '../support/rawxml.ts'
 import { available, refused, serve } from '../support/talk.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const SERVICE = 'pubsub.localhost'
 const P = "<p xmlns='urn:p'/>"
@@ -88,7 +88,7 @@ test('a request names so many, and a node keeps so many in mind', async t => {
 })
 
 test('so many may wait for an owner’s answer', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const first = await serve(t, { store })
   const authorize = form('node_config', { access_model: 'authorize' })
   const create = pubsub(`<create node='n'/><configure>${authorize}</configure>`)
@@ -187,7 +187,7 @@ test('the roster groups of a configuration have so many characters in all', asyn
 })
 
 test('an account stores so many bytes in its nodes, and what it deletes makes room', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const modules = { mod_pubsub: { max_bytes_per_account: 65_536 } }
   const first = await serve(t, { store, modules })
   const alice = await first.client('alice')
@@ -289,7 +289,7 @@ test('the names and configurations of an account’s nodes have so many characte
 })
 
 test('one is subscribed to so many nodes at the service', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const first = await serve(t, { store })
   await (await first.client('alice')).request('set', pubsub("<create node='n'/>"), SERVICE)
   await first.server.stop()
@@ -320,7 +320,7 @@ test('service discovery lists so many nodes, and items of one', async t => {
 })
 
 test('those of all nodes that one made, together, too; what ends makes room', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const first = await serve(t, { store })
   const alice = await first.client('alice')
   for (const node of ['n', 'm', 'o']) await alice.request('set', pubsub(`<create node='${node}'/>`), SERVICE)

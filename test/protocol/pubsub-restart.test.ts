@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { faultyStore } from '../support/faultystore.ts'
 import {
   form,
   friends,
@@ -16,13 +17,12 @@ import { child } from '../support/rawxml.ts'
 import { closed } from '../support/resuming.ts'
 import { available, refused, serve } from '../support/talk.ts'
 import { builtins } from '../support/testserver.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const SERVICE = 'pubsub.localhost'
 const P = "<p xmlns='urn:p'/>"
 
 test('nodes, items, subscriptions and affiliations survive a restart', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const server = await serve(t, { store })
   const [alice, bob] = await friends(server, ['alice', []], ['bob', []])
   for (const id of ['1', '2']) await publish(alice, 'urn:p', P, id, { access_model: 'whitelist', max_items: 'max' })
@@ -51,7 +51,7 @@ test('nodes, items, subscriptions and affiliations survive a restart', async t =
 })
 
 test('what a client wants to hear of is known after a restart', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const server = await serve(t, { store })
   const alice = await interested(server, 'alice', ['urn:p'], { resource: 'a' })
   const sm = await alice.enable()
@@ -72,7 +72,7 @@ test('what a client wants to hear of is known after a restart', async t => {
 })
 
 test('what could not be stored is refused, told to nobody, and can be tried again', async t => {
-  const { store, troubles } = troubled(undefined, 'pubsub_node')
+  const { store, troubles } = faultyStore({ only: 'pubsub_node' })
   const server = await serve(t, { store })
   const alice = await interested(server, 'alice', ['urn:p'])
   troubles.failWrites = true

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { PushService } from '../support/pushservice.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { authenticated, detached, managed } from '../support/resuming.ts'
 import { agent, bind, byPassword, DESK, dial, PHONE } from '../support/sasl2client.ts'
 import { available, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 const PUSH = 'urn:xmpp:push:0'
 const TO = 'juliet@localhost'
@@ -418,7 +418,7 @@ test('the service may end it; nobody else may', async t => {
 })
 
 test('over a restart devices stay, and what was told is not told again', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const options = { store, modules: { mod_push: { ack_timeout: '100ms' } } }
   const { server, service, romeo, phone } = await people(t, options.modules.mod_push, options)
   await phone.close()
@@ -475,7 +475,7 @@ test('a phone without stream management is told when its connection broke', asyn
 })
 
 test('what was in flight when the server stopped is told after the start, unless the client was faster', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const options = { store, modules: { mod_push: { ack_timeout: '1s' } } }
   const { server, service, romeo, phone } = await people(t, options.modules.mod_push, options)
   phone.options.autoAck = false

@@ -1,7 +1,7 @@
 /** Accounts that go: names that are kept (mod_tombstones), and a time of grace (mod_unregister_later). */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { openMemoryStore } from '../../src/storage/memory.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { available, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
@@ -91,30 +91,28 @@ test('an account that was banned before stays so when it is had back', async t =
 
 test('when the time of grace is over the account goes with everything in it, also after a restart', async t => {
   let now = Date.UTC(2026, 0, 1)
-  const store = openMemoryStore()
-  const kept = { ...store, table: store.table.bind(store), close: async () => {} }
-  const first = await start(t, { now: () => now, store: kept })
+  const { store } = faultyStore()
+  const first = await start(t, { now: () => now, store })
   const alice = await first.client('alice')
   await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>")
   await command(first, 'unregister_later', { ...account('alice'), grace: '1d' })
   await first.stop()
 
-  const second = await start(t, { now: () => now, store: kept })
+  const second = await start(t, { now: () => now, store })
   assert.equal(await exists(second, 'alice'), true)
   const done = removed(second)
   now += DAY
   await done
   assert.equal(await exists(second, 'alice'), false)
-  assert.deepEqual(await kept.table('localhost', { name: 'vcard' }).partitions(), [])
+  assert.deepEqual(await store.table('localhost', { name: 'vcard' }).partitions(), [])
   assert.deepEqual(await command(second, 'unregister_pending', { host: 'localhost' }), [])
   await refused('conflict', register(t, second, 'alice'))
 })
 
 test('a removal that a stop or a crash cuts short is finished at the next start; nobody has the name meanwhile', async t => {
-  const store = openMemoryStore()
-  const kept = { ...store, table: store.table.bind(store), close: async () => {} }
+  const { store } = faultyStore()
   const mod_tombstones = false
-  const first = await start(t, { store: kept, modules: { mod_tombstones } })
+  const first = await start(t, { store, modules: { mod_tombstones } })
   const [alice, bob] = [await first.client('alice'), await first.client('bob')]
   await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>")
   await alice.request('set', "<query xmlns='jabber:iq:roster'><item jid='secret@friend.example'/></query>")
@@ -141,11 +139,11 @@ test('a removal that a stop or a crash cuts short is finished at the next start;
     code: 'conflict',
   })
   await first.stop()
-  assert.deepEqual(await kept.table('localhost', { name: 'vcard' }).partitions(), [['alice']])
+  assert.deepEqual(await store.table('localhost', { name: 'vcard' }).partitions(), [['alice']])
 
-  const second = await start(t, { store: kept, modules: { mod_tombstones } })
-  assert.deepEqual(await kept.table('localhost', { name: 'vcard' }).partitions(), [])
-  assert.deepEqual(await kept.table('localhost', { name: 'removals' }).partitions(), [])
+  const second = await start(t, { store, modules: { mod_tombstones } })
+  assert.deepEqual(await store.table('localhost', { name: 'vcard' }).partitions(), [])
+  assert.deepEqual(await store.table('localhost', { name: 'removals' }).partitions(), [])
   await register(t, second, 'alice')
   const other = await RawClient.connect({ host: '127.0.0.1', port: second.port, domain: 'localhost' })
   t.after(() => other.cut())

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { openMemoryStore } from '../../src/storage/memory.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import type { StreamManagement } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { authenticated, bodies, bodyOf, closed, couple, failed, JULIET, managed, say } from '../support/resuming.ts'
 import { available, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 /** Stops a server and starts another on the same store, as after an update. */
 async function restarted(
@@ -20,7 +19,7 @@ async function restarted(
 }
 
 test('a restart is not an event: the client resumes and gets exactly what it has not seen', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const { server, romeo, juliet } = await couple(t, { store })
   await available(juliet, '<presence><priority>3</priority></presence>')
   juliet.ack()
@@ -47,7 +46,7 @@ test('a restart is not an event: the client resumes and gets exactly what it has
 })
 
 test('messages that had waited before are not given twice after a restart', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const server = await serve(t, { store })
   const romeo = await managed(server, 'romeo')
   await server.register('juliet')
@@ -79,7 +78,7 @@ test('messages that had waited before are not given twice after a restart', asyn
 })
 
 test('what is delivered while the server writes its sessions down does not spoil the count', async t => {
-  const { store, troubles } = troubled(openMemoryStore(), 'suspended_session')
+  const { store, troubles } = faultyStore({ only: 'suspended_session' })
   const { server, juliet } = await couple(t, { store })
   const session = [...server.server.host('localhost')!.sessions()].find(s => s.jid.toString() === JULIET)!
   troubles.writes.close()
@@ -93,7 +92,7 @@ test('what is delivered while the server writes its sessions down does not spoil
 })
 
 test('a session that cannot be read back costs its client the resumption, and nobody the start', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const { server, romeo, juliet } = await couple(t, { store })
   await server.server.stop()
   const table = store.table<object>('localhost', { name: 'suspended_session' })

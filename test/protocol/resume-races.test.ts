@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { defineModule } from '../../src/core/module.ts'
-import { openMemoryStore } from '../../src/storage/memory.ts'
 import { xml } from '../../src/xml/index.ts'
+import { faultyStore, Gate } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { authenticated, bodies, isSm, managed } from '../support/resuming.ts'
 import { serve } from '../support/talk.ts'
-import { eventually } from '../support/wire.ts'
-import { Gate, troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 /** Questions that are answered, and messages that are let through, when the gate opens. */
 function slow() {
@@ -110,7 +109,7 @@ test('a message that is on its way when its client comes back as a new session c
 })
 
 test('who closes a stream, and resumes its session all the same before that is noted, keeps what it resumed', async t => {
-  const { store, troubles } = troubled(openMemoryStore(), 'sent_window')
+  const { store, troubles } = faultyStore({ only: 'sent_window' })
   t.after(() => troubles.writes.open())
   const server = await serve(t, { store })
   const romeo = await managed(server, 'romeo')

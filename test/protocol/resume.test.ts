@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
-import { openMemoryStore } from '../../src/storage/memory.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { errorCondition } from '../support/rawxml.ts'
 import {
   authenticated,
@@ -17,8 +17,7 @@ import {
   say,
 } from '../support/resuming.ts'
 import { nothing, presenceFrom, says } from '../support/talk.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 test('a client whose connection was cut gets what it has not seen, in order, then what came meanwhile', async t => {
   const { server, romeo, juliet } = await couple(t)
@@ -149,7 +148,7 @@ test('a client that comes back before its old connection is known to be dead', a
 })
 
 test('two streams want the session at once: one has it, the other is closed', async t => {
-  const { store, troubles } = troubled(openMemoryStore(), 'queue')
+  const { store, troubles } = faultyStore({ only: 'queue' })
   t.after(() => troubles.writes.open())
   const { server, romeo, juliet } = await couple(t, { store })
   await server.register('nurse')

@@ -3,9 +3,8 @@ import { after, before, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { nothing, refused } from '../support/talk.ts'
+import { nothing, refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
-import { troubled } from '../unit/core/support.ts'
 
 const NS = 'jabber:iq:roster'
 
@@ -153,7 +152,7 @@ test('a client that has missed a few changes gets them as pushes, the last state
 })
 
 test('so many changes are remembered, over a restart too; who has missed more gets the roster whole', async t => {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const first = await TestServer.start({ store })
   t.after(() => first.stop())
   const kim = await first.client('kim')
@@ -183,7 +182,7 @@ test('so many changes are remembered, over a restart too; who has missed more ge
 })
 
 test('a push tells of what is durable', async t => {
-  const { store, troubles } = troubled(undefined, 'roster')
+  const { store, troubles } = faultyStore({ only: 'roster' })
   const slow = await TestServer.start({ store })
   t.after(() => slow.stop())
   const [one, other] = [await slow.client('sam'), await slow.client('sam')]
@@ -241,19 +240,13 @@ test('a roster holds so many contacts and no more; what is there can still be ch
 })
 
 test('what could not be stored is not in the roster', async t => {
-  let full = false
-  const weak = await TestServer.start({
-    store: faultyStore(
-      'roster',
-      () => false,
-      () => full,
-    ),
-  })
-  t.after(() => weak.stop())
+  const { store, troubles } = faultyStore({ only: 'roster' })
+  const weak = await serve(t, { store })
   const wim = await weak.client('wim')
   await set(wim, `<item jid='kept@localhost' name='Kept'/>`)
   const ver = child(await get(wim, ''), 'query')!.attrs['ver']!
-  full = true
+  troubles.failWrites = true
+  troubles.failDeletes = true
   await assert.rejects(set(wim, `<item jid='lost@localhost'/>`), /iq error/)
   await assert.rejects(set(wim, `<item jid='kept@localhost' name='Changed'/>`), /iq error/)
   await assert.rejects(set(wim, `<item jid='kept@localhost' subscription='remove'/>`), /iq error/)
@@ -265,18 +258,14 @@ test('what could not be stored is not in the roster', async t => {
 })
 
 test('rosters outlive the server, and go with the account', async () => {
-  const { openMemoryStore } = await import('../../src/storage/memory.ts')
-  const store = openMemoryStore()
-  const keep = new Proxy(store, {
-    get: (target, key) => (key === 'close' ? async () => {} : Reflect.get(target, key).bind(target)),
-  })
-  const first = await TestServer.start({ store: keep })
+  const { store } = faultyStore()
+  const first = await TestServer.start({ store })
   const dan = await first.client('dan')
   await set(dan, `<item jid='x@localhost' name='X'><group>G</group></item>`)
   const ver = child(await get(dan, ''), 'query')!.attrs['ver']!
   await first.stop()
 
-  const second = await TestServer.start({ store: keep })
+  const second = await TestServer.start({ store })
   const again = await second.client('dan')
   assert.equal((await get(again, ver)).children.length, 0)
   const item = child(await get(again), 'query')!.children[0]!

@@ -5,9 +5,9 @@ import type { SaslExchange, SaslResult } from '../../src/auth/exchange.ts'
 import { serverEndPoint } from '../../src/net/channelbinding.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
+import { type ClientOptions, scramClient } from '../support/scram.ts'
 import { serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { type ClientOptions, scramClient } from '../unit/auth/support.ts'
 
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
 

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
 import type { C2SStream } from '../../src/c2s/stream.ts'
+import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
-import { eventually } from '../support/wire.ts'
-import { troubled } from '../unit/core/support.ts'
+import { eventually } from '../support/waiting.ts'
 
 const NS = 'urn:xmpp:sm:3'
 const isSm = (name: string) => (el: XmlElement) => el.ns === NS && el.name === name
@@ -37,11 +37,11 @@ const closed = (client: RawClient): Promise<string> => new Promise(resolve => cl
 
 /** Two users and a server whose disk obeys. */
 async function withDisk(t: TestContext, only = 'queue') {
-  const { store, troubles } = troubled(undefined, only)
+  const { store, troubles } = faultyStore({ only })
   // Before the server stops, which waits for the disk.
   t.after(() => {
     troubles.writes.open()
-    troubles.scans.open()
+    troubles.reads.open()
   })
   const server = await serve(t, { store })
   await server.register('juliet')
@@ -265,21 +265,21 @@ test('what was sent before stream management is covered by the first acknowledge
 })
 
 test('both sides count alike though messages come in while stream management is being enabled', async t => {
-  const { store, troubles } = troubled()
-  t.after(() => troubles.scans.open())
+  const { store, troubles } = faultyStore()
+  t.after(() => troubles.reads.open())
   const server = await serve(t, { store })
   const romeo = await server.client('romeo')
   for (let round = 0; round < 4; round++) {
     const juliet = await server.client(`juliet${round}`)
     for (let i = 0; i <= round; i++) romeo.send(message(`juliet${round}@localhost`, `m${i}`))
     await romeo.ping()
-    troubles.scans.close()
+    troubles.reads.close()
     const enabled = juliet.enable()
     if (round % 2 === 0) juliet.write('<presence/>')
     await romeo.ping()
     romeo.send(message(juliet.jid, 'direct'))
     await romeo.ping()
-    troubles.scans.open()
+    troubles.reads.open()
     await enabled
     if (round % 2 === 1) juliet.write('<presence/>')
     await juliet.receive(says('direct'))
@@ -293,16 +293,16 @@ test('both sides count alike though messages come in while stream management is 
 })
 
 test('a client that is gone before stream management is on leaves nothing behind', async t => {
-  const { store, troubles } = troubled(undefined, 'sent_window')
+  const { store, troubles } = faultyStore({ only: 'sent_window' })
   const server = await serve(t, { store })
   const romeo = await server.client('romeo')
   const { sessions } = (server.server.streams()[0] as C2SStream).server
-  troubles.scans.close()
+  troubles.reads.close()
   romeo.write(`<enable xmlns='${NS}' resume='true'/>`)
-  await eventually(() => troubles.scans.calls > 0)
+  await eventually(() => troubles.reads.calls > 0)
   romeo.cut()
   await eventually(() => server.server.streams().length === 0)
-  troubles.scans.open()
+  troubles.reads.open()
   const other = await managed(server, 'romeo')
   assert.equal(sessions.size, 1)
   await other.close()

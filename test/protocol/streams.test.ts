@@ -4,7 +4,8 @@ import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
-import { eventually, header, NS_STREAM, Wire } from '../support/wire.ts'
+import { eventually } from '../support/waiting.ts'
+import { header, NS_STREAM, Wire } from '../support/wire.ts'
 
 const STARTTLS = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 

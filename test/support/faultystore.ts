@@ -1,30 +1,120 @@
 import { openMemoryStore } from '../../src/storage/memory.ts'
-import type { Store } from '../../src/storage/store.ts'
+import { type Key, type Store, StoreError, type Table, type TableSpec } from '../../src/storage/store.ts'
 
-const READS = new Set<PropertyKey>(['get', 'scan', 'keys'])
-const WRITES = new Set<PropertyKey>(['put', 'batch', 'del'])
+/** A door that calls wait at while it is closed. */
+export class Gate {
+  #open = Promise.withResolvers<void>()
+  #closed = false
+  #next: Promise<void> | undefined
+  /** Calls that have come to the door so far. */
+  calls = 0
 
-/** A store in memory, one table of which cannot be read while `broken` says so, nor written while `full` does. */
-export function faultyStore(table: string, broken: () => boolean, full: () => boolean): Store {
-  const fail = async (): Promise<never> => {
-    throw new Error('the disk is gone')
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#open = Promise.withResolvers<void>()
   }
-  const failing = (inner: object): object =>
-    new Proxy(inner, {
-      get: (target, key) => ((READS.has(key) && broken()) || (WRITES.has(key) && full()) ? fail : bound(target, key)),
-    })
-  return new Proxy(openMemoryStore(), {
-    get: (target, key) => {
-      if (key !== 'table') return bound(target, key)
-      return (host: string, spec: { name: string }) => {
-        const inner = target.table(host, spec)
-        return spec.name === table ? failing(inner) : inner
-      }
+
+  open(): void {
+    this.#closed = false
+    this.#open.resolve()
+  }
+
+  /** Only the next call waits, until the function that comes back is called. */
+  holdNext(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#next = promise
+    return resolve
+  }
+
+  async pass(): Promise<void> {
+    this.calls++
+    const next = this.#next
+    this.#next = undefined
+    await next
+    if (this.#closed) await this.#open.promise
+  }
+}
+
+export interface Troubles {
+  /** Writes are durable only when it opens; reads see them at once, as the contract says. */
+  readonly writes: Gate
+  /** Reads answer, with what they saw when they began, when it opens. */
+  readonly reads: Gate
+  failWrites: boolean
+  failReads: boolean
+  failDeletes: boolean
+  /** Writes done so far. */
+  written: number
+}
+
+/** A thing with other answers to some calls. */
+export function over<T extends object>(inner: T, changes: Partial<T>): T {
+  return new Proxy(inner, {
+    get(target, key) {
+      if (key in changes) return changes[key as keyof T]
+      const member: unknown = Reflect.get(target, key)
+      return typeof member === 'function' ? member.bind(target) : member
     },
   })
 }
 
-function bound(target: object, key: PropertyKey): unknown {
-  const value: unknown = Reflect.get(target, key)
-  return typeof value === 'function' ? value.bind(target) : value
+/** A store in memory whose disk is slow, full or broken on demand: all its tables or those of one name. It outlives its server. */
+export function faultyStore({ only, inner = openMemoryStore() }: { only?: string; inner?: Store } = {}): {
+  store: Store
+  troubles: Troubles
+} {
+  const troubles = noTroubles()
+  const store = over<Store>(inner, {
+    table: <V>(host: string, spec: TableSpec<V>) => {
+      const table = inner.table<V>(host, spec)
+      return only === undefined || spec.name === only ? faultyTable(table, troubles).table : table
+    },
+    close: async () => {},
+  })
+  return { store, troubles }
+}
+
+function noTroubles(): Troubles {
+  const calm = { failWrites: false, failReads: false, failDeletes: false, written: 0 }
+  return { ...calm, writes: new Gate(), reads: new Gate() }
+}
+
+/** The same for one table. */
+export function faultyTable<V>(table: Table<V>, troubles = noTroubles()): { table: Table<V>; troubles: Troubles } {
+  async function read<T>(answer: Promise<T>): Promise<T> {
+    const seen = await answer
+    await troubles.reads.pass()
+    if (troubles.failReads) throw new StoreError('a read failed')
+    return seen
+  }
+  async function write<T>(pk: Key, keys: readonly Key[], run: () => Promise<T>): Promise<T> {
+    if (troubles.failWrites) throw new StoreError('no space left')
+    const done = run()
+    await troubles.writes.pass()
+    if (troubles.failWrites) {
+      for (const ck of keys) await table.del(pk, ck)
+      throw new StoreError('no space left')
+    }
+    troubles.written++
+    return done
+  }
+  const faulty = over(table, {
+    get: (pk, ck) => read(table.get(pk, ck)),
+    scan: (pk, range) => read(table.scan(pk, range)),
+    keys: (pk, range) => read(table.keys(pk, range)),
+    put: (pk, ck, value) => write(pk, [ck], () => table.put(pk, ck, value)),
+    putIfAbsent: (pk, ck, value) => write(pk, [], () => table.putIfAbsent(pk, ck, value)),
+    batch: (pk, ops) =>
+      write(
+        pk,
+        ops.flatMap(op => (op.type === 'put' ? [op.ck] : [])),
+        () => table.batch(pk, ops),
+      ),
+    async del(pk, ck) {
+      if (troubles.failDeletes) throw new StoreError('no space left')
+      await table.del(pk, ck)
+    },
+  })
+  return { table: faulty, troubles }
 }

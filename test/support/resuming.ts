@@ -4,7 +4,7 @@ import type { RawClient } from './rawclient.ts'
 import { child, type XmlElement } from './rawxml.ts'
 import { available, serve } from './talk.ts'
 import type { TestServer } from './testserver.ts'
-import { eventually } from './wire.ts'
+import { eventually } from './waiting.ts'
 
 export const NS = 'urn:xmpp:sm:3'
 export const JULIET = 'juliet@localhost/balcony'

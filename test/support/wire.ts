@@ -10,15 +10,6 @@ export function header(to = 'localhost', more = "version='1.0'", ns = 'jabber:cl
   return `<?xml version='1.0'?><stream:stream xmlns='${ns}' xmlns:stream='${NS_STREAM}' to='${to}' ${more}>`
 }
 
-/** Waits, looking again and again, until `check` says yes. */
-export async function eventually(check: () => boolean, what = 'what was expected', timeout = 5000): Promise<void> {
-  const late = Date.now() + timeout
-  while (!check()) {
-    if (Date.now() > late) throw new Error(`${what} did not happen within ${timeout} ms`)
-    await new Promise(resolve => setTimeout(resolve, 2))
-  }
-}
-
 export class Wire {
   #socket: Socket
   /** What came and was not taken yet. */

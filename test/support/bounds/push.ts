@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
-import { troubled } from '../../unit/core/support.ts'
+import { faultyStore } from '../faultystore.ts'
 import { PushService } from '../pushservice.ts'
 import { serve } from '../talk.ts'
 import type { Bound } from './bound.ts'
 
 /** How many of so many that wait the server remembers for a device, as it tells its service after a restart. */
 async function rememberedOf(t: TestContext, count: number, length: number): Promise<number> {
-  const { store } = troubled()
+  const { store } = faultyStore()
   const first = await serve(t, { store })
   const service = await PushService.start(first)
   const romeo = await first.client('romeo')

@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test'
 import type { C2SStream } from '../../../src/c2s/stream.ts'
 import { defineModule } from '../../../src/core/module.ts'
 import { serve } from '../talk.ts'
-import { eventually } from '../wire.ts'
+import { eventually } from '../waiting.ts'
 import type { Bound } from './bound.ts'
 
 /** A client sends on while the server is busy with something that it asked: so much is taken, and the rest when that is done. */

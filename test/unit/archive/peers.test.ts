@@ -2,33 +2,20 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Archive } from '../../../src/archive/archive.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
-import { type Store, StoreError, type Table } from '../../../src/storage/store.ts'
+import { type Store, StoreError } from '../../../src/storage/store.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { parseElement } from '../../../src/xml/index.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
+import { faultyStore } from '../../support/faultystore.ts'
 import { archiveOf } from './support.ts'
 
 const PEERS = ['romeo@example.org', 'nurse@example.org', 'tybalt@example.net'].map(Jid.from)
 const JULIET = Jid.from('juliet@example.org')
 const OWNERS = [JULIET, Jid.from('rosaline@example.org')]
 
-/** A server that is started on what an earlier one left; `broken`: the index cannot be written. */
-async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }) {
-  const store: Store = {
-    ...world.store,
-    table: <V>(name: string, spec: { name: string }) => {
-      const table = world.store.table<V>(name, spec)
-      if (spec.name !== 'archive_peers') return table
-      return new Proxy(table, {
-        get(target, key) {
-          if (key === 'batch' && world.broken === true) return () => Promise.reject(new StoreError('full'))
-          const value = target[key as keyof Table<V>] as unknown
-          return typeof value === 'function' ? value.bind(target) : value
-        },
-      })
-    },
-  }
-  const archive = archiveOf(store, world.ids)
+/** A server that is started on what an earlier one left. */
+async function start({ store, ids }: { store: Store; ids: IdGenerator }) {
+  const archive = archiveOf(store, ids)
   await archive.open()
   const added = new Map<string, string[]>()
   return {
@@ -38,7 +25,7 @@ async function start(world: { store: Store; ids: IdGenerator; broken?: boolean }
       for (let i = 0; i < count; i++) {
         for (const owner of OWNERS) {
           const peer = PEERS[i % PEERS.length]!
-          const id = world.ids.ordered()
+          const id = ids.ordered()
           const xml = `<message from='${peer}/o' to='${owner}' id='${i}'><body>${i}</body></message>`
           void archive.add(owner, id, peer, Buffer.from(xml), parseElement(xml))
           const key = `${owner} ${peer}`
@@ -87,27 +74,28 @@ test('what was not written before a crash is found again in the archive, once', 
 })
 
 test('while the index cannot be written nobody is told of half a conversation; then it is whole', async () => {
-  const world = { store: openMemoryStore(), ids: new IdGenerator(), broken: false }
-  const { archive, add, added } = await start(world)
+  const { store, troubles } = faultyStore({ only: 'archive_peers' })
+  const { archive, add, added } = await start({ store, ids: new IdGenerator() })
   add(10)
   await archive.flush()
-  world.broken = true
+  troubles.failWrites = true
   add(10)
   await archive.flush()
   add(10)
   await assert.rejects(conversations(archive), StoreError)
   await archive.flush()
-  world.broken = false
+  troubles.failWrites = false
   add(10)
   assert.deepEqual(await conversations(archive), added)
 })
 
 test('however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end', async () => {
-  const world = { store: openMemoryStore(), ids: new IdGenerator(), broken: true }
-  const { archive, add, added } = await start(world)
+  const { store, troubles } = faultyStore({ only: 'archive_peers' })
+  troubles.failWrites = true
+  const { archive, add, added } = await start({ store, ids: new IdGenerator() })
   add(30_000)
   await archive.flush()
-  world.broken = false
+  troubles.failWrites = false
   assert.deepEqual(await conversations(archive), added)
 })
 

@@ -1,33 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CredentialError, type CredentialRecord } from '../../../src/auth/credentials.ts'
+import { CredentialError } from '../../../src/auth/credentials.ts'
 import { BusyError, createDerive, type Derive, preparePassword, sameSecret } from '../../../src/auth/derive.ts'
-import { StoreError, type Table } from '../../../src/storage/store.ts'
+import { StoreError } from '../../../src/storage/store.ts'
+import { faultyTable } from '../../support/faultystore.ts'
 import { accounts } from './support.ts'
-
-/** Counts reads, and lets a test hold one up or make a write fail. */
-function watched(table: Table<CredentialRecord>) {
-  const seen = { reads: 0, fail: false, hold: undefined as Promise<void> | undefined }
-  const wrapped: Table<CredentialRecord> = {
-    async get(pk, ck) {
-      seen.reads++
-      const { hold } = seen
-      const value = await table.get(pk, ck)
-      await hold
-      return value
-    },
-    put: (pk, ck, value) => (seen.fail ? Promise.reject(new StoreError('disk full')) : table.put(pk, ck, value)),
-    putIfAbsent: (pk, ck, value) =>
-      seen.fail ? Promise.reject(new StoreError('disk full')) : table.putIfAbsent(pk, ck, value),
-    del: (pk, ck) => table.del(pk, ck),
-    scan: (pk, range) => table.scan(pk, range),
-    keys: (pk, range) => table.keys(pk, range),
-    batch: (pk, ops) => table.batch(pk, ops),
-    clear: (pk, range) => table.clear(pk, range),
-    partitions: (after, limit) => table.partitions(after, limit),
-  }
-  return { seen, table: wrapped }
-}
 
 test('an account from its making to its end', async () => {
   let now = 1000
@@ -114,28 +91,26 @@ test('no plain password and no two salts alike lie in the store', async () => {
 test('a known account is in memory: answers at once, no read', async () => {
   const { credentials, table } = accounts()
   await credentials.create('me', 'pw')
-  const { seen, table: slow } = watched(table)
+  const { troubles, table: slow } = faultyTable(table)
   const fresh = accounts({ table: slow }).credentials
   assert.ok(fresh.exists('me') instanceof Promise)
   await fresh.exists('me')
   await fresh.exists('nobody')
-  assert.equal(seen.reads, 3)
+  assert.equal(troubles.reads.calls, 3)
   assert.equal(fresh.exists('me'), true)
   assert.equal(fresh.exists('nobody'), false)
   assert.equal(fresh.isDisabled('me'), false)
   assert.ok(!(fresh.scram('me', 'SHA-256') instanceof Promise))
   assert.equal(await fresh.verify('me', 'pw'), true)
-  assert.equal(seen.reads, 3)
+  assert.equal(troubles.reads.calls, 3)
 })
 
 test('a read that a change overtakes is not remembered', async () => {
   const { table } = accounts()
-  const { seen, table: slow } = watched(table)
+  const { troubles, table: slow } = faultyTable(table)
   const { credentials } = accounts({ table: slow })
-  let release = (): void => {}
-  seen.hold = new Promise(resolve => (release = resolve))
+  const release = troubles.reads.holdNext()
   const early = credentials.exists('me')
-  seen.hold = undefined
   await credentials.create('me', 'pw')
   release()
   assert.equal(await early, false)
@@ -153,29 +128,29 @@ test("another node's change is seen after forget", async () => {
 })
 
 test('a write that fails rejects and leaves everything as it was', async () => {
-  const { seen, table } = watched(accounts().table)
+  const { troubles, table } = faultyTable(accounts().table)
   const { credentials } = accounts({ table })
   await credentials.create('me', 'pw')
-  seen.fail = true
+  troubles.failWrites = true
   await assert.rejects(credentials.setPassword('me', 'new'), StoreError)
   await assert.rejects(credentials.create('you', 'pw'), StoreError)
   await assert.rejects(credentials.disable('me'), StoreError)
-  seen.fail = false
+  troubles.failWrites = false
   assert.equal(await credentials.verify('me', 'pw'), true)
   assert.equal(await credentials.exists('you'), false)
   assert.equal(await credentials.setPassword('me', 'new'), true, 'the next change is not held up')
 })
 
 test('memory is bounded, also for names that do not exist', async () => {
-  const { seen, table } = watched(accounts().table)
+  const { troubles, table } = faultyTable(accounts().table)
   const { credentials } = accounts({ table, cache: 10 })
   await credentials.create('me', 'pw')
   assert.equal(await credentials.exists('me'), true)
   for (let n = 0; n < 100; n++) await credentials.exists(`nobody${n}`)
-  seen.reads = 0
+  troubles.reads.calls = 0
   assert.equal(credentials.exists('me'), true, 'made-up names do not displace an account')
   await credentials.exists('nobody0')
-  assert.equal(seen.reads, 1, 'a name of long ago is read again')
+  assert.equal(troubles.reads.calls, 1, 'a name of long ago is read again')
 })
 
 test('names and passwords that cannot be', async () => {

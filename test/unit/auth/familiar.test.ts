@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Familiar } from '../../../src/auth/familiar.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
+import { faultyTable } from '../../support/faultystore.ts'
+import { eventually, settled } from '../../support/waiting.ts'
 
 const STAMP = '1000.0'
 const DAY = 86_400_000
@@ -15,16 +17,12 @@ function make() {
   return { table, again, rows, pass: (ms: number) => (now += ms) }
 }
 
-async function until(check: () => Promise<boolean>): Promise<void> {
-  while (!(await check())) await new Promise(setImmediate)
-}
-
 test('from where somebody logged in is known, over a restart, for that account as it was made', async () => {
   const { again, rows, pass } = make()
   const familiar = again()
   familiar.seen('me', STAMP, '192.0.2.1')
   familiar.seen('me', STAMP, '2001:db8::1')
-  await until(async () => (await rows('me')) === 2)
+  await eventually(async () => (await rows('me')) === 2)
   for (const one of [familiar, again()]) {
     assert.equal(await one.knows('me', STAMP, '192.0.2.1'), true)
     assert.equal(await one.knows('me', '1000.7', '192.0.2.1'), true, 'with another password too')
@@ -41,7 +39,7 @@ test('the store does not say from where; and it goes with the account', async ()
   const { table, again, rows } = make()
   const familiar = again()
   familiar.seen('me', STAMP, '192.0.2.1')
-  await until(async () => (await rows('me')) === 1)
+  await eventually(async () => (await rows('me')) === 1)
   assert.ok(!JSON.stringify(await table.scan(['me'])).includes('192'))
   await familiar.forget('me')
   assert.equal(await rows('me'), 0)
@@ -53,30 +51,24 @@ test('networks of an account are bounded: from where nobody came for longest goe
   for (let n = 0; n < 40; n++) {
     pass(1)
     familiar.seen('me', STAMP, `192.0.2.${n}`)
-    await until(async () => (await rows('me')) === Math.min(n + 1, 16))
+    await eventually(async () => (await rows('me')) === Math.min(n + 1, 16))
   }
   const fresh = again()
-  await until(async () => fresh.knows('me', STAMP, '192.0.2.39'))
+  await eventually(async () => fresh.knows('me', STAMP, '192.0.2.39'))
   assert.equal(await fresh.knows('me', STAMP, '192.0.2.0'), false)
   assert.equal(await rows('me'), 16)
 })
 
 test('many logins from one place are one write a day; too many at once are let go', async () => {
   const { table } = make()
-  let writes = 0
-  const counting = new Proxy(table, {
-    get(target, name) {
-      if (name === 'batch') writes++
-      const value = Reflect.get(target, name) as unknown
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
+  const { table: counting, troubles } = faultyTable(table)
+  const { writes } = troubles
   const counted = new Familiar({ table: counting, secret: Buffer.alloc(32, 1), now: () => 5 * DAY })
   for (let n = 0; n < 100; n++) counted.seen('me', STAMP, '192.0.2.1')
-  await until(async () => writes > 0)
-  assert.equal(writes, 1)
+  await eventually(() => writes.calls > 0)
+  assert.equal(writes.calls, 1)
   for (let n = 0; n < 100; n++) counted.seen('me', STAMP, `192.0.2.${n}`)
-  await until(async () => counted.knows('me', STAMP, '192.0.2.5'))
-  for (let n = 0; n < 50; n++) await new Promise(setImmediate)
-  assert.ok(writes <= 11, `${writes} writes`)
+  await eventually(async () => counted.knows('me', STAMP, '192.0.2.5'))
+  await settled(50)
+  assert.ok(writes.calls <= 11, `${writes.calls} writes`)
 })

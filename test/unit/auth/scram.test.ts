@@ -6,18 +6,8 @@ import { createDerive } from '../../../src/auth/derive.ts'
 import type { SaslContext, SaslResult } from '../../../src/auth/exchange.ts'
 import { createSasl } from '../../../src/auth/sasl.ts'
 import { ScramExchange } from '../../../src/auth/scram.ts'
-import {
-  accounts,
-  bindingsOf,
-  CLEAR,
-  type ClientOptions,
-  DOMAIN,
-  END_POINT,
-  EXPORTER,
-  PROXIED,
-  scramClient,
-  TLS,
-} from './support.ts'
+import { type ClientOptions, scramClient } from '../../support/scram.ts'
+import { accounts, bindingsOf, CLEAR, DOMAIN, END_POINT, EXPORTER, PROXIED, TLS } from './support.ts'
 
 const VECTORS = [
   {

@@ -5,10 +5,11 @@ import { type Ended, Inbound } from '../../../src/c2s/inbound.ts'
 import type { C2SSession } from '../../../src/c2s/session.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { Slots } from '../../../src/core/session.ts'
-import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { parseElement } from '../../../src/xml/index.ts'
 import { Stanza } from '../../../src/xmpp/stanza.ts'
-import { FakeSession, host, settled, troubled } from '../core/support.ts'
+import { faultyStore } from '../../support/faultystore.ts'
+import { settled } from '../../support/waiting.ts'
+import { FakeSession, host } from '../core/support.ts'
 
 type Text = 'unique' | 'alarm' | 'well' | 'nameless'
 type Step =
@@ -63,7 +64,7 @@ interface Said {
 
 /** Romeo's client, the connection that it has, and the server's end of it. */
 class World {
-  readonly #disk = troubled(openMemoryStore(), 'queue')
+  readonly #disk = faultyStore({ only: 'queue' })
   #now = Date.now()
   #host: Host = this.#start()
   readonly #got = new Map<string, number>()

@@ -13,7 +13,8 @@ import { STOP } from '../../../src/core/hooks.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
 import type { Stanza } from '../../../src/xmpp/stanza.ts'
-import { FakeSession, host, message, settled, stanza } from './support.ts'
+import { settled } from '../../support/waiting.ts'
+import { FakeSession, host, message, stanza } from './support.ts'
 
 type Place = 'no_account' | 'none' | 'some' | 'match'
 

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FakeSession, host, Jid, message, settled, troubled } from './support.ts'
+import { faultyStore } from '../../support/faultystore.ts'
+import { settled } from '../../support/waiting.ts'
+import { FakeSession, host, Jid, message } from './support.ts'
 
 const users = (count: number) => Array.from({ length: count }, (_, i) => Jid.from(`u${i}@example.org`))
 
 test('what is sent to many is written in portions: the next one goes when the last one is durable', async () => {
-  const { store, troubles } = troubled(undefined, 'queue')
+  const { store, troubles } = faultyStore({ only: 'queue' })
   const at = host({ store })
   troubles.writes.close()
   const done = at.fanout.send('k', message('example.org', 'chat', 'x'.repeat(100_000)), users(200))
@@ -18,11 +20,11 @@ test('what is sent to many is written in portions: the next one goes when the la
   assert.equal(troubles.writes.calls, 11)
   troubles.writes.open()
   await done
-  assert.equal(troubles.puts, 201)
+  assert.equal(troubles.written, 201)
 })
 
 test('however many send to many, little of it waits for the disk', async () => {
-  const { store, troubles } = troubled(undefined, 'queue')
+  const { store, troubles } = faultyStore({ only: 'queue' })
   const at = host({ store })
   troubles.writes.close()
   const big = message('example.org', 'chat', 'x'.repeat(100_000))
@@ -31,7 +33,7 @@ test('however many send to many, little of it waits for the disk', async () => {
   assert.equal(troubles.writes.calls, 40)
   troubles.writes.open()
   await Promise.all(all)
-  assert.equal(troubles.puts, 600)
+  assert.equal(troubles.written, 600)
 })
 
 test('many addresses are no reason to keep others waiting, and order holds', async () => {
@@ -61,7 +63,7 @@ test('many addresses are no reason to keep others waiting, and order holds', asy
 })
 
 test('who is to be told may be found on the way; a message that cannot be stored holds up nobody', async () => {
-  const { store, troubles } = troubled(undefined, 'queue')
+  const { store, troubles } = faultyStore({ only: 'queue' })
   const at = host({ store })
   troubles.failWrites = true
   async function* everybody() {
@@ -70,5 +72,5 @@ test('who is to be told may be found on the way; a message that cannot be stored
   assert.equal(await at.fanout.sendAll('k', message('example.org', 'chat'), everybody()), 250)
   troubles.failWrites = false
   assert.equal(await at.fanout.sendAll('k', message('example.org', 'chat'), everybody()), 250)
-  assert.equal(troubles.puts, 250)
+  assert.equal(troubles.written, 250)
 })

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Account } from '../../../src/core/account.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
-import { everybody, FakeOrigin, FakeSession, host, message, settled, troubled } from './support.ts'
+import { faultyStore } from '../../support/faultystore.ts'
+import { settled } from '../../support/waiting.ts'
+import { everybody, FakeOrigin, FakeSession, host, message } from './support.ts'
 
 async function load(at: ReturnType<typeof host>, user: string): Promise<Account> {
   return (await at.account(user))!
@@ -86,7 +88,7 @@ test('a removed account leaves nothing for whoever takes its name, not even what
 })
 
 test('a message that cannot be stored comes back without the id that was meant for the recipient', async () => {
-  const { store, troubles } = troubled()
+  const { store, troubles } = faultyStore()
   const at = host({ store })
   const romeo = new FakeSession(await load(at, 'romeo'), 'orchard', 0)
   await load(at, 'juliet')
@@ -103,7 +105,7 @@ test('a message that cannot be stored comes back without the id that was meant f
 })
 
 test('a message that a client may have is written again until it is kept', async () => {
-  const { store, troubles } = troubled()
+  const { store, troubles } = faultyStore()
   const at = host({ store, retryWrites: 5 })
   const romeo = new FakeSession(await load(at, 'romeo'), 'orchard', 0)
   const juliet = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
@@ -126,7 +128,7 @@ test('so many that a client may have wait for a failing disk, and so many bytes 
     [10_003, 1, 10_000],
     [70, 1024 * 1024, 64],
   ] as const) {
-    const { store, troubles } = troubled()
+    const { store, troubles } = faultyStore()
     const at = host({ store, retryWrites: 60_000 })
     const romeo = new FakeSession(await load(at, 'romeo'), 'orchard', 0)
     const juliet = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
@@ -153,7 +155,7 @@ test('how many messages wait is counted in pages', async () => {
 })
 
 test('ids go on above what the store holds, though the clock went back', async () => {
-  const { store } = troubled()
+  const { store } = faultyStore()
 
   const late = host({ store, ids: new IdGenerator(() => 2_000_000_000_000) })
   await load(late, 'juliet')

@@ -6,7 +6,8 @@ import { xml } from '../../../src/xml/index.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
 import type { Stanza } from '../../../src/xmpp/stanza.ts'
-import { listening, settled, silent, stanza } from './support.ts'
+import { settled } from '../../support/waiting.ts'
+import { listening, silent, stanza } from './support.ts'
 
 const NS = 'urn:test'
 

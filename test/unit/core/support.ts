@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { Host, type HostOptions, type Users } from '../../../src/core/host.ts'
 import { createLog, type Logger } from '../../../src/core/log.ts'
 import type { Entry, Holder, Origin } from '../../../src/core/queue/entry.ts'
@@ -7,8 +6,7 @@ import { QueueStore } from '../../../src/core/queue/store.ts'
 import { Router } from '../../../src/core/router.ts'
 import { type ConnectionInfo, type Session, Slots } from '../../../src/core/session.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
-import type { Key, Row, Store, Table, TableSpec } from '../../../src/storage/store.ts'
-import { StoreError } from '../../../src/storage/store.ts'
+import type { Table } from '../../../src/storage/store.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { type Element, parseElement } from '../../../src/xml/index.ts'
 import type { StreamError } from '../../../src/xmpp/errors.ts'
@@ -22,106 +20,6 @@ export function listening(): { log: Logger; lines: Record<string, unknown>[] } {
   const lines: Record<string, unknown>[] = []
   const destination = { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) }
   return { log: createLog({ level: 'warn', format: 'json', destination }), lines }
-}
-
-/** Lets everything happen that is only waiting for its turn. */
-export async function settled(turns = 5): Promise<void> {
-  for (let i = 0; i < turns; i++) await turn()
-}
-
-/** A door that calls wait at while it is closed. */
-export class Gate {
-  #open = Promise.withResolvers<void>()
-  #closed = false
-  /** Calls that have come to the door so far. */
-  calls = 0
-
-  close(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#open = Promise.withResolvers<void>()
-  }
-
-  open(): void {
-    this.#closed = false
-    this.#open.resolve()
-  }
-
-  async pass(): Promise<void> {
-    this.calls++
-    if (this.#closed) await this.#open.promise
-  }
-}
-
-export interface Troubles {
-  /** Writes are durable only when it opens; reads see them at once, as the contract says. */
-  readonly writes: Gate
-  /** Reads answer, with what they saw when they began, when it opens. */
-  readonly scans: Gate
-  failWrites: boolean
-  failScans: boolean
-  failDeletes: boolean
-  /** Rows written so far. */
-  puts: number
-}
-
-/** A memory store whose disk is slow, or broken, on demand; all its tables or those of one name. */
-export function troubled(inner: Store = openMemoryStore(), only?: string): { store: Store; troubles: Troubles } {
-  const troubles: Troubles = {
-    writes: new Gate(),
-    scans: new Gate(),
-    failWrites: false,
-    failScans: false,
-    failDeletes: false,
-    puts: 0,
-  }
-  const store: Store = {
-    table: <V>(host: string, spec: TableSpec<V>) => {
-      const table = inner.table<V>(host, spec)
-      return only === undefined || spec.name === only ? wrap(table, troubles) : table
-    },
-    dump: () => inner.dump(),
-    load: chunks => inner.load(chunks),
-    close: async () => {}, // so that the next server finds everything
-  }
-  return { store, troubles }
-}
-
-function wrap<V>(table: Table<V>, troubles: Troubles): Table<V> {
-  return {
-    get: (pk, ck) => table.get(pk, ck),
-    async put(pk, ck, value) {
-      if (troubles.failWrites) throw new StoreError('no space left')
-      const done = table.put(pk, ck, value)
-      await troubles.writes.pass()
-      if (troubles.failWrites) {
-        await table.del(pk, ck)
-        throw new StoreError('no space left')
-      }
-      troubles.puts++
-      await done
-    },
-    putIfAbsent: (pk, ck, value) => table.putIfAbsent(pk, ck, value),
-    async del(pk, ck) {
-      if (troubles.failDeletes) throw new StoreError('no space left')
-      await table.del(pk, ck)
-    },
-    async scan(pk, range): Promise<Row<V>[]> {
-      const rows = await table.scan(pk, range)
-      await troubles.scans.pass()
-      if (troubles.failScans) throw new StoreError('a read failed')
-      return rows
-    },
-    async keys(pk, range): Promise<Key[]> {
-      const keys = await table.keys(pk, range)
-      await troubles.scans.pass()
-      if (troubles.failScans) throw new StoreError('a read failed')
-      return keys
-    },
-    batch: (pk, ops) => table.batch(pk, ops),
-    clear: (pk, range) => table.clear(pk, range),
-    partitions: (after?: Key, limit?: number) => table.partitions(after, limit),
-  }
 }
 
 /** A session as the queue sees it. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Background } from '../../../src/util/background.ts'
-import { settled } from '../core/support.ts'
+import { settled } from '../../support/waiting.ts'
 
 test('one after another for each key, and no more than so many wait', async () => {
   const failures: string[] = []

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isPointer, sizeOfRow } from '../../../../src/core/queue/store.ts'
 import type { Table } from '../../../../src/storage/store.ts'
-import { FakeHolder, queueOver, send, settled } from '../support.ts'
+import { over } from '../../../support/faultystore.ts'
+import { settled } from '../../../support/waiting.ts'
+import { FakeHolder, queueOver, send } from '../support.ts'
 import { id, live, range, setup } from './support.ts'
 
 /** What each scan of a table gave, in bytes. */
@@ -13,7 +15,7 @@ function watched(table: Table<Buffer>): { table: Table<Buffer>; scans: number[] 
     scans.push(rows.reduce((sum, { value }) => sum + value.length, 0))
     return rows
   }
-  return { table: { ...table, scan }, scans }
+  return { table: over(table, { scan }), scans }
 }
 
 test('a backlog of large messages is read a few at a time, from the queue and from the archive', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Table } from '../../../../src/storage/store.ts'
-import { FakeHolder, FakeOrigin, queueOver, send, settled } from '../support.ts'
+import { settled } from '../../../support/waiting.ts'
+import { FakeHolder, FakeOrigin, send } from '../support.ts'
 import { id, live, range, rows, setup } from './support.ts'
 
 test('a store that cannot be read is asked again, and nobody’s promise is broken', async t => {
@@ -10,12 +10,12 @@ test('a store that cannot be read is asked again, and nobody’s promise is brok
   for (let n = 1; n <= 3; n++) send(queue, id(n), [])
   await settled()
   const holder = new FakeHolder()
-  troubles.failScans = true
+  troubles.failReads = true
   const attached = queue.attach(holder)
   await settled()
   assert.deepEqual(holder.ids, [])
   send(queue, id(4), [holder])
-  troubles.failScans = false
+  troubles.failReads = false
   t.mock.timers.tick(60_000)
   await attached
   assert.deepEqual(holder.ids, range(1, 4))
@@ -26,7 +26,7 @@ test('a session that leaves while the store cannot be read leaves nothing behind
   const { queue, troubles } = setup()
   send(queue, id(1), [])
   await settled()
-  troubles.failScans = true
+  troubles.failReads = true
   const holder = new FakeHolder()
   const attached = queue.attach(holder)
   await settled()
@@ -99,7 +99,7 @@ test('... or the disk comes back, and it is kept', async () => {
   assert.deepEqual(await rows(table), [id(1)])
   queue.rewrite(entry)
   await settled()
-  assert.equal(troubles.puts, 1)
+  assert.equal(troubles.written, 1)
 })
 
 test('a row that could not be removed is not delivered again, and is removed later', async t => {
@@ -140,23 +140,14 @@ test('of an account that was removed nothing is written again', async () => {
 })
 
 test('what is acknowledged while a session fetches it is not taken over any more', async () => {
-  const { table } = setup()
-  const gate = Promise.withResolvers<void>()
-  const slow: Table<Buffer> = {
-    ...table,
-    get: async (pk, ck) => {
-      const value = await table.get(pk, ck)
-      await gate.promise
-      return value
-    },
-  }
-  const { queue } = queueOver(slow)
+  const { queue, troubles } = setup()
   send(queue, id(1), [])
   await settled()
+  const answer = troubles.reads.holdNext()
   const adopted = queue.adopt(id(1), new FakeHolder('late'))
   const holder = await live(queue)
   holder.confirm(queue)
-  gate.resolve()
+  answer()
   assert.equal(await adopted, undefined)
   assert.equal(queue.size, 0)
 })

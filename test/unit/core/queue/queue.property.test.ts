@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { openMemoryStore } from '../../../../src/storage/memory.ts'
-import { FakeHolder, FakeOrigin, queueOver, send as sendTo, settled, troubled } from '../support.ts'
+import { faultyStore } from '../../../support/faultystore.ts'
+import { settled } from '../../../support/waiting.ts'
+import { FakeHolder, FakeOrigin, queueOver, send as sendTo } from '../support.ts'
 
 type Step =
   | { do: 'send'; waited: boolean }
@@ -63,7 +65,7 @@ class World {
   #serial = 0
 
   #start(last: string) {
-    const { store, troubles } = troubled(this.#inner)
+    const { store, troubles } = faultyStore({ inner: this.#inner })
     const table = store.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
     return { ...queueOver(table, last), troubles }
   }
@@ -93,10 +95,10 @@ class World {
       case 'slow disk':
         return troubles.writes.close()
       case 'slow reads':
-        return troubles.scans.close()
+        return troubles.reads.close()
       case 'fast':
         troubles.writes.open()
-        return troubles.scans.open()
+        return troubles.reads.open()
       case 'restart':
       case 'kill':
         return this.restart(step.do === 'kill')
@@ -133,7 +135,7 @@ class World {
       troubles.failDeletes = true
       const told = new Set([...this.#origins].filter(([, o]) => o.safeIds.length > 0).map(([id]) => id))
       troubles.writes.open()
-      troubles.scans.open()
+      troubles.reads.open()
       await settled()
       const left = new Set((await table.scan(['juliet'])).map(row => String(row.ck[0])))
       for (const id of this.#open) {
@@ -143,7 +145,7 @@ class World {
       }
     } else {
       troubles.writes.open()
-      troubles.scans.open()
+      troubles.reads.open()
       await settled()
       await store.flush()
       await settled()

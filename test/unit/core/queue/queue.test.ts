@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FakeHolder, FakeOrigin, queueOver, send, settled } from '../support.ts'
+import { settled } from '../../../support/waiting.ts'
+import { FakeHolder, FakeOrigin, queueOver, send } from '../support.ts'
 import { id, live, range, rows, setup } from './support.ts'
 
 test('with nobody there a message is written at once, safe when it is durable, and then only in the store', async () => {
@@ -56,11 +57,11 @@ test('what nobody waits for is not written if it is acknowledged soon, and writt
   send(queue, id(2), [holder])
   holder.confirm(queue, 1)
   t.mock.timers.tick(999)
-  assert.equal(troubles.puts, 0)
+  assert.equal(troubles.written, 0)
   t.mock.timers.tick(1)
   await settled()
   assert.deepEqual(await rows(table), [id(2)])
-  assert.equal(troubles.puts, 1)
+  assert.equal(troubles.written, 1)
 })
 
 test('a flush writes what waits for its time, and ends when it is written', async () => {
@@ -116,18 +117,18 @@ test('a backlog of several pages comes in order, and what comes meanwhile comes 
   for (let n = 1; n <= 200; n++) send(queue, id(n), [])
   await settled()
   const holder = new FakeHolder()
-  troubles.scans.close()
+  troubles.reads.close()
   const attached = queue.attach(holder)
   send(queue, id(201), [holder])
   await settled()
   assert.deepEqual(holder.ids, [])
-  troubles.scans.open()
+  troubles.reads.open()
   await settled(1)
   send(queue, id(202), [holder])
   await attached
   send(queue, id(203), [holder])
   assert.deepEqual(holder.ids, range(1, 203))
-  assert.ok(troubles.scans.calls >= 4, 'pages, not all at once')
+  assert.ok(troubles.reads.calls >= 4, 'pages, not all at once')
   assert.equal(queue.size, 203)
 })
 
@@ -156,10 +157,10 @@ test('a session that leaves while it catches up gets nothing more', async () => 
   for (let n = 1; n <= 3; n++) send(queue, id(n), [])
   await settled()
   const holder = new FakeHolder()
-  troubles.scans.close()
+  troubles.reads.close()
   const attached = queue.attach(holder)
   holder.leave(queue)
-  troubles.scans.open()
+  troubles.reads.open()
   await attached
   assert.deepEqual(holder.ids, [])
   assert.equal(queue.idle, true)
@@ -188,11 +189,11 @@ test('what was acknowledged while the store was being read is not delivered agai
   await settled()
   await queue.attach(holder)
   queue.detach(holder) // the client goes away for a moment, and comes back
-  troubles.scans.close()
+  troubles.reads.close()
   const attached = queue.attach(holder)
   await settled()
   holder.confirm(queue)
-  troubles.scans.open()
+  troubles.reads.open()
   await attached
   assert.deepEqual(holder.ids, [id(1), id(2)])
   assert.equal(queue.size, 0)

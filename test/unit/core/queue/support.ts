@@ -1,12 +1,13 @@
 /** A queue on a store that can be troubled, and what the tests of it look at. */
 import type { Table } from '../../../../src/storage/store.ts'
-import { FakeHolder, queueOver, troubled } from '../support.ts'
+import { faultyStore } from '../../../support/faultystore.ts'
+import { FakeHolder, queueOver } from '../support.ts'
 
 export const id = (n: number) => `id${String(n).padStart(6, '0')}`
 export const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => id(from + i))
 
 export function setup() {
-  const { store, troubles } = troubled()
+  const { store, troubles } = faultyStore()
   const table = store.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
   return { ...queueOver(table), table, troubles }
 }

@@ -4,7 +4,9 @@ import { Entry } from '../../../../src/core/queue/entry.ts'
 import { type Fingerprint, fingerprint, fingerprintOf } from '../../../../src/core/queue/fingerprint.ts'
 import { Run, SENT_WINDOW, SenderWindow } from '../../../../src/core/queue/window.ts'
 import { openMemoryStore } from '../../../../src/storage/memory.ts'
-import { host, message, settled, stanza, troubled } from '../support.ts'
+import { faultyStore } from '../../../support/faultystore.ts'
+import { settled } from '../../../support/waiting.ts'
+import { host, message, stanza } from '../support.ts'
 
 const SIZE = 256
 const entry = (id = 'e') => new Entry(id, Buffer.alloc(0), undefined)
@@ -165,7 +167,7 @@ test('nothing is a copy by a clock that has gone back', async () => {
 })
 
 test('what clients know is written down with a message that is safe, not with one that is not there after a crash', async () => {
-  const { store, troubles } = troubled()
+  const { store, troubles } = faultyStore()
   const { ring } = await window(store)
   const run = new Run('phone')
   ring.settle(ring.add(print('a'), entry(), run, 1))
@@ -277,14 +279,14 @@ test('rows of the first version recognise nothing', async () => {
 })
 
 test('an account has one window, read once; a read that failed is tried again', async () => {
-  const { store, troubles } = troubled()
+  const { store, troubles } = faultyStore()
   const windows = new SenderWindow(store.table('example.org', SENT_WINDOW))
   const account = (await host().account('romeo'))!
-  troubles.failScans = true
+  troubles.failReads = true
   await assert.rejects(async () => windows.of(account))
-  troubles.failScans = false
+  troubles.failReads = false
   const [one, other] = await Promise.all([windows.of(account), windows.of(account)])
   assert.equal(one, other)
   assert.equal(await windows.of(account), one)
-  assert.equal(troubles.scans.calls, 2)
+  assert.equal(troubles.reads.calls, 2)
 })
