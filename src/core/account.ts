@@ -14,12 +14,20 @@ export class Account {
   readonly queue: MessageQueue
   readonly sessions = new Map<string, Session>()
   readonly slots = new Slots()
+  /** Bytes that modules keep with it, as far as users or strangers can make it much. */
+  weight = 0
 
   constructor(host: Host, jid: Jid, queue: MessageQueue) {
     this.host = host
     this.user = jid.local
     this.jid = jid
     this.queue = queue
+  }
+
+  /** What a module keeps with it has become so many bytes larger, or smaller: who weighs much leaves memory sooner. */
+  grew(bytes: number): void {
+    this.weight += bytes
+    this.host.accounts.grew(bytes)
   }
 
   /** Sessions that have sent initial presence, of any priority. */

@@ -18,6 +18,7 @@ import { MessageQueue } from './queue/queue.ts'
 import { QueueStore, sizeOfRow } from './queue/store.ts'
 import { SENT_WINDOW, SenderWindow } from './queue/window.ts'
 import { Removals } from './removals.ts'
+import { Residents } from './residents.ts'
 import type { Router, Source } from './router.ts'
 import { Services } from './services.ts'
 import type { Session } from './session.ts'
@@ -71,8 +72,9 @@ export interface HostOptions {
   router: Router
   ids: IdGenerator
   log: Logger
-  /** Accounts kept in memory though nobody uses them now. */
+  /** Accounts kept in memory though nobody uses them now, and bytes of what modules keep with them. */
   idleAccounts?: number
+  idleBytes?: number
   /** Ms until a message is written again whose write failed while it was in flight. */
   retryWrites?: number
   now?: () => number
@@ -81,6 +83,9 @@ export interface HostOptions {
 /** Messages that wait for a failing store while clients may have them, and bytes of them. */
 const MAX_REWRITES = 10_000
 const MAX_REWRITE_BYTES = 64 * 1024 * 1024
+
+/** Bytes that modules keep with accounts that nobody uses now. */
+const MAX_IDLE_BYTES = 128 * 1024 * 1024
 
 const EVERYTHING = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
@@ -99,6 +104,8 @@ export class Host {
   readonly disco = new DiscoRegistry()
   readonly adhoc = new AdHocCommands()
   readonly fanout: Fanout
+  /** The accounts in memory. */
+  readonly accounts: Residents<string, Account>
   readonly users: Users
   readonly store: Store
   readonly router: Router
@@ -111,17 +118,11 @@ export class Host {
    */
   readonly archive: Table<Buffer>
   readonly #queues: QueueStore
-  readonly #accounts = new Map<string, Account>()
-  readonly #loading = new Map<string, Promise<Account | undefined>>()
   readonly #window: SenderWindow
   readonly #removals: Removals
-  readonly #idleAccounts: number
   readonly #retryWrites: number
   #rewrites = 0
   #rewriteBytes = 0
-  /** Accounts in memory at which idle ones leave it. */
-  #unloadAt: number
-  #unloading: NodeJS.Immediate | undefined
 
   constructor(options: HostOptions) {
     this.name = options.name
@@ -133,8 +134,14 @@ export class Host {
     this.ids = options.ids
     this.log = options.log
     this.now = options.now ?? Date.now
-    this.#idleAccounts = options.idleAccounts ?? 20_000
-    this.#unloadAt = this.#idleAccounts
+    this.accounts = new Residents({
+      load: user => this.#load(user),
+      idle: account => account.idle,
+      weight: account => account.weight,
+      left: account => this.hooks.notify('account_unload', { account }),
+      max: options.idleAccounts ?? 20_000,
+      maxBytes: options.idleBytes ?? MAX_IDLE_BYTES,
+    })
     this.#retryWrites = options.retryWrites ?? 1000
     this.hooks = new Hooks(options.log)
     this.#queues = new QueueStore(options.store.table(options.name, { name: 'queue', codec: 'bytes', unique: true }), {
@@ -156,11 +163,6 @@ export class Host {
     this.#removals = new Removals(options.store.table(options.name, { name: 'removals' }))
   }
 
-  /** The accounts in memory. */
-  get accounts(): ReadonlyMap<string, Account> {
-    return this.#accounts
-  }
-
   get window(): SenderWindow {
     return this.#window
   }
@@ -172,18 +174,12 @@ export class Host {
 
   /** All sessions of this host. */
   *sessions(): Generator<Session> {
-    for (const account of this.#accounts.values()) yield* account.sessions.values()
+    for (const account of this.accounts.values()) yield* account.sessions.values()
   }
 
   /** The account of a localpart, loaded; undefined if there is none. At once if it is in memory. */
   account(user: string): Account | undefined | Promise<Account | undefined> {
-    const account = this.#accounts.get(user)
-    if (account !== undefined) return account
-    const loading = this.#loading.get(user)
-    if (loading !== undefined) return loading
-    const promise = this.#load(user).finally(() => this.#loading.delete(user))
-    this.#loading.set(user, promise)
-    return promise
+    return this.accounts.need(user)
   }
 
   async #load(user: string): Promise<Account | undefined> {
@@ -195,31 +191,7 @@ export class Host {
     queue.onBounce = entry => this.#bounce(entry)
     const account = new Account(this, Jid.of(user, this.name), queue)
     await this.hooks.run('account_load', { account })
-    this.#accounts.set(user, account)
-    if (this.#accounts.size > this.#unloadAt && this.#unloading === undefined) {
-      // Not before those who wait for this account have had their turn with it.
-      this.#unloading = setImmediate(() => this.#unloadIdle())
-    }
     return account
-  }
-
-  /** Makes room: the accounts that were loaded first and have nothing going on leave memory. */
-  #unloadIdle(): void {
-    this.#unloading = undefined
-    let excess = this.#accounts.size - Math.floor(this.#idleAccounts * 0.9)
-    for (const account of this.#accounts.values()) {
-      if (excess <= 0) break
-      if (!account.idle) continue
-      this.#unload(account)
-      excess--
-    }
-    // Where most accounts are in use there is little to find: looked for again when there are a tenth more.
-    this.#unloadAt = Math.max(this.#idleAccounts, this.#accounts.size + Math.floor(this.#idleAccounts * 0.1))
-  }
-
-  #unload(account: Account): void {
-    this.#accounts.delete(account.user)
-    this.hooks.notify('account_unload', { account })
   }
 
   /** Why nobody can take the name now though it is free; undefined if they can. */
@@ -253,12 +225,12 @@ export class Host {
 
   async #forget(user: string): Promise<void> {
     // First: what comes from now on is for nobody, and not for whoever takes the name next.
-    const account = this.#accounts.get(user)
+    const account = this.accounts.get(user)
     if (account !== undefined) {
       account.queue.end()
       this.#window.end(account)
-      this.#unload(account)
     }
+    this.accounts.end(user)
     await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })
     await this.#queues.table.clear([user])
     await this.#window.clear(user)
@@ -285,7 +257,7 @@ export class Host {
   async oldestQueued(user: string): Promise<string | undefined> {
     const stored = this.#queues.table.keys([user], { limit: 1 })
     // In the same turn: what is written afterwards is still here now.
-    const inFlight = this.#accounts.get(user)?.queue.oldest
+    const inFlight = this.accounts.get(user)?.queue.oldest
     const [key] = await stored
     const waiting = key && String(key[0])
     return waiting === undefined || (inFlight !== undefined && inFlight < waiting) ? inFlight : waiting
@@ -391,7 +363,7 @@ export class Host {
 
   #confirmed(queue: MessageQueue, entry: Entry, session: Session): void {
     if (!this.hooks.has('message_acknowledged')) return
-    const account = this.#accounts.get(queue.key[0])
+    const account = this.accounts.get(queue.key[0])
     if (account !== undefined) this.hooks.notify('message_acknowledged', { account, entry, session })
   }
 

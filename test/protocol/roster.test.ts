@@ -239,6 +239,24 @@ test('a roster holds so many contacts and no more; what is there can still be ch
   assert.equal(child(await get(cat), 'query')?.children.length, 10)
 })
 
+test('an account weighs what is in its roster, and what strangers have put there', async t => {
+  const small = await TestServer.start()
+  t.after(() => small.stop())
+  const [cat, dog] = [await small.client('cat'), await small.client('dog')]
+  const weight = () => small.server.host('localhost')!.accounts.get('cat')!.weight
+  const before = weight()
+  await set(cat, `<item jid='c1@localhost' name='${'x'.repeat(1000)}'/>`)
+  const after = weight()
+  assert.ok(after > before + 1000)
+  dog.send(`<presence to='cat@localhost' type='subscribe'><status>${'x'.repeat(2000)}</status></presence>`)
+  await dog.ping()
+  assert.ok(weight() > after + 2000)
+  await set(cat, `<item jid='c1@localhost' subscription='remove'/>`)
+  cat.send(`<presence to='dog@localhost' type='unsubscribed'/>`)
+  await cat.ping()
+  assert.equal(weight(), before)
+})
+
 test('what could not be stored is not in the roster', async t => {
   const { store, troubles } = faultyStore({ only: 'roster' })
   const weak = await serve(t, { store })

@@ -180,13 +180,16 @@ export class Roster {
   }
 
   #count(item: RosterItem, by: 1 | -1): void {
+    const size = sizeOf(item)
+    const request = item.request?.length ?? 0
+    this.account.grew(by * (size + request))
     if (shown(item)) {
       this.#shown += by
-      this.#bytes += by * sizeOf(item)
+      this.#bytes += by * size
     }
     if (item.subscription.in) {
       this.#pending += by
-      this.#pendingBytes += by * (item.request?.length ?? 0)
+      this.#pendingBytes += by * request
     }
   }
 

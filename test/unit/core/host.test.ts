@@ -10,28 +10,6 @@ async function load(at: ReturnType<typeof host>, user: string): Promise<Account>
   return (await at.account(user))!
 }
 
-test('an account is loaded once, and is the same for all who ask', async () => {
-  const at = host()
-  let loads = 0
-  at.hooks.add('m', 'account_load', async () => {
-    loads++
-    await settled(1)
-  })
-  const [one, other] = await Promise.all([load(at, 'juliet'), load(at, 'juliet')])
-  assert.equal(one, other)
-  assert.equal(at.account('juliet'), one, 'at once when it is there')
-  assert.equal(loads, 1)
-  assert.equal(await at.account('nobody'), undefined)
-})
-
-test('a load that fails is tried again', async () => {
-  let broken = true
-  const at = host({ users: { ...everybody, exists: () => (broken ? Promise.reject(new Error('broken')) : true) } })
-  await assert.rejects(async () => at.account('juliet'), /broken/)
-  broken = false
-  assert.ok(await at.account('juliet'))
-})
-
 test('accounts that nobody uses leave memory, those in use stay', async () => {
   const at = host({ idleAccounts: 10 })
   const unloaded: string[] = []
@@ -42,8 +20,20 @@ test('accounts that nobody uses leave memory, those in use stay', async () => {
     await settled(1)
   }
   assert.ok(at.accounts.size <= 12, `${at.accounts.size}`)
-  assert.ok(at.accounts.has('juliet'))
+  assert.ok(at.accounts.get('juliet'))
   assert.equal(unloaded.length, 31 - at.accounts.size)
+})
+
+test('accounts that nobody uses have so many bytes together; beyond that those leave that hold much', async () => {
+  const at = host({ idleAccounts: 10, idleBytes: 1000 })
+  at.hooks.add('m', 'account_load', ({ account }) => account.grew(account.user === 'juliet' ? 0 : 300))
+  for (const user of ['juliet', 'nurse', 'tybalt', 'paris']) await load(at, user)
+  await settled(1)
+  const there = () => [...at.accounts.values()].map(account => account.user)
+  assert.deepEqual(there(), ['juliet', 'nurse', 'tybalt', 'paris'])
+  at.accounts.get('paris')!.grew(200)
+  await settled(1)
+  assert.deepEqual(there(), ['juliet', 'tybalt', 'paris'])
 })
 
 test('with more accounts in use than are kept idle, who logs in still gets the account that gets the messages', async () => {
@@ -85,6 +75,19 @@ test('a removed account leaves nothing for whoever takes its name, not even what
   await session.account.queue.attach(session)
   assert.deepEqual(session.stanzas, [])
   assert.equal(await at.queued('juliet'), 0)
+})
+
+test('an account that is removed while it is loaded is nobody for who waits for it', async () => {
+  const exists = new Set(['juliet'])
+  const remove = (user: string) => Promise.resolve(exists.delete(user))
+  const at = host({ users: { ...everybody, exists: user => exists.has(user), remove } })
+  const gate = Promise.withResolvers<void>()
+  at.hooks.add('m', 'account_load', () => gate.promise)
+  const waiting = at.account('juliet')
+  await at.removeAccount('juliet')
+  gate.resolve()
+  assert.equal(await waiting, undefined)
+  assert.equal(at.accounts.size, 0)
 })
 
 test('a message that cannot be stored comes back without the id that was meant for the recipient', async () => {
