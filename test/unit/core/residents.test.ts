@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Residents } from '../../../src/core/residents.ts'
-import { settled } from './support.ts'
+import { settled } from '../../support/waiting.ts'
 
 class Actor {
   idle = true
