@@ -45,6 +45,7 @@ const PACKAGES: Record<string, RegExp> = {
   sharp: /^modules\/avatar\/images\.ts$/,
   zod: /^config\//,
   yaml: /^config\//,
+  jose: /^auth\/jwt\.ts$/,
   tr46: /^xmpp\/jid\.ts$/,
   pino: /^core\/log\.ts$/,
   'pino-pretty': /^core\/log\.ts$/,

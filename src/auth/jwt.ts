@@ -1,20 +1,16 @@
-import { createHmac, createPublicKey, createSecretKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto'
+import { createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from 'node:crypto'
+import type { JWTPayload } from 'jose'
 import { Jid } from '../xmpp/jid.ts'
 import type { PasswordSource } from './chain.ts'
-import { sameSecret } from './derive.ts'
 
-/** What `alg` of a token may say (RFC 7518 3.1, RFC 8037 3.1), and the one kind of key that each is for. */
-const ALGORITHMS: Readonly<Record<string, { hash: string | null; kind: string; curve?: string }>> = {
-  HS256: { hash: 'sha256', kind: 'oct' },
-  HS384: { hash: 'sha384', kind: 'oct' },
-  HS512: { hash: 'sha512', kind: 'oct' },
-  RS256: { hash: 'sha256', kind: 'rsa' },
-  RS384: { hash: 'sha384', kind: 'rsa' },
-  RS512: { hash: 'sha512', kind: 'rsa' },
-  ES256: { hash: 'sha256', kind: 'ec', curve: 'prime256v1' },
-  ES384: { hash: 'sha384', kind: 'ec', curve: 'secp384r1' },
-  ES512: { hash: 'sha512', kind: 'ec', curve: 'secp521r1' },
-  EdDSA: { hash: null, kind: 'ed25519' },
+/** What `alg` of a token may say (RFC 7518 3.1, RFC 8037 3.1), by the kind of key, or its curve. */
+const ALGORITHMS: Readonly<Record<string, readonly string[]>> = {
+  oct: ['HS256', 'HS384', 'HS512'],
+  rsa: ['RS256', 'RS384', 'RS512'],
+  prime256v1: ['ES256'],
+  secp384r1: ['ES384'],
+  secp521r1: ['ES512'],
+  ed25519: ['EdDSA'],
 }
 
 /** A clock may be behind that of who made the token by so much (s). It is not to live longer for that. */
@@ -23,8 +19,8 @@ const LEEWAY = 60
 export interface JwtKey {
   key: KeyObject
   kid: string | undefined
-  /** The only algorithm that it may be used with, where its file says so (RFC 7517 4.4). */
-  alg: string | undefined
+  /** What it may be used with: only one, where its file says so (RFC 7517 4.4). */
+  algorithms: readonly string[]
 }
 
 /**
@@ -37,7 +33,7 @@ export function readJwtKeys(text: string): JwtKey[] {
   if (trimmed.startsWith('-----BEGIN')) {
     // A private key would do, and has no business here.
     if (trimmed.includes('PRIVATE KEY')) throw new Error('it is a private key; only the public key is wanted')
-    return [checked({ key: createPublicKey(trimmed), kid: undefined, alg: undefined })]
+    return [checked(createPublicKey(trimmed))]
   }
   let json: unknown
   try {
@@ -56,30 +52,20 @@ function fromJwk(jwk: JsonWebKey & { kid?: unknown; alg?: unknown }): JwtKey {
     ? createSecretKey(Buffer.from(String(jwk.k), 'base64url'))
     : createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
   const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
-  return checked({ key, kid: text(jwk.kid), alg: text(jwk.alg) })
+  return checked(key, text(jwk.kid), text(jwk.alg))
 }
 
-function checked(made: JwtKey): JwtKey {
-  const { key, alg } = made
-  const kind = kindOf(key)
-  if (alg !== undefined && !fits(alg, key)) throw new Error(`its alg ${alg} is none that can be used with it`)
-  if (!Object.keys(ALGORITHMS).some(name => fits(name, key)))
-    throw new Error(`a key of the kind ${kind} cannot be used`)
+function checked(key: KeyObject, kid?: string, alg?: string): JwtKey {
+  const { namedCurve, modulusLength } = key.asymmetricKeyDetails ?? {}
+  const kind = key.type === 'secret' ? 'oct' : (namedCurve ?? String(key.asymmetricKeyType))
+  const fitting = ALGORITHMS[kind]
+  if (fitting === undefined) throw new Error(`a key of the kind ${kind} cannot be used`)
+  const algorithms = alg === undefined ? fitting : fitting.filter(name => name === alg)
+  if (algorithms.length === 0) throw new Error(`its alg ${alg} is none that can be used with it`)
   // RFC 7518 3.2 and 3.3: what is shorter can be found out.
-  if (kind === 'oct' && (key.symmetricKeySize ?? 0) < 32) throw new Error('a secret has 32 bytes or more')
-  const bits = key.asymmetricKeyDetails?.modulusLength
-  if (bits !== undefined && bits < 2048) throw new Error('an RSA key has 2048 bits or more')
-  return made
-}
-
-function kindOf(key: KeyObject): string {
-  return key.type === 'secret' ? 'oct' : String(key.asymmetricKeyType)
-}
-
-function fits(alg: string, key: KeyObject): boolean {
-  const wanted = Object.hasOwn(ALGORITHMS, alg) ? ALGORITHMS[alg] : undefined
-  if (wanted?.kind !== kindOf(key)) return false
-  return wanted.curve === undefined || wanted.curve === key.asymmetricKeyDetails?.namedCurve
+  if ((key.symmetricKeySize ?? 32) < 32) throw new Error('a secret has 32 bytes or more')
+  if (modulusLength !== undefined && modulusLength < 2048) throw new Error('an RSA key has 2048 bits or more')
+  return { key, kid, algorithms }
 }
 
 export interface JwtOptions {
@@ -101,53 +87,29 @@ export class JwtSource implements PasswordSource {
   }
 
   async check(user: string, password: string): Promise<boolean> {
-    const claims = this.#claims(password)
-    if (claims === undefined) return false
     const { claim, domain, now = Date.now } = this.#options
-    const seconds = now() / 1000
+    const claims = await this.#claims(password, new Date(now()))
     // One without an end would be a password that nobody can change.
-    const { exp, nbf } = claims
-    if (typeof exp !== 'number' || exp <= seconds) return false
-    if (nbf !== undefined && (typeof nbf !== 'number' || nbf > seconds + LEEWAY)) return false
+    if (claims?.exp === undefined || claims.exp <= now() / 1000) return false
     const address = claims[claim]
     return typeof address === 'string' && Jid.parse(address)?.equals(Jid.of(user, domain)) === true
   }
 
-  /** What a token says, if its signature is by one of the keys. */
-  #claims(token: string): Record<string, unknown> | undefined {
-    const match = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/.exec(token)
-    if (match === null) return undefined
-    const [, head, body, signature] = match as unknown as [string, string, string, string]
-    const header = parse(head)
-    const alg = header?.['alg']
-    // RFC 7515 4.1.11: what must be understood is not.
-    if (header === undefined || typeof alg !== 'string' || header['crit'] !== undefined) return undefined
-    const signed = Buffer.from(`${head}.${body}`)
-    const given = Buffer.from(signature, 'base64url')
-    const { kid } = header
-    const known = this.#options.keys.some(key => key.kid !== undefined && key.kid === kid)
-    const right = this.#options.keys.some(
-      key =>
-        (!known || key.kid === kid) &&
-        (key.alg === undefined || key.alg === alg) &&
-        fits(alg, key.key) &&
-        isSigned(alg, key.key, signed, given),
-    )
-    return right ? parse(body) : undefined
-  }
-}
-
-function isSigned(alg: string, key: KeyObject, signed: Buffer, signature: Buffer): boolean {
-  const { hash, kind } = ALGORITHMS[alg]!
-  if (kind === 'oct') return sameSecret(createHmac(hash!, key).update(signed).digest(), signature)
-  return verify(hash, signed, kind === 'ec' ? { key, dsaEncoding: 'ieee-p1363' } : key, signature)
-}
-
-function parse(part: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString())
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
+  /** What a token says, if its signature is by one of the keys and its time has come. */
+  async #claims(token: string, currentDate: Date): Promise<JWTPayload | undefined> {
+    const { decodeProtectedHeader, jwtVerify } = await import('jose') // not in memory where nobody needs it
+    const { keys } = this.#options
+    try {
+      const { kid } = decodeProtectedHeader(token)
+      const named = keys.filter(key => key.kid !== undefined && key.kid === kid)
+      for (const { key, algorithms } of named.length > 0 ? named : keys) {
+        const options = { algorithms: [...algorithms], currentDate, clockTolerance: LEEWAY }
+        const verified = await jwtVerify(token, key, options).catch(() => undefined)
+        if (verified !== undefined) return verified.payload
+      }
+    } catch {
+      // no token at all
+    }
     return undefined
   }
 }
