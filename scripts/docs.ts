@@ -13,6 +13,7 @@ import type { ModuleSchema } from '../src/config/schema.ts'
 import type { ModuleDefinition } from '../src/core/module.ts'
 import { builtinModules } from '../src/modules.ts'
 import { VERSION } from '../src/version.ts'
+import { leading, sources } from './reference/declared.ts'
 import { doap } from './reference/doap.ts'
 import { referencePages } from './reference/pages.ts'
 import { running } from './reference/running.ts'
@@ -36,7 +37,11 @@ async function reference(modules: readonly ModuleDefinition[]): Promise<[string,
   const files = globSync('src/modules/**/mod_*.ts', { cwd: ROOT }).map(file => file.split(path.sep).join('/'))
   const xeps = spoken(modules, module => files.find(file => file.endsWith(`/${module}.ts`))!)
   const about = { version: VERSION, description: packageJson.description }
-  return [...referencePages(await running(modules), xeps), ['hermod.doap', doap(xeps, about)]]
+  return [
+    ...referencePages(await running(modules), xeps),
+    ['hermod.doap', doap(xeps, about)],
+    ['src/declared.ts', leading(sources())],
+  ]
 }
 
 async function main(check: boolean): Promise<void> {

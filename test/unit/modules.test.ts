@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { stripTypeScriptTypes } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -17,7 +18,11 @@ describe('modules', () => {
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'hermod-modules-'))
     await cp(EXAMPLE, path.join(folder, 'hello'), { recursive: true })
-    await cp(EXAMPLE, path.join(folder, 'node_modules/hermod-hello'), { recursive: true })
+    const installed = path.join(folder, 'node_modules/hermod-hello')
+    await cp(EXAMPLE, installed, { recursive: true })
+    await mkdir(path.join(installed, 'dist'))
+    const text = await readFile(path.join(EXAMPLE, 'hello.ts'), 'utf8')
+    await writeFile(path.join(installed, 'dist/hello.js'), stripTypeScriptTypes(text))
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
@@ -59,7 +64,7 @@ describe('modules', () => {
   })
 
   test('by the path of its file', async () => {
-    assert.equal(await greet('  ./hello/hello.js:'), 'Hello, Alice!')
+    assert.equal(await greet('  ./hello/hello.ts:'), 'Hello, Alice!')
   })
 
   test('and as a package installed beside the configuration', async () => {
