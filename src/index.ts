@@ -17,7 +17,7 @@ export {
   type CommandResult,
   defineCommand,
   type TableRow,
-} from './core/commands/commands.ts'
+} from './core/commands/command.ts'
 export type { Domain, DomainHandler } from './core/domains.ts'
 // Wholly, so that `declare module 'hermod'` reaches their maps.
 export * from './core/hooks.ts'

@@ -69,7 +69,7 @@ export class Server implements ServerControl {
   state: ServerControl['state'] = 'starting'
   readonly log: Logger
   readonly metrics: Metrics
-  readonly commands = new Commands()
+  readonly commands: Commands
   readonly ids: IdGenerator
   readonly router: Router
   readonly store: Store
@@ -126,6 +126,7 @@ export class Server implements ServerControl {
     this.blobs = this.#held
     this.ids = new IdGenerator(now)
     this.router = new Router(log)
+    this.commands = new Commands(this.router.hosts)
     const c2sHosts: ServerParts['c2sHosts'] = new Map()
     const c2s: C2SServer = {
       hosts: c2sHosts,

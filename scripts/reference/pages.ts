@@ -1,7 +1,7 @@
 /** Reference pages of what is not configured: hooks, services, commands, metrics, and what hermod speaks. */
 import { page, table } from '../../src/config/reference.ts'
 import { xepName } from '../../src/config/xeps.ts'
-import type { Command } from '../../src/core/commands/commands.ts'
+import type { Command } from '../../src/core/commands/command.ts'
 import { type Declared, declared, docOf, sources } from './declared.ts'
 import type { Running } from './running.ts'
 import type { Spoken } from './xeps.ts'

@@ -1,6 +1,6 @@
 /** What a server says of itself while every module runs on it: who listens to which hook, its commands, its metrics. */
 import { loadConfig } from '../../src/config/load.ts'
-import type { Command } from '../../src/core/commands/commands.ts'
+import type { Command } from '../../src/core/commands/command.ts'
 import type { ModuleDefinition } from '../../src/core/module.ts'
 import { Server } from '../../src/server.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'

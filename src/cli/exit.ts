@@ -1,4 +1,4 @@
-import type { CommandError } from '../core/commands/commands.ts'
+import type { CommandError } from '../core/commands/command.ts'
 
 /** Exit codes of hermodctl by what went wrong with a command. */
 export const EXIT: Readonly<Record<CommandError['code'], number>> = { failed: 1, usage: 2, not_found: 3, conflict: 4 }

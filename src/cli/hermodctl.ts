@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import type { CommandResult } from '../core/commands/commands.ts'
+import type { CommandResult } from '../core/commands/command.ts'
 import { SOCKET_NAME } from '../core/control/protocol.ts'
 import { completion, SHELLS } from './completion.ts'
 import { type Answer, ControlClient } from './control.ts'

@@ -85,7 +85,7 @@ async function serve(
   const { commands, log } = server
   try {
     await makePrivate(config.data)
-    await control.open(config, { commands, hosts: () => server.hosts.map(host => host.name), log })
+    await control.open(config, { commands, log })
     forgetLibraries()
     await writeFile(pidFile, `${process.pid}\n`)
     running()

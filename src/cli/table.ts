@@ -1,4 +1,4 @@
-import type { TableRow } from '../core/commands/commands.ts'
+import type { TableRow } from '../core/commands/command.ts'
 
 /** Rows as aligned columns, for people. */
 export function table(rows: readonly TableRow[], columns: readonly string[]): string {

@@ -3,8 +3,9 @@ import { type Element, NS, xml } from '../xml/index.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/errors.ts'
 import { dataForm, type FormField, type FormHead } from '../xmpp/forms.ts'
 import type { Jid } from '../xmpp/jid.ts'
-import { type Command, CommandError, type CommandResult } from './commands/commands.ts'
-import { readNamedArgs } from './control/call.ts'
+import { CommandError, type CommandResult } from './commands/command.ts'
+import type { Commands } from './commands/commands.ts'
+import type { Given } from './commands/read.ts'
 
 /** What is said in passing with a stage or a result (XEP-0050 3.4). */
 export interface AdHocNote {
@@ -157,14 +158,10 @@ export function isTrue(value: string | undefined): boolean {
   return value === '1' || value === 'true'
 }
 
-/** Runs a declared command with texts by the names of its arguments. Throws StanzaError where it fails. */
-export async function runCommand(
-  command: Command,
-  hosts: readonly string[],
-  given: (name: string) => string | undefined,
-): Promise<CommandResult> {
+/** Runs a declared command as {@link Commands.run} does. Rejects with StanzaError where it fails. */
+export async function runCommand(commands: Commands, name: string, given: Given): Promise<CommandResult> {
   try {
-    return await command.run(readNamedArgs(command, hosts, given), { progress: () => {} })
+    return await commands.run(name, given)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     if (error.code === 'usage') throw cannotBeDone(error.message)

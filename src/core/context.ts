@@ -1,7 +1,8 @@
 import type { OptionShape, Options } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
 import type { Jid } from '../xmpp/jid.ts'
-import { type Commands, defineCommand } from './commands/commands.ts'
+import { defineCommand } from './commands/command.ts'
+import type { Commands } from './commands/commands.ts'
 import { Domain } from './domains.ts'
 import type { Host } from './host.ts'
 import type { HttpRoutes } from './http.ts'
@@ -146,7 +147,7 @@ function createContext(
     httpOrigin: () => around.routes.origin(),
     command: command => {
       const declared = defineCommand(command)
-      marks.add(() => around.commands.add(name, declared))
+      marks.add(() => around.commands.add(name, declared, host.name))
     },
     commands: around.commands,
     adhoc: command =>

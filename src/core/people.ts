@@ -1,7 +1,7 @@
 import { childText } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Account } from './account.ts'
-import { CommandError } from './commands/commands.ts'
+import { CommandError } from './commands/command.ts'
 import type { Host } from './host.ts'
 import type { Router } from './router.ts'
 

@@ -4,12 +4,14 @@ import {
   type AdHocCommand,
   type AdHocDone,
   answerOf,
+  type FormAnswers,
   formStage,
   linesOf,
   MAX_NOTE,
   runCommand,
 } from '../core/adhoc.ts'
-import type { Arg, Command, CommandResult, TableRow } from '../core/commands/commands.ts'
+import type { Arg, Command, CommandResult, TableRow } from '../core/commands/command.ts'
+import type { Given } from '../core/commands/read.ts'
 import { defineModule } from '../core/module.ts'
 import { cut } from '../util/text.ts'
 import { NS } from '../xml/index.ts'
@@ -60,15 +62,13 @@ export const mod_adhoc_api = defineModule({
       name: `${command.name}: ${command.summary}`,
       allowed,
       execute(from) {
-        const run = async (given: (name: string) => string | undefined): Promise<AdHocAnswer> => {
+        const run = async (given: Given): Promise<AdHocAnswer> => {
           ctx.log.info({ command: command.name, by: from.toString() }, 'an administrator runs a command')
-          return done(command, await runCommand(command, hosts(), given), ctx.options.max_rows)
+          return done(command, await runCommand(ctx.commands, command.name, given), ctx.options.max_rows)
         }
-        if (Object.keys(command.args).length === 0) return run(() => undefined)
+        if (Object.keys(command.args).length === 0) return run({})
         const head = { title: command.name, instructions: command.summary }
-        return formStage(NS.ADMIN, head, fields(command, hosts()), values =>
-          run(name => (command.args[name]!.kind === 'xml' ? linesOf(values, name) : answerOf(values, name))),
-        )
+        return formStage(NS.ADMIN, head, fields(command, hosts()), values => run(givenBy(command, values)))
       },
     })
     ctx.adhoc(() =>
@@ -92,6 +92,13 @@ function fields(command: Command, hosts: readonly string[]): FormField[] {
       ...(choices === undefined ? {} : { options: choices.map(value => ({ value })) }),
     }
   })
+}
+
+/** What was written in the fields; empty ones are left out. */
+function givenBy(command: Command, values: FormAnswers): Given {
+  const of = (name: string, kind: string) =>
+    kind === 'xml' ? linesOf(values, name) || undefined : answerOf(values, name)
+  return Object.fromEntries(Object.entries(command.args).map(([name, { kind }]) => [name, of(name, kind)]))
 }
 
 function done(command: Command, result: CommandResult, maxRows: number): AdHocDone {

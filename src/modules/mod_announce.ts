@@ -1,5 +1,5 @@
 import { opt } from '../config/schema.ts'
-import { arg, type Command, CommandError, defineCommand } from '../core/commands/commands.ts'
+import { arg, type Command, CommandError, defineCommand } from '../core/commands/command.ts'
 import { OBSERVE, STOP } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'

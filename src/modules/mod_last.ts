@@ -1,7 +1,7 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import { answerOf, badPayload, formStage } from '../core/adhoc.ts'
-import { arg } from '../core/commands/commands.ts'
+import { arg } from '../core/commands/command.ts'
 import { FILTER, OBSERVE } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'

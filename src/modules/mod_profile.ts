@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Account } from '../core/account.ts'
 import { setPresence } from '../core/availability.ts'
-import { arg, CommandError, type TableRow } from '../core/commands/commands.ts'
+import { arg, CommandError, type TableRow } from '../core/commands/command.ts'
 import { FILTER } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'

@@ -1,5 +1,5 @@
 import { opt } from '../config/schema.ts'
-import { arg, CommandError } from '../core/commands/commands.ts'
+import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
 import type { TableSpec } from '../storage/store.ts'
 import { Jid } from '../xmpp/jid.ts'

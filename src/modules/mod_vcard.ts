@@ -1,6 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
-import { arg, CommandError } from '../core/commands/commands.ts'
+import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
 import { accountNamed, noAccount } from '../core/people.ts'
 import { cut } from '../util/text.ts'

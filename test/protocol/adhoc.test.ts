@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { formStage } from '../../src/core/adhoc.ts'
-import { arg, CommandError } from '../../src/core/commands/commands.ts'
+import { arg, CommandError } from '../../src/core/commands/command.ts'
 import { defineModule } from '../../src/core/module.ts'
 import { failed, NS_COMMANDS, offered, reconfigure, run, step } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'

@@ -21,10 +21,6 @@ async function start(t: TestContext): Promise<{ server: TestServer; admin: RawCl
 const message = (where: string, body: string, subject = '') =>
   `<message to='localhost/announce/${where}' id='m'>${subject}<body>${body}</body></message>`
 
-/** A declared command, as hermodctl runs it. */
-const command = (server: TestServer, name: string, args: Record<string, unknown>) =>
-  server.server.commands.get(name)!.run(args, { progress: () => {} })
-
 /** A client of the account acknowledges a message: it will not be given to another. */
 function delivered(server: TestServer, user: string): Promise<void> {
   return new Promise(resolve => {
@@ -150,12 +146,12 @@ test('the message of the day outlives a restart, and so does who has seen it', a
   const first = await serve(t, { config: CONFIG, store })
   const alice = await first.client('alice')
   await available(alice)
-  await command(first, 'announce_motd_set_online', { host: 'localhost', subject: '', body: 'Remember' })
+  await first.command('announce_motd_set_online', { host: 'localhost', subject: '', body: 'Remember' })
   await alice.receive(says('Remember'))
   await alice.close()
   await first.stop()
   const second = await serve(t, { config: CONFIG, store })
-  assert.equal(await command(second, 'announce_motd_get', { host: 'localhost' }), 'Remember')
+  assert.equal(await second.command('announce_motd_get', { host: 'localhost' }), 'Remember')
   const [again, bob] = [await second.client('alice'), await second.client('bob')]
   await available(again)
   await available(bob)
@@ -177,8 +173,8 @@ test('a client that takes no messages is shown nothing yet', async t => {
 test('a new account finds a welcome waiting', async t => {
   const { server } = await start(t)
   const register = (user: string) =>
-    command(server, 'register', { account: `${user}@localhost`, password: 'correct horse' })
-  await command(server, 'announce_welcome_set', { host: 'localhost', subject: 'Hello', body: 'Make yourself at home' })
+    server.command('register', { account: `${user}@localhost`, password: 'correct horse' })
+  await server.command('announce_welcome_set', { host: 'localhost', subject: 'Hello', body: 'Make yourself at home' })
   await register('bob')
   const login = async (user: string) => {
     const client = await server.connect()
@@ -189,7 +185,7 @@ test('a new account finds a welcome waiting', async t => {
   }
   const bob = await login('bob')
   assert.equal(child(await bob.receive(says('Make yourself at home')), 'subject')?.text, 'Hello')
-  await command(server, 'announce_welcome_delete', { host: 'localhost' })
+  await server.command('announce_welcome_delete', { host: 'localhost' })
   await register('carol')
   await nothing(await login('carol'), says('Make yourself at home'))
 })

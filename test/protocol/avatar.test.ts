@@ -353,7 +353,7 @@ async function sweeping(t: TestContext) {
   const list = async () => (await own.list('')).map(entry => entry.key.split('/').at(-1))
   const sweep = async (ms: number) => {
     ahead += ms
-    await sweeper.server.commands.get('sweep_pictures')!.run({ host: 'localhost' }, { progress() {} })
+    await sweeper.command('sweep_pictures', { host: 'localhost' })
   }
   return { server: sweeper, list, sweep }
 }
@@ -433,7 +433,7 @@ test('a blob store that fails: clients are told to come later, nothing is lost, 
   away = true
   await own.server.host('localhost')!.removeAccount('adam')
   away = false
-  await own.server.commands.get('sweep_pictures')!.run({ host: 'localhost' }, { progress() {} })
+  await own.command('sweep_pictures', { host: 'localhost' })
   assert.ok(!(await inner.list('')).some(entry => entry.key.includes(sha1(third))))
 })
 

@@ -269,8 +269,7 @@ test('where there is a whitelist, strangers who are not in it are kept out, and 
 
 test('the lists can be edited by hermodctl too, and have a bound', async t => {
   const { server, admin } = await start(t, { modules: { mod_configure: { max_list_size: 2 } } })
-  const command = (name: string, args: Record<string, string>) =>
-    server.server.commands.get(name)!.run(args, { progress: () => {} })
+  const command = (name: string, args: Record<string, string>) => server.command(name, args)
   const list = { host: 'localhost', list: 'blacklist' }
   await Promise.all(['a.example', 'b.example'].map(jid => command('service_list_add', { ...list, jid })))
   assert.deepEqual(await command('service_list_get', list), [{ jid: 'a.example' }, { jid: 'b.example' }])
@@ -287,8 +286,7 @@ test('the lists can be edited by hermodctl too, and have a bound', async t => {
 test('the addresses of a list are bounded in bytes, and one that is there already counts once', async t => {
   const { server } = await start(t)
   const list = { host: 'localhost', list: 'blacklist' }
-  const add = async (jid: string) =>
-    server.server.commands.get('service_list_add')!.run({ ...list, jid }, { progress: () => {} })
+  const add = (jid: string) => server.command('service_list_add', { ...list, jid })
   const address = (i: number) => `${'a'.repeat(1000)}@${i}.example/${'b'.repeat(1000)}`
   let added = 0
   await assert.rejects(
@@ -355,7 +353,7 @@ test('the server is stopped, or started again, after everybody was told', async 
   while (done.length === 0) await alice.ping()
   assert.deepEqual(done, ['restart'])
   await run(admin, node('shutdown'), { delay: '30' })
-  assert.equal(await server.server.commands.get('stop_cancel')!.run({}, { progress: () => {} }), 'called off')
+  assert.equal(await server.command('stop_cancel'), 'called off')
 })
 
 test('an administrator of one host does not come to others by an account that administers them', async t => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { Command, TableRow } from '../../src/core/commands/commands.ts'
+import type { TableRow } from '../../src/core/commands/command.ts'
 import type { Device } from '../../src/core/commands/devices.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
@@ -36,14 +36,10 @@ async function people(t: TestContext, options: TestOptions = {}) {
 const closed = (client: RawClient): Promise<string> =>
   client.closed ? Promise.resolve('') : new Promise(resolve => client.once('closed', resolve))
 
-const run = async (server: TestServer, name: string, args: Record<string, unknown>) => {
-  const command = server.server.commands.get(name) as Command
-  return command.run(args as never, { progress() {} })
-}
 const list = (server: TestServer, account = 'juliet@localhost') =>
-  run(server, 'list_devices', { account }) as Promise<TableRow[]>
+  server.command<TableRow[]>('list_devices', { account })
 const revoke = (server: TestServer, id: string, account = 'juliet@localhost') =>
-  run(server, 'revoke_device', { account, id })
+  server.command('revoke_device', { account, id })
 
 const devices = (server: TestServer) => server.server.host('localhost')!.services.use('devices')!
 

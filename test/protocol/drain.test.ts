@@ -13,9 +13,7 @@ const NS_ERRORS = 'urn:ietf:params:xml:ns:xmpp-streams'
 const isError = (el: XmlElement): boolean => el.ns === NS_STREAM && el.name === 'error'
 const closed = (client: RawClient): Promise<string> => new Promise(resolve => client.once('closed', resolve))
 
-function drain(server: TestServer): unknown {
-  return server.server.commands.get('drain')!.run({}, { progress() {} } as never)
-}
+const drain = (server: TestServer): Promise<unknown> => server.command('drain')
 
 /** Whether anybody takes connections at a port. */
 function taken(port: number): Promise<boolean> {
@@ -43,7 +41,7 @@ test('clients are told the other host, in whatever state they are, and no more a
   const silent = await Wire.connect(server.port)
   await juliet.ping()
   const gone = closed(juliet)
-  drain(server)
+  await drain(server)
   const error = await juliet.receive(isError)
   assert.equal(child(error, 'see-other-host', NS_ERRORS)?.text, 'xmpp2.example.org:5222')
   await gone
@@ -57,7 +55,7 @@ test('clients are told the other host, in whatever state they are, and no more a
 
 test('without another host they are told that the server goes', async t => {
   const { server, juliet } = await people(t)
-  drain(server)
+  await drain(server)
   const error = await juliet.receive(isError)
   assert.ok(child(error, 'system-shutdown', NS_ERRORS))
 })
@@ -74,7 +72,7 @@ test('what was on its way is not lost: the session is resumed after the next sta
   romeo.send("<message to='juliet@localhost' type='chat' id='1'><body>before</body></message>")
   await juliet.receive(says('before'))
   const gone = closed(juliet)
-  drain(server)
+  await drain(server)
   await gone
   const sm = juliet.sm!
   sm.handled -= 1 // as if the message had been lost with the connection
@@ -93,7 +91,7 @@ test('who had sent something knows how far the server came, whatever it does the
     juliet.send(`<message to='romeo@localhost' type='chat' id='${id}'><body>${id}</body></message>`)
   await juliet.ping()
   const gone = closed(juliet)
-  drain(server)
+  await drain(server)
   await gone
   assert.equal(juliet.sm!.unacked.length, 0)
 })

@@ -42,8 +42,7 @@ interface Around {
   own: RawClient
 }
 
-const command = async ({ server }: Around, name: string, args: Record<string, unknown>) =>
-  server.server.commands.get(name)!.run(args as never, { progress: () => {} })
+const command = ({ server }: Around, name: string, args: Record<string, unknown>) => server.command(name, args)
 const ADMIN = (name: string) => `http://jabber.org/protocol/admin#${name}`
 const account = 'juliet@localhost'
 const password = 'another one'

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
-import type { CommandIo } from '../../src/core/commands/commands.ts'
 import type { BlobStore } from '../../src/storage/blob.ts'
 import { openFileBlobs } from '../../src/storage/blob-files.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
@@ -20,7 +19,6 @@ import type { TestOptions, TestServer } from '../support/testserver.ts'
 const NS = 'urn:xmpp:http:upload:0'
 const UPLOAD = 'upload.localhost'
 const DAY = 86_400_000
-const io: CommandIo = { progress() {} }
 
 async function start(t: TestContext, options: Record<string, unknown> = {}, more: TestOptions = {}) {
   const blobs = more.blobs ?? openMemoryBlobs()
@@ -60,10 +58,6 @@ async function upload(client: RawClient, body = 'hello', wanted: Wanted = {}): P
 }
 
 const stored = async (blobs: { list(prefix: string): Promise<unknown[]> }) => (await blobs.list('upload/')).length
-
-async function command({ server }: TestServer, name: string, args: Record<string, unknown>) {
-  return server.commands.get(name)!.run(args as never, io)
-}
 
 test('a client finds the service and how large files may be', async t => {
   const { server } = await start(t, { max_size: '1 MiB' })
@@ -415,13 +409,13 @@ test('files go when they are old, by themselves and by command', async t => {
   const uploads = server.server.host('localhost')!.services.use('uploads')!
   assert.equal(await uploads.deleteOld(), 1)
   assert.deepEqual([(await http('GET', old)).status, (await http('GET', young)).status], [404, 200])
-  const listed = (await command(server, 'list_uploads', { account: 'alice@localhost' })) as { name: string }[]
+  const listed = (await server.command('list_uploads', { account: 'alice@localhost' })) as { name: string }[]
   assert.deepEqual(
     listed.map(({ name }) => name),
     ['young.txt'],
   )
-  assert.equal(await command(server, 'delete_old_uploads', { host: 'localhost', days: 11 }), 0)
-  assert.equal(await command(server, 'delete_old_uploads', { host: 'localhost', days: 10 }), 1)
+  assert.equal(await server.command('delete_old_uploads', { host: 'localhost', days: 11 }), 0)
+  assert.equal(await server.command('delete_old_uploads', { host: 'localhost', days: 10 }), 1)
   assert.equal(await stored(blobs), 0)
 })
 
@@ -449,7 +443,7 @@ test('where the store of files is away, who is removed leaves nothing behind onc
   alice.cut()
   await server.server.host('localhost')!.removeAccount('alice')
   await server.register('alice')
-  assert.deepEqual(await command(server, 'list_uploads', { account: 'alice@localhost' }), [])
+  assert.deepEqual(await server.command('list_uploads', { account: 'alice@localhost' }), [])
   assert.equal(await stored(blobs), 2)
   away = false
   assert.equal(await server.server.host('localhost')!.services.use('uploads')!.deleteOld(), 2)

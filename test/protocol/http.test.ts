@@ -311,13 +311,9 @@ test('the picture that alice published is fetched by its link', async t => {
     .png()
     .toBuffer()
   const alice = await server.client('alice')
-  const { commands } = server.server
-  await commands.get('set_picture')!.run({ account: 'alice@localhost', base64: picture.toString('base64') } as never, {
-    progress() {},
-  })
+  await server.command('set_picture', { account: 'alice@localhost', base64: picture.toString('base64') })
   await alice.ping()
-  const shown = await commands.get('get_picture')!.run({ account: 'alice@localhost' } as never, { progress() {} })
-  const [{ link }] = shown as [{ link: string }]
+  const [{ link }] = await server.command<[{ link: string }]>('get_picture', { account: 'alice@localhost' })
   const { status, headers, body } = await http('GET', at(server, link))
   assert.deepEqual([status, headers['content-disposition']], [200, 'inline'])
   assert.match(headers['content-type']!, /^image\//)

@@ -60,9 +60,6 @@ const rosterOf = async (client: RawClient) => {
   return children.map(item => [item.attrs['jid'], item.attrs['subscription']])
 }
 
-const command = (server: TestServer, name: string, args: Record<string, unknown>) =>
-  server.server.commands.get(name)!.run(args, { progress: () => {} })
-
 const item = (jid: string, subscription: string) => (el: XmlElement) => {
   const pushed = child(child(el, 'query', 'jabber:iq:roster'), 'item')?.attrs
   return el.attrs['type'] === 'set' && pushed?.['jid'] === jid && pushed['subscription'] === subscription
@@ -145,7 +142,7 @@ test('a new user is invited with a name, which is kept for them', async t => {
 
   const thief = await stranger(t, server)
   await refused('conflict', register(thief, 'juliet'))
-  await assert.rejects(async () => command(server, 'register', { account: 'juliet@localhost', password: 'x' }), {
+  await assert.rejects(async () => server.command('register', { account: 'juliet@localhost', password: 'x' }), {
     code: 'conflict',
   })
   const other = await stranger(t, server)
@@ -180,7 +177,7 @@ test('an invitation expires; but who has shown it in time may finish', async t =
   await register(intime, 'juliet')
   const other = tokenOf((await run(alice, INVITE)).values['uri']![0]!)
   now += 3 * 3_600_000
-  assert.equal(await command(server, 'cleanup_expired_invite_tokens', {}), 1)
+  assert.equal(await server.command('cleanup_expired_invite_tokens', {}), 1)
   await refused('item-not-found', preauth(late, other))
 })
 
@@ -203,7 +200,7 @@ test('a use that fails does not count, and no use is made twice', async t => {
 
 test('an operator’s invitation may be good for several accounts', async t => {
   const server = await start(t)
-  const made = (await command(server, 'generate_invite', { host: 'localhost', uses: 2, expire: '2d' })) as {
+  const made = (await server.command('generate_invite', { host: 'localhost', uses: 2, expire: '2d' })) as {
     invite_uri: string
   }[]
   const uri = made[0]!.invite_uri
@@ -212,7 +209,7 @@ test('an operator’s invitation may be good for several accounts', async t => {
   await join(t, server, tokenOf(uri), 'two')
   await refused('item-not-found', preauth(await stranger(t, server), tokenOf(uri)))
   const fails = (args: Record<string, unknown>) =>
-    assert.rejects(async () => command(server, 'generate_invite', { host: 'localhost', ...args }), { code: 'usage' })
+    assert.rejects(async () => server.command('generate_invite', { host: 'localhost', ...args }), { code: 'usage' })
   await fails({ uses: 0 })
   await fails({ expire: 'soon' })
 })
@@ -220,11 +217,11 @@ test('an operator’s invitation may be good for several accounts', async t => {
 test('an operator lists invitations and withdraws them', async t => {
   const server = await start(t)
   const alice = await server.client('alice')
-  await command(server, 'generate_invite_with_username', { account: 'admin@localhost' }) // also a reserved name
+  await server.command('generate_invite_with_username', { account: 'admin@localhost' }) // also a reserved name
   await run(alice, INVITE)
   await run(alice, INVITE)
   type Row = Record<string, unknown>
-  const list = async () => (await command(server, 'list_invites', { host: 'localhost' })) as Row[]
+  const list = async () => (await server.command('list_invites', { host: 'localhost' })) as Row[]
   const rows = await list()
   assert.deepEqual(rows.map(row => [row['inviter'], row['username'], row['uses']]).sort(), [
     ['', 'admin', 1],
@@ -232,13 +229,13 @@ test('an operator lists invitations and withdraws them', async t => {
     ['alice', '', 1],
   ])
   const admin = rows.find(row => row['username'] === 'admin')!
-  assert.equal(await command(server, 'expire_invite_tokens', { account: 'alice@localhost' }), 2)
+  assert.equal(await server.command('expire_invite_tokens', { account: 'alice@localhost' }), 2)
   assert.deepEqual(await list(), [admin])
-  const withdraw = () => command(server, 'expire_invite', { host: 'localhost', token: admin['token'] })
+  const withdraw = () => server.command('expire_invite', { host: 'localhost', token: admin['token'] })
   await join(t, server, String(admin['token']), 'admin')
   await assert.rejects(async () => withdraw(), { code: 'not_found' })
   await assert.rejects(
-    async () => command(server, 'generate_invite_with_username', { account: 'admin@localhost' }),
+    async () => server.command('generate_invite_with_username', { account: 'admin@localhost' }),
     /taken/,
   )
 })
@@ -249,7 +246,7 @@ test('a user has only so many invitations that wait', async t => {
   await run(bob, INVITE)
   await run(bob, INVITE)
   await failed(run(bob, INVITE))
-  await command(server, 'expire_invite_tokens', { account: 'bob@localhost' })
+  await server.command('expire_invite_tokens', { account: 'bob@localhost' })
   await run(bob, INVITE)
 })
 
@@ -311,9 +308,9 @@ test('the invitations of a user go with the account', async t => {
   const server = await start(t)
   const alice = await server.client('alice')
   const token = tokenOf((await run(alice, CREATE, { username: 'juliet' })).values['uri']![0]!)
-  await command(server, 'unregister', { account: 'alice@localhost' })
+  await server.command('unregister', { account: 'alice@localhost' })
   await refused('item-not-found', preauth(await stranger(t, server), token))
-  assert.deepEqual(await command(server, 'list_invites', { host: 'localhost' }), [])
+  assert.deepEqual(await server.command('list_invites', { host: 'localhost' }), [])
   const { store } = server.server
   for (const name of ['invites', 'invites_by', 'invite_names']) {
     assert.deepEqual(await store.table('localhost', { name }).partitions(), [], name)
@@ -331,7 +328,7 @@ test('whoever watches registrations is told', async t => {
 
 test('where nobody can make an account, an operator’s invitation is not made in vain', async t => {
   const server = await start(t, { register: false })
-  await assert.rejects(async () => command(server, 'generate_invite', { host: 'localhost' }), { code: 'failed' })
+  await assert.rejects(async () => server.command('generate_invite', { host: 'localhost' }), { code: 'failed' })
   const client = await stranger(t, server)
   await refused('service-unavailable', preauth(client, 'f'.repeat(32)))
 })
@@ -353,9 +350,8 @@ test('tokens are shown over encrypted connections only, where passwords are', as
 
 test('an invitation tells nobody who has an account here: it is tried so often, and no more', async t => {
   const server = await start(t)
-  const [{ invite_uri }] = (await server.server.commands
-    .get('generate_invite')!
-    .run({ host: 'localhost', uses: 1 }, { progress: () => {} })) as [{ invite_uri: string }]
+  const args = { host: 'localhost', uses: 1 }
+  const [{ invite_uri }] = await server.command<[{ invite_uri: string }]>('generate_invite', args)
   await server.register('juliet')
   const romeo = await stranger(t, server)
   await preauth(romeo, tokenOf(invite_uri))
@@ -371,7 +367,7 @@ test('the invitations of who can no longer log in are good for nothing, and agai
   const shown = await stranger(t, server)
   await preauth(shown, token)
 
-  await command(server, 'ban_account', { account: 'alice@localhost', reason: 'x' })
+  await server.command('ban_account', { account: 'alice@localhost', reason: 'x' })
   await refused('item-not-found', preauth(await stranger(t, server), token))
   await refused('item-not-found', register(shown, 'dave')) // it was shown in time, which does not help
   const bob = await server.client('bob')
@@ -380,7 +376,7 @@ test('the invitations of who can no longer log in are good for nothing, and agai
   )
   await nothing(bob, el => el.name === 'presence' && el.attrs['type'] === 'subscribed')
 
-  await command(server, 'unban_account', { account: 'alice@localhost' })
+  await server.command('unban_account', { account: 'alice@localhost' })
   await join(t, server, named, 'carol')
 })
 
@@ -390,7 +386,7 @@ test('with an account go all its invitations, also one that is being used', asyn
   const token = tokenOf((await run(alice, INVITE)).values['uri']![0]!)
   const { invites } = server.server.host('localhost')!.services.use('invite_maker')!
   assert.ok(await invites.claim(token))
-  await command(server, 'unregister', { account: 'alice@localhost' })
+  await server.command('unregister', { account: 'alice@localhost' })
   await server.register('alice')
   invites.release(token)
   await refused('item-not-found', preauth(await stranger(t, server), token))

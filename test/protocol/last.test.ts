@@ -40,12 +40,11 @@ test('a contact learns when and with which words somebody left', async t => {
   await alice.receive(presenceFrom(bob.jid, 'unavailable'))
   now += 903_000
   assert.deepEqual(await ask(alice, 'bob@localhost'), { seconds: 903, status: 'Heading home' })
-  const command = server.server.commands.get('get_last')!
-  const io = { progress: () => {} }
-  assert.deepEqual(await command.run({ account: 'bob@localhost' }, io), [
+  const last = (account: string) => server.command('get_last', { account })
+  assert.deepEqual(await last('bob@localhost'), [
     { state: 'offline', at: '2026-01-01T00:00:00.000Z', status: 'Heading home' },
   ])
-  assert.deepEqual(await command.run({ account: 'alice@localhost' }, io), [{ state: 'online', at: null, status: null }])
+  assert.deepEqual(await last('alice@localhost'), [{ state: 'online', at: null, status: null }])
 })
 
 test('a connection that breaks is an end too', async t => {

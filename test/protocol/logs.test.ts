@@ -1,7 +1,6 @@
 /** What an operator finds in the log, and what nobody finds there. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { callCommand } from '../../src/core/control/call.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { authenticated, closed, detached, isSm, JULIET, managed, NS } from '../support/resuming.ts'
 import {
@@ -85,8 +84,7 @@ test('commands are in the log at debug, without secrets', async t => {
   const log = collected()
   const server = await serve(t, { logTo: log.to, config: { loglevel: 'debug' } })
   const { commands, log: logger } = server.server
-  const run = (name: string, ...words: string[]) =>
-    callCommand(commands, ['localhost'], name, words, { progress() {} }, { log: logger })
+  const run = (name: string, ...words: string[]) => commands.run(name, words, { by: 'hermodctl', log: logger })
   await run('register', 'romeo@localhost', 'wonderland-1')
   assert.deepEqual(log.said('a command'), [
     { level: 'debug', by: 'hermodctl', command: 'register "romeo@localhost" ***' },

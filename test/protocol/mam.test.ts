@@ -8,10 +8,8 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child, xmlText } from '../support/rawxml.ts'
 import { bodies, detached, managed } from '../support/resuming.ts'
 import { available, nothing, refused, says, serve } from '../support/talk.ts'
-import type { TestOptions, TestServer } from '../support/testserver.ts'
+import type { TestOptions } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
-
-const io = { progress: () => {} }
 
 async function couple(t: TestContext, options: TestOptions = {}) {
   const server = await serve(t, options)
@@ -32,10 +30,6 @@ async function tell(who: RawClient, whom: RawClient, body: string, more = ''): P
   )
   await whom.receive(says(body))
   return id
-}
-
-async function run(server: TestServer, name: string, args: object): Promise<unknown> {
-  return server.server.commands.get(name)!.run(args as never, io)
 }
 
 test('both sides find what they said to each other, in order, under the ids that were delivered', async t => {
@@ -318,7 +312,7 @@ test('old messages go, the oldest first; one that was not delivered stays, with 
   const [, second] = (await query(juliet)).results
   const queues = [...server.server.host('localhost')!.accounts.values()].map(account => account.queue)
   await eventually(() => queues.every(queue => queue.size === 0), 'all delivered')
-  assert.equal(await run(server, 'delete_old_mam_messages', { host: 'localhost', days: 1 }), 2, 'hers and his')
+  assert.equal(await server.command('delete_old_mam_messages', { host: 'localhost', days: 1 }), 2, 'hers and his')
   assert.deepEqual((await query(juliet)).bodies, ['day 2', 'day 3'])
   assert.deepEqual((await query(juliet, { with: 'romeo@localhost' })).bodies, ['day 2', 'day 3'])
   assert.deepEqual((await query(romeo)).bodies, ['day 2', 'day 3'])
@@ -328,7 +322,7 @@ test('old messages go, the oldest first; one that was not delivered stays, with 
   romeo.send("<message to='nurse@localhost' type='chat' id='n'><body>waits</body></message>")
   await romeo.ping()
   now += 100 * 86_400_000
-  await run(server, 'delete_old_mam_messages', { host: 'localhost', days: 1 })
+  await server.command('delete_old_mam_messages', { host: 'localhost', days: 1 })
   assert.deepEqual((await query(juliet)).bodies, [])
   const nurse = await server.client('nurse')
   nurse.send('<presence/>')
@@ -348,7 +342,7 @@ test('what is in flight and not written yet is not removed either', async t => {
     await juliet.receive(says(body))
   }
   now += 1000
-  await run(first, 'delete_old_mam_messages', { host: 'localhost', days: 0 })
+  await first.command('delete_old_mam_messages', { host: 'localhost', days: 0 })
   await first.stop()
   const second = await serve(t, { store, now: () => now })
   const again = await second.client('juliet')
@@ -404,7 +398,7 @@ test('an account that is removed takes its archive along', async t => {
   const { server, romeo, juliet } = await couple(t)
   await tell(romeo, juliet, 'hi')
   await juliet.request('set', `<prefs xmlns='${MAM}' default='never'><always/><never/></prefs>`)
-  await run(server, 'unregister', { account: 'juliet@localhost' })
+  await server.command('unregister', { account: 'juliet@localhost' })
   const again = await server.client('juliet')
   const page = await query(again)
   assert.deepEqual([page.bodies, page.complete], [[], true])

@@ -9,11 +9,9 @@ import { available, befriend, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 
 const NS = 'urn:hermod:message-states:0'
-const io = { progress: () => {} }
 
-async function run(server: TestServer, name: string, args: object): Promise<Record<string, unknown>[]> {
-  return (await server.server.commands.get(name)!.run(args as never, io)) as Record<string, unknown>[]
-}
+const run = (server: TestServer, name: string, args: Record<string, unknown>) =>
+  server.command<Record<string, unknown>[]>(name, args)
 
 async function ask(client: RawClient, peer: string, ...ids: string[]): Promise<Record<string, string | undefined>> {
   const list = ids.map(id => `<message id='${id}'/>`).join('')

@@ -202,10 +202,8 @@ test('who comes online with many contacts is told of them as fast as it reads', 
   const crowd = await TestServer.start({ config: { max_ack_queue: 10 } })
   t.after(() => crowd.stop())
   await crowd.register('sue')
-  const add = crowd.server.commands.get('add_rosteritem')!
-  const both = async (account: string, contact: string) => {
-    await add.run({ account, contact, subscription: 'both' }, { progress: () => {} })
-  }
+  const both = (account: string, contact: string) =>
+    crowd.command('add_rosteritem', { account, contact, subscription: 'both' })
   for (let i = 0; i < 40; i++) {
     const contact = await crowd.client(`c${i}`)
     await both(crowd.jid('sue'), crowd.jid(`c${i}`))

@@ -4,8 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import sharp from 'sharp'
-import type { TableRow } from '../../src/core/commands/commands.ts'
-import { callCommand } from '../../src/core/control/call.ts'
+import type { TableRow } from '../../src/core/commands/command.ts'
 import type { Profile } from '../../src/modules/mod_profile.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
@@ -20,13 +19,11 @@ before(async () => {
 after(() => server.stop())
 
 /** As an administrator types it. */
-async function admin(...words: string[]): Promise<unknown> {
-  const [name, ...rest] = words
-  return (await callCommand(server.server.commands, ['localhost'], name!, rest, { progress() {} })).result
-}
+const admin = (name: string, ...words: string[]): Promise<unknown> => server.command(name, words)
 
-async function rows(...words: string[]): Promise<Record<string, unknown>> {
-  return Object.fromEntries(((await admin(...words)) as TableRow[]).map(row => [row['field'], row['value']]))
+async function rows(name: string, ...words: string[]): Promise<Record<string, unknown>> {
+  const found = await server.command<TableRow[]>(name, words)
+  return Object.fromEntries(found.map(row => [row['field'], row['value']]))
 }
 
 async function profile(user: string): Promise<Profile> {
@@ -121,9 +118,8 @@ test('a picture: given as a file or in Base64, shown to clients, taken away', as
   await admin('set_picture', 'erin@localhost')
   await assert.rejects(admin('get_picture', 'erin@localhost'), { code: 'not_found' })
   assert.equal(child(await vcardOf(erin), 'PHOTO'), undefined)
-  const named = server.server.commands.get('set_picture')!
   const base64 = (await png()).toString('base64')
-  await named.run({ account: 'erin@localhost', base64 }, { progress() {} })
+  await server.command('set_picture', { account: 'erin@localhost', base64 })
   assert.equal((await profile('erin')).picture?.width, 64)
 })
 
@@ -134,9 +130,7 @@ test('a large picture is made small enough for clients to take it inline', async
     .toBuffer()
   assert.ok(large.length > 300_000)
   const frank = await server.client('frank')
-  await server.server.commands
-    .get('set_picture')!
-    .run({ account: 'frank@localhost', base64: large.toString('base64') }, { progress() {} })
+  await server.command('set_picture', { account: 'frank@localhost', base64: large.toString('base64') })
   const { picture } = await profile('frank')
   assert.ok(picture!.size <= 128 * 1024 && picture!.width < 500)
   assert.ok(child(await vcardOf(frank), 'PHOTO') !== undefined)
@@ -146,7 +140,7 @@ test('what cannot be is said in words, and changes nothing', async () => {
   await server.client('gina')
   const gina = 'gina@localhost'
   await admin('update_profile', gina, 'name', 'Gina')
-  const wrong: [RegExp, ...string[]][] = [
+  const wrong: [RegExp, name: string, ...typed: string[]][] = [
     [/there is no account/, 'get_profile', 'nobody@localhost'],
     [/no JSON/, 'set_profile', gina, '{'],
     [/a JSON object/, 'set_profile', gina, '[]'],
@@ -160,7 +154,7 @@ test('what cannot be is said in words, and changes nothing', async () => {
     [/cannot read/, 'set_picture', gina, '/nonexistent.png'],
     [/has no picture/, 'get_picture', gina],
   ]
-  for (const [words, ...typed] of wrong) await assert.rejects(admin(...typed), words)
+  for (const [words, name, ...typed] of wrong) await assert.rejects(admin(name, ...typed), words)
   assert.deepEqual(await profile('gina'), { name: 'Gina' })
   await admin('update_profile', gina, 'name', 'x'.repeat(1024))
 })

@@ -134,15 +134,14 @@ test('items are gone when their time is over, and a command deletes them', async
   await publish(alice, 'urn:p', P, 'new', options)
   assert.deepEqual(await itemIds(alice, 'urn:p'), ['new', 'old'])
   now += 31_000
-  const command = server.server.commands.get('delete_expired_pubsub_items')!
-  assert.equal(await command.run({}, { progress() {} }), 1)
+  assert.equal(await server.command('delete_expired_pubsub_items'), 1)
   assert.deepEqual(await itemIds(alice, 'urn:p'), ['new'])
   now += 60_000
   assert.deepEqual(await itemIds(alice, 'urn:p'), [])
   assert.deepEqual(await itemIds(alice, 'urn:q'), ['old'])
   now += 3_600_000
   assert.deepEqual(await itemIds(alice, 'urn:q'), [])
-  assert.equal(await command.run({}, { progress() {} }), 0, 'reading had deleted them')
+  assert.equal(await server.command('delete_expired_pubsub_items'), 0, 'reading had deleted them')
 })
 
 test('who may make nodes is configured', async t => {

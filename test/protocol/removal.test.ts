@@ -21,8 +21,6 @@ async function register(t: TestContext, server: TestServer, name: string): Promi
   return client.request('set', query(`<username>${name}</username><password>correct horse</password>`))
 }
 
-const command = (server: TestServer, name: string, args: Record<string, unknown>) =>
-  server.server.commands.get(name)!.run(args, { progress: () => {} })
 const account = (user: string) => ({ account: `${user}@localhost` })
 const exists = (server: TestServer, user: string) => server.server.host('localhost')!.users.exists(user)
 const ended = (client: RawClient) => new Promise<string>(resolve => client.once('closed', resolve))
@@ -37,13 +35,13 @@ test('the name of an account that was removed is nobody’s for a while', async 
   let now = Date.UTC(2026, 0, 1)
   const server = await start(t, { now: () => now, modules: { mod_tombstones: { tombstone_expiry: '60d' } } })
   await register(t, server, 'alice')
-  await command(server, 'unregister', account('alice'))
+  await server.command('unregister', account('alice'))
   await refused('conflict', register(t, server, 'alice'))
   await refused('conflict', register(t, server, 'ALICE'))
-  await assert.rejects(async () => command(server, 'register', { ...account('alice'), password: 'x' }), {
+  await assert.rejects(async () => server.command('register', { ...account('alice'), password: 'x' }), {
     code: 'conflict',
   })
-  const kept = await command(server, 'list_tombstones', { host: 'localhost' })
+  const kept = await server.command('list_tombstones', { host: 'localhost' })
   assert.deepEqual(kept, [{ account: 'alice@localhost', removed: new Date(now).toISOString() }])
   now += 60 * DAY
   await register(t, server, 'alice')
@@ -52,10 +50,10 @@ test('the name of an account that was removed is nobody’s for a while', async 
 test('an operator may free a name before its time', async t => {
   const server = await start(t)
   await register(t, server, 'alice')
-  await command(server, 'unregister', account('alice'))
-  await command(server, 'delete_tombstone', account('alice'))
+  await server.command('unregister', account('alice'))
+  await server.command('delete_tombstone', account('alice'))
   await register(t, server, 'alice')
-  await assert.rejects(async () => command(server, 'delete_tombstone', account('alice')), { code: 'not_found' })
+  await assert.rejects(async () => server.command('delete_tombstone', account('alice')), { code: 'not_found' })
 })
 
 test('an account that is to be removed is locked, and can be had back', async t => {
@@ -63,18 +61,18 @@ test('an account that is to be removed is locked, and can be had back', async t 
   const server = await start(t, { now: () => now })
   const alice = await server.client('alice')
   const gone = ended(alice)
-  await command(server, 'unregister_later', { ...account('alice'), grace: '7d' })
+  await server.command('unregister_later', { ...account('alice'), grace: '7d' })
   assert.match(await gone, /not-authorized/)
   await assert.rejects(server.client('alice'))
   const due = new Date(now + 7 * DAY).toISOString()
-  const pending = () => command(server, 'unregister_pending', { host: 'localhost' })
+  const pending = () => server.command('unregister_pending', { host: 'localhost' })
   assert.deepEqual(await pending(), [{ account: 'alice@localhost', due }])
-  await command(server, 'unregister_cancel', account('alice'))
+  await server.command('unregister_cancel', account('alice'))
   assert.deepEqual(await pending(), [])
   await server.client('alice')
-  await assert.rejects(async () => command(server, 'unregister_cancel', account('alice')), { code: 'not_found' })
-  await assert.rejects(async () => command(server, 'unregister_later', account('nobody')), { code: 'not_found' })
-  await assert.rejects(async () => command(server, 'unregister_later', { ...account('alice'), grace: 'soon' }), {
+  await assert.rejects(async () => server.command('unregister_cancel', account('alice')), { code: 'not_found' })
+  await assert.rejects(async () => server.command('unregister_later', account('nobody')), { code: 'not_found' })
+  await assert.rejects(async () => server.command('unregister_later', { ...account('alice'), grace: 'soon' }), {
     code: 'usage',
   })
 })
@@ -82,10 +80,10 @@ test('an account that is to be removed is locked, and can be had back', async t 
 test('an account that was banned before stays so when it is had back', async t => {
   const server = await start(t)
   await server.register('alice')
-  await command(server, 'ban_account', account('alice'))
-  await command(server, 'unregister_later', account('alice'))
-  await command(server, 'unregister_later', { ...account('alice'), grace: '90d' })
-  await command(server, 'unregister_cancel', account('alice'))
+  await server.command('ban_account', account('alice'))
+  await server.command('unregister_later', account('alice'))
+  await server.command('unregister_later', { ...account('alice'), grace: '90d' })
+  await server.command('unregister_cancel', account('alice'))
   await assert.rejects(server.client('alice'))
 })
 
@@ -95,7 +93,7 @@ test('when the time of grace is over the account goes with everything in it, als
   const first = await start(t, { now: () => now, store })
   const alice = await first.client('alice')
   await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>")
-  await command(first, 'unregister_later', { ...account('alice'), grace: '1d' })
+  await first.command('unregister_later', { ...account('alice'), grace: '1d' })
   await first.stop()
 
   const second = await start(t, { now: () => now, store })
@@ -105,7 +103,7 @@ test('when the time of grace is over the account goes with everything in it, als
   await done
   assert.equal(await exists(second, 'alice'), false)
   assert.deepEqual(await store.table('localhost', { name: 'vcard' }).partitions(), [])
-  assert.deepEqual(await command(second, 'unregister_pending', { host: 'localhost' }), [])
+  assert.deepEqual(await second.command('unregister_pending', { host: 'localhost' }), [])
   await refused('conflict', register(t, second, 'alice'))
 })
 
@@ -135,7 +133,7 @@ test('a removal that a stop or a crash cuts short is finished at the next start;
   await reached
   assert.equal(await exists(first, 'alice'), false)
   await refused('conflict', register(t, first, 'alice'))
-  await assert.rejects(async () => command(first, 'register', { ...account('alice'), password: 'x' }), {
+  await assert.rejects(async () => first.command('register', { ...account('alice'), password: 'x' }), {
     code: 'conflict',
   })
   await first.stop()
@@ -159,14 +157,14 @@ test('an account that was let in again meanwhile stays', async t => {
   let now = Date.UTC(2026, 0, 1)
   const server = await start(t, { now: () => now })
   await server.register('alice', 'bob')
-  await command(server, 'unregister_later', { ...account('alice'), grace: '1d' })
-  await command(server, 'unban_account', account('alice'))
-  await command(server, 'unregister_later', { ...account('bob'), grace: '2d' })
+  await server.command('unregister_later', { ...account('alice'), grace: '1d' })
+  await server.command('unban_account', account('alice'))
+  await server.command('unregister_later', { ...account('bob'), grace: '2d' })
   const done = removed(server) // of bob, who is looked at after alice
   now += 2 * DAY
   await done
   assert.equal(await exists(server, 'alice'), true)
-  assert.deepEqual(await command(server, 'unregister_pending', { host: 'localhost' }), [])
+  assert.deepEqual(await server.command('unregister_pending', { host: 'localhost' }), [])
 })
 
 test('by option an account that its user removes is only locked at first', async t => {
@@ -176,11 +174,11 @@ test('by option an account that its user removes is only locked at first', async
   const gone = ended(alice)
   await alice.request('set', query('<remove/>'))
   assert.match(await gone, /not-authorized/)
-  const pending = async () => (await command(server, 'unregister_pending', { host: 'localhost' })) as unknown[]
+  const pending = async () => (await server.command('unregister_pending', { host: 'localhost' })) as unknown[]
   const bob = await server.client('bob')
   while ((await pending()).length === 0) await bob.ping()
   assert.equal(await exists(server, 'alice'), true)
   await assert.rejects(server.client('alice'))
-  await command(server, 'unregister_cancel', account('alice'))
+  await server.command('unregister_cancel', account('alice'))
   await server.client('alice')
 })

@@ -18,8 +18,8 @@ const report = (reason: string, content = '') =>
 
 type Row = Record<string, string>
 const command = (server: TestServer, name: string, args: Record<string, unknown> = {}) =>
-  server.server.commands.get(name)!.run({ host: 'localhost', ...args }, { progress: () => {} })
-const reports = async (server: TestServer) => (await command(server, 'abuse_reports')) as unknown as Row[]
+  server.command(name, { host: 'localhost', ...args })
+const reports = (server: TestServer) => server.command<Row[]>('abuse_reports', { host: 'localhost' })
 
 /** Reports are kept behind the answer to the block. */
 async function kept(server: TestServer, client: RawClient, count: number): Promise<Row[]> {

@@ -296,23 +296,18 @@ test('rosters outlive the server, and go with the account', async () => {
 })
 
 test('commands list, add and delete contacts; clients see it', async () => {
-  const commands = server.server.commands
-  const io = { progress: () => {} }
   const fay = await server.client('fay')
   await get(fay)
   const account = 'fay@localhost'
-  await commands
-    .get('add_rosteritem')!
-    .run({ account, contact: 'gus@localhost', name: 'Gus', group: 'Work', subscription: 'both' }, io)
+  const gus = { account, contact: 'gus@localhost' }
+  await server.command('add_rosteritem', { ...gus, name: 'Gus', group: 'Work', subscription: 'both' })
   assert.equal(itemOf(await fay.receive(pushOf('gus@localhost')))!.attrs['subscription'], 'both')
-  assert.deepEqual(await commands.get('get_roster')!.run({ account }, io), [
+  assert.deepEqual(await server.command('get_roster', { account }), [
     { jid: 'gus@localhost', name: 'Gus', subscription: 'both', ask: '', groups: 'Work' },
   ])
-  await commands.get('delete_rosteritem')!.run({ account, contact: 'gus@localhost' }, io)
+  await server.command('delete_rosteritem', gus)
   assert.equal(itemOf(await fay.receive(pushOf('gus@localhost')))!.attrs['subscription'], 'remove')
-  const again = async (): Promise<unknown> =>
-    commands.get('delete_rosteritem')!.run({ account, contact: 'gus@localhost' }, io)
-  await assert.rejects(again, { name: 'CommandError', code: 'not_found' })
-  const nobody = async (): Promise<unknown> => commands.get('get_roster')!.run({ account: 'nobody@localhost' }, io)
-  await assert.rejects(nobody, { name: 'CommandError', code: 'not_found' })
+  const missing = { name: 'CommandError', code: 'not_found' }
+  await assert.rejects(server.command('delete_rosteritem', gus), missing)
+  await assert.rejects(server.command('get_roster', { account: 'nobody@localhost' }), missing)
 })

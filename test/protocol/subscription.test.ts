@@ -134,8 +134,7 @@ test('a yes before the question: shown as approved, then given at once', async (
 test('who may see already, and has forgotten, is answered by the server', async () => {
   const [ola, pim] = [await online('ola'), await online('pim')]
   await befriend(ola, pim)
-  const forget = server.server.commands.get('add_rosteritem')!
-  await forget.run({ account: 'ola@localhost', contact: 'pim@localhost' }, { progress: () => {} })
+  await server.command('add_rosteritem', { account: 'ola@localhost', contact: 'pim@localhost' })
   ola.send(`<presence to='pim@localhost' type='subscribe'/>`)
   await ola.receive(presenceFrom('pim@localhost', 'subscribed'))
   await ola.receive(push('pim@localhost', { subscription: 'to' }))

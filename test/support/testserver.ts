@@ -1,5 +1,6 @@
 import { type Config, type HostConfig, hostOptions, listenOptions, serverOptions } from '../../src/config/core.ts'
 import { parseOptions } from '../../src/config/validate.ts'
+import type { Given } from '../../src/core/commands/read.ts'
 import { createLog } from '../../src/core/log.ts'
 import type { ModuleDefinition } from '../../src/core/module.ts'
 import { builtinModules } from '../../src/modules.ts'
@@ -98,6 +99,11 @@ export class TestServer {
     await client.login({ user, password: PASSWORD })
     await client.bind(options.resource)
     return client
+  }
+
+  /** Runs a declared command, as hermodctl does; `args` by name. */
+  async command<T>(name: string, args: Given = {}): Promise<T> {
+    return (await this.server.commands.run(name, args)) as T
   }
 
   /** Another configuration for the running server; resolves with what could not change. */

@@ -1,4 +1,4 @@
-import { arg, type Command, CommandError, defineCommand } from './commands.ts'
+import { arg, type Command, CommandError, defineCommand } from './command.ts'
 import { accountOf, existing, type ServerControl } from './servercontrol.ts'
 
 const PAGE = 1000

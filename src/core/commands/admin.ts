@@ -1,5 +1,5 @@
 import { accountCommands } from './accounts.ts'
-import type { Command } from './commands.ts'
+import type { Command } from './command.ts'
 import { deviceCommands } from './devices.ts'
 import { leavingCommands } from './leaving.ts'
 import { messageCommands } from './messages.ts'

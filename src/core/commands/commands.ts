@@ -1,109 +1,87 @@
-/** Arguments by name, in the order in which they are typed. */
-export type ArgKind = 'text' | 'account' | 'jid' | 'host' | 'int' | 'secret' | 'file' | 'xml'
+import { nearest } from '../../config/nearest.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import type { Host } from '../host.ts'
+import type { Logger } from '../log.ts'
+import { type Command, CommandError, type CommandIo, type CommandResult } from './command.ts'
+import { type Given, loggable, readArgs } from './read.ts'
 
-export interface Arg<T> {
-  readonly kind: ArgKind
-  readonly doc: string
-  readonly optional: boolean
-  /** What may be written, where it is a fixed set: completion and checks know it. */
-  readonly values?: readonly string[]
-  readonly typed?: T
+export interface RunOptions extends Partial<CommandIo> {
+  /** Whoever asks knows what cannot be taken back ({@link Command.confirm}): without it, such a command is refused. */
+  readonly yes?: boolean
+  /** Where it is noted, at `debug`, and who asks. */
+  readonly log?: Logger
+  readonly by?: string
 }
 
-export type ArgShape = Readonly<Record<string, Arg<unknown>>>
-export type Args<S extends ArgShape> = { readonly [K in keyof S]: S[K] extends Arg<infer T> ? T : never }
-
-function make<T>(kind: ArgKind) {
-  function arg(doc: string): Arg<T>
-  function arg(doc: string, options: { optional: true; values?: readonly string[] }): Arg<T | undefined>
-  function arg(doc: string, options: { values: readonly string[] }): Arg<T>
-  function arg(doc: string, options: { optional?: true; values?: readonly string[] } = {}): Arg<T | undefined> {
-    return { kind, doc, optional: options.optional === true, values: options.values }
-  }
-  return arg
-}
-
-/** The kinds of argument. At run time all are texts but `int`; `account` is a bare address of a host served here. */
-export const arg = {
-  text: make<string>('text'),
-  account: make<string>('account'),
-  jid: make<string>('jid'),
-  host: make<string>('host'),
-  int: make<number>('int'),
-  /** Not shown, not logged; asked for on the terminal where it is left out. */
-  secret: make<string>('secret'),
-  /** A path on the machine of whoever types it; made absolute there. */
-  file: make<string>('file'),
-  xml: make<string>('xml'),
-}
-
-export type Value = string | number | boolean | null
-export type TableRow = Readonly<Record<string, Value>>
-/** What a command gives back: nothing, one value, or rows of a table (all with the same columns). */
-export type CommandResult = undefined | Value | readonly TableRow[]
-
-export interface CommandIo {
-  /** Tells whoever waits how far it is. */
-  progress(text: string): void
-}
-
-export interface Command<S extends ArgShape = ArgShape> {
-  /** snake_case; ejabberd's word where it has one. */
-  readonly name: string
-  readonly summary: string
-  readonly args: S
-  /** For the docs and the table's head; undefined for a command that gives a value or nothing. */
-  readonly columns?: readonly string[]
-  readonly example?: string
-  /** What it does that cannot be taken back: hermodctl asks first, and without `yes` it is refused. */
-  readonly confirm?: string
-  run(args: Args<S>, io: CommandIo): CommandResult | Promise<CommandResult>
-}
-
-/** Says what to do next; the text is for the person who typed the command. */
-export class CommandError extends Error {
-  readonly code: 'usage' | 'not_found' | 'conflict' | 'failed'
-  constructor(code: CommandError['code'], message: string) {
-    super(message)
-    this.name = 'CommandError'
-    this.code = code
-  }
-}
-
-/** Checks a command's arguments by their types, which are then forgotten: whoever calls it goes by `args`. */
-export function defineCommand<S extends ArgShape>(command: Command<S>): Command {
-  return command as unknown as Command
-}
-
-/** The commands of a server: declared once, typed at the CLI and, later, called over REST and ad-hoc commands. */
+/** The commands of a server: declared by each host, and run at the one that they are about. */
 export class Commands {
-  readonly #commands = new Map<string, { owner: string; declared: Command[] }>()
+  /** Those served at this moment, by name. */
+  readonly hosts: ReadonlyMap<string, Host>
+  /** Of one name those of all hosts; that of the server itself is `''`. */
+  readonly #commands = new Map<string, { owner: string; at: Map<string, Command> }>()
 
-  /**
-   * A module that runs on several hosts declares its commands once a host; the first one stands for all, for a command
-   * finds its host by its arguments, until that host stops: then the next one does.
-   */
-  add(owner: string, command: Command): () => void {
-    const there = this.#commands.get(command.name)
-    if (there !== undefined && there.owner !== owner) {
-      throw new Error(`${owner}: the command ${command.name} is there already, from ${there.owner}`)
+  constructor(hosts: ReadonlyMap<string, Host>) {
+    this.hosts = hosts
+  }
+
+  /** A command of the server as a whole, or of one of its hosts: a module declares its own on each that it runs on. */
+  add(owner: string, command: Command, host = ''): () => void {
+    const { name } = command
+    const { owner: first, at } = this.#commands.get(name) ?? { owner, at: new Map<string, Command>() }
+    if (first !== owner || at.has(host)) {
+      throw new Error(`${owner}: the command ${name} is there already, from ${first}`)
     }
-    const declared: Command[] = there?.declared ?? []
-    declared.push(command)
-    if (there === undefined) this.#commands.set(command.name, { owner, declared })
+    at.set(host, command)
+    this.#commands.set(name, { owner, at })
     return () => {
-      const at = declared.indexOf(command)
-      if (at < 0) return
-      declared.splice(at, 1)
-      if (declared.length === 0) this.#commands.delete(command.name)
+      at.delete(host)
+      if (at.size === 0) this.#commands.delete(name)
     }
   }
 
+  /** As it is declared, which is the same at all hosts. */
   get(name: string): Command | undefined {
-    return this.#commands.get(name)?.declared[0]
+    return this.#commands.get(name)?.at.values().next().value
   }
 
   list(): Command[] {
-    return [...this.#commands.values()].map(c => c.declared[0]!).sort((a, b) => (a.name < b.name ? -1 : 1))
+    return [...this.#commands.keys()].sort().map(name => this.get(name)!)
+  }
+
+  /** Runs a command with what was given for its arguments. Rejects with CommandError where it cannot be done. */
+  async run(
+    name: string,
+    given: Given,
+    { yes, log, by, progress = () => {} }: RunOptions = {},
+  ): Promise<CommandResult> {
+    const command = this.find(name)
+    const args = readArgs(command, [...this.hosts.keys()], given)
+    if (command.confirm !== undefined && yes !== true) {
+      throw new CommandError('usage', `${command.confirm} Nothing was done: it has to be confirmed, with --yes`)
+    }
+    log?.debug({ by, command: loggable(command, args) }, 'a command')
+    return this.#at(command, args).run(args, { progress })
+  }
+
+  /** Throws CommandError where there is no such command. */
+  find(name: string): Command {
+    const command = this.get(name)
+    if (command !== undefined) return command
+    const guess = nearest(name, [...this.#commands.keys()])
+    const hint = guess === undefined ? '' : `; did you mean ${guess}?`
+    throw new CommandError('usage', `there is no command "${name}"${hint} See: help`)
+  }
+
+  /** The command of the host that the arguments name. */
+  #at(command: Command, args: Record<string, unknown>): Command {
+    const { owner, at } = this.#commands.get(command.name)!
+    const own = at.get('')
+    const about = Object.entries(command.args).find(([, { kind }]) => kind === 'account' || kind === 'host')
+    const named = about && args[about[0]]
+    if (own !== undefined || named === undefined) return own ?? command
+    const host = Jid.from(String(named)).domain
+    const there = at.get(host)
+    if (there === undefined) throw new CommandError('not_found', `${owner} does not run on ${host}`)
+    return there
   }
 }

@@ -1,5 +1,5 @@
 import { Slot } from '../session.ts'
-import { arg, type Command, CommandError, defineCommand, type TableRow } from './commands.ts'
+import { arg, type Command, CommandError, defineCommand, type TableRow } from './command.ts'
 import { existing, type ServerControl } from './servercontrol.ts'
 
 /** One of an account's clients, as it has said who it is (XEP-0388 2.3, `<user-agent/>`). Times are ms since 1970. */

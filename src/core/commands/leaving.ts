@@ -1,7 +1,7 @@
 import { xml } from '../../xml/index.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { onlineAccounts } from '../people.ts'
-import { arg, type Command, CommandError, defineCommand } from './commands.ts'
+import { arg, type Command, CommandError, defineCommand } from './command.ts'
 import type { ServerControl } from './servercontrol.ts'
 
 /** A day: longer is a mistake in the unit. */

@@ -1,7 +1,7 @@
 import { type Element, parseElement, XmlError, xml } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { isStanzaName, Stanza } from '../../xmpp/stanza.ts'
-import { arg, type Command, CommandError, defineCommand } from './commands.ts'
+import { arg, type Command, CommandError, defineCommand } from './command.ts'
 import { existing, names, type ServerControl } from './servercontrol.ts'
 
 export function messageCommands(server: ServerControl): Command[] {

@@ -1,6 +1,6 @@
 import type { Host } from '../host.ts'
 import { count, disabledUsers, isActive, isIdle, onlineAccounts, users } from '../people.ts'
-import { arg, type Command, defineCommand } from './commands.ts'
+import { arg, type Command, defineCommand } from './command.ts'
 import type { ServerControl } from './servercontrol.ts'
 
 const STATS: Readonly<Record<string, (host: Host) => number | Promise<number>>> = {

@@ -1,5 +1,5 @@
 import { LOG_LEVELS, type LogLevel, setLogLevel } from '../log.ts'
-import { arg, type Command, CommandError, defineCommand } from './commands.ts'
+import { arg, type Command, CommandError, defineCommand } from './command.ts'
 import { type BackupReport, names, type ServerControl } from './servercontrol.ts'
 
 export function serverCommands(server: ServerControl): Command[] {

@@ -4,7 +4,8 @@ import type { Host } from '../host.ts'
 import type { Logger } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Router } from '../router.ts'
-import { CommandError, type Commands } from './commands.ts'
+import { CommandError } from './command.ts'
+import type { Commands } from './commands.ts'
 
 /** What commands may do with the server they run in. */
 export interface ServerControl {

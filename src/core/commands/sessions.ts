@@ -2,7 +2,7 @@ import { childText } from '../../xml/index.ts'
 import { StreamError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import type { Session } from '../session.ts'
-import { arg, type Command, CommandError, defineCommand, type TableRow } from './commands.ts'
+import { arg, type Command, CommandError, defineCommand, type TableRow } from './command.ts'
 import { existing, type ServerControl } from './servercontrol.ts'
 
 const COLUMNS = ['jid', 'ip', 'tls', 'mechanism', 'since', 'state', 'priority', 'show']

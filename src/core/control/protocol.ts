@@ -1,4 +1,5 @@
-import type { CommandError, CommandResult } from '../commands/commands.ts'
+import type { Command, CommandError, CommandResult } from '../commands/command.ts'
+import type { Given } from '../commands/read.ts'
 
 /**
  * hermodctl and the server speak lines of JSON: a request, then any number of progress lines, then one answer. Requests on
@@ -6,7 +7,7 @@ import type { CommandError, CommandResult } from '../commands/commands.ts'
  */
 export interface ControlRequest {
   command: string
-  args: string[]
+  args: Given
   /** Whoever asks knows what it does ({@link CommandInfo.confirm}). */
   yes?: boolean
 }
@@ -25,6 +26,24 @@ export interface CommandInfo {
   example?: string
   /** What it does that cannot be taken back: without `yes` it is refused. */
   confirm?: string
+}
+
+export function describeCommand(command: Command): CommandInfo {
+  const args = Object.entries(command.args).map(([name, { kind, doc, optional, values }]) => ({
+    name,
+    kind,
+    doc,
+    optional,
+    ...(values === undefined ? {} : { values }),
+  }))
+  const { name, summary, example, confirm } = command
+  return {
+    name,
+    summary,
+    args,
+    ...(example === undefined ? {} : { example }),
+    ...(confirm === undefined ? {} : { confirm }),
+  }
 }
 
 /** Longest request, in UTF-16 units. */

@@ -1,16 +1,14 @@
 import { once } from 'node:events'
 import { lstat, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { CommandError, type Commands } from '../commands/commands.ts'
+import { CommandError } from '../commands/command.ts'
+import type { Commands } from '../commands/commands.ts'
 import type { Logger } from '../log.ts'
-import { callCommand, describeCommand } from './call.ts'
-import { type ControlAnswer, type ControlRequest, MAX_LINE, MAX_PATH } from './protocol.ts'
+import { type ControlAnswer, type ControlRequest, describeCommand, MAX_LINE, MAX_PATH } from './protocol.ts'
 
 export interface ControlOptions {
   path: string
   commands: Commands
-  /** The hosts served at this moment. */
-  hosts: () => readonly string[]
   log: Logger
 }
 
@@ -139,12 +137,14 @@ async function* lines(socket: Socket): AsyncGenerator<string> {
 }
 
 async function answer(line: string, options: ControlOptions, say: (answer: ControlAnswer) => void): Promise<void> {
-  const { commands, hosts, log } = options
+  const { commands, log } = options
   try {
     const { command, args, yes } = readRequest(line)
     if (command === 'commands') return say({ commands: commands.list().map(describeCommand) })
-    const io = { progress: (text: string) => say({ progress: text }) }
-    say(await callCommand(commands, hosts(), command, args, io, { yes, log }))
+    const { columns } = commands.find(command)
+    const progress = (text: string): void => say({ progress: text })
+    const result = await commands.run(command, args, { yes: yes === true, log, by: 'hermodctl', progress })
+    say(columns === undefined ? { result } : { result, columns })
   } catch (error) {
     if (error instanceof CommandError) return say({ error: { code: error.code, message: error.message } })
     log.error({ err: error }, 'a command failed')
@@ -160,8 +160,14 @@ function readRequest(line: string): ControlRequest {
     throw new CommandError('usage', 'a request is one line of JSON')
   }
   const { command, args, yes } = (request ?? {}) as Partial<ControlRequest>
-  if (typeof command !== 'string' || !Array.isArray(args) || !args.every(arg => typeof arg === 'string')) {
-    throw new CommandError('usage', 'a request is {"command": text, "args": [text, ...]}')
+  const words = Array.isArray(args)
+    ? args.every(arg => typeof arg === 'string')
+    : typeof args === 'object' && args !== null
+  if (typeof command !== 'string' || args === undefined || !words) {
+    throw new CommandError(
+      'usage',
+      'a request is {"command": text, "args": [text, ...]}, or {..., "args": {name: value}}',
+    )
   }
   return { command, args, yes: yes === true }
 }

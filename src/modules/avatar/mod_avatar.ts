@@ -1,5 +1,5 @@
 import { opt } from '../../config/schema.ts'
-import { arg } from '../../core/commands/commands.ts'
+import { arg } from '../../core/commands/command.ts'
 import { FILTER, OBSERVE } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { NS } from '../../xml/index.ts'

@@ -1,5 +1,5 @@
 import { type AdHocAnswer, type AdHocCommand, type AdHocDone, type AdHocNote, runCommand } from '../../core/adhoc.ts'
-import type { CommandResult } from '../../core/commands/commands.ts'
+import type { CommandResult } from '../../core/commands/command.ts'
 import type { Host } from '../../core/host.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { NS } from '../../xml/index.ts'
@@ -69,9 +69,7 @@ export class Administration {
 
   /** Runs a declared command. */
   run(name: string, args: Readonly<Record<string, string>>): Promise<CommandResult> {
-    const command = this.ctx.commands.get(name)
-    if (command === undefined) throw new StanzaError('feature-not-implemented', `there is no command ${name} here`)
-    return runCommand(command, [this.ctx.host.name], arg => args[arg])
+    return runCommand(this.ctx.commands, name, args)
   }
 }
 

@@ -1,4 +1,4 @@
-import { arg, type Command, CommandError, defineCommand } from '../../core/commands/commands.ts'
+import { arg, type Command, CommandError, defineCommand } from '../../core/commands/command.ts'
 import type { Router } from '../../core/router.ts'
 import { parseDuration } from '../../util/duration.ts'
 import { StanzaError } from '../../xmpp/errors.ts'

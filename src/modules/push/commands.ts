@@ -1,4 +1,4 @@
-import { arg, type Command, CommandError, defineCommand } from '../../core/commands/commands.ts'
+import { arg, type Command, CommandError, defineCommand } from '../../core/commands/command.ts'
 import type { Host } from '../../core/host.ts'
 import { accountNamed } from '../../core/people.ts'
 import { TABLE } from './registration.ts'

@@ -1,5 +1,5 @@
 import { opt } from '../../config/schema.ts'
-import { arg, CommandError } from '../../core/commands/commands.ts'
+import { arg, CommandError } from '../../core/commands/command.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'

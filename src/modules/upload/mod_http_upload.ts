@@ -1,5 +1,5 @@
 import { opt } from '../../config/schema.ts'
-import { arg, CommandError } from '../../core/commands/commands.ts'
+import { arg, CommandError } from '../../core/commands/command.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { defineModule } from '../../core/module.ts'
 import { accountNamed } from '../../core/people.ts'

@@ -7,7 +7,8 @@ import { test } from 'node:test'
 import { ControlClient } from '../../../src/cli/control.ts'
 import { ControlPort } from '../../../src/cli/controlport.ts'
 import type { Config } from '../../../src/config/core.ts'
-import { Commands, defineCommand } from '../../../src/core/commands/commands.ts'
+import { defineCommand } from '../../../src/core/commands/command.ts'
+import { Commands } from '../../../src/core/commands/commands.ts'
 import { createLog } from '../../../src/core/log.ts'
 
 test('the control socket moves: who asked at the old place is answered, and only the new one is left', async t => {
@@ -16,7 +17,7 @@ test('the control socket moves: who asked at the old place is answered, and only
   const at = (name: string): string => path.join(folder, name)
   const config = (name: string | undefined) => ({ data: folder, ctl_socket: name && at(name) }) as Config
   const port = new ControlPort()
-  const commands = new Commands()
+  const commands = new Commands(new Map())
   const moves: string[] = ['b', 'x'.repeat(200), 'c']
   const move = async () => {
     const prepared = await port.prepare(config(moves.shift()))
@@ -26,7 +27,7 @@ test('the control socket moves: who asked at the old place is answered, and only
   }
   commands.add('test', defineCommand({ name: 'move', summary: '', args: {}, run: move }))
   assert.deepEqual(Object.keys(await port.prepare(config('b'))), ['apply', 'undo'], 'not open yet: nothing to do')
-  await port.open(config(undefined), { commands, hosts: () => [], log: createLog({ level: 'silent', format: 'json' }) })
+  await port.open(config(undefined), { commands, log: createLog({ level: 'silent', format: 'json' }) })
   t.after(() => port.close())
   const ask = (name: string) => new ControlClient(at(name), '', () => {}).request('move', [])
   assert.deepEqual(await ask('hermodctl.sock'), { result: 'moved' })

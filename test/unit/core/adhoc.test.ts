@@ -14,9 +14,11 @@ import {
   MAX_NOTE,
   runCommand,
 } from '../../../src/core/adhoc.ts'
-import { arg, CommandError, defineCommand } from '../../../src/core/commands/commands.ts'
+import { arg, CommandError, defineCommand } from '../../../src/core/commands/command.ts'
+import { Commands } from '../../../src/core/commands/commands.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
+import { hostsNamed } from './commands/support.ts'
 
 const ALICE = Jid.from('alice@localhost/a')
 const BOB = Jid.from('bob@localhost/b')
@@ -95,7 +97,9 @@ test('a declared command runs with arguments by name, and says what is wrong as 
       return `${how} ${host} ${times + 1}`
     },
   })
-  const run = (args: Record<string, string>) => runCommand(greet, ['localhost'], name => args[name])
+  const commands = new Commands(hostsNamed('localhost'))
+  commands.add('test', greet)
+  const run = (args: Record<string, string>) => runCommand(commands, 'greet', args)
   assert.equal(await run({ host: 'localhost', times: '2' }), 'Hello localhost 3')
   assert.equal(await run({ host: 'localhost', times: '2', how: 'Hi' }), 'Hi localhost 3')
   const wrong: [args: Record<string, string>, condition: string][] = [

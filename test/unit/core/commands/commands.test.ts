@@ -1,48 +1,53 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { arg, CommandError, Commands, defineCommand } from '../../../../src/core/commands/commands.ts'
+import { arg, CommandError, defineCommand } from '../../../../src/core/commands/command.ts'
+import { Commands } from '../../../../src/core/commands/commands.ts'
+import { hostsNamed } from './support.ts'
 
-const hello = (name: string) =>
+const HOSTS = hostsNamed('a.example', 'b.example', 'c.example')
+
+const hello = (name: string, says = 'hello') =>
   defineCommand({
     name,
     summary: 'Says hello.',
-    args: { who: arg.text('Whom to greet.') },
-    run: ({ who }) => `hello ${who}`,
+    args: { host: arg.host('Where.') },
+    run: ({ host }) => `${says} ${host}`,
   })
 
 test('a command is found by its name until it is taken away', async () => {
-  const commands = new Commands()
-  const undo = commands.add('mod_a', hello('hello'))
-  commands.add('mod_a', hello('again'))
-  const found = commands.get('hello')!
-  assert.equal(await found.run({ who: 'you' }, { progress() {} }), 'hello you')
+  const commands = new Commands(HOSTS)
+  const undo = commands.add('server', hello('hello'))
+  commands.add('server', hello('again'))
+  assert.equal(await commands.run('hello', { host: 'a.example' }), 'hello a.example')
   assert.deepEqual(
     commands.list().map(c => c.name),
     ['again', 'hello'],
   )
   undo()
   assert.equal(commands.get('hello'), undefined)
+  await assert.rejects(commands.run('hello', {}), { code: 'usage', message: /no command "hello"/ })
 })
 
-test('a module on several hosts declares its commands several times; the first stands, another module’s is refused', () => {
-  const commands = new Commands()
-  const first = hello('hello')
-  commands.add('mod_a', first)
-  const undo = commands.add('mod_a', hello('hello'))
-  assert.equal(commands.get('hello'), first)
+test('the host that is named runs it; where its module does not run, that is said', async () => {
+  const commands = new Commands(HOSTS)
+  const undo = commands.add('mod_a', hello('hello', 'ciao'), 'a.example')
+  commands.add('mod_a', hello('hello', 'salve'), 'b.example')
+  const run = (host: string) => commands.run('hello', { host })
+  assert.equal(await run('a.example'), 'ciao a.example')
+  assert.equal(await run('b.example'), 'salve b.example')
+  await assert.rejects(run('c.example'), { code: 'not_found', message: 'mod_a does not run on c.example' })
+  await assert.rejects(run('d.example'), { code: 'not_found', message: /d\.example is not served here/ })
   undo()
-  assert.equal(commands.get('hello'), first, 'the second host has stopped, the first has not')
-  assert.throws(() => commands.add('mod_b', hello('hello')), /mod_b: the command hello is there already, from mod_a/)
+  await assert.rejects(run('a.example'), { message: 'mod_a does not run on a.example' })
+  assert.equal(await run('b.example'), 'salve b.example')
 })
 
-test('when the host that declared it first stops, the command stays for the others', () => {
-  const commands = new Commands()
-  const undoFirst = commands.add('mod_a', hello('hello'))
-  const undoSecond = commands.add('mod_a', hello('hello'))
-  undoFirst()
-  assert.ok(commands.get('hello'), 'the module still runs on the second host')
-  undoSecond()
-  assert.equal(commands.get('hello'), undefined)
+test('a name is that of one module, and declared once at a host', () => {
+  const commands = new Commands(HOSTS)
+  commands.add('mod_a', hello('hello'), 'a.example')
+  const there = /the command hello is there already, from mod_a/
+  assert.throws(() => commands.add('mod_b', hello('hello'), 'b.example'), there)
+  assert.throws(() => commands.add('mod_a', hello('hello'), 'a.example'), there)
 })
 
 test('what is typed is known: values, optional ones, kinds', () => {

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, test } from 'node:test'
-import { arg, Commands, defineCommand } from '../../../../src/core/commands/commands.ts'
+import { arg, defineCommand } from '../../../../src/core/commands/command.ts'
+import { Commands } from '../../../../src/core/commands/commands.ts'
 import { type ControlAnswer, MAX_LINE } from '../../../../src/core/control/protocol.ts'
 import { ControlSocket } from '../../../../src/core/control/socket.ts'
 import { createLog } from '../../../../src/core/log.ts'
@@ -25,7 +26,7 @@ describe('the control socket', () => {
     ran++
     return String(args['word'])
   }
-  const commands = new Commands()
+  const commands = new Commands(new Map())
   const add = (command: Parameters<typeof defineCommand>[0]) => commands.add('test', defineCommand(command))
   add({ name: 'fail', summary: '', args: {}, run: () => Promise.reject(new Error('no luck')) })
   add({ name: 'echo', summary: '', args: { word: arg.text('') }, run: echo })
@@ -51,7 +52,7 @@ describe('the control socket', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  const open = (at = file) => ControlSocket.open({ path: at, commands, hosts: () => ['localhost'], log })
+  const open = (at = file) => ControlSocket.open({ path: at, commands, log })
 
   class Client {
     readonly socket: Socket

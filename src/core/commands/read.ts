@@ -1,45 +1,6 @@
-import { nearest } from '../../config/nearest.ts'
 import { cut } from '../../util/text.ts'
 import { Jid } from '../../xmpp/jid.ts'
-import {
-  type Arg,
-  type Command,
-  CommandError,
-  type CommandIo,
-  type CommandResult,
-  type Commands,
-} from '../commands/commands.ts'
-import type { Logger } from '../log.ts'
-import type { CommandInfo } from './protocol.ts'
-
-/** Runs a command with its arguments as words, checked by its declaration. Throws CommandError. */
-export async function callCommand(
-  commands: Commands,
-  hosts: readonly string[],
-  name: string,
-  words: readonly string[],
-  io: CommandIo,
-  { yes = false, log }: { yes?: boolean; log?: Logger } = {},
-): Promise<{ result: CommandResult; columns?: readonly string[] }> {
-  const command = commands.get(name)
-  if (command === undefined) {
-    const guess = nearest(
-      name,
-      commands.list().map(c => c.name),
-    )
-    throw new CommandError(
-      'usage',
-      `there is no command "${name}"${guess === undefined ? '' : `; did you mean ${guess}?`} See: help`,
-    )
-  }
-  const args = readArgs(command, hosts, words)
-  if (command.confirm !== undefined && !yes) {
-    throw new CommandError('usage', `${command.confirm} Nothing was done: it has to be confirmed, with --yes`)
-  }
-  log?.debug({ by: 'hermodctl', command: loggable(command, args) }, 'a command')
-  const result = await command.run(args, io)
-  return command.columns === undefined ? { result } : { result, columns: command.columns }
-}
+import { type Arg, type Command, CommandError } from './command.ts'
 
 /** A command with its arguments for the log: what may be a secret is left out. */
 export function loggable(command: Command, args: Record<string, unknown>): string {
@@ -50,19 +11,32 @@ export function loggable(command: Command, args: Record<string, unknown>): strin
   return [command.name, ...words].join(' ')
 }
 
-/** Words to arguments by name. */
-export function readArgs(
-  command: Command,
-  hosts: readonly string[],
-  given: readonly string[],
-): Record<string, unknown> {
-  const words = [...given]
+/** What was given for the arguments of a command: words in their order, as they are typed, or values by name. */
+export type Given = readonly string[] | Readonly<Record<string, unknown>>
+
+/** Throws CommandError where what was given is not what the command takes. */
+export function readArgs(command: Command, hosts: readonly string[], given: Given): Record<string, unknown> {
+  const named = isWords(given) ? byName(command, hosts, given) : given
   const args: Record<string, unknown> = {}
   for (const [name, arg] of Object.entries(command.args)) {
-    if (words.length === 0) {
-      if (arg.optional) continue
+    const value = named[name]
+    if (value !== undefined && value !== null) args[name] = readArg(name, arg, value, hosts)
+    else if (!arg.optional) {
       throw new CommandError('usage', `${name} is missing (${arg.doc.toLowerCase()}). ${usage(command)}`)
     }
+  }
+  return args
+}
+
+function isWords(given: Given): given is readonly string[] {
+  return Array.isArray(given)
+}
+
+function byName(command: Command, hosts: readonly string[], given: readonly string[]): Record<string, string> {
+  const words = [...given]
+  const named: Record<string, string> = {}
+  for (const [name, arg] of Object.entries(command.args)) {
+    if (words.length === 0) break
     // As in ejabberdctl: an account may be two words, user and host.
     if (arg.kind === 'account' && !words[0]!.includes('@') && hosts.includes(words[1] ?? '')) {
       words.splice(0, 2, `${words[0]}@${words[1]}`)
@@ -70,30 +44,16 @@ export function readArgs(
     const word = words.shift()!
     // '' leaves out an optional argument before others that are wanted; where any text may stand it is a text like others.
     if (word === '' && arg.optional && (arg.kind !== 'text' || arg.values !== undefined)) continue
-    args[name] = readArg(name, arg, word, hosts)
+    named[name] = word
   }
   if (words.length > 0) {
     throw new CommandError('usage', `${words.length} word(s) too many: ${words.join(' ')}. ${usage(command)}`)
   }
-  return args
+  return named
 }
 
-/** Texts by the names of arguments, as forms give them; empty ones are left out. */
-export function readNamedArgs(
-  command: Command,
-  hosts: readonly string[],
-  given: (name: string) => string | undefined,
-): Record<string, unknown> {
-  const args: Record<string, unknown> = {}
-  for (const [name, arg] of Object.entries(command.args)) {
-    const word = given(name)
-    if (word !== undefined && word !== '') args[name] = readArg(name, arg, word, hosts)
-    else if (!arg.optional) throw new CommandError('usage', `${name} is missing (${arg.doc.toLowerCase()})`)
-  }
-  return args
-}
-
-function readArg(name: string, arg: Arg<unknown>, word: string, hosts: readonly string[]): unknown {
+function readArg(name: string, arg: Arg<unknown>, given: unknown, hosts: readonly string[]): unknown {
+  const word = String(given)
   const wrong = (wanted: string) => new CommandError('usage', `${name}: ${wanted}, not "${cut(word, 100)}"`)
   if (arg.values !== undefined && !arg.values.includes(word)) throw wrong(`one of ${arg.values.join(', ')}`)
   switch (arg.kind) {
@@ -133,22 +93,4 @@ export function usage(command: Command): string {
     arg.optional ? `[${name.toUpperCase()}]` : name.toUpperCase(),
   )
   return `usage: ${[command.name, ...words].join(' ')}`
-}
-
-export function describeCommand(command: Command): CommandInfo {
-  const args = Object.entries(command.args).map(([name, { kind, doc, optional, values }]) => ({
-    name,
-    kind,
-    doc,
-    optional,
-    ...(values === undefined ? {} : { values }),
-  }))
-  const { name, summary, example, confirm } = command
-  return {
-    name,
-    summary,
-    args,
-    ...(example === undefined ? {} : { example }),
-    ...(confirm === undefined ? {} : { confirm }),
-  }
 }

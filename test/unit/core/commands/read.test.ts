@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { arg, CommandError, Commands, defineCommand } from '../../../../src/core/commands/commands.ts'
-import { callCommand, describeCommand } from '../../../../src/core/control/call.ts'
+import { arg, CommandError, defineCommand } from '../../../../src/core/commands/command.ts'
+import { Commands } from '../../../../src/core/commands/commands.ts'
+import { describeCommand } from '../../../../src/core/control/protocol.ts'
+import { hostsNamed } from './support.ts'
 
-const HOSTS = ['localhost', 'example.org']
-const io = { progress: () => {} }
-
-const commands = new Commands()
+const HOSTS = hostsNamed('localhost', 'example.org')
+const commands = new Commands(HOSTS)
 commands.add(
   'test',
   defineCommand({
@@ -39,7 +39,7 @@ commands.add(
   defineCommand({ name: 'wipe', summary: 'Wipes.', args: {}, confirm: 'All is wiped.', run: () => void wiped++ }),
 )
 
-const call = (name: string, ...words: string[]) => callCommand(commands, HOSTS, name, words, io)
+const call = (name: string, ...words: string[]) => commands.run(name, words)
 
 /** The error that a call ends in. */
 async function refused(code: CommandError['code'], text: RegExp, name: string, ...words: string[]): Promise<void> {
@@ -53,12 +53,10 @@ async function refused(code: CommandError['code'], text: RegExp, name: string, .
 
 describe('arguments of commands', () => {
   test('an account is written in one word, or in two as in ejabberdctl', async () => {
-    assert.deepEqual(await call('echo_account', 'Alice@LOCALHOST'), { result: 'alice@localhost -' })
-    assert.deepEqual(await call('echo_account', 'alice', 'example.org'), { result: 'alice@example.org -' })
-    assert.deepEqual(await call('echo_account', 'alice', 'example.org', 'x'), { result: 'alice@example.org x' })
-    assert.deepEqual(await call('echo_account', 'alice@localhost', 'example.org'), {
-      result: 'alice@localhost example.org',
-    })
+    assert.deepEqual(await call('echo_account', 'Alice@LOCALHOST'), 'alice@localhost -')
+    assert.deepEqual(await call('echo_account', 'alice', 'example.org'), 'alice@example.org -')
+    assert.deepEqual(await call('echo_account', 'alice', 'example.org', 'x'), 'alice@example.org x')
+    assert.deepEqual(await call('echo_account', 'alice@localhost', 'example.org'), 'alice@localhost example.org')
   })
 
   test('an account must be one, and of a host served here', async () => {
@@ -69,10 +67,7 @@ describe('arguments of commands', () => {
   })
 
   test('the others are checked by their kinds', async () => {
-    assert.deepEqual(await call('pick', 'LocalHost', '-3', 'a'), {
-      result: [{ host: 'localhost', many: -3 }],
-      columns: ['host', 'many'],
-    })
+    assert.deepEqual(await call('pick', 'LocalHost', '-3', 'a'), [{ host: 'localhost', many: -3 }])
     await refused('not_found', /nowhere is not served here; hosts: localhost/, 'pick', 'nowhere', '1', 'a')
     for (const word of ['', 'x', '1.5', '0x10', '1e3', '99999999999999999999'])
       await refused('usage', /many: a whole number/, 'pick', 'localhost', word, 'a')
@@ -92,10 +87,10 @@ describe('arguments of commands', () => {
       },
       run: args => JSON.stringify(args),
     })
-    const own = new Commands()
+    const own = new Commands(HOSTS)
     own.add('test', more)
-    assert.deepEqual(await callCommand(own, HOSTS, 'more', ['', '', '', ''], io), { result: '{"word":""}' })
-    assert.deepEqual(await callCommand(own, HOSTS, 'more', ['', '3'], io), { result: '{"many":3}' })
+    assert.deepEqual(await own.run('more', ['', '', '', '']), '{"word":""}')
+    assert.deepEqual(await own.run('more', ['', '3']), '{"many":3}')
     await refused('usage', /kind: one of a, b, not ""/, 'pick', 'localhost', '1', '')
   })
 
@@ -109,7 +104,7 @@ describe('arguments of commands', () => {
   test('what cannot be taken back has to be confirmed, whoever asks', async () => {
     await refused('usage', /^All is wiped\. Nothing was done: .* --yes$/, 'wipe')
     assert.equal(wiped, 0)
-    await callCommand(commands, HOSTS, 'wipe', [], io, { yes: true })
+    await commands.run('wipe', [], { yes: true })
     assert.equal(wiped, 1)
     assert.equal(describeCommand(commands.get('wipe')!).confirm, 'All is wiped.')
   })
