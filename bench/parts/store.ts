@@ -107,10 +107,7 @@ function reading(name: string, choose: (table: Table<Uint8Array>) => Read, ops: 
       withStore(folder, 'async', async store => {
         const table = queue(store)
         for (let user = 0; user < USERS; user++) {
-          await table.batch(
-            [`user${user}`],
-            Array.from({ length: 100 }, (_, i) => ({ type: 'put', ck: [idOf(i)], value: VALUE })),
-          )
+          await store.commit(Array.from({ length: 100 }, (_, i) => table.putOp([`user${user}`], [idOf(i)], VALUE)))
         }
         const read = choose(table).bind(table)
         const some = async (count: number) => {

@@ -1,4 +1,4 @@
-import type { Table } from '../storage/store.ts'
+import type { Store, Table } from '../storage/store.ts'
 import { Jid } from '../xmpp/jid.ts'
 
 /** Conversations noted in memory at which they are written before their time. */
@@ -12,6 +12,7 @@ export interface Conversation {
 
 /** The last message of each conversation; written in the background. Strangers begin as many as they like: see `most`. */
 export class Inbox {
+  readonly #store: Pick<Store, 'commit'>
   readonly #table: Table<string>
   readonly #recent: Table<string>
   readonly #most: number
@@ -19,7 +20,8 @@ export class Inbox {
   readonly #pending = new Map<string, { user: string; peer: string; id: string }>()
 
   /** `table`: user, peer -> id of the last message; `recent`: user, that id -> peer. `most` conversations are kept. */
-  constructor(table: Table<string>, recent: Table<string>, most: number) {
+  constructor(store: Pick<Store, 'commit'>, table: Table<string>, recent: Table<string>, most: number) {
+    this.#store = store
     this.#table = table
     this.#recent = recent
     this.#most = most
@@ -45,9 +47,9 @@ export class Inbox {
   async #write(user: string, peer: string, id: string): Promise<void> {
     const before = await this.#table.get([user], [peer])
     if (before !== undefined && before >= id) return
-    const written = [this.#table.put([user], [peer], id), this.#recent.put([user], [id], peer)]
-    if (before !== undefined) written.push(this.#recent.del([user], [before]))
-    await Promise.all(written)
+    const ops = [this.#table.putOp([user], [peer], id), this.#recent.putOp([user], [id], peer)]
+    if (before !== undefined) ops.push(this.#recent.delOp([user], [before]))
+    await this.#store.commit(ops)
   }
 
   /** Forgets the conversations beyond the most recent ones. */
@@ -67,14 +69,14 @@ export class Inbox {
     const oldest = kept.at(-1)!.ck
     for (;;) {
       const rows = await this.#recent.scan([user], { lt: oldest, limit: 500 })
+      const gone: Promise<void>[] = []
       for (const { ck, value: peer } of rows) {
+        const ops = [this.#recent.delOp([user], ck)]
         // Not where it has gone on meanwhile.
-        if ((await this.#table.get([user], [peer])) === ck[0]) void this.#table.del([user], [peer]).catch(() => {})
+        if ((await this.#table.get([user], [peer])) === ck[0]) ops.push(this.#table.delOp([user], [peer]))
+        gone.push(this.#store.commit(ops))
       }
-      await this.#recent.batch(
-        [user],
-        rows.map(({ ck }) => ({ type: 'del', ck })),
-      )
+      await Promise.all(gone)
       if (rows.length < 500) return
     }
   }

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { Chunks, type Span } from '../core/chunks.ts'
+import type { Chunks, Span } from '../core/chunks.ts'
 import { pages, type Row, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { Turns } from '../util/turns.ts'
@@ -27,8 +27,8 @@ export interface Reached {
 
 export interface PeerTables {
   readonly messages: Table<Buffer>
-  /** As `Chunks` has it: by owner, the other side, and id. */
-  readonly peers: Table<readonly Item[]>
+  /** By owner, the other side, and id. */
+  readonly peers: Chunks<Item>
   /** One row. */
   readonly indexed: Table<Reached>
 }
@@ -69,7 +69,7 @@ export class PeerIndex {
   readonly #turns = new Turns()
 
   constructor({ messages, peers, indexed }: PeerTables, ids: IdGenerator, describe: Describe) {
-    this.#chunks = new Chunks(peers)
+    this.#chunks = peers
     this.#rows = messages
     this.#reached = indexed
     this.#describe = describe

@@ -230,10 +230,7 @@ export class Devices implements DeviceList {
     if (excess <= 0) return
     const idle = rows.filter(({ ck }) => this.#sessions(user, String(ck[0])).length === 0)
     idle.sort((a, b) => a.value.lastSeen - b.value.lastSeen)
-    await this.#table.batch(
-      [user],
-      idle.slice(0, excess).map(({ ck }) => ({ type: 'del', ck })),
-    )
+    await Promise.all(idle.slice(0, excess).map(({ ck }) => this.#table.del([user], ck)))
   }
 
   #sessions(user: string, id: string) {

@@ -66,10 +66,8 @@ export class Familiar {
     const rows = await this.#table.scan([user])
     const others = rows.filter(({ ck }) => ck[0] !== network).sort((a, b) => b.value.at - a.value.at)
     const excess = others.slice(MAX_NETWORKS - 1)
-    await this.#table.batch(
-      [user],
-      [{ type: 'put', ck: [network], value: { at } }, ...excess.map(({ ck }) => ({ type: 'del' as const, ck }))],
-    )
+    const written = this.#table.put([user], [network], { at })
+    await Promise.all([written, ...excess.map(({ ck }) => this.#table.del([user], ck))])
   }
 
   #network(user: string, stamp: string, address: string): string {

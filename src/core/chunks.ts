@@ -1,4 +1,4 @@
-import type { Op, Table } from '../storage/store.ts'
+import type { Op, Store, Table } from '../storage/store.ts'
 
 /** Anything with an ordered id in front. */
 type Item = readonly [id: string, ...rest: unknown[]]
@@ -27,17 +27,22 @@ const FIRST_PAGE = 2
  * later should be newer: chunks that overlap are read as one after the other.
  */
 export class Chunks<T extends Item> {
+  readonly #store: Pick<Store, 'commit'>
   readonly #table: Table<readonly T[]>
 
-  constructor(table: Table<readonly T[]>) {
+  constructor(store: Pick<Store, 'commit'>, table: Table<readonly T[]>) {
+    this.#store = store
     this.#table = table
   }
 
   /** In any order. All or nothing. */
   async put(owner: string, group: string, items: readonly T[]): Promise<void> {
     const sorted = [...items].sort((a, b) => (a[0] < b[0] ? -1 : 1))
-    const ops = chunked(sorted).map((value): Op<readonly T[]> => ({ type: 'put', ck: [group, value[0]![0]], value }))
-    await this.#table.batch([owner], ops)
+    await this.#store.commit(chunked(sorted).map(items => this.#putOp(owner, group, items)))
+  }
+
+  #putOp(owner: string, group: string, items: readonly T[]): Op {
+    return this.#table.putOp([owner], [group, items[0]![0]], items)
   }
 
   /** Puts an item in the place of the one with its id; false where that is not found. Not while it may be purged. */
@@ -127,14 +132,14 @@ export class Chunks<T extends Item> {
     let count = 0
     for (;;) {
       const rows = await this.#table.scan([owner], { gte: [group], lt: [group, id], limit: PAGE })
-      const ops: Op<readonly T[]>[] = []
+      const ops: Op[] = []
       for (const { ck, value } of rows) {
         const rest = value.filter(([one]) => one >= id)
         count += value.length - rest.length
-        ops.push({ type: 'del', ck })
-        if (rest.length > 0) ops.push({ type: 'put', ck: [group, rest[0]![0]], value: rest })
+        ops.push(this.#table.delOp([owner], ck))
+        if (rest.length > 0) ops.push(this.#putOp(owner, group, rest))
       }
-      if (ops.length > 0) await this.#table.batch([owner], ops)
+      if (ops.length > 0) await this.#store.commit(ops)
       if (rows.length < PAGE) return count
     }
   }

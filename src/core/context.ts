@@ -121,6 +121,7 @@ function createContext(
     blobs: around.blobs,
     now: host.now,
     table: spec => host.store.table(host.name, spec),
+    commit: ops => host.store.commit(ops),
     hook: (hook, handler, settings) => marks.add(() => host.hooks.add(name, hook, handler, settings)),
     iq: (scope, type, ns, payload, handler, more) => {
       marks.add(() => host.iq.add(name, scope, type, ns, payload, handler, more))

@@ -1,6 +1,6 @@
 import type { OptionShape, Options, XepReference } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
-import type { Table, TableSpec } from '../storage/store.ts'
+import type { Op, Table, TableSpec } from '../storage/store.ts'
 import type { Element } from '../xml/index.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
@@ -52,6 +52,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   readonly blobs: BlobStore
   /** A table of this host (see storage/store.ts). */
   table<V>(spec: TableSpec<V>): Table<V>
+  /** Rows of several tables or partitions, all or none: see Store.commit there. */
+  commit(ops: readonly Op[]): Promise<void>
   hook<N extends HookName>(name: N, handler: Handler<HookMap[N]>, options?: HookOptions): void
   /**
    * Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. What acts on the

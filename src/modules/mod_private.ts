@@ -1,7 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import { defineModule } from '../core/module.ts'
-import type { Op } from '../storage/store.ts'
 import { childElements, type Element, NS, parseElement, serialize, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 
@@ -35,7 +34,7 @@ export const mod_private = defineModule({
     ctx.iq('own', 'set', NS.PRIVATE, 'query', async ({ account, payload }) => {
       const items = childElements(payload)
       if (items.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep')
-      const pieces = new Map<string, Op<string>>()
+      const pieces = new Map<string, { ck: readonly string[]; value: string }>()
       let growth = 0
       for (const item of items) {
         const ck = keyOf(item)
@@ -43,9 +42,9 @@ export const mod_private = defineModule({
         if (Buffer.byteLength(value) > maxSize) {
           throw new StanzaError('policy-violation', `a piece of data may have ${maxSize} bytes, this one is larger`)
         }
-        pieces.set(ck.join(' '), { type: 'put', ck, value })
+        pieces.set(ck.join(' '), { ck, value })
       }
-      for (const piece of pieces.values()) if (piece.type === 'put') growth += Buffer.byteLength(piece.value)
+      for (const { value } of pieces.values()) growth += Buffer.byteLength(value)
       const key = [account.user]
       const there = await table.scan(key, { limit: maxItems + 1 })
       const kept = new Set(there.map(row => row.ck.join(' ')))
@@ -67,10 +66,10 @@ export const mod_private = defineModule({
           const event = { account, piece: item }
           await ctx.host.hooks.run('private_write', event)
           const ck = keyOf(item)
-          pieces.set(ck.join(' '), { type: 'put', ck, value: serialize(event.piece) })
+          pieces.set(ck.join(' '), { ck, value: serialize(event.piece) })
         }
       }
-      await table.batch(key, [...pieces.values()])
+      await ctx.commit([...pieces.values()].map(({ ck, value }) => table.putOp(key, ck, value)))
     })
 
     ctx.iq('own', 'get', NS.PRIVATE, 'query', async ({ account, payload }) => {

@@ -98,6 +98,7 @@ export const mod_pubsub = defineModule({
       expire: options.max_item_expire_node / 1000,
     }
     const store = new PubsubStore(
+      ctx,
       {
         nodes: ctx.table<StoredNode>({ name: 'pubsub_node', version: 1 }),
         items: ctx.table<StoredItem | string>({ name: 'pubsub_item', version: 1 }),

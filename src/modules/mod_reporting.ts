@@ -197,11 +197,7 @@ export class Reports {
   }
 
   async #delete(rows: readonly Row<Report>[]): Promise<void> {
-    if (rows.length > 0)
-      await this.#table.batch(
-        KEY,
-        rows.map(({ ck }) => ({ type: 'del', ck })),
-      )
+    await Promise.all(rows.map(({ ck }) => this.#table.del(KEY, ck)))
   }
 
   async *#pages(): AsyncGenerator<Row<Report>[]> {

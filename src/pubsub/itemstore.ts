@@ -1,4 +1,4 @@
-import type { Key, Op, Range, Table } from '../storage/store.ts'
+import type { Key, Op, Range, Store, Table } from '../storage/store.ts'
 import { type IdGenerator, orderedTime } from '../util/ids.ts'
 import { parseElement, serialize } from '../xml/index.ts'
 import { noRoom } from './errors.ts'
@@ -41,10 +41,12 @@ const STEP = 8
  * UUIDv7, which tell the time. What changes them is called under {@link PubsubStore.write}.
  */
 export class ItemStore {
+  readonly #store: Pick<Store, 'commit'>
   readonly #table: Table<StoredItem | string>
   readonly #ids: IdGenerator
 
-  constructor(table: Table<StoredItem | string>, ids: IdGenerator) {
+  constructor(store: Pick<Store, 'commit'>, table: Table<StoredItem | string>, ids: IdGenerator) {
+    this.#store = store
     this.#table = table
     this.#ids = ids
   }
@@ -137,10 +139,10 @@ export class ItemStore {
     const before = await this.#placeOf(pk, item.id)
     const count = await this.count(shelf, node)
     const order = this.#ids.ordered()
-    const ops: Op<StoredItem | string>[] = []
-    if (before !== undefined) ops.push({ type: 'del', ck: ['o', before.order] })
+    const ops: Op[] = []
+    if (before !== undefined) ops.push(this.#table.delOp(pk, ['o', before.order]))
     const stored = storedOf(item)
-    ops.push({ type: 'put', ck: ['o', order], value: stored }, { type: 'put', ck: ['i', item.id], value: order })
+    ops.push(this.#table.putOp(pk, ['o', order], stored), this.#table.putOp(pk, ['i', item.id], order))
     const total = before === undefined ? count + 1 : count
     const gone: string[] = []
     let growth = sizeOf(stored) - (before?.size ?? 0)
@@ -149,13 +151,13 @@ export class ItemStore {
         if (old.id === item.id || gone.length === total - keep) continue
         gone.push(old.id)
         growth -= old.size
-        ops.push({ type: 'del', ck: ['o', old.order] }, { type: 'del', ck: ['i', old.id] })
+        ops.push(...this.#without(pk, old))
       }
     }
     if (growth > 0 && growth > room) throw noRoom()
     node.count = total - gone.length
     grow(shelf, node, growth)
-    return { gone, at: orderedTime(order) ?? 0, saved: this.#batch(shelf, node, ops) }
+    return { gone, at: orderedTime(order) ?? 0, saved: this.#commit(shelf, node, ops) }
   }
 
   async #oldest(pk: Key, limit: number): Promise<Place[]> {
@@ -221,18 +223,20 @@ export class ItemStore {
   }
 
   #takeAll(shelf: Shelf, node: Node, items: readonly Place[]): Taken {
-    const ops = items.flatMap(({ id, order }): Op<StoredItem | string>[] => [
-      { type: 'del', ck: ['o', order] },
-      { type: 'del', ck: ['i', id] },
-    ])
+    const pk = this.#pk(shelf, node)
+    const ops = items.flatMap(place => this.#without(pk, place))
     if (node.count !== undefined) node.count -= items.length
     grow(shelf, node, -items.reduce((sum, { size }) => sum + size, 0))
-    const saved = ops.length === 0 ? Promise.resolve() : this.#batch(shelf, node, ops)
+    const saved = ops.length === 0 ? Promise.resolve() : this.#commit(shelf, node, ops)
     return { gone: items.map(({ id }) => id), saved }
   }
 
-  #batch(shelf: Shelf, node: Node, ops: readonly Op<StoredItem | string>[]): Promise<void> {
-    return this.#saving(shelf, node, this.#table.batch(this.#pk(shelf, node), ops))
+  #without(pk: Key, { id, order }: Place): Op[] {
+    return [this.#table.delOp(pk, ['o', order]), this.#table.delOp(pk, ['i', id])]
+  }
+
+  #commit(shelf: Shelf, node: Node, ops: readonly Op[]): Promise<void> {
+    return this.#saving(shelf, node, this.#store.commit(ops))
   }
 
   async #saving(shelf: Shelf, node: Node, saved: Promise<void>): Promise<void> {

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Key, Range, Table } from '../storage/store.ts'
+import type { Key, Op, Range, Store, Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { Lru } from '../util/lru.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -51,15 +51,23 @@ const MEMORY = 64 * 1024 * 1024
 
 /** The nodes of all services of a host, in tables. Writes are called under {@link PubsubStore.write}. */
 export class PubsubStore {
+  readonly #store: Pick<Store, 'commit'>
   readonly #tables: PubsubTables
   readonly items: ItemStore
   readonly #configs = new Lru<string, NodeConfig>(500)
   readonly #inMemory: EntityCache
 
   /** @param memory bytes of who is what to which node, that are kept in memory */
-  constructor(tables: PubsubTables, ids: IdGenerator, now: () => number, memory = MEMORY) {
+  constructor(
+    store: Pick<Store, 'commit'>,
+    tables: PubsubTables,
+    ids: IdGenerator,
+    now: () => number,
+    memory = MEMORY,
+  ) {
+    this.#store = store
     this.#tables = tables
-    this.items = new ItemStore(tables.items, ids)
+    this.items = new ItemStore(store, tables.items, ids)
     this.#inMemory = new EntityCache(memory, now)
   }
 
@@ -290,11 +298,11 @@ export class PubsubStore {
     const key = bare.toString()
     const ck = [node.name, 'a', key]
     this.#change(shelf, node, () => node.setAffiliation(key, affiliation))
-    const saved =
+    const op =
       affiliation === 'none'
-        ? this.#tables.entities.del([shelf.key], ck)
-        : this.#tables.entities.put([shelf.key], ck, { affiliation })
-    await this.#saveEntity(shelf, node, key, saved)
+        ? this.#tables.entities.delOp([shelf.key], ck)
+        : this.#tables.entities.putOp([shelf.key], ck, { affiliation })
+    await this.#saveEntity(shelf, node, key, op)
   }
 
   /** `subscription` undefined: there is none any more. */
@@ -307,29 +315,29 @@ export class PubsubStore {
     const key = jid.toString()
     const ck = [node.name, 's', key]
     this.#change(shelf, node, () => node.setSubscription(key, subscription && { jid, ...subscription }))
-    const saved =
+    const op =
       subscription === undefined
-        ? this.#tables.entities.del([shelf.key], ck)
-        : this.#tables.entities.put([shelf.key], ck, {
+        ? this.#tables.entities.delOp([shelf.key], ck)
+        : this.#tables.entities.putOp([shelf.key], ck, {
             subscription: subscription.state,
             deliver: subscription.deliver,
           })
-    await this.#saveEntity(shelf, node, jid.bare.toString(), saved)
+    await this.#saveEntity(shelf, node, jid.bare.toString(), op)
   }
 
-  async #saveEntity(shelf: Shelf, node: Node, bare: string, saved: Promise<void>): Promise<void> {
+  async #saveEntity(shelf: Shelf, node: Node, bare: string, op: Op): Promise<void> {
     const made = shelf.key === '' && node.creator === bare
     const there = made || node.isKnown(bare)
     const ck = [shelf.key, node.name]
     try {
-      await Promise.all([
-        saved,
+      await this.#store.commit([
+        op,
         there
-          ? this.#tables.byEntity.put([bare], ck, {
+          ? this.#tables.byEntity.putOp([bare], ck, {
               owner: node.affiliations.get(bare) === 'owner',
               ...(made ? { made } : {}),
             })
-          : this.#tables.byEntity.del([bare], ck),
+          : this.#tables.byEntity.delOp([bare], ck),
       ])
     } catch (error) {
       // What is in memory is not what is in the store: read again.

@@ -5,8 +5,8 @@
  */
 
 import { AFTER, encodeTuple, readTuple } from '../util/tuple.ts'
-import type { Key, Range, TableSpec } from './store.ts'
-import { StoreError } from './store.ts'
+import type { Key, Op, Range, TableSpec } from './store.ts'
+import { MAX_COMMIT, StoreError } from './store.ts'
 
 /** Longest value, in bytes or UTF-16 units of its JSON: what is larger is a blob. */
 export const MAX_VALUE_LENGTH = 16 * 1024 * 1024
@@ -178,6 +178,13 @@ function checkLength(table: string, length: number): void {
   if (length > MAX_VALUE_LENGTH) {
     throw new TypeError(`table ${table}: a value of ${length} bytes, at most ${MAX_VALUE_LENGTH}`)
   }
+}
+
+/** Throws a TypeError when these are more than one commit takes. */
+export function assertCommit(ops: readonly Op[]): void {
+  let size = 0
+  for (const op of ops) size += op.size
+  if (size > MAX_COMMIT) throw new TypeError(`a commit of ${size} bytes, at most ${MAX_COMMIT}`)
 }
 
 function utf8(raw: Uint8Array): string {

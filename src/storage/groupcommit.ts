@@ -28,6 +28,14 @@ export interface GroupCommitOptions {
   onCommit?: (report: CommitReport) => void
 }
 
+/** A change of one row, as part of a commit. */
+export interface RowChange {
+  readonly key: string
+  readonly change: Change
+  /** Of a table of that kind: see {@link GroupCommit.del}. */
+  readonly unique: boolean
+}
+
 interface Group {
   changes: Map<string, Change>
   size: number
@@ -70,11 +78,11 @@ export class GroupCommit {
     return group.promise
   }
 
-  /** All changes in one group, whatever its size. */
-  apply(changes: readonly (readonly [key: string, change: Change])[], unique: boolean): Promise<void> {
+  /** All changes in one group, or none. */
+  apply(changes: Iterable<RowChange>): Promise<void> {
     const group = this.#group()
     if (group.size > this.#options.maxPending) return refuse()
-    for (const [key, change] of changes) {
+    for (const { key, change, unique } of changes) {
       if (change === null && unique && this.#takeBack(group, key)) continue
       group.changes.set(key, change)
       group.size += key.length + (change?.length ?? 0)

@@ -1,6 +1,6 @@
 import { AFTER, decodeTuple, encodeTuple } from '../util/tuple.ts'
 import type { Bounds, Codec, RawValue } from './codec.ts'
-import { bounds, codec, parseRowKey, partitionPrefix, rawBytes, tablePrefix, within } from './codec.ts'
+import { assertCommit, bounds, codec, parseRowKey, partitionPrefix, rawBytes, tablePrefix, within } from './codec.ts'
 import { readDump, writeDump } from './dump.ts'
 import type { Key, Op, Range, Row, Store, Table, TableSpec } from './store.ts'
 import { StoreError } from './store.ts'
@@ -19,12 +19,29 @@ interface Partition {
 /** Partitions of one table by the text of their key; none is empty. */
 type Partitions = Map<string, Partition>
 
+interface MemoryOp extends Op {
+  readonly partitions: Partitions
+  readonly pk: string
+  readonly ck: string
+  /** Undefined to delete it. */
+  readonly raw: RawValue | undefined
+}
+
 class MemoryStore implements Store {
   readonly #tables = new Map<string, Partitions>()
   #closed = false
 
   table<V>(host: string, spec: TableSpec<V>): Table<V> {
     return new MemoryTable(this.#rows(host, spec.name), codec(spec), () => this.#assertOpen())
+  }
+
+  async commit(ops: readonly Op[]): Promise<void> {
+    this.#assertOpen()
+    assertCommit(ops)
+    for (const { partitions, pk, ck, raw } of ops as readonly MemoryOp[]) {
+      if (raw === undefined) del(partitions, pk, ck)
+      else put(partitions, pk, ck, raw)
+    }
   }
 
   async *dump(): AsyncIterable<Uint8Array> {
@@ -124,18 +141,12 @@ class MemoryTable<V> implements Table<V> {
     return partition === undefined ? [] : select(partition.keys, limits).map(decodeTuple)
   }
 
-  async batch(pk: Key, ops: readonly Op<V>[]): Promise<void> {
-    this.#assertOpen()
-    const partition = encodeTuple(pk)
-    // All is encoded before anything is written: a value that cannot be stored leaves nothing behind.
-    const encoded = ops.map(op => ({
-      ck: encodeTuple(op.ck),
-      raw: op.type === 'put' ? this.#codec.encode(op.value) : undefined,
-    }))
-    for (const { ck, raw } of encoded) {
-      if (raw === undefined) del(this.#partitions, partition, ck)
-      else put(this.#partitions, partition, ck, raw)
-    }
+  putOp(pk: Key, ck: Key, value: V): Op {
+    return this.#op(pk, ck, this.#codec.encode(value))
+  }
+
+  delOp(pk: Key, ck: Key = []): Op {
+    return this.#op(pk, ck, undefined)
   }
 
   async clear(pk: Key, range?: Range): Promise<void> {
@@ -154,6 +165,12 @@ class MemoryTable<V> implements Table<V> {
     const from = after && encodeTuple(after)
     const keys = [...this.#partitions.keys()].filter(pk => from === undefined || pk > from).sort()
     return keys.slice(0, limit).map(decodeTuple)
+  }
+
+  #op(pk: Key, ck: Key, raw: RawValue | undefined): MemoryOp {
+    const key = { pk: encodeTuple(pk), ck: encodeTuple(ck) }
+    const size = key.pk.length + key.ck.length + (raw?.length ?? 0)
+    return { partitions: this.#partitions, ...key, raw, size }
   }
 
   /** A copy, so that who gets bytes may change them. */

@@ -2,6 +2,7 @@ import { AFTER, encodeTuple } from '../util/tuple.ts'
 import type { Bounds, Codec, RawValue } from './codec.ts'
 import {
   afterPartition,
+  assertCommit,
   bounds,
   clusteringKey,
   codec,
@@ -11,7 +12,7 @@ import {
   tablePrefix,
 } from './codec.ts'
 import { type RawRow, readDump, writeDump } from './dump.ts'
-import { type Change, type CommitReport, GroupCommit } from './groupcommit.ts'
+import { type Change, type CommitReport, GroupCommit, type RowChange } from './groupcommit.ts'
 import type { Key, Op, Range, Row, Store, Table, TableSpec } from './store.ts'
 import { StoreError } from './store.ts'
 
@@ -63,13 +64,13 @@ interface Clearing {
 
 class OrderedStore implements Store {
   readonly engine: Engine
-  readonly commit: GroupCommit
+  readonly group: GroupCommit
   readonly #clearings = new Set<Clearing>()
   #closed = false
 
   constructor(engine: Engine, { commitDelay, maxPending, onCommit }: OrderedStoreOptions) {
     this.engine = engine
-    this.commit = new GroupCommit({
+    this.group = new GroupCommit({
       write: changes => engine.write(changes),
       delay: commitDelay,
       maxPending,
@@ -79,6 +80,18 @@ class OrderedStore implements Store {
 
   table<V>(host: string, spec: TableSpec<V>): Table<V> {
     return new OrderedTable(this, tablePrefix(host, spec.name), spec)
+  }
+
+  commit(ops: readonly Op[]): Promise<void> {
+    try {
+      this.assertOpen()
+      assertCommit(ops)
+      const changes = ops as readonly RowOp[]
+      for (const { key } of changes) this.written(key)
+      return this.group.apply(changes)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async *dump(): AsyncIterable<Uint8Array> {
@@ -95,20 +108,20 @@ class OrderedStore implements Store {
     await this.engine.fill(async () => {
       for await (const rows of readDump(chunks)) {
         for (const [key] of rows) parseRowKey(key)
-        await this.commit.apply(rows, false)
+        await this.group.apply(rows.map(([key, change]) => ({ key, change, unique: false })))
       }
     })
   }
 
   waiting(): { rows: number; bytes: number } {
-    return this.commit.waiting
+    return this.group.waiting
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     for (const { decided } of this.#clearings) await decided
-    await this.commit.flush()
+    await this.group.flush()
     await this.engine.close()
   }
 
@@ -132,7 +145,7 @@ class OrderedStore implements Store {
   /** Waits until the engine alone knows the truth about these keys. */
   async settle(low: string, high: string): Promise<void> {
     if (this.blocked) await this.unblock(low, high)
-    const settled = this.commit.settle(low, high)
+    const settled = this.group.settle(low, high)
     if (settled) await settled
   }
 
@@ -155,9 +168,8 @@ class OrderedStore implements Store {
         const keys = await this.engine.keys({ ...rest, reverse, limit: Math.min(left, PAGE), bytes })
         if (keys.length === 0) break
         await last
-        last = this.commit.apply(
-          keys.filter(key => !clearing.rewritten.has(key)).map(key => [key, null] as const),
-          false,
+        last = this.group.apply(
+          keys.filter(key => !clearing.rewritten.has(key)).map(key => ({ key, change: null, unique: false })),
         )
         left -= keys.length
         const end = keys[keys.length - 1]!
@@ -168,6 +180,22 @@ class OrderedStore implements Store {
       resolve()
     }
     await last
+  }
+}
+
+class RowOp implements Op, RowChange {
+  readonly key: string
+  readonly change: Change
+  readonly unique: boolean
+
+  constructor(key: string, change: Change, unique: boolean) {
+    this.key = key
+    this.change = change
+    this.unique = unique
+  }
+
+  get size(): number {
+    return this.key.length + (this.change?.length ?? 0)
   }
 }
 
@@ -189,7 +217,7 @@ class OrderedTable<V> implements Table<V> {
     store.assertOpen()
     const key = this.#key(pk, ck)
     if (store.blocked) await store.unblock(key, `${key}\0`)
-    const change = store.commit.pending(key)
+    const change = store.group.pending(key)
     if (change === null) return undefined
     // A copy: who gets bytes may change them.
     if (change !== undefined) return this.#codec.decode(typeof change === 'string' ? change : Buffer.from(change))
@@ -211,7 +239,7 @@ class OrderedTable<V> implements Table<V> {
     const key = this.#key(pk, ck)
     for (;;) {
       while (store.blocked) await store.unblock(key, `${key}\0`)
-      const state = store.commit.state(key)
+      const state = store.group.state(key)
       if (state === undefined) {
         if (store.engine.get(key, this.#codec.text) !== undefined) return false
         break
@@ -234,7 +262,7 @@ class OrderedTable<V> implements Table<V> {
       this.#store.assertOpen()
       const key = this.#key(pk, ck)
       this.#store.written(key)
-      return this.#store.commit.del(key, this.#unique)
+      return this.#store.group.del(key, this.#unique)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -259,19 +287,12 @@ class OrderedTable<V> implements Table<V> {
     return (await store.engine.keys(within)).map(key => clusteringKey(prefix, key))
   }
 
-  batch(pk: Key, ops: readonly Op<V>[]): Promise<void> {
-    try {
-      this.#store.assertOpen()
-      const prefix = partitionPrefix(this.#prefix, pk)
-      const changes = ops.map(op => {
-        const change = op.type === 'put' ? this.#codec.encode(op.value) : null
-        return [prefix + encodeTuple(op.ck), change] as const
-      })
-      for (const [key] of changes) this.#store.written(key)
-      return this.#store.commit.apply(changes, this.#unique)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+  putOp(pk: Key, ck: Key, value: V): Op {
+    return new RowOp(this.#key(pk, ck), this.#codec.encode(value), this.#unique)
+  }
+
+  delOp(pk: Key, ck: Key = []): Op {
+    return new RowOp(this.#key(pk, ck), null, this.#unique)
   }
 
   async clear(pk: Key, range?: Range): Promise<void> {
@@ -304,7 +325,7 @@ class OrderedTable<V> implements Table<V> {
     this.#store.assertOpen()
     const raw = this.#codec.encode(value)
     this.#store.written(key)
-    return this.#store.commit.put(key, raw)
+    return this.#store.group.put(key, raw)
   }
 }
 

@@ -2,8 +2,8 @@
  * The narrow waist between modules and databases.
  *
  * One shape of table: partition key + clustering key -> value. It is a key range in LevelDB and a
- * `PRIMARY KEY ((host, partition), clustering)` in Cassandra alike, so there are no counts, joins, secondary indexes or
- * transactions across partitions: who needs another order writes a second table.
+ * `PRIMARY KEY ((host, partition), clustering)` in Cassandra alike, so there are no counts, joins or secondary indexes: who
+ * needs another order writes a second table, and what must agree in one {@link Store.commit} (docs/decisions/008).
  */
 
 import { setImmediate } from 'node:timers/promises'
@@ -34,7 +34,14 @@ export interface Row<V> {
   value: V
 }
 
-export type Op<V> = { type: 'put'; ck: Key; value: V } | { type: 'del'; ck: Key }
+/** One row to be put or deleted by a {@link Store.commit}; made by its table, of any host. May be committed again. */
+export interface Op {
+  /** Characters and bytes of its key and value. */
+  readonly size: number
+}
+
+/** Most of one commit: the sizes of its rows together. */
+export const MAX_COMMIT = 32 * 1024 * 1024
 
 /**
  * How values lie in the store. `version` is kept with each value; `migrate` turns an older one into today's when it is
@@ -70,8 +77,9 @@ export interface Table<V> {
   scan(pk: Key, range?: Range): Promise<Row<V>[]>
   /** As {@link scan}, the clustering keys only: values, however large, are neither held nor decoded. */
   keys(pk: Key, range?: Range): Promise<Key[]>
-  /** All or nothing, within one partition. */
-  batch(pk: Key, ops: readonly Op<V>[]): Promise<void>
+  /** As {@link put} and {@link del}, for {@link Store.commit}. Throws a TypeError where these reject with one. */
+  putOp(pk: Key, ck: Key, value: V): Op
+  delOp(pk: Key, ck?: Key): Op
   /** Deletes what was there at the call. When a clear of more than 1000 rows rejects, a part of them may be gone already. */
   clear(pk: Key, range?: Range): Promise<void>
   /** Partition keys in order, for administration only: reads every partition once. */
@@ -81,6 +89,12 @@ export interface Table<V> {
 export interface Store {
   /** A table of one host. Asking twice for the same name gives the same rows. */
   table<V>(host: string, spec: TableSpec<V>): Table<V>
+  /**
+   * All of these rows, of any tables, partitions and hosts, or none of them: whether the disk fails, the process dies or too
+   * much waits. Of two with one key the later counts. One read (a get, a scan, keys) sees all of a commit or nothing; who
+   * reads two partitions may find it in one and not yet in the other. Rejects with a TypeError above {@link MAX_COMMIT}.
+   */
+  commit(ops: readonly Op[]): Promise<void>
   /** Every row of every table of one consistent moment, as opaque chunks, in order. */
   dump(): AsyncIterable<Uint8Array>
   /** Fills an empty store from chunks made by {@link Store.dump} (of any driver). */

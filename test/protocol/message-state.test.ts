@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { Chunks } from '../../src/core/chunks.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { firstIdAt } from '../../src/util/ids.ts'
 import { faultyStore } from '../support/faultystore.ts'
@@ -182,7 +183,7 @@ test('states go with the account, and with time', async t => {
   const host = server.server.host('localhost')!
   await ask(romeo, 'juliet@localhost', 'a')
   const states = new States(
-    host.store.table('localhost', { name: 'message_delivered' }),
+    new Chunks(host.store, host.store.table('localhost', { name: 'message_delivered' })),
     host.store.table('localhost', { name: 'message_read' }),
     async () => undefined,
     Date.now,

@@ -1,4 +1,5 @@
 import { describe } from 'node:test'
+import { brokenCommits, commits, type OpenDisk } from './suites/commits.ts'
 import { concurrency } from './suites/concurrency.ts'
 import { ranges } from './suites/ranges.ts'
 import { rows } from './suites/rows.ts'
@@ -11,6 +12,12 @@ export function conformance(name: string, open: Open): void {
   describe(`${name}: rows`, () => rows(open))
   describe(`${name}: ranges`, () => ranges(open))
   describe(`${name}: many at once`, () => concurrency(open))
+  describe(`${name}: commits`, () => commits(open))
   describe(`${name}: values`, () => values(open))
   describe(`${name}: the whole store`, () => whole(open))
+}
+
+/** And what those do whose disk can fail. */
+export function conformanceOnDisk(name: string, open: OpenDisk): void {
+  describe(`${name}: commits on a disk in trouble`, () => brokenCommits(open))
 }

@@ -27,7 +27,7 @@ describe('level: failing disks', () => {
     const calls = [
       table.put(['p'], [1], 'lost'),
       table.put(['p'], [2], 'lost'),
-      table.batch(['p'], [{ type: 'put', ck: [3], value: 'lost' }]),
+      store.commit([table.putOp(['p'], [3], 'lost')]),
       table.putIfAbsent(['p'], [4], 'lost'),
       table.del(['p'], [1]),
       table.clear(['p']),
@@ -177,10 +177,7 @@ describe('level: failing disks', () => {
     const table = store.table<string>(HOST, { name: 'a' })
     const long = store.table<string>(HOST, { name: 'long' })
     const page = 'x'.repeat(100_000)
-    await long.batch(
-      ['p'],
-      Array.from({ length: 60 }, (_, i) => ({ type: 'put', ck: [i], value: page })),
-    )
+    await store.commit(Array.from({ length: 60 }, (_, i) => long.putOp(['p'], [i], page)))
     await table.put(['p'], [1], 'x')
     fail = true
     await assert.rejects(table.put(['p'], [2], 'y'), retry)

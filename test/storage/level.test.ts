@@ -11,13 +11,22 @@ import type { CommitReport } from '../../src/storage/groupcommit.ts'
 import { openLevelStore } from '../../src/storage/level.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { StoreError } from '../../src/storage/store.ts'
-import { conformance } from './conformance.ts'
+import { conformance, conformanceOnDisk } from './conformance.ts'
 import { folder, keys, level, retry } from './suites/level.ts'
 
 const HOST = 'example.org'
 
 conformance('level', async t => (await level(t)).store)
 conformance('level, gathering for 5 ms', async t => (await level(t, { commitDelay: 5 })).store)
+conformanceOnDisk('level', async (t, options) => {
+  const { store, path } = await level(t, options)
+  const reopen = async () => {
+    const again = await openLevelStore(path)
+    t.after(() => again.close())
+    return again
+  }
+  return { store, reopen }
+})
 
 describe('level: group commit', () => {
   test('what one turn writes is one commit; while it is written the next gathers', async t => {
@@ -25,7 +34,7 @@ describe('level: group commit', () => {
     const { store } = await level(t, { onCommit: report => commits.push(report) })
     const [a, b] = [store.table<string>(HOST, { name: 'a' }), store.table<string>('other', { name: 'b' })]
     const first = [...Array(50).keys()].map(i => a.put([i], [], 'x'))
-    first.push(b.batch(['p'], [{ type: 'put', ck: [1], value: 'y' }]), b.del(['q']))
+    first.push(store.commit([b.putOp(['p'], [1], 'y')]), b.del(['q']))
     await new Promise(setImmediate)
     const second = [...Array(30).keys()].flatMap(i => [a.put([i], [], 'z'), a.put([100 + i], [], 'z')])
     await Promise.all([...first, ...second])
@@ -93,7 +102,7 @@ describe('level: group commit', () => {
     await new Promise(setImmediate)
     const results = Promise.allSettled([...Array(40).keys()].map(i => table.put(['p'], [i], value)))
     const refusedDel = table.del(['p'], ['first'])
-    const refusedBatch = table.batch(['p'], [{ type: 'del', ck: ['first'] }])
+    const refusedBatch = store.commit([table.delOp(['p'], ['first'])])
     await assert.rejects(refusedDel, retry)
     await assert.rejects(refusedBatch, retry)
     disk.resolve()
@@ -147,7 +156,7 @@ describe('level: opening', () => {
     })
   })
 
-  test('kill -9: what was acknowledged is there', async t => {
+  test('kill -9: what was acknowledged is there, and of a commit all rows or none', async t => {
     const path = await folder(t)
     const child = spawn(process.execPath, [join(import.meta.dirname, 'suites', 'killed-writer.ts'), path], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -161,7 +170,9 @@ describe('level: opening', () => {
     assert.equal(child.signalCode, 'SIGKILL')
     const store = await openLevelStore(path)
     const found = new Set(keys(await store.table<string>(HOST, { name: 'a' }).scan(['p'])))
+    const others = await store.table<string>('other', { name: 'b' }).partitions()
     await store.close()
+    assert.deepEqual(new Set(others.map(pk => pk[0])), found)
     assert.ok(acknowledged.length >= 500)
     assert.deepEqual(
       acknowledged.filter(i => !found.has(i)),
@@ -183,11 +194,7 @@ describe('level: opening', () => {
     const large = await level(t, { durability: 'async' })
     const table = large.store.table<Uint8Array>(HOST, { name: 'a', codec: 'bytes' })
     for (let i = 0; i < 200; i++) {
-      const rows = [...Array(1000).keys()]
-      await table.batch(
-        [i],
-        rows.map(ck => ({ type: 'put', ck: [ck], value: Buffer.alloc(100, ck) })),
-      )
+      await large.store.commit([...Array(1000).keys()].map(ck => table.putOp([i], [ck], Buffer.alloc(100, ck))))
     }
     await large.store.close()
     const small = await level(t)

@@ -1,5 +1,5 @@
 import { openMemoryStore } from '../../src/storage/memory.ts'
-import { type Key, type Store, StoreError, type Table, type TableSpec } from '../../src/storage/store.ts'
+import { type Op, type Store, StoreError, type Table, type TableSpec } from '../../src/storage/store.ts'
 
 /** A door that calls wait at while it is closed. */
 export class Gate {
@@ -65,10 +65,35 @@ export function faultyStore({ only, inner = openMemoryStore() }: { only?: string
   troubles: Troubles
 } {
   const troubles = noTroubles()
+  /** Of the rows of commits, what takes a put back, and those of the tables in trouble. */
+  const undo = new WeakMap<Op, Op>()
+  const concerned = new WeakSet<Op>()
   const store = over<Store>(inner, {
     table: <V>(host: string, spec: TableSpec<V>) => {
       const table = inner.table<V>(host, spec)
-      return only === undefined || spec.name === only ? faultyTable(table, troubles).table : table
+      const faulty = only === undefined || spec.name === only
+      return over(faulty ? faultyTable(table, troubles).table : table, {
+        putOp: (pk, ck, value) => {
+          const op = table.putOp(pk, ck, value)
+          undo.set(op, table.delOp(pk, ck))
+          if (faulty) concerned.add(op)
+          return op
+        },
+        delOp: (pk, ck) => {
+          const op = table.delOp(pk, ck)
+          if (faulty) concerned.add(op)
+          return op
+        },
+      })
+    },
+    commit: async ops => {
+      const rows = ops.filter(op => concerned.has(op))
+      const commit = () => inner.commit(ops)
+      if (rows.some(op => undo.has(op))) {
+        return write(troubles, commit, () => inner.commit(ops.flatMap(op => undo.get(op) ?? [])))
+      }
+      if (rows.length > 0 && troubles.failDeletes) throw new StoreError('no space left')
+      await commit()
     },
     close: async () => {},
   })
@@ -80,6 +105,18 @@ function noTroubles(): Troubles {
   return { ...calm, writes: new Gate(), reads: new Gate() }
 }
 
+async function write<T>(troubles: Troubles, run: () => Promise<T>, undo: () => Promise<unknown>): Promise<T> {
+  if (troubles.failWrites) throw new StoreError('no space left')
+  const done = run()
+  await troubles.writes.pass()
+  if (troubles.failWrites) {
+    await undo()
+    throw new StoreError('no space left')
+  }
+  troubles.written++
+  return done
+}
+
 /** The same for one table. */
 export function faultyTable<V>(table: Table<V>, troubles = noTroubles()): { table: Table<V>; troubles: Troubles } {
   async function read<T>(answer: Promise<T>): Promise<T> {
@@ -88,28 +125,21 @@ export function faultyTable<V>(table: Table<V>, troubles = noTroubles()): { tabl
     if (troubles.failReads) throw new StoreError('a read failed')
     return seen
   }
-  async function write<T>(pk: Key, keys: readonly Key[], run: () => Promise<T>): Promise<T> {
-    if (troubles.failWrites) throw new StoreError('no space left')
-    const done = run()
-    await troubles.writes.pass()
-    if (troubles.failWrites) {
-      for (const ck of keys) await table.del(pk, ck)
-      throw new StoreError('no space left')
-    }
-    troubles.written++
-    return done
-  }
   const faulty = over(table, {
     get: (pk, ck) => read(table.get(pk, ck)),
     scan: (pk, range) => read(table.scan(pk, range)),
     keys: (pk, range) => read(table.keys(pk, range)),
-    put: (pk, ck, value) => write(pk, [ck], () => table.put(pk, ck, value)),
-    putIfAbsent: (pk, ck, value) => write(pk, [], () => table.putIfAbsent(pk, ck, value)),
-    batch: (pk, ops) =>
+    put: (pk, ck, value) =>
       write(
-        pk,
-        ops.flatMap(op => (op.type === 'put' ? [op.ck] : [])),
-        () => table.batch(pk, ops),
+        troubles,
+        () => table.put(pk, ck, value),
+        () => table.del(pk, ck),
+      ),
+    putIfAbsent: (pk, ck, value) =>
+      write(
+        troubles,
+        () => table.putIfAbsent(pk, ck, value),
+        async () => {},
       ),
     async del(pk, ck) {
       if (troubles.failDeletes) throw new StoreError('no space left')

@@ -1,7 +1,7 @@
 import { type AdHocCommand, cannotBeDone, formStage } from '../../core/adhoc.ts'
 import { FIRST, STOP } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
-import type { Table } from '../../storage/store.ts'
+import type { Store, Table } from '../../storage/store.ts'
 import { cut } from '../../util/text.ts'
 import { Turns } from '../../util/turns.ts'
 import { NS } from '../../xml/index.ts'
@@ -23,13 +23,15 @@ const MAX_BYTES = 512 * 1024
 /** Addresses of any form, in memory and in the store. */
 export class JidList {
   readonly name: string
+  readonly #store: Pick<Store, 'commit'>
   readonly #table: Table<true>
   readonly #max: number
   readonly #turns = new Turns()
   #jids: ReadonlySet<string> = new Set<string>()
 
-  constructor(name: string, table: Table<true>, max: number) {
+  constructor(name: string, store: Pick<Store, 'commit'>, table: Table<true>, max: number) {
     this.name = name
+    this.#store = store
     this.#table = table
     this.#max = max
   }
@@ -75,23 +77,20 @@ export class JidList {
 
   /** One change after the other; each counts when it is stored. */
   #change(next: (now: ReadonlySet<string>) => readonly string[]): Promise<void> {
-    return this.#turns.run(this.name, () => this.#store(next(this.#jids)))
+    return this.#turns.run(this.name, () => this.#save(next(this.#jids)))
   }
 
-  async #store(jids: readonly string[]): Promise<void> {
+  async #save(jids: readonly string[]): Promise<void> {
     const next = new Set(jids)
     if (next.size > this.#max) throw cannotBeDone(`the ${this.name} has at most ${this.#max} addresses`)
     if (bytesOf(next) > MAX_BYTES) throw cannotBeDone(`the addresses of the ${this.name} are too long together`)
     const gone = [...this.#jids].filter(jid => !next.has(jid))
     const come = [...next].filter(jid => !this.#jids.has(jid))
     if (gone.length + come.length === 0) return
-    await this.#table.batch(
-      [this.name],
-      [
-        ...gone.map(jid => ({ type: 'del' as const, ck: [jid] })),
-        ...come.map(jid => ({ type: 'put' as const, ck: [jid], value: true as const })),
-      ],
-    )
+    await this.#store.commit([
+      ...gone.map(jid => this.#table.delOp([this.name], [jid])),
+      ...come.map(jid => this.#table.putOp([this.name], [jid], true)),
+    ])
     this.#jids = next
   }
 }
@@ -125,7 +124,7 @@ export async function serviceLists(
   access: string,
   max: number,
 ): Promise<{ black: JidList; white: JidList }> {
-  const [black, white] = [new JidList('blacklist', table, max), new JidList('whitelist', table, max)]
+  const [black, white] = [new JidList('blacklist', ctx, table, max), new JidList('whitelist', ctx, table, max)]
   await black.load()
   await white.load()
   const isLocal = (jid: Jid): boolean => ctx.host.router.hosts.has(jid.domain)

@@ -38,7 +38,7 @@ export const mod_configure = defineModule({
     const lists = await serviceLists(ctx, table, access, max)
     ctx.provide('service_lists', lists)
 
-    const appointed = new JidList('admins', table, max)
+    const appointed = new JidList('admins', ctx, table, max)
     await appointed.load()
     ctx.provide('admins', {
       has: jid => appointed.has(jid.bare.toString()),

@@ -35,7 +35,7 @@ export const mod_inbox = defineModule({
   start(ctx) {
     const table = ctx.table<string>({ name: 'inbox' })
     const recent = ctx.table<string>({ name: 'inbox_recent' })
-    const inbox = new Inbox(table, recent, ctx.options.max_conversations)
+    const inbox = new Inbox(ctx, table, recent, ctx.options.max_conversations)
     ctx.every(FLUSH, () => inbox.flush())
     ctx.onStop(() => inbox.flush())
     ctx.every(SWEEP, () => inbox.sweep())

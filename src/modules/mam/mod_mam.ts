@@ -7,6 +7,7 @@ import { type Limits, sweep } from '../../archive/retention.ts'
 import { bury, retractionOf } from '../../archive/retraction.ts'
 import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
+import { Chunks } from '../../core/chunks.ts'
 import { arg, CommandError } from '../../core/commands/command.ts'
 import { keeps } from '../../core/delivery.ts'
 import type { Host } from '../../core/host.ts'
@@ -84,7 +85,7 @@ export const mod_mam = defineModule({
       domain: host.name,
       tables: {
         messages: host.archive,
-        peers: ctx.table({ name: 'archive_peers' }),
+        peers: new Chunks(ctx, ctx.table({ name: 'archive_peers' })),
         indexed: ctx.table({ name: 'archive_indexed' }),
         counts: ctx.table({ name: 'archive_count' }),
       },

@@ -1,4 +1,5 @@
 import { opt } from '../../config/schema.ts'
+import { Chunks } from '../../core/chunks.ts'
 import { arg, CommandError } from '../../core/commands/command.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { OwnRequest } from '../../core/iq.ts'
@@ -70,7 +71,7 @@ export const mod_message_state = defineModule({
   summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
   options,
   start(ctx) {
-    const delivered = ctx.table<readonly Delivered[]>({ name: 'message_delivered' })
+    const delivered = new Chunks<Delivered>(ctx, ctx.table({ name: 'message_delivered' }))
     const marks = ctx.table<Mark>({ name: 'message_read' })
     const queueOf: QueueOf = async to => {
       const { local, domain } = Jid.from(to)

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { Chunks } from '../../core/chunks.ts'
+import type { Chunks } from '../../core/chunks.ts'
 import type { Entry, MessageAbout } from '../../core/queue/entry.ts'
 import type { MessageQueue } from '../../core/queue/queue.ts'
 import type { Table } from '../../storage/store.ts'
@@ -106,8 +106,8 @@ export class States {
   #pending = 0
 
   /** `marks` by reader, then sender and kind. */
-  constructor(delivered: Table<readonly Delivered[]>, marks: Table<Mark>, queueOf: QueueOf, now: () => number) {
-    this.#chunks = new Chunks(delivered)
+  constructor(chunks: Chunks<Delivered>, marks: Table<Mark>, queueOf: QueueOf, now: () => number) {
+    this.#chunks = chunks
     this.#marks = marks
     this.#queueOf = queueOf
     this.#now = now

@@ -155,11 +155,7 @@ export function ranges(open: Open): void {
   test('partitions in order, in pages, each once, none that is empty', async t => {
     const table = await strings(t, open)
     const keys: Key[] = [[], [-1], [7], ...TRICKY.map(name => [name]), ['a', 1], ['a', 'b']]
-    for (const pk of shuffled(keys))
-      await table.batch(
-        pk,
-        [1, 2, 3].map(ck => ({ type: 'put', ck: [ck], value: '' })),
-      )
+    for (const pk of shuffled(keys)) for (const ck of [1, 2, 3]) await table.put(pk, [ck], '')
     await table.put(['gone'], [1], '')
     await table.del(['gone'], [1])
     const ordered = keys.toSorted((a, b) => (encodeTuple(a) < encodeTuple(b) ? -1 : 1))

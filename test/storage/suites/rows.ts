@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Key, Op, Table } from '../../../src/storage/store.ts'
+import type { Key, Table } from '../../../src/storage/store.ts'
 import { HOST, type Open, shuffled, strings, TRICKY } from './support.ts'
 
 export function rows(open: Open): void {
@@ -126,40 +126,6 @@ export function rows(open: Open): void {
     assert.deepEqual(await table.scan(['a']), [{ ck: ['b'], value: '1+1' }])
   })
 
-  test('a batch is one partition at once: puts, deletions, the last word on a key wins', async t => {
-    const table = await strings(t, open)
-    await table.put(['p'], [1], 'old')
-    await table.batch(
-      ['p'],
-      [
-        { type: 'del', ck: [1] },
-        { type: 'put', ck: [2], value: 'two' },
-        { type: 'put', ck: [3], value: 'gone' },
-        { type: 'del', ck: [3] },
-        { type: 'del', ck: [4] },
-        { type: 'put', ck: [4], value: 'four' },
-      ],
-    )
-    await table.batch(['p'], [])
-    assert.deepEqual(await table.scan(['p']), [
-      { ck: [2], value: 'two' },
-      { ck: [4], value: 'four' },
-    ])
-  })
-
-  test('a batch with something unfit writes nothing', async t => {
-    const table = await strings(t, open)
-    const unfit: Op<string>[] = [
-      { type: 'put', ck: [2], value: undefined as unknown as string },
-      { type: 'put', ck: ['\ud800'], value: 'x' },
-      { type: 'del', ck: [Number.NaN] },
-    ]
-    for (const op of unfit) {
-      await assert.rejects(table.batch(['p'], [{ type: 'put', ck: [1], value: 'x' }, op]), TypeError)
-    }
-    assert.deepEqual(await table.scan(['p']), [])
-  })
-
   test('unfit keys reject every method and change nothing', async t => {
     const table = await strings(t, open)
     const bad = ['\ud800']
@@ -192,17 +158,5 @@ export function rows(open: Open): void {
       table.del(['p'], ['kept']),
     ])
     assert.deepEqual(await table.scan(['p']), [{ ck: [2], value: 'y' }])
-    const batch = table.batch(['p'], [{ type: 'put', ck: [3], value: 'z' }])
-    await Promise.all([
-      batch,
-      table.batch(
-        ['p'],
-        [
-          { type: 'del', ck: [3] },
-          { type: 'del', ck: [2] },
-        ],
-      ),
-    ])
-    assert.deepEqual(await table.scan(['p']), [])
   })
 }

@@ -20,10 +20,8 @@ export async function strings(t: TestContext, open: Open): Promise<Table<string>
 
 export async function numbers(t: TestContext, open: Open, count: number): Promise<Table<string>> {
   const table = await strings(t, open)
-  await table.batch(
-    ['p'],
-    shuffled(Array.from({ length: count }, (_, i) => i)).map(i => ({ type: 'put', ck: [i], value: String(i) })),
-  )
+  const ops = shuffled(Array.from({ length: count }, (_, i) => i)).map(i => table.putOp(['p'], [i], String(i)))
+  await stores.get(table)!.commit(ops)
   return table
 }
 

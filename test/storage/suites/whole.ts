@@ -89,7 +89,7 @@ export function whole(open: Open): void {
       () => table.putIfAbsent(['p'], [], 'y'),
       () => table.del(['p']),
       () => table.scan(['p']),
-      () => table.batch(['p'], []),
+      () => store.commit([]),
       () => table.clear(['p']),
       () => table.partitions(),
       () => store.load(from([])),

@@ -8,7 +8,7 @@ test('however many write to somebody: the most recent conversations are listed, 
   const store = openMemoryStore()
   const table = store.table<string>('localhost', { name: 'inbox' })
   const recent = store.table<string>('localhost', { name: 'inbox_recent' })
-  const inbox = new Inbox(table, recent, 3)
+  const inbox = new Inbox(store, table, recent, 3)
   const note = (n: number, peer: number) => inbox.note('juliet', Jid.from(`s${peer}@example.net`), `id${1000 + n}`)
   for (let n = 0; n < 700; n++) note(n, n)
   await inbox.flush()

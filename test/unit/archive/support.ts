@@ -1,4 +1,5 @@
 import { Archive } from '../../../src/archive/archive.ts'
+import { Chunks } from '../../../src/core/chunks.ts'
 import type { Store } from '../../../src/storage/store.ts'
 import type { IdGenerator } from '../../../src/util/ids.ts'
 import { silent } from '../core/support.ts'
@@ -9,7 +10,7 @@ export function archiveOf(store: Store, ids: IdGenerator, domain = 'example.org'
     domain,
     tables: {
       messages: store.table(domain, { name: 'archive', codec: 'bytes' }),
-      peers: store.table(domain, { name: 'archive_peers' }),
+      peers: new Chunks(store, store.table(domain, { name: 'archive_peers' })),
       indexed: store.table(domain, { name: 'archive_indexed' }),
       counts: store.table(domain, { name: 'archive_count' }),
     },

@@ -16,8 +16,9 @@ function items(from: number, to: number): Item[] {
 }
 
 async function world() {
-  const table = openMemoryStore().table<readonly Item[]>('localhost', { name: 'chunks' })
-  const chunks = new Chunks(table)
+  const store = openMemoryStore()
+  const table = store.table<readonly Item[]>('localhost', { name: 'chunks' })
+  const chunks = new Chunks(store, table)
   await chunks.put(JULIET, ROMEO, items(0, 250).reverse())
   for (let n = 250; n < 300; n++) await chunks.put(JULIET, ROMEO, items(n, n + 1))
   await chunks.put(JULIET, 'romeo@localhost.example', items(7, 8))

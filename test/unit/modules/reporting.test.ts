@@ -35,7 +35,8 @@ function methodsOf(table: Table<Report>): Table<Report> {
     del: (pk, ck) => table.del(pk, ck),
     scan: (pk, range) => table.scan(pk, range),
     keys: (pk, range) => table.keys(pk, range),
-    batch: (pk, ops) => table.batch(pk, ops),
+    putOp: (pk, ck, value) => table.putOp(pk, ck, value),
+    delOp: (pk, ck) => table.delOp(pk, ck),
     clear: (pk, range) => table.clear(pk, range),
     partitions: (after, limit) => table.partitions(after, limit),
   }

@@ -20,7 +20,7 @@ function setup(memory: number) {
     entities: database.table<StoredEntity>('h', { name: 'e' }),
     byEntity: database.table<Relation>('h', { name: 'b' }),
   }
-  const store = new PubsubStore(tables, new IdGenerator(), () => now, memory)
+  const store = new PubsubStore(database, tables, new IdGenerator(), () => now, memory)
   const shelf = store.shelf('alice', DEFAULTS)
   const alice = Jid.from('alice@h')
   /** A node with so many members, of a KiB each, about. */
