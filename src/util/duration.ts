@@ -27,26 +27,3 @@ export function parseDuration(text: string): number | undefined {
   const ms = Math.round(total)
   return Number.isSafeInteger(ms) ? ms : undefined
 }
-
-const STEPS = [
-  [604_800_000, 'w'],
-  [86_400_000, 'd'],
-  [3_600_000, 'h'],
-  [60_000, 'm'],
-  [1000, 's'],
-  [1, 'ms'],
-] as const
-
-/** The shortest text that {@link parseDuration} reads back as `ms`: `90000` is `1m 30s`. Whole milliseconds, 0 or more, or Infinity. */
-export function formatDuration(ms: number): string {
-  if (ms === Number.POSITIVE_INFINITY) return 'infinity'
-  let rest = Math.round(ms)
-  if (rest === 0) return '0'
-  const parts: string[] = []
-  for (const [scale, unit] of STEPS) {
-    const amount = Math.floor(rest / scale)
-    rest -= amount * scale
-    if (amount > 0) parts.push(`${amount}${unit}`)
-  }
-  return parts.join(' ')
-}

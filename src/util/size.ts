@@ -24,19 +24,3 @@ export function parseSize(text: string): number | undefined {
   const bytes = Math.round(Number(match[1]) * scale)
   return Number.isSafeInteger(bytes) ? bytes : undefined
 }
-
-const STEPS = [
-  [1024 ** 4, 'TiB'],
-  [1024 ** 3, 'GiB'],
-  [1024 ** 2, 'MiB'],
-  [1024, 'KiB'],
-] as const
-
-/** For people: three significant digits, so not always exact. `262144` is `256 KiB`. Bytes, 0 or more, or Infinity. */
-export function formatSize(bytes: number): string {
-  if (bytes === Number.POSITIVE_INFINITY) return 'infinity'
-  for (const [scale, unit] of STEPS) {
-    if (bytes >= scale) return `${Number((bytes / scale).toPrecision(3))} ${unit}`
-  }
-  return `${bytes} B`
-}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { formatSize, parseSize } from '../../../src/util/size.ts'
+import { parseSize } from '../../../src/util/size.ts'
 
 test('sizes are read in decimal and binary units', () => {
   const cases: [string, number][] = [
@@ -20,9 +20,4 @@ test('what is no size is undefined', () => {
   for (const text of ['', 'KB', '-1', '1 K', '5 m', '1e3', '1 2', `1${'0'.repeat(20)}`, '1'.repeat(1000)]) {
     assert.equal(parseSize(text), undefined, text)
   }
-})
-
-test('sizes are printed for people', () => {
-  const printed = [0, 1023, 262_144, 1_500_000, Number.POSITIVE_INFINITY].map(formatSize)
-  assert.deepEqual(printed, ['0 B', '1023 B', '256 KiB', '1.43 MiB', 'infinity'])
 })
