@@ -139,8 +139,8 @@ export async function addHost(
   for (const [module, options] of Object.entries(config.modules)) {
     await host.start(server.definitions.get(module), module, options)
   }
-  router.add(host.host)
-  undo.push(() => router.remove(host.host))
+  router.addHost(host.host)
+  undo.push(() => router.removeHost(host.host))
   return host
 }
 
@@ -209,10 +209,10 @@ export function arrange(server: ServerParts): void {
   const ordered = names.flatMap(name => hosts.get(name) ?? [])
   hosts.clear()
   c2sHosts.clear()
-  for (const host of ordered) around.router.remove(host.host)
+  for (const host of ordered) around.router.removeHost(host.host)
   for (const host of ordered) {
     const { name } = host.host
-    around.router.add(host.host)
+    around.router.addHost(host.host)
     hosts.set(name, host)
     c2sHosts.set(name, host.c2s)
     const modules = config.perHost.get(name)?.modules
@@ -227,7 +227,7 @@ async function removeHosts({ hosts, c2sHosts, config, around }: ServerParts): Pr
   for (const [name, { host }] of gone) {
     hosts.delete(name)
     c2sHosts.delete(name)
-    around.router.remove(host)
+    around.router.removeHost(host)
     for (const session of [...host.sessions()]) session.end(new StreamError('host-gone'))
   }
   for (const [, host] of gone) await host.stopAll()

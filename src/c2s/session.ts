@@ -2,7 +2,7 @@ import type { Account } from '../core/account.ts'
 import { broadcast, unsetPresence } from '../core/availability.ts'
 import { asSent, delayElement, notStored } from '../core/delivery.ts'
 import { STOP } from '../core/hooks.ts'
-import { asStanzaError } from '../core/iq.ts'
+import { answerIq, asStanzaError } from '../core/iq.ts'
 import type { Besides, Entry } from '../core/queue/entry.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
 import { orderedTime } from '../util/ids.ts'
@@ -182,10 +182,10 @@ export class C2SSession implements Session {
       return this.inbound.message(stanza)
     }
     if (stanza.kind === 'presence') return this.#presence(stanza)
-    if (stanza.to === undefined && (stanza.type === 'get' || stanza.type === 'set')) {
-      return host.ask('account', stanza, stanza.payload!, { session: this }, this.account)
+    if (stanza.to === undefined && stanza.isRequest) {
+      return answerIq(host, host.iq, 'account', stanza, { session: this }, this.account)
     }
-    if ((stanza.type === 'result' || stanza.type === 'error') && this.#ack.answered(stanza)) return
+    if (!stanza.isRequest && this.#ack.answered(stanza)) return
     if (stanza.to === undefined) return void host.requests.answer(stanza)
     return host.router.route(stanza, { session: this })
   }

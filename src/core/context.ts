@@ -130,8 +130,8 @@ function createContext(
     domain: (domain, handler) => {
       const served = new Domain(name, domain.replaceAll('@HOST@', host.name), host, handler)
       marks.add(() => {
-        host.router.addDomain(served)
-        return () => host.router.removeDomain(served)
+        host.router.add(served)
+        return () => host.router.remove(served)
       })
       const { name: called } = handler
       marks.add(() => host.disco.addItem({ jid: served.name, ...(called === undefined ? {} : { name: called }) }))
@@ -158,7 +158,7 @@ function createContext(
     provide: (service, implementation) => marks.add(() => host.services.provide(name, service, implementation)),
     use: service => host.services.use(service),
     route: stanza => void host.router.route(stanza),
-    request: (to, type, payload, timeout) => host.request(to, type, payload, timeout),
+    request: (to, type, payload, timeout) => host.requests.ask(host.jid, to, type, payload, timeout),
     account: user => host.account(user),
     counter: (metric, help) => around.metrics.counter(metric, help),
     every: (ms, fn) => {

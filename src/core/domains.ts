@@ -3,9 +3,10 @@ import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { DiscoRegistry } from './disco.ts'
+import type { Hooks } from './hooks.ts'
 import type { Host } from './host.ts'
-import { type Answering, type IqRequest, IqTable, type IqTarget } from './iq.ts'
-import type { Source } from './router.ts'
+import { type Answering, answerIq, type IqRequest, IqTable, type IqTarget } from './iq.ts'
+import type { Destination, Source } from './router.ts'
 
 /** What goes into a `<query/>` of service discovery; undefined where there is nothing of that name. */
 export type DiscoAnswer = readonly Element[] | undefined | Promise<readonly Element[] | undefined>
@@ -32,8 +33,9 @@ export interface DomainHandler {
  * A domain below a host that a module serves (`pubsub.example.org`). It has iq handlers and features of its own: scope
  * `server` is the domain itself, `account` any bare address in it. The host's `filter_packet` sees what comes to it.
  */
-export class Domain {
+export class Domain implements Destination {
   readonly name: string
+  readonly filter: Hooks
   readonly jid: Jid
   readonly host: Host
   readonly disco = new DiscoRegistry()
@@ -41,13 +43,15 @@ export class Domain {
   readonly #owner: string
   readonly #handler: DomainHandler
 
-  /** Throws an Error where `name` is no domain. */
+  /** Throws an Error where `name` is no domain, or the host's own. */
   constructor(owner: string, name: string, host: Host, handler: DomainHandler) {
     const jid = Jid.parse(name)
     if (jid === undefined || jid.local !== '' || jid.resource !== '') throw new Error(`${owner}: ${name} is no domain`)
+    if (jid.domain === host.name) throw new Error(`${owner}: ${host.name} is a virtual host`)
     this.name = jid.domain
     this.jid = jid
     this.host = host
+    this.filter = host.hooks
     this.#owner = owner
     this.#handler = handler
     this.disco.addFeature('server', NS.DISCO_INFO)
@@ -63,21 +67,14 @@ export class Domain {
     this.iqs.add<IqTarget>(this.#owner, target, type, ns, name, handler)
   }
 
-  /** Hands over a stanza for the domain or an address in it. Throws, or rejects, with the StanzaError for its sender. */
   deliver(stanza: Stanza, source: Source): void | Promise<void> {
     if (stanza.kind !== 'iq') return this.#packet(stanza, source)
-    const asks = stanza.type === 'get' || stanza.type === 'set'
     // What the module asked in the name of the domain comes back here.
-    if (!asks && this.host.requests.answer(stanza)) return
+    if (!stanza.isRequest && this.host.requests.answer(stanza)) return
     const { local, resource } = stanza.to!
     if (resource !== '') return this.#packet(stanza, source)
-    if (!asks) return
-    const { session } = source
-    const request = { stanza, from: stanza.from, payload: stanza.payload!, session: undefined, account: undefined }
-    return this.iqs.dispatch(local === '' ? 'server' : 'account', request, this.host.log, answer => {
-      if (session !== undefined) session.deliver(answer)
-      else void this.host.router.route(answer)
-    })
+    if (!stanza.isRequest) return
+    return answerIq(this.host, this.iqs, local === '' ? 'server' : 'account', stanza, source, undefined)
   }
 
   #packet(stanza: Stanza, source: Source): void | Promise<void> {

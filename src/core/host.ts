@@ -1,16 +1,15 @@
 import { pages, type Store, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
-import { type Element, elementNs, NS, xml } from '../xml/index.ts'
-import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
-import { Stanza } from '../xmpp/stanza.ts'
 import { Account } from './account.ts'
 import { AdHocCommands } from './adhoc.ts'
-import { asSent, DELIVERY, deliverMessage, deliverPresence, deliverToResource, notStored } from './delivery.ts'
+import { asSent, notStored } from './delivery.ts'
 import { DiscoRegistry } from './disco.ts'
 import { Fanout } from './fanout.ts'
 import { type HookMap, Hooks, STOP } from './hooks.ts'
-import { IqRequests, IqTable, type IqTarget } from './iq.ts'
+import { IqTable } from './iq.ts'
+import { IqRequests } from './iqrequests.ts'
+import { LocalDelivery } from './localdelivery.ts'
 import type { Logger } from './log.ts'
 import { Nonzas } from './nonzas.ts'
 import type { Entry } from './queue/entry.ts'
@@ -19,7 +18,7 @@ import { QueueStore, sizeOfRow } from './queue/store.ts'
 import { SENT_WINDOW, SenderWindow } from './queue/window.ts'
 import { Removals } from './removals.ts'
 import { Residents } from './residents.ts'
-import type { Router, Source } from './router.ts'
+import type { Destination, Router } from './router.ts'
 import { Services } from './services.ts'
 import type { Session } from './session.ts'
 
@@ -33,10 +32,6 @@ declare module './hooks.ts' {
     message_acknowledged: { account: Account; entry: Entry; session: Session }
     /** A further session has acknowledged a message that was delivered already. */
     message_acknowledged_again: { entry: Entry; session: Session }
-    /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
-    presence_in: { account: Account; stanza: Stanza }
-    /** A message or presence for the host itself. */
-    host_packet: { stanza: Stanza }
     /**
      * Somebody wants an account of a name that nobody has now. A handler that keeps it from them says why in `kept`;
      * `invitation` is the token of the invitation that they came with.
@@ -89,16 +84,15 @@ const MAX_IDLE_BYTES = 128 * 1024 * 1024
 
 const EVERYTHING = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
-/** Types of presence that ask something of the account rather than tell its sessions (RFC 6121 3, 4.3). */
-const ASKING = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed', 'probe'])
-
 /** A virtual host: its accounts, and what modules have added to it. */
 export class Host {
   readonly name: string
   readonly jid: Jid
   readonly hooks: Hooks
   readonly iq = new IqTable()
-  readonly requests = new IqRequests()
+  readonly requests: IqRequests
+  /** Where stanzas for it and its accounts go. */
+  readonly destination: Destination
   readonly services = new Services()
   readonly nonzas = new Nonzas()
   readonly disco = new DiscoRegistry()
@@ -131,6 +125,7 @@ export class Host {
     this.store = options.store
     this.router = options.router
     this.fanout = new Fanout(options.router)
+    this.requests = new IqRequests(options.router, options.ids)
     this.ids = options.ids
     this.log = options.log
     this.now = options.now ?? Date.now
@@ -144,6 +139,7 @@ export class Host {
     })
     this.#retryWrites = options.retryWrites ?? 1000
     this.hooks = new Hooks(options.log)
+    this.destination = new LocalDelivery(this)
     this.#queues = new QueueStore(options.store.table(options.name, { name: 'queue', codec: 'bytes', unique: true }), {
       failed: (queue, entry, error) => this.#writeFailed(queue, entry, error),
       unread: (queue, error) => this.log.error({ err: error, user: queue.key[0] }, 'queued messages could not be read'),
@@ -263,104 +259,6 @@ export class Host {
     return waiting === undefined || (inFlight !== undefined && inFlight < waiting) ? inFlight : waiting
   }
 
-  /** Hands a stanza to whom it is for on this host. Throws, or rejects, with the StanzaError for its sender. */
-  deliver(stanza: Stanza, source: Source): void | Promise<void> {
-    const to = stanza.to!
-    if (to.local === '') return this.#toHost(stanza, source)
-    if (source.hidden === true) return this.#toNobody(stanza, source)
-    const account = this.account(to.local)
-    if (account instanceof Promise) return account.then(loaded => this.#toAccount(loaded, stanza, source))
-    return this.#toAccount(account, stanza, source)
-  }
-
-  #toHost(stanza: Stanza, source: Source): void | Promise<void> {
-    if (stanza.kind !== 'iq') {
-      const { type } = stanza
-      const done = this.hooks.run('host_packet', { stanza })
-      if (done instanceof Promise) return done.then(() => {})
-      if (done === undefined && stanza.kind === 'message' && type !== 'error' && type !== 'headline') {
-        throw new StanzaError('service-unavailable')
-      }
-      return
-    }
-    if (stanza.type === 'result' || stanza.type === 'error') {
-      this.requests.answer(stanza)
-      return
-    }
-    if (stanza.to!.resource !== '') throw new StanzaError('service-unavailable')
-    const asker = source.session?.account
-    return this.ask('server', stanza, stanza.payload!, source, asker?.host === this ? asker : undefined)
-  }
-
-  #toAccount(account: Account | undefined, stanza: Stanza, source: Source): void | Promise<void> {
-    const to = stanza.to!
-    if (account === undefined) return this.#toNobody(stanza, source)
-    if (stanza.kind === 'message') return deliverMessage(account, stanza, source.origin)
-    if (stanza.kind === 'presence') {
-      if (ASKING.has(stanza.type)) {
-        const done = this.hooks.run('presence_in', { account, stanza })
-        return done instanceof Promise ? done.then(() => {}) : undefined
-      }
-      if (to.resource === '') deliverPresence(account, stanza)
-      else deliverToResource(account, stanza)
-      return
-    }
-    const asks = stanza.type === 'get' || stanza.type === 'set'
-    if (to.resource === '') {
-      if (asks) return this.ask('account', stanza, stanza.payload!, source, account)
-      this.requests.answer(stanza)
-      return
-    }
-    // Nobody but the account itself and its server may push a roster or a block list to a client (RFC 6121 2.1.6).
-    if (stanza.type === 'set' && isPush(stanza.payload!) && !stanza.from.bare.equals(account.jid)) {
-      throw new StanzaError('service-unavailable')
-    }
-    if (!deliverToResource(account, stanza) && asks) throw new StanzaError('service-unavailable')
-  }
-
-  /** RFC 6121 8.5.1: no such account. The answers are those that a stranger gets from an account that exists. */
-  #toNobody(stanza: Stanza, source: Source): void | Promise<void> {
-    if (stanza.kind === 'presence') return
-    if (stanza.kind === 'message') {
-      if (DELIVERY.bare.no_account![stanza.type] === 'bounce') throw new StanzaError('service-unavailable')
-      return
-    }
-    if (stanza.type !== 'get' && stanza.type !== 'set') return
-    if (stanza.to!.resource !== '') throw new StanzaError('service-unavailable')
-    return this.ask('account', stanza, stanza.payload!, source, undefined)
-  }
-
-  /** Lets the handler of an iq answer it; `account` is the one that is asked, or who asks the host. */
-  ask(
-    target: IqTarget,
-    stanza: Stanza,
-    payload: Element,
-    source: Source,
-    account: Account | undefined,
-  ): void | Promise<void> {
-    const { session } = source
-    const request = { stanza, from: stanza.from, payload, session, account }
-    return this.iq.dispatch(target, request, this.log, answer => {
-      if (session !== undefined) session.deliver(answer)
-      else void this.router.route(answer)
-    })
-  }
-
-  /** Asks an entity something in the name of the host, or of one of its accounts. Undefined: no answer in time. */
-  request(
-    to: Jid,
-    type: 'get' | 'set',
-    payload: Element,
-    timeout: number,
-    from: Jid = this.jid,
-  ): Promise<Stanza | undefined> {
-    const id = this.ids.random()
-    return new Promise(resolve => {
-      this.requests.add(id, to, timeout, resolve)
-      void this.router.route(Stanza.make(xml('iq', { type, id }, payload), from, to))
-    })
-  }
-
   #confirmed(queue: MessageQueue, entry: Entry, session: Session): void {
     if (!this.hooks.has('message_acknowledged')) return
     const account = this.accounts.get(queue.key[0])
@@ -387,9 +285,4 @@ export class Host {
   #bounce(entry: Entry): void {
     void this.router.bounce(asSent(entry), notStored())
   }
-}
-
-function isPush(payload: Element): boolean {
-  const ns = elementNs(payload)
-  return ns === NS.ROSTER || ns === NS.BLOCKING
 }

@@ -3,7 +3,9 @@ import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
+import type { Host } from './host.ts'
 import type { Logger } from './log.ts'
+import type { Source } from './router.ts'
 import type { Session } from './session.ts'
 
 /** What an iq is addressed to: the host itself, or an account (its bare address, or none: one's own). */
@@ -163,6 +165,25 @@ function run(found: Registered, request: IqDispatch): ReturnType<IqHandler<IqSco
   return found.handler({ stanza, from, payload, account, session })
 }
 
+/**
+ * Lets a handler of `table` answer an iq to `host`, or to a domain below it; `account` is the one that is asked, or who asks
+ * the host. A client of the host has its answer at once, others by the router.
+ */
+export function answerIq(
+  host: Host,
+  table: IqTable,
+  target: IqTarget,
+  stanza: Stanza,
+  { session }: Source,
+  account: Account | undefined,
+): void | Promise<void> {
+  const request = { stanza, from: stanza.from, payload: stanza.payload!, session, account }
+  return table.dispatch(target, request, host.log, answer => {
+    if (session !== undefined) session.deliver(answer)
+    else void host.router.route(answer)
+  })
+}
+
 /** What a sender is told: a StanzaError as it is; anything else is our fault and goes to the log. */
 export function asStanzaError(error: unknown, log: Logger, module: string): StanzaError {
   if (error instanceof StanzaError) return error
@@ -171,46 +192,4 @@ export function asStanzaError(error: unknown, log: Logger, module: string): Stan
     return new StanzaError('resource-constraint', 'the server could not store this; try again later')
   }
   return new StanzaError('internal-server-error', undefined, { type: 'wait' })
-}
-
-/** The iqs that this host has asked others, and who waits for the answers. Bounded: the oldest gives way. */
-export class IqRequests {
-  readonly #waiting = new Map<string, { to: string; done: (answer: Stanza | undefined) => void }>()
-  readonly #bound: number
-
-  constructor(bound = 10_000) {
-    this.#bound = bound
-  }
-
-  /** Calls `done` once: with the answer, or undefined after `timeout` ms. */
-  add(id: string, to: Jid, timeout: number, done: (answer: Stanza | undefined) => void): void {
-    if (this.#waiting.size >= this.#bound) {
-      const [oldest, entry] = this.#waiting.entries().next().value!
-      this.#waiting.delete(oldest)
-      entry.done(undefined)
-    }
-    const timer = setTimeout(() => this.#take(id)?.done(undefined), timeout)
-    timer.unref()
-    this.#waiting.set(id, {
-      to: to.toString(),
-      done: answer => {
-        clearTimeout(timer)
-        done(answer)
-      },
-    })
-  }
-
-  /** An iq result or error came in; true if somebody here had asked for it. Only who was asked may answer. */
-  answer(stanza: Stanza): boolean {
-    const id = stanza.id
-    if (id === undefined || this.#waiting.get(id)?.to !== stanza.from.toString()) return false
-    this.#take(id)?.done(stanza)
-    return true
-  }
-
-  #take(id: string) {
-    const entry = this.#waiting.get(id)
-    this.#waiting.delete(id)
-    return entry
-  }
 }

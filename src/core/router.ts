@@ -1,7 +1,6 @@
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import type { Domain } from './domains.ts'
-import { STOP } from './hooks.ts'
+import { type HookMap, type Hooks, STOP } from './hooks.ts'
 import type { Host } from './host.ts'
 import { asStanzaError } from './iq.ts'
 import type { Logger } from './log.ts'
@@ -11,9 +10,11 @@ import type { Session } from './session.ts'
 declare module './hooks.ts' {
   interface HookMap {
     /**
-     * Every stanza on its way, at the host it goes to, or whose domain it goes to (see domains.ts): an address is one of the
-     * host's accounts only where its domain is the host's. STOP drops it; throw StanzaError to refuse it. `hidden`: a handler has
-     * found that to its sender the account is none at all; it is answered as such.
+     * Every stanza on its way from one address to another, at each host that it leaves or comes to, once: on its way out at
+     * that of its sender, on its way in at that of whom it is for; where both are one, as one. Domains below a host count as
+     * the host: an address is one of its accounts only where its domain is the host's. STOP drops the stanza; throw
+     * StanzaError to refuse it. `hidden`: a handler has found that to its sender the account is none at all; it is answered
+     * as such.
      */
     filter_packet: { stanza: Stanza; hidden: boolean }
   }
@@ -22,67 +23,87 @@ declare module './hooks.ts' {
 /** Where a stanza came from, for those who need more than its address. */
 export interface Source {
   /** The client that sent it, where it is one of the host that the stanza is delivered to. */
-  session?: Session | undefined
+  readonly session?: Session | undefined
   /** Who is told when a queued message is safe. */
-  origin?: Origin
+  readonly origin?: Origin | undefined
   /** To who sent it there is no such account, whether there is one or not. */
-  hidden?: boolean
+  readonly hidden?: boolean
 }
 
-/** Takes stanzas for a domain that is no virtual host here: components, other servers. */
-export type Gateway = (stanza: Stanza, source: Source) => void | Promise<void>
+/** Where stanzas go for the addresses of one domain: a virtual host, what a module serves below it, or what is elsewhere. */
+export interface Destination {
+  /** The domain. */
+  readonly name: string
+  /** Whose `filter_packet` sees what comes here and what leaves from here; undefined where it is no host of this server. */
+  readonly filter: Hooks | undefined
+  /**
+   * Takes a stanza; it returns, or resolves, when the stanza is delivered, queued or on its way to where that is done. Throws,
+   * or rejects, with the StanzaError for its sender.
+   */
+  deliver(stanza: Stanza, source: Source): void | Promise<void>
+}
+
+const NOWHERE: Destination = {
+  name: '',
+  filter: undefined,
+  deliver() {
+    throw new StanzaError('remote-server-not-found')
+  },
+}
+
+const UNKNOWN: Source = {}
 
 /** Chooses where a stanza goes, by the domain it is addressed to (RFC 6120 10). */
 export class Router {
+  readonly #destinations = new Map<string, Destination>()
   readonly #hosts = new Map<string, Host>()
-  readonly #domains = new Map<string, Domain>()
   readonly #log: Logger
-  readonly #gateways: Gateway[] = []
+  /** Takes what is for a domain that no destination is for. */
+  fallback = NOWHERE
 
   constructor(log: Logger) {
     this.#log = log
   }
 
+  /** The virtual hosts in the order of the configuration, for who administers them or asks a module of another one. */
   get hosts(): ReadonlyMap<string, Host> {
     return this.#hosts
   }
 
-  /** Those below the hosts, by name. */
-  get domains(): ReadonlyMap<string, Domain> {
-    return this.#domains
+  /** All that are known, by name. */
+  get destinations(): ReadonlyMap<string, Destination> {
+    return this.#destinations
   }
 
-  add(host: Host): void {
-    if (this.#domains.has(host.name)) throw new Error(`${host.name} is served by a module of another host already`)
+  /** Throws an Error where there is a destination of that name already. */
+  add(destination: Destination): void {
+    const { name } = destination
+    if (this.#hosts.has(name)) throw new Error(`${name} is a virtual host`)
+    if (this.#destinations.has(name))
+      throw new Error(`${name} is served by another module, or for another host, already`)
+    this.#destinations.set(name, destination)
+  }
+
+  remove(destination: Destination): void {
+    const { name } = destination
+    if (this.#destinations.get(name) === destination) this.#destinations.delete(name)
+  }
+
+  addHost(host: Host): void {
+    this.add(host.destination)
     this.#hosts.set(host.name, host)
   }
 
-  remove(host: Host): void {
+  removeHost(host: Host): void {
+    this.remove(host.destination)
     this.#hosts.delete(host.name)
-  }
-
-  /** A domain below a host. Throws an Error where there is one of that name already. */
-  addDomain(domain: Domain): void {
-    const { name } = domain
-    if (this.#hosts.has(name) || name === domain.host.name) throw new Error(`${name} is a virtual host`)
-    if (this.#domains.has(name)) throw new Error(`${name} is served by another module, or for another host, already`)
-    this.#domains.set(name, domain)
-  }
-
-  removeDomain(domain: Domain): void {
-    if (this.#domains.get(domain.name) === domain) this.#domains.delete(domain.name)
-  }
-
-  /** Who takes what is for no host of ours; the last one added is asked first. */
-  addGateway(gateway: Gateway): void {
-    this.#gateways.unshift(gateway)
   }
 
   /**
    * Hands a stanza to whom it is for. It resolves (or returns) when the stanza is accepted: delivered, queued or answered
    * with an error. Never throws.
    */
-  route(stanza: Stanza, source: Source = {}): void | Promise<void> {
+  route(stanza: Stanza, source: Source = UNKNOWN): void | Promise<void> {
     let done: void | Promise<void>
     try {
       done = this.#route(stanza, source)
@@ -93,26 +114,19 @@ export class Router {
   }
 
   #route(stanza: Stanza, source: Source): void | Promise<void> {
-    const { domain } = stanza.to!
-    const target = this.#hosts.get(domain) ?? this.#domains.get(domain)
-    if (target === undefined) {
-      const gateway = this.#gateways[0]
-      if (gateway !== undefined) return gateway(stanza, source)
-      throw new StanzaError('remote-server-not-found')
+    const there = this.#destinations.get(stanza.to!.domain) ?? this.fallback
+    const event: HookMap['filter_packet'] = { stanza, hidden: false }
+    const { domain } = stanza.from
+    if (domain !== there.name) {
+      const filter = this.#destinations.get(domain)?.filter
+      if (filter !== undefined && filter !== there.filter) {
+        const verdict = filter.run('filter_packet', event)
+        if (verdict === STOP) return
+        if (verdict !== undefined)
+          return verdict.then(late => (late === STOP ? undefined : arrive(there, event, source)))
+      }
     }
-    const host = 'host' in target ? target.host : target
-    // To other hosts of this server a client is an address, as one of another server.
-    if (source.session !== undefined && source.session.account.host !== host) source = { ...source, session: undefined }
-    const { hooks } = host
-    if (hooks.has('filter_packet')) {
-      const event = { stanza, hidden: false }
-      const deliver = () => target.deliver(stanza, event.hidden ? { ...source, hidden: true } : source)
-      const verdict = hooks.run('filter_packet', event)
-      if (verdict === STOP) return
-      if (verdict instanceof Promise) return verdict.then(answer => (answer === STOP ? undefined : deliver()))
-      if (event.hidden) return deliver()
-    }
-    return target.deliver(stanza, source)
+    return arrive(there, event, source)
   }
 
   /** Tells the sender that a stanza was not delivered. */
@@ -123,4 +137,18 @@ export class Router {
     if (answer === undefined || (stanza.kind === 'presence' && error.condition === 'service-unavailable')) return
     return this.route(answer)
   }
+}
+
+function arrive(there: Destination, event: HookMap['filter_packet'], source: Source): void | Promise<void> {
+  const verdict = there.filter?.run('filter_packet', event)
+  if (verdict === undefined) return hand(there, event, source)
+  if (verdict !== STOP) return verdict.then(late => (late === STOP ? undefined : hand(there, event, source)))
+}
+
+function hand(there: Destination, { stanza, hidden }: HookMap['filter_packet'], source: Source): void | Promise<void> {
+  const { session } = source
+  // To other hosts of this server a client is an address, as one of another server.
+  const known = session === undefined || session.account.host.hooks === there.filter
+  if (known && !hidden) return there.deliver(stanza, source)
+  return there.deliver(stanza, { origin: source.origin, session: known ? session : undefined, hidden })
 }

@@ -168,7 +168,7 @@ export const mod_register = defineModule({
       const { stanza, ip, secured, stream } = event
       const query = stanza.payload
       if (event.answer !== undefined || query === undefined || !query.is('query', NS.REGISTER)) return
-      if (stanza.type !== 'get' && stanza.type !== 'set') return
+      if (!stanza.isRequest) return
       try {
         const invites = ctx.use('invites')
         const invitation = secret(secured) ? invites?.shown(stream) : undefined

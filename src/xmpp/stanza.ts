@@ -126,6 +126,11 @@ export class Stanza {
     return new Stanza(this.kind, copy, this.from, this.to, copy.attrs['type'] ?? DEFAULT_TYPE[this.kind])
   }
 
+  /** An iq that is to be answered (RFC 6120 8.2.3). */
+  get isRequest(): boolean {
+    return this.type === 'get' || this.type === 'set'
+  }
+
   /** The first child element: an iq's payload. */
   get payload(): Element | undefined {
     return firstChild(this.el)

@@ -199,6 +199,13 @@ test('who is in the blacklist is kept out, in both directions; the list is kept'
   const edit = (jids: string[]) => run(admin, node('edit-blacklist'), { blacklistjids: jids })
   await failed(edit(['localhost']))
   await failed(edit(['a@b@c']))
+  const mallory = await server.client('mallory')
+  await edit(['mallory@localhost'])
+  mallory.send("<message to='good@other.example' id='m' type='chat'><body>Buy</body></message>")
+  assert.equal(errorCondition(await mallory.receive(el => el.attrs['id'] === 'm')), 'service-unavailable')
+  // Who is asked of it elsewhere is answered as ever.
+  const version = "<query xmlns='jabber:iq:version'/>"
+  await refused('service-unavailable', good.request('get', version, 'mallory@localhost'))
   await edit(['Spammer@other.example', 'bad.example'])
   const { values } = await run(admin, node('edit-blacklist'))
   assert.deepEqual(values['blacklistjids'], ['spammer@other.example', 'bad.example'])

@@ -1,6 +1,7 @@
 /** Every iq handler of a server with everything on, asked by those who are not the account's user. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { Domain } from '../../src/core/domains.ts'
 import type { IqTable } from '../../src/core/iq.ts'
 import { defineModule } from '../../src/core/module.ts'
 import type { Session } from '../../src/core/session.ts'
@@ -130,7 +131,9 @@ async function state(): Promise<Record<string, string>> {
 function* requests(): Generator<{ to: string; type: 'get' | 'set'; scope: string; target: string; payload: string }> {
   const { router, iq, adhoc } = server.server.host('localhost')!
   const tables: [to: string, iqs: IqTable][] = [['localhost', iq]]
-  for (const { name, host, iqs } of router.domains.values()) if (host.name === 'localhost') tables.push([name, iqs])
+  for (const served of router.destinations.values()) {
+    if (served instanceof Domain && served.host.name === 'localhost') tables.push([served.name, served.iqs])
+  }
   for (const [to, iqs] of tables) {
     for (const { scope, target, type, ns, name } of iqs) {
       let payloads = PAYLOADS[`${type} ${ns} ${name}`]

@@ -118,11 +118,12 @@ function farServer(server: TestServer, features: string): { sent: Stanza[]; say:
   const sent: Stanza[] = []
   const { router } = server.server
   const say = (text: string): void => void router.route(Stanza.of(parseElement(text)))
-  router.addGateway(stanza => {
+  const deliver = (stanza: Stanza): void => {
     sent.push(stanza)
     if (stanza.kind !== 'iq' || stanza.type !== 'get') return
     void router.route(stanza.result(parseElement(`<query xmlns='${INFO}'>${features}</query>`)))
-  })
+  }
+  router.add({ name: 'far.example', filter: undefined, deliver })
   return { sent, say }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
+import type { Stanza } from '../../src/xmpp/stanza.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { PushService } from '../support/pushservice.ts'
 import type { RawClient } from '../support/rawclient.ts'
@@ -449,7 +450,7 @@ test('a server that stops tells nobody of what was in flight', async t => {
   const { server, romeo } = await people(t)
   const { router } = server.server
   const asked: string[] = []
-  router.addGateway(stanza => void asked.push(String(stanza.to)))
+  router.fallback = { ...router.fallback, deliver: stanza => void asked.push(String(stanza.to)) }
   const desk = await server.client('nurse')
   desk.options.autoPong = false
   await available(desk)
@@ -554,10 +555,11 @@ test('a push service on another server', async t => {
   const { server, romeo, phone } = await people(t)
   const { router } = server.server
   const asked: string[] = []
-  router.addGateway(stanza => {
+  const deliver = (stanza: Stanza): void => {
     asked.push(`${stanza.from} ${stanza.to}`)
     void router.route(stanza.result())
-  })
+  }
+  router.add({ name: 'push.example.org', filter: undefined, deliver })
   await phone.request('set', `<enable xmlns='${PUSH}' jid='push.example.org' node='abc'/>`)
   await phone.close()
   say(romeo, 'hi')

@@ -140,12 +140,15 @@ export async function serviceLists(
    */
   const isNewsFor = ({ kind, type, from, to }: Stanza): boolean =>
     kind !== 'iq' && type !== 'error' && !from.bare.equals(to!.bare) && !from.equals(ctx.host.jid) && keptOut(to!)
+  /** What others have asked of somebody who is kept out is answered as if it were asked of anybody. */
+  const isAnswerFor = ({ type, from, to }: Stanza): boolean =>
+    from.domain === ctx.host.name && to!.domain !== from.domain && (type === 'result' || type === 'error')
   ctx.provide('admission', { keepsOut: keptOut })
   ctx.hook(
     'filter_packet',
     ({ stanza }) => {
       if (black.size === 0 && white.size === 0) return
-      if (!keptOut(stanza.from) && !isNewsFor(stanza)) return
+      if (isAnswerFor(stanza) || (!keptOut(stanza.from) && !isNewsFor(stanza))) return
       // Nobody out there need know whom this server talks to: the answer is that of an account that does not exist.
       if (stanza.kind === 'presence' || stanza.type === 'headline') return STOP
       throw new StanzaError('service-unavailable')

@@ -10,7 +10,7 @@ async function askedAtATime(t: TestContext): Promise<void> {
   const server = await serve(t, { modules: { mod_pubsub: false } })
   const { router, services } = server.server.host('localhost')!
   let asked = 0
-  router.addGateway(() => void asked++)
+  router.fallback = { ...router.fallback, deliver: () => void asked++ }
   const features = (user: number, ver: number) => {
     const c = `<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='${ver}'/>`
     return services

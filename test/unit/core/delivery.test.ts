@@ -73,7 +73,7 @@ for (const [address, place, ...verdicts] of TABLE) {
       const account = await juliet(at)
       const people = place === 'no_account' ? { takers: [], others: [] } : populate(account, place)
       try {
-        await at.deliver(sent, {})
+        await at.destination.deliver(sent, {})
       } catch (error) {
         assert.ok(error instanceof StanzaError)
         errors.push(error.condition)

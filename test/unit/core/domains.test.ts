@@ -12,7 +12,7 @@ import { FakeSession, host, stanza } from './support.ts'
 async function setup(handler: DomainHandler = {}): Promise<{ it: Host; domain: Domain; romeo: FakeSession }> {
   const it = host()
   const domain = new Domain('mod_test', 'rooms.example.org', it, handler)
-  it.router.addDomain(domain)
+  it.router.add(domain)
   const romeo = new FakeSession((await it.account('romeo'))!, 'orchard', 0)
   return { it, domain, romeo }
 }
@@ -85,7 +85,7 @@ test('the rest goes to the packet handler, and what it throws to the sender', as
 test('what is asked in the name of the domain is answered there', async () => {
   const { it, domain } = await setup({ packet: () => assert.fail('an answer is nobody else’s') })
   const romeo = new FakeSession((await it.account('romeo'))!, 'garden', 0)
-  const answer = it.request(romeo.jid, 'get', xml('ping', { xmlns: NS.PING }), 1000, domain.jid)
+  const answer = it.requests.ask(domain.jid, romeo.jid, 'get', xml('ping', { xmlns: NS.PING }), 1000)
   const asked = romeo.stanzas[0]!
   assert.equal(asked.from.toString(), 'rooms.example.org')
   await it.router.route(asked.result())
@@ -135,12 +135,16 @@ test('service discovery is answered from features, identities and the handler', 
 test('one domain, one server of it', async () => {
   const { it, domain } = await setup()
   const other = new Domain('mod_other', 'rooms.example.org', it, {})
-  assert.throws(() => it.router.addDomain(other), /another module/)
-  assert.throws(() => it.router.addDomain(new Domain('mod_other', 'example.org', it, {})), /virtual host/)
+  assert.throws(() => it.router.add(other), /another module/)
+  assert.throws(() => new Domain('mod_other', 'example.org', it, {}), /virtual host/)
+  assert.throws(
+    () => it.router.add(new Domain('mod_other', 'example.org', host({ name: 'a.example' }), {})),
+    /virtual host/,
+  )
   assert.throws(() => new Domain('mod_other', 'a@b', it, {}), /no domain/)
-  it.router.removeDomain(other) // which is not there
+  it.router.remove(other) // which is not there
   await it.router.route(iq('rooms.example.org', PING))
-  it.router.removeDomain(domain)
-  it.router.addDomain(other)
+  it.router.remove(domain)
+  it.router.add(other)
   assert.ok(Jid.parse(other.name))
 })

@@ -46,7 +46,7 @@ test('with more accounts in use than are kept idle, who logs in still gets the a
   const account = await load(at, 'juliet')
   const session = new FakeSession(account, 'balcony', 0)
   await settled(1)
-  await at.deliver(message('juliet@example.org', 'chat'), {})
+  await at.destination.deliver(message('juliet@example.org', 'chat'), {})
   assert.equal(session.stanzas.length, 1)
   assert.equal(await load(at, 'juliet'), account)
 })
@@ -60,10 +60,10 @@ test('a removed account leaves nothing for whoever takes its name, not even what
       remove: user => Promise.resolve(exists.delete(user)),
     },
   })
-  await at.deliver(message('juliet@example.org', 'chat', 'before'), {})
+  await at.destination.deliver(message('juliet@example.org', 'chat', 'before'), {})
   await settled()
   at.hooks.add('m', 'remove_user', async () => {
-    await assert.rejects(async () => at.deliver(message('juliet@example.org', 'chat', 'meanwhile'), {}), {
+    await assert.rejects(async () => at.destination.deliver(message('juliet@example.org', 'chat', 'meanwhile'), {}), {
       condition: 'service-unavailable',
     })
     await settled(1)
@@ -151,7 +151,7 @@ test('so many that a client may have wait for a failing disk, and so many bytes 
 test('how many messages wait is counted in pages', async () => {
   const at = host()
   await load(at, 'juliet')
-  for (let i = 0; i < 2003; i++) void at.deliver(message('juliet@example.org', 'chat'), {})
+  for (let i = 0; i < 2003; i++) void at.destination.deliver(message('juliet@example.org', 'chat'), {})
   await at.flushQueues()
   assert.equal(await at.queued('juliet'), 2003)
   assert.equal(await at.queued('romeo'), 0)
@@ -162,10 +162,10 @@ test('ids go on above what the store holds, though the clock went back', async (
 
   const late = host({ store, ids: new IdGenerator(() => 2_000_000_000_000) })
   await load(late, 'juliet')
-  await late.deliver(message('juliet@example.org', 'chat', 'first'), {})
+  await late.destination.deliver(message('juliet@example.org', 'chat', 'first'), {})
   await settled()
   const early = host({ store, ids: new IdGenerator(() => 1_000_000_000_000) })
-  await early.deliver(message('juliet@example.org', 'chat', 'second'), {})
+  await early.destination.deliver(message('juliet@example.org', 'chat', 'second'), {})
   await settled()
   const juliet = new FakeSession(await load(early, 'juliet'), 'balcony', 0)
   await juliet.account.queue.attach(juliet)

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { asStanzaError, type IqDispatch, IqRequests, IqTable } from '../../../src/core/iq.ts'
+import { asStanzaError, type IqDispatch, IqTable } from '../../../src/core/iq.ts'
+import { IqRequests } from '../../../src/core/iqrequests.ts'
+import { Router } from '../../../src/core/router.ts'
 import { StoreError } from '../../../src/storage/store.ts'
+import { IdGenerator } from '../../../src/util/ids.ts'
 import { xml } from '../../../src/xml/index.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
@@ -78,31 +81,37 @@ test('an answer that cannot be written costs an error, not more', async () => {
   }
 })
 
-test('only who was asked may answer, once', () => {
-  const requests = new IqRequests()
-  const answers: unknown[] = []
-  requests.add('a', Jid.from('juliet@example.org/b'), 60_000, answer => answers.push(answer?.type))
-  const from = (jid: string) => stanza(`<iq type='result' id='a' from='${jid}' to='example.org'/>`)
+/** Requests of example.org, and what is asked by them. */
+function asking(bound?: number) {
+  const router = new Router(silent)
+  const sent: Stanza[] = []
+  router.fallback = { ...router.fallback, deliver: asked => void sent.push(asked) }
+  const requests = new IqRequests(router, new IdGenerator(), bound)
+  const ask = (to: string) => requests.ask(Jid.from('example.org'), Jid.from(to), 'get', xml('query', {}), 1000)
+  return { requests, sent, ask }
+}
+
+test('only who was asked may answer, once', async () => {
+  const { requests, sent, ask } = asking()
+  const answer = ask('juliet@example.org/b')
+  const { id } = sent[0]!
+  const from = (jid: string) => stanza(`<iq type='result' id='${id}' from='${jid}' to='example.org'/>`)
   assert.equal(requests.answer(from('mallory@example.org/b')), false)
   assert.equal(requests.answer(from('juliet@example.org')), false)
-  assert.deepEqual(answers, [])
   assert.equal(requests.answer(from('juliet@example.org/b')), true)
   assert.equal(requests.answer(from('juliet@example.org/b')), false)
-  assert.deepEqual(answers, ['result'])
+  assert.equal((await answer)?.type, 'result')
 })
 
 test('no answer in time is none; beyond the bound the oldest gives way', async t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  const requests = new IqRequests(2)
+  const { requests, sent, ask } = asking(2)
   const answers: string[] = []
-  const add = (id: string) =>
-    requests.add(id, Jid.from('example.com'), 1000, answer => answers.push(`${id}:${answer?.type}`))
-  add('a')
-  add('b')
-  add('c')
+  for (const name of ['a', 'b', 'c']) void ask('example.com').then(answer => answers.push(`${name}:${answer?.type}`))
+  await settled(1)
   assert.deepEqual(answers, ['a:undefined'])
   t.mock.timers.tick(1000)
-  assert.deepEqual(answers, ['a:undefined', 'b:undefined', 'c:undefined'])
   await settled(1)
-  assert.equal(requests.answer(stanza("<iq type='result' id='b' from='example.com' to='example.org'/>")), false)
+  assert.deepEqual(answers, ['a:undefined', 'b:undefined', 'c:undefined'])
+  assert.equal(requests.answer(sent[1]!.result()), false)
 })

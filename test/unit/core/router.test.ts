@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { STOP } from '../../../src/core/hooks.ts'
+import { Domain } from '../../../src/core/domains.ts'
+import { OBSERVE, STOP } from '../../../src/core/hooks.ts'
 import type { Host } from '../../../src/core/host.ts'
-import { Router } from '../../../src/core/router.ts'
+import { type Destination, Router, type Source } from '../../../src/core/router.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
+import { settled } from '../../support/waiting.ts'
 import { FakeSession, host, message, silent, stanza } from './support.ts'
 
 /** Two hosts under one router, with romeo online at the first. */
@@ -27,25 +29,116 @@ test('a stanza goes to the host that it is for', async () => {
   await router.route(message('romeo@example.org/orchard', 'chat'))
   assert.equal(juliet.stanzas.length, 1)
   assert.equal(romeo.stanzas.length, 1)
-  router.remove(other)
+  router.removeHost(other)
   await router.route(message('juliet@example.com', 'chat'))
   assert.deepEqual(conditions(romeo), ['chat', 'remote-server-not-found'])
 })
 
-test('other domains go to the gateway that came last; its errors are the sender’s', async () => {
-  const { router, romeo } = await two()
+/** A destination on another server, and what it is given; it refuses what is for `bad`, later. */
+function remote(name: string): Destination & { taken: string[] } {
   const taken: string[] = []
-  router.addGateway(() => {
-    throw new StanzaError('internal-server-error')
-  })
-  router.addGateway(({ to }) => {
-    taken.push(to!.toString())
-    if (to!.local === 'bad') return Promise.reject(new StanzaError('remote-server-timeout'))
-  })
+  return {
+    name,
+    filter: undefined,
+    taken,
+    async deliver({ to }) {
+      taken.push(to!.toString())
+      await settled(1)
+      if (to!.local === 'bad') throw new StanzaError('remote-server-timeout')
+    },
+  }
+}
+
+test('what is elsewhere has destinations of its own; the rest goes to one for all; errors are the sender’s', async () => {
+  const { router, romeo } = await two()
+  const [far, others] = [remote('far.example'), remote('')]
+  router.add(far)
+  assert.throws(() => router.add(remote('far.example')), /already/)
+  assert.throws(() => router.add(remote('example.org')), /virtual host/)
   await router.route(message('a@elsewhere.example', 'chat'))
-  await router.route(message('bad@elsewhere.example', 'chat'))
-  assert.deepEqual(taken, ['a@elsewhere.example', 'bad@elsewhere.example'])
-  assert.deepEqual(conditions(romeo), ['remote-server-timeout'])
+  assert.deepEqual(conditions(romeo), ['remote-server-not-found'])
+  router.fallback = others
+  for (const to of ['a@elsewhere.example', 'a@far.example', 'bad@far.example']) await router.route(message(to, 'chat'))
+  router.remove(remote('far.example')) // which is another one
+  await router.route(message('b@far.example', 'chat'))
+  router.remove(far)
+  await router.route(message('c@far.example', 'chat'))
+  assert.deepEqual(far.taken, ['a@far.example', 'bad@far.example', 'b@far.example'])
+  assert.deepEqual(others.taken, ['a@elsewhere.example', 'c@far.example'])
+  assert.deepEqual(conditions(romeo), ['remote-server-not-found', 'remote-server-timeout'])
+})
+
+test('each host sees once what leaves it and what comes to it, its own domains included; out before in', async () => {
+  const { router, one, other } = await two()
+  router.add(remote('far.example'))
+  router.add(new Domain('mod_test', 'rooms.example.org', one, {}))
+  for (const later of [false, true]) {
+    const seen: string[] = []
+    const undo = [one, other].flatMap(at => [
+      at.hooks.add('last', 'filter_packet', () => void seen.push(`${at.name} last`), { order: OBSERVE }),
+      at.hooks.add('first', 'filter_packet', () => {
+        seen.push(at.name)
+        return later ? settled(1) : undefined
+      }),
+    ])
+    const sees = async (from: string, to: string): Promise<string[]> => {
+      seen.length = 0
+      await router.route(message(to, 'headline', 'hi', from))
+      return seen.splice(0)
+    }
+    const once = (name: string) => [name, `${name} last`]
+    assert.deepEqual(await sees('romeo@example.org/o', 'juliet@example.org'), once('example.org'))
+    assert.deepEqual(await sees('romeo@example.org/o', 'x@rooms.example.org'), once('example.org'))
+    assert.deepEqual(await sees('x@rooms.example.org/y', 'romeo@example.org'), once('example.org'))
+    assert.deepEqual(await sees('romeo@example.org/o', 'x@far.example'), once('example.org'))
+    assert.deepEqual(await sees('x@far.example/y', 'juliet@example.com'), once('example.com'))
+    assert.deepEqual(await sees('x@far.example/y', 'y@far.example'), [])
+    assert.deepEqual(await sees('romeo@example.org/o', 'juliet@example.com'), [
+      ...once('example.org'),
+      ...once('example.com'),
+    ])
+    for (const take of undo) take()
+  }
+})
+
+test('what a host does not let out goes nowhere, and its sender is told where it was refused', async () => {
+  const { router, one, other, romeo } = await two()
+  const far = remote('far.example')
+  router.add(far)
+  other.hooks.add('m', 'filter_packet', () => assert.fail('it does not come so far'))
+  one.hooks.add('m', 'filter_packet', async ({ stanza }) => {
+    if (stanza.to!.domain === one.name) return
+    await settled(1)
+    if (stanza.kind === 'presence') return STOP
+    throw new StanzaError('policy-violation')
+  })
+  for (const domain of ['far.example', 'example.com']) {
+    await router.route(message(`x@${domain}`, 'chat'))
+    await router.route(stanza(`<presence from='romeo@example.org/orchard' to='x@${domain}'/>`))
+  }
+  assert.deepEqual(far.taken, [])
+  assert.deepEqual(conditions(romeo), ['policy-violation', 'policy-violation'])
+})
+
+test('a client is an address to other hosts and servers, and who is hidden at its own is so at all', async () => {
+  const { router, one, other, romeo } = await two()
+  const sources: Source[] = []
+  const far: Destination = { ...remote('far.example'), deliver: (_, source) => void sources.push(source) }
+  router.add(far)
+  router.add(new Domain('mod_test', 'rooms.example.org', one, { packet: far.deliver }))
+  router.add(new Domain('mod_test', 'rooms.example.com', other, { packet: far.deliver }))
+  for (const domain of ['far.example', 'rooms.example.org', 'rooms.example.com']) {
+    await router.route(message(`x@${domain}`, 'chat'), { session: romeo })
+  }
+  assert.deepEqual(
+    sources.map(({ session }) => session),
+    [undefined, romeo, undefined],
+  )
+  one.hooks.add('m', 'filter_packet', event => {
+    event.hidden = true
+  })
+  await router.route(message('x@rooms.example.com', 'chat'))
+  assert.equal(sources[3]?.hidden, true)
 })
 
 test('filter_packet may drop a stanza or refuse it, at once or later', async () => {
@@ -121,10 +214,10 @@ test('nobody but the account itself and its server may push a roster to a client
 test('a request of the host is answered by whom it asked, or not at all', async () => {
   const { one, romeo } = await two()
   const payload = iq('x@y', 'get').payload!
-  const answer = one.request(romeo.jid, 'get', payload, 60_000)
+  const answer = one.requests.ask(one.jid, romeo.jid, 'get', payload, 60_000)
   const asked = romeo.stanzas[0]!
   await one.router.route(stanza(`<iq type='result' id='${asked.id}' from='juliet@example.org/x' to='example.org'/>`))
   await one.router.route(stanza(`<iq type='result' id='${asked.id}' from='${romeo.jid}' to='example.org'/>`))
   assert.equal((await answer)?.from.toString(), romeo.jid.toString())
-  assert.equal(await one.request(romeo.jid, 'get', payload, 1), undefined)
+  assert.equal(await one.requests.ask(one.jid, romeo.jid, 'get', payload, 1), undefined)
 })

@@ -142,7 +142,7 @@ export function host(options: Partial<HostOptions> = {}): Host {
     router,
     log,
   })
-  router.add(made)
+  router.addHost(made)
   return made
 }
 
