@@ -1,11 +1,9 @@
-import type { Account } from '../core/account.ts'
-import type { Host } from '../core/host.ts'
 import { Attempts } from '../util/attempts.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { presenceRequired, pubsubError } from './errors.ts'
 import type { Node } from './node.ts'
-import type { Service } from './service.ts'
+import type { Contacts, Service } from './service.ts'
 import type { Affiliation } from './types.ts'
 
 /**
@@ -15,25 +13,27 @@ import type { Affiliation } from './types.ts'
 const MAX_TOLD = 60
 const TOLD_WITHIN = 3_600_000
 
+/** The contacts of the owner of a node (bare address), where they are known here. */
+export type ContactsOf = (owner: Jid) => Promise<Contacts | undefined>
+
 /** Who may do what at a node (XEP-0060 4.1 and 4.5). The entities of the node must be loaded. */
 export class Access {
-  readonly #host: Host
+  readonly #contactsOf: ContactsOf
   readonly #told: Attempts
 
-  constructor(host: Host) {
-    this.#host = host
-    this.#told = new Attempts(MAX_TOLD, TOLD_WITHIN, host.now)
+  constructor(contactsOf: ContactsOf, now: () => number) {
+    this.#contactsOf = contactsOf
+    this.#told = new Attempts(MAX_TOLD, TOLD_WITHIN, now)
   }
 
-  /** Of an account's nodes, the account is the owner (XEP-0163 3.2). */
   affiliation(service: Service, node: Node, jid: Jid): Affiliation {
     const { bare } = jid
-    if (service.account?.jid.equals(bare) === true) return 'owner'
+    if (service.owner?.jid.equals(bare) === true) return 'owner'
     return node.affiliations.get(bare.toString()) ?? 'none'
   }
 
   owners(service: Service, node: Node): Jid[] {
-    if (service.account !== undefined) return [service.account.jid]
+    if (service.owner !== undefined) return [service.owner.jid]
     const owners: Jid[] = []
     for (const [bare, affiliation] of node.affiliations) if (affiliation === 'owner') owners.push(Jid.from(bare))
     return owners
@@ -43,7 +43,7 @@ export class Access {
   ownersToTell(service: Service, node: Node): Jid[] {
     return this.owners(service, node).filter(owner => {
       const bare = owner.toString()
-      return service.account !== undefined || bare === node.creator || this.#told.allow(`${node.creator} ${bare}`)
+      return service.owner !== undefined || bare === node.creator || this.#told.allow(`${node.creator} ${bare}`)
     })
   }
 
@@ -84,26 +84,26 @@ export class Access {
         return pubsubError('not-allowed', 'closed-node')
       case 'presence':
       case 'roster': {
-        const owners = await this.ownerAccounts(service, node)
-        const refusals = owners.map(account => this.#contact(account, node, jid))
+        const owners = await this.contactsAt(service, node)
+        const refusals = owners.map(contacts => refusedToContact(contacts, node, jid))
         if (refusals.length === 0) return presenceRequired()
         return refusals.includes(undefined) ? undefined : refusals[0]
       }
     }
   }
 
-  /** A subscriber still may be one. `owners` are the accounts that its contacts are looked up in. */
-  mayStay(service: Service, node: Node, jid: Jid, owners: readonly Account[]): boolean {
+  /** A subscriber still may be one. `owners`: see {@link contactsAt}. */
+  mayStay(service: Service, node: Node, jid: Jid, owners: readonly Contacts[]): boolean {
     const affiliation = this.affiliation(service, node, jid)
     if (affiliation === 'outcast' || affiliation === 'publish-only') return false
     if (affiliation !== 'none') return true
-    if (service.account !== undefined) return this.isOpenTo(service.account, node, jid)
-    if (isForContacts(node)) return owners.some(owner => this.#contact(owner, node, jid) === undefined)
+    if (service.owner !== undefined) return this.isOpenTo(service.owner, node, jid)
+    if (isForContacts(node)) return owners.some(owner => refusedToContact(owner, node, jid) === undefined)
     return node.config.access_model !== 'whitelist'
   }
 
-  /** The contact of an account may see its node: without a wait, for what is sent to all contacts. */
-  isOpenTo(account: Account, node: Node, contact: Jid): boolean {
+  /** The contact of an owner may see the node: without a wait, for what is sent to all contacts. */
+  isOpenTo(owner: Contacts, node: Node, contact: Jid): boolean {
     const affiliation = node.affiliations.get(contact.bare.toString())
     if (affiliation === 'outcast' || affiliation === 'publish-only') return false
     if (affiliation !== undefined) return true
@@ -112,7 +112,7 @@ export class Access {
         return true
       case 'presence':
       case 'roster':
-        return this.#contact(account, node, contact) === undefined
+        return refusedToContact(owner, node, contact) === undefined
       case 'authorize':
         return node.isSubscribed(contact.bare.toString())
       case 'whitelist':
@@ -120,25 +120,24 @@ export class Access {
     }
   }
 
-  #contact(account: Account, node: Node, jid: Jid): StanzaError | undefined {
-    const roster = account.host.services.use('roster')
-    if (roster?.isSubscribedFrom(account, jid.bare) !== true) return presenceRequired()
-    if (node.config.access_model === 'presence') return undefined
-    const groups = roster.groups(account, jid.bare)
-    if (groups.some(group => node.config.roster_groups_allowed.includes(group))) return undefined
-    return pubsubError('not-authorized', 'not-in-roster-group')
-  }
-
-  /** The accounts of this host that own the node. */
-  async ownerAccounts(service: Service, node: Node): Promise<Account[]> {
-    if (service.account !== undefined) return [service.account]
-    const accounts: Account[] = []
+  /** The contacts of the owners of the node that are known here. */
+  async contactsAt(service: Service, node: Node): Promise<Contacts[]> {
+    if (service.owner !== undefined) return [service.owner]
+    const found: Contacts[] = []
     for (const owner of this.owners(service, node)) {
-      const account = owner.domain === this.#host.name ? await this.#host.account(owner.local) : undefined
-      if (account !== undefined) accounts.push(account)
+      const contacts = await this.#contactsOf(owner)
+      if (contacts !== undefined) found.push(contacts)
     }
-    return accounts
+    return found
   }
+}
+
+function refusedToContact(owner: Contacts, node: Node, jid: Jid): StanzaError | undefined {
+  const groups = owner.groups(jid.bare)
+  if (groups === undefined) return presenceRequired()
+  if (node.config.access_model === 'presence') return undefined
+  if (groups.some(group => node.config.roster_groups_allowed.includes(group))) return undefined
+  return pubsubError('not-authorized', 'not-in-roster-group')
 }
 
 /** Who sees the presence of an owner may subscribe, or some of those. */

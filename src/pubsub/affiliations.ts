@@ -2,8 +2,10 @@ import { type Element, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Access } from './access.ts'
+import { change, type Engine, findNode } from './engine.ts'
 import { entitySize, type Node } from './node.ts'
-import { change, type Engine, type Service } from './service.ts'
+import { remove } from './nodes.ts'
+import type { Service } from './service.ts'
 import { MAX_CHANGES, nodesOf } from './subscriptions.ts'
 import type { Affiliation } from './types.ts'
 
@@ -54,15 +56,15 @@ export async function affiliate(
       }
       if (changes.has(jid.toString())) throw new StanzaError('bad-request', `${jid} is named twice`)
       // XEP-0163 3.2: an account's nodes are its own, and nobody else's.
-      const own = service.account?.jid.equals(jid) === true
-      if (service.account !== undefined && own !== (affiliation === 'owner')) {
+      const own = service.owner?.jid.equals(jid) === true
+      if (service.owner !== undefined && own !== (affiliation === 'owner')) {
         refuse('the nodes of an account have one owner')
       }
       if (!own) changes.set(jid.toString(), affiliation as Affiliation)
     }
     const after = new Map([...node.affiliations, ...changes])
     const owners = [...after.values()].filter(affiliation => affiliation === 'owner').length
-    if (service.account === undefined && owners === 0) refuse('a node has an owner')
+    if (service.owner === undefined && owners === 0) refuse('a node has an owner')
     if (owners > MAX_OWNERS) throw new StanzaError('policy-violation', `a node has at most ${MAX_OWNERS} owners`)
     if (after.size > MAX_AFFILIATIONS) {
       throw new StanzaError('policy-violation', `a node keeps ${MAX_AFFILIATIONS} entities in mind`)
@@ -93,4 +95,27 @@ function unchanged(access: Access, service: Service, node: Node, list: readonly 
   })
   const payload = xml('pubsub', { xmlns: NS.PUBSUB_OWNER }, xml('affiliations', { node: node.name }, entries))
   return { payload }
+}
+
+/**
+ * An account is removed: nobody is subscribed, or more than others, by its address at any node of this host. Nodes that it
+ * alone owned go with it.
+ */
+export async function forgetEntity(
+  engine: Engine,
+  user: Jid,
+  serviceOf: (key: string) => Promise<Service | undefined>,
+): Promise<void> {
+  for (const { service: key, node: name } of await engine.store.nodesOf(user.toString())) {
+    const service = await serviceOf(key)
+    if (service === undefined || (await findNode(engine, service, name)) === undefined) continue
+    const orphan = await change(engine, service, name, async node => {
+      const mine = [...node.subscriptions.values()].filter(({ jid }) => jid.bare.equals(user))
+      const saved = mine.map(({ jid }) => engine.store.subscribe(service.shelf, node, jid, undefined))
+      saved.push(engine.store.affiliate(service.shelf, node, user, 'none'))
+      await Promise.all(saved)
+      return engine.access.owners(service, node).length === 0
+    })
+    if (orphan) await remove(engine, service, name, undefined)
+  }
 }

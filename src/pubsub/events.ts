@@ -1,29 +1,30 @@
-import type { Host } from '../core/host.ts'
+import type { Fanout } from '../core/fanout.ts'
+import type { IdGenerator } from '../util/ids.ts'
 import { clone, type Element, NS, xml } from '../xml/index.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { type Access, isForContacts } from './access.ts'
 import { type Limits, lifetime } from './config.ts'
-import type { Interest } from './interest.ts'
 import type { Node } from './node.ts'
 import type { Service } from './service.ts'
 import type { PubsubStore } from './store.ts'
 import type { Item, NodeItem } from './types.ts'
 
+export interface EventParts {
+  readonly store: PubsubStore
+  readonly access: Access
+  readonly limits: Limits
+  readonly ids: IdGenerator
+  readonly now: () => number
+  readonly fanout: Pick<Fanout, 'send'>
+}
+
 /** What services tell: who hears of an event, and in which words (XEP-0060 7.1.2, XEP-0163 4.3). */
 export class Events {
-  readonly #host: Host
-  readonly #store: PubsubStore
-  readonly #limits: Limits
-  readonly #access: Access
-  readonly #interest: Interest
+  readonly #parts: EventParts
 
-  constructor(host: Host, store: PubsubStore, limits: Limits, access: Access, interest: Interest) {
-    this.#host = host
-    this.#store = store
-    this.#limits = limits
-    this.#access = access
-    this.#interest = interest
+  constructor(parts: EventParts) {
+    this.#parts = parts
   }
 
   /** An item was published. */
@@ -56,9 +57,10 @@ export class Events {
   /** The last item, to one who has come to the node, or has come online (XEP-0060 6.1.7). */
   async last(service: Service, node: Node, to: readonly Jid[]): Promise<void> {
     if (to.length === 0 || !node.config.persist_items || !node.config.deliver_notifications) return
-    const [newest] = await this.#store.items.page(service.shelf, node, { limit: 1 })
+    const { store, limits, now } = this.#parts
+    const [newest] = await store.items.page(service.shelf, node, { limit: 1 })
     const item = newest?.item
-    if (item === undefined || item.at < this.#host.now() - lifetime(node.config, this.#limits)) return
+    if (item === undefined || item.at < now() - lifetime(node.config, limits)) return
     const stamp = new Date(item.at).toISOString()
     // Without `from`, as in XEP-0163 4.3.4: a client's own account, named there, would look as if somebody forged it.
     const delay = xml('delay', { xmlns: NS.DELAY, stamp })
@@ -75,37 +77,30 @@ export class Events {
   async ownersTold(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
     if (!node.config.notify_sub) return
     const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
-    await this.#send(service, node, this.#access.ownersToTell(service, node), content)
-  }
-
-  /** A message of the service's own, such as a request to an owner. */
-  message(service: Service, to: Jid, id: string, child: Element): void {
-    void this.#host.router.route(Stanza.make(xml('message', { id }, clone(child)), service.jid, to))
+    await this.#send(service, node, this.#parts.access.ownersToTell(service, node), content)
   }
 
   /** Everybody who hears of a node, each once: clients by their interest, subscribers by their addresses. */
   async recipients(service: Service, node: Node): Promise<Jid[]> {
     if (!node.config.deliver_notifications) return []
-    await this.#store.entities(service.shelf, node)
+    const { store, access } = this.#parts
+    await store.entities(service.shelf, node)
     const list: Jid[] = []
     const full = new Set<string>()
     const bare = new Set<string>()
-    const { account } = service
-    if (account !== undefined) {
-      for (const jid of this.#interest.listeners(account, node, this.#access)) {
-        list.push(jid)
-        full.add(jid.toString())
-        bare.add(jid.bare.toString())
-      }
+    const { owner } = service
+    for (const jid of owner?.listeners(node) ?? []) {
+      list.push(jid)
+      full.add(jid.toString())
+      bare.add(jid.bare.toString())
     }
-    const blocking = this.#host.services.use('blocking')
-    const owners = isForContacts(node) ? await this.#access.ownerAccounts(service, node) : []
+    const owners = isForContacts(node) ? await access.contactsAt(service, node) : []
     for (const { jid, state, deliver } of node.subscriptions.values()) {
-      if (state !== 'subscribed' || !deliver || !this.#access.mayStay(service, node, jid, owners)) continue
+      if (state !== 'subscribed' || !deliver || !access.mayStay(service, node, jid, owners)) continue
       const key = jid.toString()
       // XEP-0163 4.3.2: who hears of it as a client does not hear of it as an address too.
       if (jid.isBare ? bare.has(key) : full.has(key)) continue
-      if (account !== undefined && blocking?.blocks(account, jid) === true) continue
+      if (owner?.blocks(jid) === true) continue
       list.push(jid)
     }
     return list
@@ -120,19 +115,9 @@ export class Events {
     const items = xml('items', { node: node.name })
     if (item === undefined) return items
     const payloads = node.config.deliver_payloads
-    const [shown] = payloads ? await this.readable(service, node, [item]) : [item]
+    const [shown] = payloads ? await readable(service, node, [item]) : [item]
     if (shown !== undefined) items.append(itemElement(node, shown, payloads))
     return items
-  }
-
-  /** Items as they leave the server. */
-  async readable(service: Service, node: Node, items: NodeItem[]): Promise<NodeItem[]> {
-    const { account } = service
-    if (account === undefined || !this.#host.hooks.has('pep_read') || items.length === 0) return items
-    const event = { account, node: node.name, items: items.filter(hasPayload).map(item => ({ ...item })) }
-    await this.#host.hooks.run('pep_read', event)
-    const changed = new Map(event.items.map(item => [item.id, item]))
-    return items.map(item => changed.get(item.id) ?? item)
   }
 
   /** What is told of a node arrives in order; to many it takes a while, in which its publisher waits. */
@@ -141,16 +126,21 @@ export class Events {
     const event = xml('event', { xmlns: NS.PUBSUB_EVENT }, content)
     const message = xml(
       'message',
-      { type: type === 'normal' ? undefined : type, id: this.#host.ids.random() },
+      { type: type === 'normal' ? undefined : type, id: this.#parts.ids.random() },
       event,
       delay,
     )
     const key = `pubsub ${service.shelf.key} ${node.name}`
-    return this.#host.fanout.send(key, Stanza.make(message, service.jid, undefined), to)
+    return this.#parts.fanout.send(key, Stanza.make(message, service.jid, undefined), to)
   }
 }
 
-export function hasPayload(item: NodeItem): item is Item {
+/** Items as they leave the server. */
+export function readable({ owner }: Service, { name }: Node, items: NodeItem[]): NodeItem[] | Promise<NodeItem[]> {
+  return owner === undefined || items.length === 0 ? items : owner.reading(name, items)
+}
+
+export function hasPayload<T extends Pick<NodeItem, 'payload'>>(item: T): item is T & Pick<Item, 'payload'> {
   return item.payload !== undefined
 }
 

@@ -1,15 +1,15 @@
-import type { HookMap } from '../core/hooks.ts'
 import type { Session } from '../core/session.ts'
 import { clone, type Element, elementNs, serialize } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { itemsKept, type Limits, lifetime, unmet } from './config.ts'
+import { change, type Engine, findNode, initialConfig, MAX_NAME, openNode } from './engine.ts'
 import { noRoom, noSuchNode, pubsubError, unsupported } from './errors.ts'
 import { hasPayload } from './events.ts'
 import { sizeInStore } from './itemstore.ts'
 import type { Node } from './node.ts'
 import { createNode, mayMake } from './nodes.ts'
-import { change, type Engine, findNode, initialConfig, MAX_NAME, openNode, type Service } from './service.ts'
+import type { Service } from './service.ts'
 import type { Item, NodeConfig, NodeItem } from './types.ts'
 
 export interface Publication {
@@ -32,7 +32,7 @@ export async function publish(engine: Engine, service: Service, publication: Pub
   const { store, limits } = engine
   const { node: name, publisher, options } = publication
   const there = await findNode(engine, service, name)
-  if (there === undefined) mayMake(engine, service, publisher)
+  if (there === undefined) mayMake(service, publisher)
   else allow(engine, service, there, publication)
   const expected = there?.config ?? initialConfig(service, name, options)
   check(expected, publication.item)
@@ -65,14 +65,11 @@ export async function publish(engine: Engine, service: Service, publication: Pub
   await Promise.all(written.waits)
   const { node, gone, at } = written
   if (item !== undefined) {
-    const { account } = service
-    if (account !== undefined && item.payload !== undefined) {
-      const event = { account, node: name, id: item.id, payload: item.payload }
-      // Whoever asks for it in another way afterwards finds it there. A module may be in the midst of that other way.
-      if (publication.trusted) engine.host.hooks.notify('pep_published', event)
-      else await engine.host.hooks.settle('pep_published', event)
-    }
-    await forgotten(engine, service, node, gone, !publication.trusted)
+    const { owner } = service
+    // Whoever asks for it in another way afterwards finds it there. A module may be in the midst of that other way.
+    const settled = !publication.trusted
+    if (hasPayload(item)) await owner?.published(name, item, settled)
+    await owner?.retracted(name, gone, settled)
     // XEP-0060 7.1.2.5. Of a node for one item, everybody knows that the new one takes its place.
     if (gone.length > 0 && node.config.notify_retract && node.config.max_items !== 1) {
       await told(engine, node, engine.events.retracted(service, node, gone))
@@ -134,18 +131,12 @@ async function prepare(
   { node, item, publisher, session, trusted }: Publication,
 ): Promise<Omit<NodeItem, 'at'> | undefined> {
   if (item === undefined) return undefined
-  let id = item.id ?? engine.host.ids.random()
+  const id = item.id ?? engine.ids.random()
   if (id.length > MAX_NAME) throw new StanzaError('not-acceptable', `an id has ${MAX_NAME} characters at most`)
-  let payload = item.payload && clone(item.payload)
-  const { account } = service
-  const { hooks } = engine.host
-  if (!trusted && account !== undefined && payload !== undefined && hooks.has('pep_publish')) {
-    const event: HookMap['pep_publish'] = { account, node, id, payload, session }
-    await hooks.run('pep_publish', event)
-    id = event.id
-    payload = event.payload
-  }
-  return { id, payload, publisher: publisher.bare.toString() }
+  const payload = item.payload && clone(item.payload)
+  const own = { id, payload, publisher: publisher.bare.toString() }
+  if (trusted || payload === undefined || service.owner === undefined) return own
+  return { ...own, ...(await service.owner.publishing(node, { id, payload }, session)) }
 }
 
 /** Takes an item away (XEP-0060 7.2). False where there is none of this id. */
@@ -164,7 +155,7 @@ export async function retract(
   })
   if (done === undefined) return false
   await done.saved
-  await forgotten(engine, service, done.node, [id], by !== undefined)
+  await service.owner?.retracted(name, [id], by !== undefined)
   if (notify ?? done.node.config.notify_retract) {
     await told(engine, done.node, engine.events.retracted(service, done.node, [id]))
   }
@@ -193,7 +184,7 @@ export async function purge(engine: Engine, service: Service, name: string, by: 
     return { node, ...(await engine.store.items.purge(service.shelf, node)) }
   })
   await saved
-  await forgotten(engine, service, node, gone, by !== undefined)
+  await service.owner?.retracted(name, gone, by !== undefined)
   if (node.config.notify_retract) await told(engine, node, engine.events.purged(service, node))
 }
 
@@ -211,23 +202,31 @@ export async function expire(engine: Engine, service: Service, node: Node): Prom
   })
   if (taken === undefined) return 0
   await taken.saved
-  await forgotten(engine, service, node, taken.gone, false)
+  await service.owner?.retracted(node.name, taken.gone, false)
   return taken.gone.length
 }
 
-/** Tells modules that items of an account are gone; `settled`: and waits until that is so wherever else they show. */
-export async function forgotten(
+/** The same of all nodes. `serviceOf` finds a service by the key of its shelf. */
+export async function expireAll(
   engine: Engine,
-  service: Service,
-  node: Node,
-  ids: readonly string[],
-  settled: boolean,
-): Promise<void> {
-  const { account } = service
-  if (account === undefined || ids.length === 0) return
-  const event = { account, node: node.name, ids }
-  if (settled) await engine.host.hooks.settle('pep_retracted', event)
-  else engine.host.hooks.notify('pep_retracted', event)
+  serviceOf: (key: string) => Promise<Service | undefined>,
+): Promise<number> {
+  const { store } = engine
+  let count = 0
+  let after: string | undefined
+  for (;;) {
+    const keys = await store.services(after, SERVICES)
+    for (const key of keys) {
+      const service = await serviceOf(key)
+      if (service === undefined) continue
+      for (const name of await store.names(service.shelf)) {
+        const node = await findNode(engine, service, name)
+        if (node !== undefined) count += await expire(engine, service, node)
+      }
+    }
+    if (keys.length < SERVICES) return count
+    after = keys.at(-1)
+  }
 }
 
 export interface ItemsRequest {
@@ -238,6 +237,8 @@ export interface ItemsRequest {
   readonly after?: string | undefined
   readonly before?: string | undefined
 }
+
+const SERVICES = 100
 
 /** Items that are read at once, where they are small; bytes of one answer, and of what is read at once. */
 const PAGE = 50

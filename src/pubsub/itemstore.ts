@@ -2,8 +2,7 @@ import type { Key, Op, Range, Store, Table } from '../storage/store.ts'
 import { type IdGenerator, orderedTime } from '../util/ids.ts'
 import { parseElement, serialize } from '../xml/index.ts'
 import { noRoom } from './errors.ts'
-import type { Node } from './node.ts'
-import type { Shelf } from './store.ts'
+import type { Node, Shelf } from './node.ts'
 import type { NodeItem } from './types.ts'
 
 /** An item as it lies in the store, under its place in the order of publication. */

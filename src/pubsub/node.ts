@@ -1,3 +1,4 @@
+import type { Lru } from '../util/lru.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Affiliation, NodeConfig, SubscriptionState } from './types.ts'
 
@@ -91,6 +92,27 @@ export class Node {
     return false
   }
 }
+
+/** A service's nodes in memory; writes are one after another. */
+export interface Shelf {
+  /** The partition. */
+  readonly key: string
+  /** All nodes are of one owner. They are few: all are kept in memory. */
+  readonly personal: boolean
+  readonly defaults: NodeConfig
+  readonly nodes: NodeCache
+  /** Bytes of the items in all nodes that an entity (bare) made; of those that were counted. */
+  readonly totals: Map<string, number> | Lru<string, number>
+  /** The same of who is what to those nodes. */
+  readonly entityTotals: Map<string, number> | Lru<string, number>
+  /** All nodes that there are, are in `nodes`. */
+  complete: boolean
+  loading: Promise<void> | undefined
+  /** The last of the writes that wait for one another. */
+  tail: Promise<unknown>
+}
+
+export type NodeCache = Map<string, Node> | Lru<string, Node>
 
 /** Bytes, about, of an entity of a node in memory. */
 export function entitySize(jid: string): number {

@@ -1,10 +1,10 @@
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { configForm, itemsKept } from './config.ts'
+import { change, type Engine, findNode, initialConfig, MAX_NAME } from './engine.ts'
 import { pubsubError } from './errors.ts'
-import { forgotten } from './items.ts'
 import { differences, type Node } from './node.ts'
-import { change, type Engine, findNode, initialConfig, MAX_NAME, type Service } from './service.ts'
+import type { Service } from './service.ts'
 import { textSize } from './store.ts'
 import type { NodeConfig } from './types.ts'
 
@@ -20,8 +20,8 @@ export async function createNode(
   creator: Jid,
 ): Promise<{ node: Node; saved: Promise<unknown> }> {
   const { store, maxNodes } = engine
-  const { shelf, account } = service
-  mayMake(engine, service, creator)
+  const { shelf, owner } = service
+  mayMake(service, creator)
   if (name.length > MAX_NAME) throw new StanzaError('not-acceptable', `a name has ${MAX_NAME} characters at most`)
   if ((await made(engine, service, creator)) >= maxNodes) {
     throw pubsubError('policy-violation', 'max-nodes-exceeded', {
@@ -32,7 +32,7 @@ export async function createNode(
   const initial = initialConfig(service, name, config)
   mustFit(engine, service, textSize(name, differences(initial, shelf.defaults)))
   const { node, saved } = store.create(shelf, name, initial, creator.bare, engine.now())
-  if (account !== undefined) return { node, saved }
+  if (owner !== undefined) return { node, saved }
   return { node, saved: Promise.all([saved, store.affiliate(shelf, node, creator.bare, 'owner')]) }
 }
 
@@ -45,14 +45,13 @@ function mustFit({ store }: Engine, { shelf }: Service, growth: number): void {
 }
 
 /** Throws `forbidden` where this entity may not make nodes. */
-export function mayMake(engine: Engine, { account }: Service, creator: Jid): void {
-  const may = account === undefined ? engine.mayCreate(creator) : account.jid.equals(creator.bare)
-  if (!may) throw new StanzaError('forbidden', 'you may not make nodes here')
+export function mayMake(service: Service, creator: Jid): void {
+  if (!service.mayCreate(creator)) throw new StanzaError('forbidden', 'you may not make nodes here')
 }
 
 /** Not those that one owns: others may give theirs to anybody. */
-async function made({ store }: Engine, { shelf, account }: Service, creator: Jid): Promise<number> {
-  if (account !== undefined) {
+async function made({ store }: Engine, { shelf }: Service, creator: Jid): Promise<number> {
+  if (shelf.personal) {
     if (!shelf.complete) await store.load(shelf)
     return shelf.nodes.size
   }
@@ -67,8 +66,8 @@ export async function create(
   config: Partial<NodeConfig>,
   creator: Jid,
 ): Promise<Node> {
-  mayMake(engine, service, creator)
-  const wanted = name === undefined || name === '' ? engine.host.ids.random() : name
+  mayMake(service, creator)
+  const wanted = name === undefined || name === '' ? engine.ids.random() : name
   const { node, saved } = await engine.store.write(service.shelf, async () => {
     if ((await findNode(engine, service, wanted)) !== undefined)
       throw new StanzaError('conflict', 'it is there already')
@@ -102,7 +101,7 @@ export async function configure(
   })
   await done.saved
   const { node, before } = done
-  await forgotten(engine, service, node, done.cut.gone, true)
+  await service.owner?.retracted(name, done.cut.gone, true)
   if (node.config.notify_config) {
     await events.configured(service, node, node.config.deliver_payloads ? configForm('result', node.config) : undefined)
   }
@@ -125,10 +124,10 @@ export async function remove(
   const done = await change(engine, service, name, async node => {
     if (by !== undefined) engine.access.mustOwn(service, node, by)
     const recipients = await engine.events.recipients(service, node)
-    const gone = service.account === undefined ? [] : await engine.store.items.ids(service.shelf, node)
+    const gone = service.owner === undefined ? [] : await engine.store.items.ids(service.shelf, node)
     return { node, recipients, gone, saved: engine.store.delete(service.shelf, node) }
   })
   await done.saved
-  await forgotten(engine, service, done.node, done.gone, by !== undefined)
+  await service.owner?.retracted(name, done.gone, by !== undefined)
   if (done.node.config.notify_delete) await engine.events.deleted(service, done.node, done.recipients, uri)
 }

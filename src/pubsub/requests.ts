@@ -4,11 +4,12 @@ import { StanzaError } from '../xmpp/errors.ts'
 import { pageElement, readPageRequest } from '../xmpp/rsm.ts'
 import { affiliate, ownAffiliations } from './affiliations.ts'
 import { configForm, readBoolean, readConfig, readPublishOptions } from './config.ts'
-import { presenceRequired, pubsubError, unsupported } from './errors.ts'
-import { itemElement } from './events.ts'
+import { type Engine, nodeName, openNode } from './engine.ts'
+import { pubsubError, unsupported } from './errors.ts'
+import { itemElement, readable } from './events.ts'
 import { expire, fitting, publish, purge, readItems, retract } from './items.ts'
 import { configure, create, remove } from './nodes.ts'
-import { type Engine, nodeName, openNode, type Service } from './service.ts'
+import type { Service } from './service.ts'
 import {
   getOptions,
   manage,
@@ -47,32 +48,6 @@ export async function answer(engine: Engine, service: Service, request: Request)
     if (operation !== undefined) return operation({ engine, service, request, pubsub }, el)
   }
   throw new StanzaError('bad-request', 'nothing that is known is asked for')
-}
-
-/**
- * The same of an account's nodes. Whoever may not see the account's presence is answered in one way to whatever fails, as
- * by an account that does not exist.
- */
-export async function answerForAccount(engine: Engine, service: Service | undefined, request: AccountRequest): Answer {
-  if (service === undefined) throw presenceRequired()
-  const { from, own } = request
-  const trusted = own || engine.host.services.use('roster')?.isSubscribedFrom(service.account!, from.bare) === true
-  if (trusted) return answer(engine, service, request)
-  try {
-    const result = await answer(engine, service, request)
-    if (!isEmptyList(result)) return result
-  } catch (error) {
-    if (!(error instanceof StanzaError) || error.application?.name === 'pending-subscription') throw error
-  }
-  throw presenceRequired()
-}
-
-/** Lists and defaults that are answered whoever asks tell a stranger that there is an account. */
-function isEmptyList(result: Element | undefined): boolean {
-  const list = result && childElements(result)[0]
-  if (list === undefined) return false
-  if (list.name === 'default') return true
-  return (list.name === 'subscriptions' || list.name === 'affiliations') && childElements(list).length === 0
 }
 
 const PUBSUB: Readonly<Record<string, Operation>> = {
@@ -164,7 +139,7 @@ const PUBSUB: Readonly<Record<string, Operation>> = {
     const { node } = read
     if (!read.cut) await expire(engine, service, node)
     // What is kept elsewhere and is put in again (pictures) may be large.
-    const items = fitting(await engine.events.readable(service, node, read.items), page.before !== undefined)
+    const items = fitting(await readable(service, node, read.items), page.before !== undefined)
     const cut = read.cut || items.length < read.items.length
     const list = xml('items', { node: name })
     for (const item of items) list.append(itemElement(node, item))
@@ -242,7 +217,7 @@ const OWNER: Readonly<Record<string, Operation>> = {
     const node = await openNode(engine, service, el.attrs['node'])
     engine.access.mustOwn(service, node, request.from)
     const all = new Map(node.affiliations)
-    if (service.account !== undefined) all.set(service.account.jid.toString(), 'owner')
+    if (service.owner !== undefined) all.set(service.owner.jid.toString(), 'owner')
     const children = [...all].map(([jid, affiliation]) => xml('affiliation', { jid, affiliation }))
     return result(NS.PUBSUB_OWNER, xml('affiliations', { node: node.name }, children))
   },

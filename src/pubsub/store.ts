@@ -5,10 +5,18 @@ import { Lru } from '../util/lru.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { EntityCache } from './entitycache.ts'
 import { empty, ItemStore, type StoredItem } from './itemstore.ts'
-import { differences, entitySize, Node, type StoredEntity, type StoredNode, type Subscription } from './node.ts'
+import {
+  differences,
+  entitySize,
+  Node,
+  type Shelf,
+  type StoredEntity,
+  type StoredNode,
+  type Subscription,
+} from './node.ts'
 import type { Affiliation, NodeConfig } from './types.ts'
 
-/** Partition `[service]`; the service is the localpart of an account, or empty for that of the host. */
+/** Partition `[service]`: the key of its shelf. */
 export interface PubsubTables {
   /** `[service]` x `[node]` */
   nodes: Table<StoredNode>
@@ -23,28 +31,9 @@ export interface PubsubTables {
 /** What a bare address is to a node, in the table by who it is. */
 export interface Relation {
   owner: boolean
-  /** It made the node, at the service of the host: that counts as long as the node is there, whoever owns it. */
+  /** It made the node, where everybody has nodes: that counts as long as the node is there, whoever owns it. */
   made?: true
 }
-
-/** A service's nodes in memory; writes are one after another. */
-export interface Shelf {
-  /** The partition. */
-  readonly key: string
-  readonly defaults: NodeConfig
-  readonly nodes: NodeCache
-  /** Bytes of the items in all nodes that an entity (bare) made; of those that were counted. */
-  readonly totals: Map<string, number> | Lru<string, number>
-  /** The same of who is what to those nodes. */
-  readonly entityTotals: Map<string, number> | Lru<string, number>
-  /** All nodes that there are, are in `nodes`. */
-  complete: boolean
-  loading: Promise<void> | undefined
-  /** The last of the writes that wait for one another. */
-  tail: Promise<unknown>
-}
-
-export type NodeCache = Map<string, Node> | Lru<string, Node>
 
 /** Bytes of who is what to which node that one host keeps in memory. */
 const MEMORY = 64 * 1024 * 1024
@@ -54,7 +43,8 @@ export class PubsubStore {
   readonly #store: Pick<Store, 'commit'>
   readonly #tables: PubsubTables
   readonly items: ItemStore
-  readonly #configs = new Lru<string, NodeConfig>(500)
+  /** By the defaults that they add to. */
+  readonly #configs = new WeakMap<NodeConfig, Lru<string, NodeConfig>>()
   readonly #inMemory: EntityCache
 
   /** @param memory bytes of who is what to which node, that are kept in memory */
@@ -76,11 +66,11 @@ export class PubsubStore {
     return this.#inMemory.bytes
   }
 
-  /** A shelf of its own for an account, whose nodes are all kept in memory (they are few); else the last `cache` used ones. */
+  /** The shelf of one owner's nodes; of a service where everybody has nodes, the last `cache` used ones are in memory. */
   shelf(key: string, defaults: NodeConfig, cache?: number): Shelf {
     const nodes = cache === undefined ? new Map<string, Node>() : new Lru<string, Node>(cache)
     const map = () => (cache === undefined ? new Map<string, number>() : new Lru<string, number>(cache))
-    const known = { nodes, totals: map(), entityTotals: map() }
+    const known = { personal: cache === undefined, nodes, totals: map(), entityTotals: map() }
     return { key, defaults, ...known, complete: false, loading: undefined, tail: Promise.resolve() }
   }
 
@@ -191,7 +181,7 @@ export class PubsubStore {
     const subscribers = [...node.subscriptions.values()]
     this.#grow(shelf, node, -node.entityBytes)
     this.#inMemory.forget(node)
-    if (shelf.key === '') bares.add(node.creator)
+    if (!shelf.personal) bares.add(node.creator)
     for (const { jid } of subscribers) bares.add(jid.bare.toString())
     const deleted = Promise.all([
       this.#tables.items.clear([shelf.key, node.name]),
@@ -251,17 +241,18 @@ export class PubsubStore {
   }
 
   async #madeBy(shelf: Shelf, creator: string): Promise<string[]> {
-    if (shelf.key !== '') return this.names(shelf)
+    if (shelf.personal) return this.names(shelf)
     return (await this.nodesOf(creator, shelf.key)).filter(({ made }) => made === true).map(({ node }) => node)
   }
 
   /** Nodes that are configured alike share one configuration in memory, for most are. */
   #config(shelf: Shelf, { config }: StoredNode): NodeConfig {
-    const key = JSON.stringify([shelf.key === '', config])
-    const there = this.#configs.get(key)
-    if (there !== undefined) return there
-    const made = { ...shelf.defaults, ...config }
-    this.#configs.set(key, made)
+    const { defaults } = shelf
+    const alike = this.#configs.get(defaults) ?? new Lru<string, NodeConfig>(500)
+    this.#configs.set(defaults, alike)
+    const key = JSON.stringify(config)
+    const made = alike.get(key) ?? { ...defaults, ...config }
+    alike.set(key, made)
     return made
   }
 
@@ -326,7 +317,7 @@ export class PubsubStore {
   }
 
   async #saveEntity(shelf: Shelf, node: Node, bare: string, op: Op): Promise<void> {
-    const made = shelf.key === '' && node.creator === bare
+    const made = !shelf.personal && node.creator === bare
     const there = made || node.isKnown(bare)
     const ck = [shelf.key, node.name]
     try {

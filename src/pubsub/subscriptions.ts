@@ -1,13 +1,14 @@
-import { type Element, findChild, NS, xml } from '../xml/index.ts'
+import { clone, type Element, findChild, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { dataForm, findForm, formValues } from '../xmpp/forms.ts'
 import { Jid } from '../xmpp/jid.ts'
-import type { Stanza } from '../xmpp/stanza.ts'
+import { Stanza } from '../xmpp/stanza.ts'
 import { isForContacts } from './access.ts'
 import { readBoolean } from './config.ts'
+import { change, type Engine, findNode, openNode } from './engine.ts'
 import { pubsubError, unsupported } from './errors.ts'
 import { entitySize, type Node, type Subscription } from './node.ts'
-import { change, type Engine, findNode, openNode, type Service } from './service.ts'
+import type { Service } from './service.ts'
 import type { SubscriptionState } from './types.ts'
 
 const AUTHORIZATION = 'http://jabber.org/protocol/pubsub#subscribe_authorization'
@@ -54,7 +55,7 @@ export async function subscribe(
     if (waits && !engine.asks.allow(`${service.shelf.key} ${node.name} ${jid.bare}`)) throw tooMany()
     const total = await store.entityBytes(service.shelf, node.creator)
     if (total + entitySize(jid.toString()) > engine.maxEntityTotal) throw tooMany()
-    if (service.account === undefined && !node.isKnown(jid.bare.toString())) await mayHaveMore(engine, service, jid)
+    if (service.owner === undefined && !node.isKnown(jid.bare.toString())) await mayHaveMore(engine, service, jid)
     const state = waits ? 'pending' : 'subscribed'
     const saved = store.subscribe(service.shelf, node, jid, { state, deliver })
     return { node, subscription: { jid, state, deliver } as const, saved, fresh: true }
@@ -176,7 +177,7 @@ function askOwners(engine: Engine, service: Service, node: Node, jid: Jid): void
     { var: 'pubsub#allow', type: 'boolean', label: 'Allow it?', values: ['0'] },
   ])
   for (const owner of engine.access.ownersToTell(service, node)) {
-    engine.events.message(service, owner, engine.host.ids.random(), form)
+    engine.route(Stanza.make(xml('message', { id: engine.ids.random() }, clone(form)), service.jid, owner))
   }
 }
 
@@ -219,7 +220,7 @@ export async function endForContact(engine: Engine, service: Service, contact: J
     const there = await findNode(engine, service, name)
     if (there === undefined || !isForContacts(there) || !there.isSubscribed(contact.bare.toString())) continue
     const { node, ended, saved } = await change(engine, service, name, async node => {
-      const owners = isForContacts(node) ? await access.ownerAccounts(service, node) : []
+      const owners = isForContacts(node) ? await access.contactsAt(service, node) : []
       const ended = [...node.subscriptions.values()]
         .map(({ jid }) => jid)
         .filter(jid => jid.bare.equals(contact.bare) && !access.mayStay(service, node, jid, owners))
@@ -255,10 +256,10 @@ export async function ownSubscriptions(
 /** The node of this name, or all that the entity is something to. */
 export async function nodesOf(engine: Engine, service: Service, name: string | undefined, who: Jid): Promise<Node[]> {
   if (name !== undefined && name !== '') return [await openNode(engine, service, name)]
-  const { account, shelf } = service
+  const { owner, shelf } = service
   const rows = await engine.store.nodesOf(who.bare.toString(), shelf.key, MAX_NODES)
   const names = new Set(rows.map(row => row.node))
-  if (account?.jid.equals(who.bare) === true) for (const own of await engine.store.names(shelf)) names.add(own)
+  if (owner?.jid.equals(who.bare) === true) for (const own of await engine.store.names(shelf)) names.add(own)
   const nodes: Node[] = []
   for (const each of names) {
     const node = await findNode(engine, service, each)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { defineModule } from '../../src/core/module.ts'
-import type { PepService } from '../../src/pubsub/types.ts'
+import type { PepService } from '../../src/modules/pubsub/pep.ts'
 import { type Element, NS, serialize } from '../../src/xml/index.ts'
 import { StanzaError } from '../../src/xmpp/errors.ts'
 import { interested, publishes } from '../support/publishing.ts'

@@ -1,28 +1,23 @@
-import { opt } from '../config/schema.ts'
-import type { Account } from '../core/account.ts'
-import { OBSERVE, STOP } from '../core/hooks.ts'
-import { defineModule, type ModuleContext } from '../core/module.ts'
-import { Access } from '../pubsub/access.ts'
-import { type Limits, pepDefaults, serviceDefaults } from '../pubsub/config.ts'
-import { nodeInfo, nodeItems, serviceItems } from '../pubsub/describe.ts'
-import { Events } from '../pubsub/events.ts'
-import { forgetEntity } from '../pubsub/forget.ts'
-import { Interest } from '../pubsub/interest.ts'
-import { expire } from '../pubsub/items.ts'
-import type { StoredItem } from '../pubsub/itemstore.ts'
-import type { StoredEntity, StoredNode } from '../pubsub/node.ts'
-import { PEP_FEATURES, Pep, SERVICE_FEATURES } from '../pubsub/pep.ts'
-import { answer, answerForAccount } from '../pubsub/requests.ts'
-import { type Engine, findNode, type Service } from '../pubsub/service.ts'
-import { PubsubStore, type Relation } from '../pubsub/store.ts'
-import { answered, endForContact, isAnswer } from '../pubsub/subscriptions.ts'
-import { Attempts } from '../util/attempts.ts'
-import { NS, xml } from '../xml/index.ts'
-import { StanzaError } from '../xmpp/errors.ts'
-import type { Jid } from '../xmpp/jid.ts'
-import type { Stanza } from '../xmpp/stanza.ts'
+import { opt } from '../../config/schema.ts'
+import type { Account } from '../../core/account.ts'
+import { OBSERVE, STOP } from '../../core/hooks.ts'
+import { defineModule, type ModuleContext } from '../../core/module.ts'
+import { forgetEntity } from '../../pubsub/affiliations.ts'
+import { pepDefaults, serviceDefaults } from '../../pubsub/config.ts'
+import { FEATURES, nodeInfo, nodeItems, serviceItems } from '../../pubsub/describe.ts'
+import { createEngine, type Engine } from '../../pubsub/engine.ts'
+import { expireAll } from '../../pubsub/items.ts'
+import { answer } from '../../pubsub/requests.ts'
+import type { Service } from '../../pubsub/service.ts'
+import { answered, endForContact, isAnswer } from '../../pubsub/subscriptions.ts'
+import { NS, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
+import { Interest } from './interest.ts'
+import { PEP_FEATURES, Pep } from './pep.ts'
 
-declare module '../core/services.ts' {
+declare module '../../core/services.ts' {
   interface ServiceMap {
     pubsub: {
       /** Deletes the items that are older than their nodes keep them; their number. */
@@ -68,16 +63,6 @@ type Ctx = ModuleContext<typeof options>
 
 /** Nodes of the service for everybody that are kept in memory. */
 const NODE_CACHE = 2000
-/** Of the addresses of those who are something to one node; more where more may subscribe. */
-const ENTITY_BYTES = 1024 * 1024
-
-/** Times that somebody may ask the owners of a node for a subscription, within so many ms. */
-const MAX_ASKS = 10
-const ASKS_WITHIN = 3_600_000
-
-/** Times that one user sends what is at a node to those who have come to see it by a change of access, within so many ms. */
-const MAX_OPENINGS = 30
-const OPENINGS_WITHIN = 600_000
 
 export const mod_pubsub = defineModule({
   name: 'mod_pubsub',
@@ -91,49 +76,44 @@ export const mod_pubsub = defineModule({
     'Keeps what users publish, for their contacts, for everybody or for their own clients, and tells who wants to know.',
   options,
   start(ctx) {
-    const { options } = ctx
-    const limits: Limits = {
+    const { host, options } = ctx
+    const limits = {
       items: options.max_items_node,
       payload: options.max_item_size,
       expire: options.max_item_expire_node / 1000,
     }
-    const store = new PubsubStore(
-      ctx,
-      {
-        nodes: ctx.table<StoredNode>({ name: 'pubsub_node', version: 1 }),
-        items: ctx.table<StoredItem | string>({ name: 'pubsub_item', version: 1 }),
-        entities: ctx.table<StoredEntity>({ name: 'pubsub_entity', version: 1 }),
-        byEntity: ctx.table<Relation>({ name: 'pubsub_by_entity', version: 1 }),
-      },
-      ctx.host.ids,
-      ctx.now,
-    )
-    const access = new Access(ctx.host)
-    const interest = new Interest(ctx, options.ignore_pep_from_offline)
-    const events = new Events(ctx.host, store, limits, access, interest)
-    const engine: Engine = {
-      host: ctx.host,
+    const engine = createEngine({
       log: ctx.log,
-      store,
-      access,
-      events,
-      interest,
+      ids: host.ids,
+      now: ctx.now,
+      commit: ops => ctx.commit(ops),
+      tables: {
+        nodes: ctx.table({ name: 'pubsub_node', version: 1 }),
+        items: ctx.table({ name: 'pubsub_item', version: 1 }),
+        entities: ctx.table({ name: 'pubsub_entity', version: 1 }),
+        byEntity: ctx.table({ name: 'pubsub_by_entity', version: 1 }),
+      },
       limits,
       maxNodes: options.max_user_nodes,
       maxBytes: options.max_bytes_per_account,
       maxSubscriptions: options.max_subscriptions_node,
-      maxEntityBytes: Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
-      maxEntityTotal: 16 * Math.max(ENTITY_BYTES, 100 * options.max_subscriptions_node),
-      openings: new Attempts(MAX_OPENINGS, OPENINGS_WITHIN, ctx.now),
-      asks: new Attempts(MAX_ASKS, ASKS_WITHIN, ctx.now),
-      mayCreate: jid => ctx.allowed(options.access_createnode, jid),
-      now: ctx.now,
+      contactsOf: ({ local, domain }) => (domain === host.name ? ofAccount(local) : Promise.resolve(undefined)),
+      fanout: host.fanout,
+      route: stanza => ctx.route(stanza),
+    })
+    const interest = new Interest(ctx, engine.access, options.ignore_pep_from_offline)
+    const pep = new Pep(engine, interest, pepDefaults(limits))
+    const ofAccount = async (user: string) => {
+      const account = await ctx.account(user)
+      return account && pep.of(account)
     }
-    const pep = new Pep(engine, pepDefaults(limits))
     serveAccounts(ctx, engine, pep)
     interest.start()
     ctx.provide('pep', pep.service())
     const common = serveHost(ctx, engine, serviceDefaults(limits))
+    /** By the partition of its nodes. */
+    const serviceOf = async (key: string): Promise<Service | undefined> =>
+      key === common.shelf.key ? common : ofAccount(key)
     // What is sent meanwhile is not sent to who may not see it: see Access.mayStay.
     const recheck = ({ account, contact }: { account: Account; contact: Jid }): void => {
       const ended = Promise.all([common, pep.of(account)].map(service => endForContact(engine, service, contact)))
@@ -148,27 +128,10 @@ export const mod_pubsub = defineModule({
       return pep.moved(event.account, event.contact, event.before)
     })
     ctx.hook('remove_user', async ({ user }) => {
-      await pep.forget(user.local, user)
-      await forgetEntity(engine, user, key => serviceOf(ctx, pep, common, key))
+      await pep.forget(user)
+      await forgetEntity(engine, user, serviceOf)
     })
-    const deleteExpired = async (): Promise<number> => {
-      let count = 0
-      let after: string | undefined
-      for (;;) {
-        const keys = await store.services(after, 100)
-        for (const key of keys) {
-          const service = await serviceOf(ctx, pep, common, key)
-          if (service === undefined) continue
-          for (const name of await store.names(service.shelf)) {
-            const node = await findNode(engine, service, name)
-            if (node !== undefined) count += await expire(engine, service, node)
-          }
-        }
-        if (keys.length < 100) return count
-        after = keys.at(-1)
-      }
-    }
-    ctx.provide('pubsub', { deleteExpired })
+    ctx.provide('pubsub', { deleteExpired: () => expireAll(engine, serviceOf) })
     ctx.command({
       name: 'delete_expired_pubsub_items',
       summary: 'Deletes the items of all nodes that are older than their node keeps them. Gives their number.',
@@ -185,13 +148,6 @@ export const mod_pubsub = defineModule({
   },
 })
 
-/** By the partition of its nodes. */
-async function serviceOf(ctx: Ctx, pep: Pep, common: Service, key: string): Promise<Service | undefined> {
-  if (key === common.shelf.key) return common
-  const account = await ctx.account(key)
-  return account && pep.of(account)
-}
-
 /** Each account is a service (XEP-0163). */
 function serveAccounts(ctx: Ctx, engine: Engine, pep: Pep): void {
   const { max_nodes_discoitems: listed } = ctx.options
@@ -200,10 +156,7 @@ function serveAccounts(ctx: Ctx, engine: Engine, pep: Pep): void {
   ctx.identity({ category: 'pubsub', type: 'pep' }, 'account')
   for (const ns of [NS.PUBSUB, NS.PUBSUB_OWNER]) {
     for (const type of ['get', 'set'] as const) {
-      ctx.iq('account', type, ns, 'pubsub', request => {
-        const { account } = request
-        return answerForAccount(engine, account && pep.of(account), request)
-      })
+      ctx.iq('account', type, ns, 'pubsub', request => pep.answer(request))
     }
   }
   ctx.hook('disco_info', async event => {
@@ -253,7 +206,8 @@ function serveHost(ctx: Ctx, engine: Engine, defaults: ReturnType<typeof service
   const { host, max_nodes_discoitems: listed } = ctx.options
   const shelf = engine.store.shelf('', defaults, NODE_CACHE)
   // Below an IP literal there are no domains.
-  if (ctx.host.name.startsWith('[')) return { jid: ctx.host.jid, shelf, account: undefined }
+  const mayCreate = (jid: Jid): boolean => ctx.allowed(ctx.options.access_createnode, jid)
+  if (ctx.host.name.startsWith('[')) return { jid: ctx.host.jid, shelf, owner: undefined, mayCreate }
   const domain = ctx.domain(host, {
     name: 'Publish-Subscribe',
     async packet(stanza) {
@@ -273,9 +227,9 @@ function serveHost(ctx: Ctx, engine: Engine, defaults: ReturnType<typeof service
       return items?.map(({ jid, name, node }) => xml('item', { jid, name, node }))
     },
   })
-  const service: Service = { jid: domain.jid, shelf, account: undefined }
+  const service: Service = { jid: domain.jid, shelf, owner: undefined, mayCreate }
   domain.disco.addIdentity('server', { category: 'pubsub', type: 'service' })
-  for (const feature of SERVICE_FEATURES) domain.disco.addFeature('server', feature)
+  for (const feature of FEATURES) domain.disco.addFeature('server', feature)
   for (const ns of [NS.PUBSUB, NS.PUBSUB_OWNER]) {
     for (const type of ['get', 'set'] as const) {
       domain.iq('server', type, ns, 'pubsub', request => answer(engine, service, request))

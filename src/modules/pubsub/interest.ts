@@ -1,14 +1,15 @@
-import type { Account } from '../core/account.ts'
-import { OBSERVE } from '../core/hooks.ts'
-import type { Host } from '../core/host.ts'
-import type { ModuleContext } from '../core/module.ts'
-import { type Session, Slot } from '../core/session.ts'
-import { Weighed } from '../util/weighed.ts'
-import { findChild, NS } from '../xml/index.ts'
-import type { Jid } from '../xmpp/jid.ts'
-import type { Stanza } from '../xmpp/stanza.ts'
-import type { Access } from './access.ts'
-import type { Node } from './node.ts'
+import type { Account } from '../../core/account.ts'
+import { OBSERVE } from '../../core/hooks.ts'
+import type { Host } from '../../core/host.ts'
+import type { ModuleContext } from '../../core/module.ts'
+import { type Session, Slot } from '../../core/session.ts'
+import type { Access } from '../../pubsub/access.ts'
+import type { Node } from '../../pubsub/node.ts'
+import type { Owner } from '../../pubsub/service.ts'
+import { Weighed } from '../../util/weighed.ts'
+import { findChild, NS } from '../../xml/index.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
 
 type Nodes = ReadonlySet<string>
 type Ctx = ModuleContext<Record<never, never>>
@@ -35,12 +36,14 @@ const NOTIFY = '+notify'
 /** Which clients want to hear of an account's nodes, by the capabilities that they have announced. */
 export class Interest {
   readonly #ctx: Ctx
+  readonly #access: Access
   /** Of each set of features (the `caps` service gives the same one for the same hash), the nodes in it. */
   readonly #nodes = new WeakMap<ReadonlySet<string>, Nodes>()
   readonly #ignoreOffline: boolean
 
-  constructor(ctx: Ctx, ignoreOffline: boolean) {
+  constructor(ctx: Ctx, access: Access, ignoreOffline: boolean) {
     this.#ctx = ctx
+    this.#access = access
     this.#ignoreOffline = ignoreOffline
   }
 
@@ -85,22 +88,20 @@ export class Interest {
   }
 
   /** The clients that hear of this node of an account: its own, and those of contacts that may see it. */
-  *listeners(account: Account, node: Node, access: Access): Generator<Jid> {
+  *listeners(account: Account, owner: Owner, node: Node): Generator<Jid> {
     for (const session of account.sessions.values()) if (wants(session, node.name)) yield session.jid
-    const { services } = account.host
-    const blocking = services.use('blocking')
+    const roster = account.host.services.use('roster')
     const remote = account.slots.get(REMOTE)
-    for (const contact of services.use('roster')?.subscribers(account) ?? []) {
-      if (!access.isOpenTo(account, node, contact) || blocking?.blocks(account, contact) === true) continue
+    for (const contact of roster?.subscribers(account) ?? []) {
+      if (!this.#access.isOpenTo(owner, node, contact) || owner.blocks(contact)) continue
       for (const session of sessionsOf(account.host, contact)) {
-        if (wants(session, node.name) && blocking?.blocks(account, session.jid) !== true) yield session.jid
+        if (wants(session, node.name) && !owner.blocks(session.jid)) yield session.jid
       }
     }
     if (remote === undefined) return
     for (const { jid, nodes } of remote.values()) {
-      if (!nodes.has(node.name) || blocking?.blocks(account, jid) === true) continue
-      if (access.isOpenTo(account, node, jid) && services.use('roster')?.isSubscribedFrom(account, jid) === true)
-        yield jid
+      if (!nodes.has(node.name) || owner.blocks(jid)) continue
+      if (this.#access.isOpenTo(owner, node, jid) && roster?.isSubscribedFrom(account, jid) === true) yield jid
     }
   }
 
