@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { Later } from '../core/iq.ts'
 import { Limit } from '../util/limit.ts'
+import { Turns } from '../util/turns.ts'
 import type { Element } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
@@ -12,13 +13,6 @@ const MAX_WAITING_SIZE = 256 * 1024
 const MAX_WORKING = 4
 /** Bytes of messages that are sent before others have their turn. */
 const PORTION = 64 * 1024
-
-/** The questions of one client, which are answered one after the other. */
-interface Line {
-  readonly turns: Limit
-  waiting: number
-  size: number
-}
 
 /** A message of an archive on its way to a client. */
 export interface Outgoing {
@@ -57,7 +51,8 @@ export interface Asker {
  */
 export class Answers {
   readonly #working = new Limit(MAX_WORKING, Number.POSITIVE_INFINITY, () => new StanzaError('resource-constraint'))
-  readonly #lines = new Map<string, Line>()
+  /** The questions of one client are answered one after the other. */
+  readonly #questions = new Turns(1 + MAX_WAITING, tooMany, MAX_WAITING_SIZE)
 
   /**
    * In the turn of its reader; `size` are the characters of the question.
@@ -66,23 +61,9 @@ export class Answers {
   later(reader: Reader, size: number, answer: (asker: Asker) => Promise<Element>): Later {
     const { promise, resolve: waits } = Promise.withResolvers<void>()
     // Those before it wait already.
-    if (this.#lines.has(reader.jid.toString())) waits()
+    if (this.#questions.busy(reader.jid.toString())) waits()
     const work = () => (reader.ended ? gone() : answer({ reader, waits }))
-    return new Later(this.#inTurn(reader.jid.toString(), size, work), promise)
-  }
-
-  async #inTurn(key: string, size: number, answer: () => Promise<Element>): Promise<Element> {
-    const line = this.#lines.get(key) ?? { turns: new Limit(1, MAX_WAITING, tooMany), waiting: 0, size: 0 }
-    if (line.waiting > 0 && line.size + size > MAX_WAITING_SIZE) throw tooMany()
-    this.#lines.set(key, line)
-    line.waiting++
-    line.size += size
-    try {
-      return await line.turns.run(answer)
-    } finally {
-      line.size -= size
-      if (--line.waiting === 0) this.#lines.delete(key)
-    }
+    return new Later(this.#questions.run(reader.jid.toString(), work, size), promise)
   }
 
   /**

@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
+import { Changes } from '../core/changes.ts'
 import type { Chunks, Span } from '../core/chunks.ts'
 import { pages, type Row, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
-import { Turns } from '../util/turns.ts'
 
 /** What the index says of a message, beyond its id. */
 export interface Noted {
@@ -35,6 +35,8 @@ export interface PeerTables {
 
 /** Entries in memory at which they are written before their time; where that fails, no more are kept. */
 const MAX_PENDING = 20_000
+/** Changes of what is there that wait. */
+const MAX_WAITING = 1000
 const PAGE = 500
 /** Bytes of messages that are parsed before others have their turn. */
 const PORTION = 64 * 1024
@@ -66,7 +68,9 @@ export class PeerIndex {
   /** Some that came while it was mended could not be kept. */
   #again = false
   /** What writes, one after the other. */
-  readonly #turns = new Turns()
+  readonly #turns = new Changes(MAX_WAITING)
+  /** The flush that has not begun yet: it writes what all who wait for one have added. */
+  #flushing: Promise<void> | undefined
 
   constructor({ messages, peers, indexed }: PeerTables, ids: IdGenerator, describe: Describe) {
     this.#chunks = peers
@@ -148,7 +152,7 @@ export class PeerIndex {
   /** There is something else in the place of a message. */
   async change(owner: string, peer: string, id: string, noted: Noted): Promise<void> {
     await this.#ready(owner)
-    await this.#inTurn(() => this.#chunks.replace(owner, peer, itemOf(id, noted)))
+    await this.#turns.run('', () => this.#chunks.replace(owner, peer, itemOf(id, noted)))
   }
 
   async #ready(owner: string): Promise<void> {
@@ -165,16 +169,17 @@ export class PeerIndex {
   /** Removes what is older than `id`. */
   async purge(owner: string, id: string): Promise<void> {
     await this.flush()
-    await this.#inTurn(() => this.#chunks.purge(owner, id))
+    await this.#turns.run('', () => this.#chunks.purge(owner, id))
   }
 
   /** Writes what waits. Never rejects: what cannot be written is missing until it can. */
   async flush(): Promise<void> {
-    await (this.#behind ? this.#mend().catch(() => {}) : this.#inTurn(() => this.#flush()))
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    return this.#turns.run('', work)
+    if (this.#behind) return this.#mend().catch(() => {})
+    this.#flushing ??= this.#turns.must('', () => {
+      this.#flushing = undefined
+      return this.#flush()
+    })
+    await this.#flushing
   }
 
   #forgetPending(): void {
@@ -212,9 +217,11 @@ export class PeerIndex {
   }
 
   #mend(): Promise<void> {
-    this.#mending ??= this.#inTurn(() => this.#mendAll()).finally(() => {
-      this.#mending = undefined
-    })
+    this.#mending ??= this.#turns
+      .must('', () => this.#mendAll())
+      .finally(() => {
+        this.#mending = undefined
+      })
     return this.#mending
   }
 

@@ -5,6 +5,7 @@ import { Turns } from '../util/turns.ts'
 import { prepLocal } from '../xmpp/jid.ts'
 import { foldsElsewhere } from '../xmpp/precis.ts'
 import {
+  BusyError,
   createDerive,
   type Derive,
   preparePassword,
@@ -71,6 +72,8 @@ export type FoundKeys = ScramKeys & { readonly real: boolean; readonly stamp: st
 
 const SALT_BYTES = 16
 const MAX_LIST = 1000
+/** Of one account that wait, or are being made. */
+const MAX_CHANGES = 100
 
 /**
  * The accounts of one host and what is kept of their passwords. Users are prepared localparts throughout. Answers come at
@@ -147,7 +150,7 @@ class StoredCredentials implements Credentials {
   readonly #known: Lru<string, CredentialRecord>
   /** Apart from the known, so that names made up by strangers do not displace accounts. */
   readonly #unknown: Lru<string, true>
-  readonly #changes = new Turns()
+  readonly #changes = new Turns(MAX_CHANGES, () => new BusyError('too many changes of an account at once'))
   /** Counts changes: what was read before a change must not be remembered after it. */
   #epoch = 0
 

@@ -20,10 +20,10 @@ export interface ScramKeys {
   serverKey: Buffer
 }
 
-/** Too many passwords are being checked already; the same call may succeed a moment later. */
+/** Too much is being done already; the same call may succeed a moment later. */
 export class BusyError extends Error {
-  constructor() {
-    super('too many passwords are being checked')
+  constructor(message = 'too many passwords are being checked') {
+    super(message)
     this.name = 'BusyError'
   }
 }

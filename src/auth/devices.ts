@@ -4,7 +4,7 @@ import type { Host } from '../core/host.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
 import { Turns } from '../util/turns.ts'
 import { StreamError } from '../xmpp/errors.ts'
-import { sameSecret } from './derive.ts'
+import { BusyError, sameSecret } from './derive.ts'
 import { type TokenAttempt, tokenProof } from './token.ts'
 
 declare module '../core/hooks.ts' {
@@ -46,6 +46,8 @@ interface DeviceRecord {
 /** Partition `[user]`, clustering key `[id]`. */
 /** Characters of a UUID, which is what names a device (XEP-0388 2.3). */
 const MAX_ID = 36
+/** Logins of devices of one account at a time. */
+const MAX_WAITING = 100
 const DEVICES: TableSpec<DeviceRecord> = { name: 'device', version: 1 }
 
 /** Who a client says it is (XEP-0388 2.3). */
@@ -88,7 +90,8 @@ export class Devices implements DeviceList {
   settings: DeviceSettings
   readonly #host: Host
   readonly #table: Table<DeviceRecord>
-  readonly #turns = new Turns()
+  /** Who uses a token, or logs in with a device, is told to try again where too many do so at once. */
+  readonly #turns = new Turns(MAX_WAITING, () => new BusyError('too many devices log in at once'))
   /** One for each stream that is logging in. */
   readonly #logins = new Set<DeviceLogin>()
 
@@ -131,7 +134,7 @@ export class Devices implements DeviceList {
 
   /** The account is gone: what is still logging in to it leaves nothing for whoever takes the name next. */
   #clear(user: string): Promise<void> {
-    return this.#turns.run(user, async () => {
+    return this.#turns.must(user, async () => {
       for (const login of this.#logins) if (login.user === user) login.revoked = true
       await this.#table.clear([user])
     })

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { Table } from '../storage/store.ts'
-import { Background } from '../util/background.ts'
 import { Lru } from '../util/lru.ts'
+import { Turns } from '../util/turns.ts'
 import { addressPrefix } from './failures.ts'
 
 /** When somebody last logged in to an account from a network, ms since 1970. */
@@ -32,13 +32,14 @@ export class Familiar {
   readonly #secret: Buffer
   readonly #now: () => number
   readonly #recent = new Lru<string, number>(20_000)
-  readonly #writing: Background
+  readonly #writing = new Turns(MAX_WAITING, () => new Error('too many at once'))
+  readonly #failed: (error: unknown, user: string) => void
 
   constructor({ table, secret, failed = () => {}, now = Date.now }: FamiliarOptions) {
     this.#table = table
     this.#secret = secret
     this.#now = now
-    this.#writing = new Background(MAX_WAITING, failed)
+    this.#failed = failed
   }
 
   /** Somebody has logged in; `stamp` is that of the account (see Credentials.stamp). */
@@ -47,7 +48,8 @@ export class Familiar {
     const now = this.#now()
     if (now - (this.#recent.get(network) ?? Number.NEGATIVE_INFINITY) < REFRESH) return
     this.#recent.set(network, now)
-    this.#writing.add(user, () => this.#write(user, network, now))
+    if (this.#writing.full(user)) return
+    this.#writing.run(user, () => this.#write(user, network, now)).catch(error => this.#failed(error, user))
   }
 
   /** Whether somebody has logged in to the account from there. Rejects with StoreError. */

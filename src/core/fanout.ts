@@ -11,6 +11,9 @@ const PORTION = 100
 const PORTION_BYTES = 1024 * 1024
 /** Portions on their way at a time, of all that is sent on one host: what they write is a small part of what may wait. */
 const PARALLEL = 4
+/** Where so much waits for a key, and bytes of it, what can be spared is left out. */
+const MAX_SPARE = 1000
+const MAX_SPARE_BYTES = 4 * 1024 * 1024
 
 /**
  * One stanza to many addresses. Few get it at once; many in portions: others have their turn between two of them, and the
@@ -19,7 +22,7 @@ const PARALLEL = 4
  */
 export class Fanout {
   readonly #router: Router
-  readonly #turns = new Turns()
+  readonly #turns = new Turns(MAX_SPARE, () => new Error('too much waits'), MAX_SPARE_BYTES)
   // Who waits here is a client that gets its answer afterwards, or a command: nobody else comes in.
   readonly #portions = new Limit(PARALLEL, Number.POSITIVE_INFINITY, () => new Error('too many portions'))
 
@@ -29,14 +32,17 @@ export class Fanout {
 
   /**
    * What is sent under the same `key` arrives in that order. Returns nothing where all is done at once; else resolves when
-   * the last copy is accepted. Never rejects.
+   * the last copy is accepted. Never rejects. Who sends waits for it, so that no more piles up than there are clients;
+   * `spare` is what nobody waits for, and can be left out.
    */
-  send(key: string, stanza: Stanza, to: readonly Jid[]): void | Promise<void> {
+  send(key: string, stanza: Stanza, to: readonly Jid[], spare = false): void | Promise<void> {
     if (to.length === 0) return
     const copy = stanza.copies()
-    const step = stepFor(copy(to[0]!))
+    const size = copy(to[0]!).toString().length
+    const step = stepFor(size)
     if (to.length > step || this.#turns.busy(key)) {
-      return this.#turns.run(key, () => this.#inPortions(copy, to, step))
+      const work = (): Promise<void> => this.#inPortions(copy, to, step)
+      return spare ? this.#turns.run(key, work, size).catch(() => {}) : this.#turns.must(key, work, size)
     }
     for (const jid of to) void this.#router.route(copy(jid))
   }
@@ -44,12 +50,12 @@ export class Fanout {
   /** The same to addresses that are yet to be found, such as those of all accounts; how many they were. */
   sendAll(key: string, stanza: Stanza, to: AsyncIterable<Jid>): Promise<number> {
     const copy = stanza.copies()
-    return this.#turns.run(key, async () => {
+    return this.#turns.must(key, async () => {
       let number = 0
       let portion: Jid[] = []
       let step = 1
       for await (const jid of to) {
-        if (number++ === 0) step = stepFor(copy(jid))
+        if (number++ === 0) step = stepFor(copy(jid).toString().length)
         if (portion.push(jid) < step) continue
         await this.#portion(portion.map(copy))
         portion = []
@@ -75,9 +81,9 @@ export class Fanout {
   }
 }
 
-/** How many copies of a stanza make a portion. */
-function stepFor(stanza: Stanza): number {
-  return Math.max(1, Math.min(PORTION, Math.floor(PORTION_BYTES / stanza.toString().length)))
+/** How many copies of so many bytes make a portion. */
+function stepFor(size: number): number {
+  return Math.max(1, Math.min(PORTION, Math.floor(PORTION_BYTES / size)))
 }
 
 /** Counts what had to be written of a portion. */

@@ -1,5 +1,5 @@
 import type { Table } from '../storage/store.ts'
-import { Turns } from '../util/turns.ts'
+import { Changes } from './changes.ts'
 
 /** All in one partition: they are few, and looked through at each start. */
 const ALL = 'begun'
@@ -11,7 +11,7 @@ const ALL = 'begun'
 export class Removals {
   /** `['begun']` x `[user]` */
   readonly #begun: Table<true>
-  readonly #turns = new Turns()
+  readonly #turns = new Changes()
 
   constructor(begun: Table<true>) {
     this.#begun = begun
@@ -40,7 +40,7 @@ export class Removals {
 
   /** As {@link run}, of what was begun then; nothing where it has been finished meanwhile. */
   finish(user: string, remove: () => Promise<boolean>, forget: () => Promise<void>): Promise<void> {
-    return this.#turns.run(user, async () => {
+    return this.#turns.must(user, async () => {
       if ((await this.#begun.get([ALL], [user])) === undefined) return
       await remove()
       await forget()

@@ -1,11 +1,11 @@
 import { opt } from '../config/schema.ts'
+import { Changes } from '../core/changes.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
 import type { Key, Row, Table, TableSpec } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
 import { cut } from '../util/text.ts'
-import { Turns } from '../util/turns.ts'
 import { type Element, findChild, findChildren, NS, parseElement, textOf, xml } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -30,6 +30,8 @@ const TABLE: TableSpec<Report> = { name: 'reports', version: 1 }
 const KEY = ['reports']
 const DAY = 86_400_000
 const PREFIX = 'urn:xmpp:reporting:'
+/** Reports of a host that are being kept. */
+const MAX_WAITING = 1000
 const MAX_TEXT = 2000
 const MAX_REASON = 100
 const MAX_MESSAGES = 10
@@ -125,7 +127,7 @@ export const mod_reporting = defineModule({
 export class Reports {
   readonly #table: Table<Report>
   readonly #max: number
-  readonly #turns = new Turns()
+  readonly #turns = new Changes(MAX_WAITING)
   #count: number | undefined
 
   constructor(table: Table<Report>, max: number) {
@@ -159,24 +161,29 @@ export class Reports {
 
   /** What a user has reported goes with the account. */
   forget(reporter: string): Promise<void> {
-    return this.#change(async count => {
-      let gone = 0
-      for await (const rows of this.#pages()) {
-        const mine = rows.filter(({ value }) => value.reporter === reporter)
-        await this.#delete(mine)
-        gone += mine.length
-      }
-      return count - gone
-    })
+    // Must go; accounts are removed one by one.
+    return this.#turns.must('reports', () =>
+      this.#counting(async count => {
+        let gone = 0
+        for await (const rows of this.#pages()) {
+          const mine = rows.filter(({ value }) => value.reporter === reporter)
+          await this.#delete(mine)
+          gone += mine.length
+        }
+        return count - gone
+      }),
+    )
   }
 
   /** One change after the other; `change` gives the number of reports that there are then. */
   #change(change: (count: number) => Promise<number>): Promise<void> {
-    return this.#turns.run('reports', async () => {
-      const count = this.#count ?? (await this.#counted())
-      this.#count = undefined // to be counted again, should the change fail
-      this.#count = await change(count)
-    })
+    return this.#turns.run('reports', () => this.#counting(change))
+  }
+
+  async #counting(change: (count: number) => Promise<number>): Promise<void> {
+    const count = this.#count ?? (await this.#counted())
+    this.#count = undefined // to be counted again, should the change fail
+    this.#count = await change(count)
   }
 
   async #counted(): Promise<number> {

@@ -1,10 +1,10 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import { Changes } from '../core/changes.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
 import { accountNamed, noAccount } from '../core/people.ts'
 import { cut } from '../util/text.ts'
-import { Turns } from '../util/turns.ts'
 import { type Element, findChild, NS, parseElement, serialize, textOf, XmlError, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
@@ -46,8 +46,6 @@ declare module '../core/services.ts' {
   }
 }
 
-/** Changes of an account that are under way: the next one waits for it. */
-
 export const mod_vcard = defineModule({
   name: 'mod_vcard',
   xep: { number: 54, version: '1.3.0' },
@@ -69,7 +67,7 @@ export const mod_vcard = defineModule({
     const table = ctx.table<string>({ name: 'vcard', version: 1 })
     ctx.feature(NS.VCARD, 'server', 'account')
 
-    const changes = new Turns()
+    const changes = new Changes()
     const service: VCardService = {
       isPublic: privacy === 'everyone',
       async get(account) {

@@ -131,7 +131,8 @@ export class Events {
       delay,
     )
     const key = `pubsub ${service.shelf.key} ${node.name}`
-    return this.#parts.fanout.send(key, Stanza.make(message, service.jid, undefined), to)
+    const spare = delay !== undefined // the last item: who comes online again gets it then
+    return this.#parts.fanout.send(key, Stanza.make(message, service.jid, undefined), to, spare)
   }
 }
 

@@ -1,9 +1,9 @@
 import type { Account } from '../../core/account.ts'
+import { Changes } from '../../core/changes.ts'
 import type { HookMap } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { Slot } from '../../core/session.ts'
 import type { Table } from '../../storage/store.ts'
-import { Turns } from '../../util/turns.ts'
 import { childElements, type Element, elementNs, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
@@ -66,7 +66,7 @@ const MAX_INLINE = 128 * 1024
 /** One picture an account, whichever way it came: PEP, vcard-temp, vCard4, or the server's administrator. */
 export class Avatars implements AvatarService {
   readonly #ctx: Ctx
-  readonly #changes = new Turns()
+  readonly #changes = new Changes()
   readonly #pictures: Pictures
   readonly #images: Images
   readonly #table: Table<Row>

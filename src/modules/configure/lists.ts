@@ -1,9 +1,9 @@
 import { type AdHocCommand, cannotBeDone, formStage } from '../../core/adhoc.ts'
+import { Changes } from '../../core/changes.ts'
 import { FIRST, STOP } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Store, Table } from '../../storage/store.ts'
 import { cut } from '../../util/text.ts'
-import { Turns } from '../../util/turns.ts'
 import { NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
@@ -26,7 +26,7 @@ export class JidList {
   readonly #store: Pick<Store, 'commit'>
   readonly #table: Table<true>
   readonly #max: number
-  readonly #turns = new Turns()
+  readonly #turns = new Changes()
   #jids: ReadonlySet<string> = new Set<string>()
 
   constructor(name: string, store: Pick<Store, 'commit'>, table: Table<true>, max: number) {

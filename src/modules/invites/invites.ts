@@ -1,6 +1,6 @@
+import { Changes } from '../../core/changes.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Table } from '../../storage/store.ts'
-import { Turns } from '../../util/turns.ts'
 
 /** What an invitation is good for; ejabberd's words. */
 export type InviteType =
@@ -50,7 +50,7 @@ export class Invites {
   /** Uses of each token that are being made now. */
   readonly #claims = new Map<string, number>()
   /** By token. */
-  readonly #turns = new Turns()
+  readonly #turns = new Changes()
 
   constructor(ctx: ModuleContext, lifetime: number) {
     this.#ctx = ctx
@@ -102,7 +102,8 @@ export class Invites {
 
   /** What was claimed was used. */
   use(token: string): Promise<void> {
-    return this.#turns.run(token, async () => {
+    // What was made by it must count; it was claimed before.
+    return this.#turns.must(token, async () => {
       try {
         const invite = await this.#invites.get([token], [])
         if (invite === undefined) return
@@ -123,7 +124,8 @@ export class Invites {
 
   async delete(token: string): Promise<boolean> {
     if (!TOKEN.test(token)) return false
-    return this.#turns.run(token, async () => {
+    // It must end with its inviter; else only the inviter and administrators delete it.
+    return this.#turns.must(token, async () => {
       const invite = await this.#invites.get([token], [])
       if (invite !== undefined) await this.#remove(token, invite)
       return invite !== undefined

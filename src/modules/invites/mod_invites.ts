@@ -1,8 +1,8 @@
 import { opt } from '../../config/schema.ts'
 import { answerOf, cannotBeDone, formStage, isTrue } from '../../core/adhoc.ts'
+import { Changes } from '../../core/changes.ts'
 import { FILTER, STORE } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
-import { Turns } from '../../util/turns.ts'
 import { findChild, NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid, prepLocal } from '../../xmpp/jid.ts'
@@ -101,7 +101,7 @@ export const mod_invites = defineModule({
       username?: string | undefined
     }
     /** One after the other of each inviter: they are counted before one more is made. */
-    const turns = new Turns()
+    const turns = new Changes()
     const make = (from: Jid, wanted: Wanted) => turns.run(from.bare.toString(), () => makeNext(from, wanted))
     const makeNext = async (from: Jid, wanted: Wanted) => {
       const inviter = from.domain === host.name ? from.local : undefined

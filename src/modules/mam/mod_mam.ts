@@ -7,12 +7,12 @@ import { type Limits, sweep } from '../../archive/retention.ts'
 import { bury, retractionOf } from '../../archive/retraction.ts'
 import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
+import { Changes } from '../../core/changes.ts'
 import { Chunks } from '../../core/chunks.ts'
 import { arg, CommandError } from '../../core/commands/command.ts'
 import { keeps } from '../../core/delivery.ts'
 import type { Host } from '../../core/host.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
-import { Background } from '../../util/background.ts'
 import { type Element, findChild, NS } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
@@ -162,15 +162,13 @@ function store(ctx: Ctx, archive: Archive): void {
       const roster = ctx.use('roster')
       return roster?.isSubscribedFrom(account, jid) === true || roster?.isSubscribedTo(account, jid) === true
     })
-  const burials = new Background(MAX_RETRACTIONS, (error, user) => {
-    ctx.log.error({ err: error, user }, 'a message could not be retracted from the archive')
-  })
+  const burials = new Changes(MAX_RETRACTIONS)
   const retract = ({ jid, user }: Account, peer: Jid, el: Element): void => {
     const retraction = retractionOf(el)
     if (retraction === undefined) return
-    if (!burials.add(user, () => bury(archive, jid, peer.bare, retraction, ctx.now()))) {
-      ctx.log.warn({ user }, 'too many retractions at once: one leaves no tombstone')
-    }
+    burials
+      .run(user, () => bury(archive, jid, peer.bare, retraction, ctx.now()))
+      .catch((err: unknown) => ctx.log.warn({ err, user }, 'a message could not be retracted from the archive'))
   }
   const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> | undefined => {
     if (!wanted(account, peer)) return undefined

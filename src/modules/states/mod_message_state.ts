@@ -1,10 +1,10 @@
 import { opt } from '../../config/schema.ts'
+import { Changes } from '../../core/changes.ts'
 import { Chunks } from '../../core/chunks.ts'
 import { arg, CommandError } from '../../core/commands/command.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
-import { Background } from '../../util/background.ts'
 import { firstIdAt } from '../../util/ids.ts'
 import { type Element, findChild, findChildren, NS, xml } from '../../xml/index.ts'
 import { parseDateTime } from '../../xmpp/datetime.ts'
@@ -104,9 +104,11 @@ export const mod_message_state = defineModule({
 })
 
 function watch(ctx: Ctx, states: States): void {
-  const marks = new Background(MAX_MARKS, error => {
-    ctx.log.warn({ err: error }, 'the state of a message could not be noted')
-  })
+  const marks = new Changes(MAX_MARKS)
+  const mark = (reader: string, work: () => Promise<unknown>): void => {
+    if (marks.full(reader)) return
+    marks.run(reader, work).catch((err: unknown) => ctx.log.warn({ err }, 'the state of a message could not be noted'))
+  }
   ctx.hook('archive_message', event => {
     event.about = aboutOf(event.stanza.el)
   })
@@ -123,8 +125,8 @@ function watch(ctx: Ctx, states: States): void {
       const sender = account.jid.toString()
       const reader = from.bare.toString()
       // A marker says that what came before it is read too.
-      if (said!.name === 'received') marks.add(reader, () => there.received(from, sender, id!))
-      else marks.add(reader, () => there.displayed(reader, sender, id!))
+      if (said!.name === 'received') mark(reader, () => there.received(from, sender, id!))
+      else mark(reader, () => there.displayed(reader, sender, id!))
     },
     { order: OBSERVE },
   )
@@ -138,7 +140,7 @@ function watch(ctx: Ctx, states: States): void {
     const last = findChild(payload, 'stanza-id', NS.SID)
     if (peer === undefined || last?.attrs['by'] !== account.jid.toString()) return
     const reader = account.jid.toString()
-    marks.add(reader, () => states.read(reader, peer.toString(), last.attrs['id'] ?? '', false))
+    mark(reader, () => states.read(reader, peer.toString(), last.attrs['id'] ?? '', false))
   })
 }
 

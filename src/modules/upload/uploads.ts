@@ -41,6 +41,8 @@ const PAGE = 200
 const MAX_COUNTED = 20_000
 const SLOTS: Key = ['slots']
 const MAX_SLOTS = 20_000
+/** Of one owner that wait for a slot. */
+const MAX_ASKING = 100
 /** Where files lie that should be gone already: the day that is always over. */
 const OVERDUE = 0
 
@@ -54,7 +56,10 @@ export class Uploads {
   readonly #prefix: string
   readonly #limits: UploadLimits
   readonly #now: () => number
-  readonly #turns = new Turns()
+  /** By owner. */
+  readonly #turns = new Turns(MAX_ASKING, () => new QuotaError(this.#now() + 1000))
+  /** Slots that are being used up. */
+  readonly #taken = new Set<string>()
   #pending: number | undefined
 
   constructor(ctx: Pick<ModuleContext, 'table' | 'blobs' | 'now'>, prefix: string, limits: UploadLimits) {
@@ -116,13 +121,17 @@ export class Uploads {
   }
 
   /** Uses the slot up; false if somebody else has. */
-  take(id: string): Promise<boolean> {
-    return this.#turns.run(`slot ${id}`, async () => {
+  async take(id: string): Promise<boolean> {
+    if (this.#taken.has(id)) return false
+    this.#taken.add(id)
+    try {
       if ((await this.#slots.get(SLOTS, [id])) === undefined) return false
       await this.#slots.del(SLOTS, [id])
       this.#gone()
       return true
-    })
+    } finally {
+      this.#taken.delete(id)
+    }
   }
 
   /** Whether the file is still wanted: its owner may have been removed while it came. */

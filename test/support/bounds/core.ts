@@ -23,6 +23,11 @@ export const BOUNDS: readonly Bound[] = [
     ],
   },
   {
+    what: 'changes of one thing (a vCard, a picture, a list, a user’s invitations) that wait for one another',
+    number: ['unit/core/changes.test.ts', 'of one thing so many changes wait; who makes one more is told to try again'],
+    bytes: 'each',
+  },
+  {
     what: 'iqs that wait for an answer',
     number: ['unit/core/iq.test.ts', 'no answer in time is none; beyond the bound the oldest gives way'],
     bytes: 'each',

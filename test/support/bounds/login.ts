@@ -20,6 +20,14 @@ export const BOUNDS: readonly Bound[] = [
     number: ['unit/auth/failures.test.ts', 'memory is bounded however many addresses and names come'],
   },
   {
+    what: 'logins with devices of one account at a time',
+    number: [
+      'unit/auth/devices.test.ts',
+      'so many logins with devices of one account at a time, and no more; whoever takes its name finds nothing all the same',
+    ],
+    bytes: 'each',
+  },
+  {
     what: 'failed logins on one stream',
     number: ['protocol/sasl.test.ts', 'after five wrong passwords the stream is closed'],
   },

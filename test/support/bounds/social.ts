@@ -181,6 +181,17 @@ export const BOUNDS: readonly Bound[] = [
     bytes: ['unit/util/weighed.test.ts', 'a map keeps so many entries, of so much weight; what was used last stays'],
   },
   {
+    what: 'last items that wait while a node tells many of something',
+    number: [
+      'unit/core/fanout.test.ts',
+      'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
+    ],
+    bytes: [
+      'unit/core/fanout.test.ts',
+      'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
+    ],
+  },
+  {
     what: 'what one sends to many (nodes, announcements)',
     number: ['unit/core/fanout.test.ts', 'many addresses are no reason to keep others waiting, and order holds'],
     bytes: ['unit/core/fanout.test.ts', 'however many send to many, little of it waits for the disk'],

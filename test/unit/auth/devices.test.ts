@@ -5,6 +5,7 @@ import { TokenExchange, tokenMechanisms, tokenProof } from '../../../src/auth/to
 import { DEVICE } from '../../../src/core/commands/devices.ts'
 import { NO_BINDINGS } from '../../../src/net/channelbinding.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
+import { Jid } from '../../../src/xmpp/jid.ts'
 import { FakeSession, host as makeHost } from '../core/support.ts'
 import { bindingsOf, CLEAR, EXPORTER, PROXIED, TLS } from './support.ts'
 
@@ -169,4 +170,16 @@ test('HT, as the draft has it: the name, a zero, and the proof', async () => {
     failure: 'not-authorized',
     user: 'juliet',
   })
+})
+
+test('so many logins with devices of one account at a time, and no more; whoever takes its name finds nothing all the same', async () => {
+  const { devices, host } = setUp()
+  const secret = await issue(devices)
+  const logins = Array.from({ length: 100 }, () => verdict(devices, secret))
+  await assert.rejects(verdict(devices, secret), { name: 'BusyError' })
+  const removed = host.hooks.run('remove_user', { user: Jid.of('juliet', host.name) })
+  for (const login of await Promise.all(logins)) assert.equal(login, 'right')
+  await removed
+  assert.deepEqual(await devices.list('juliet'), [])
+  assert.equal(await verdict(devices, secret), 'not-authorized')
 })

@@ -74,3 +74,26 @@ test('who is to be told may be found on the way; a message that cannot be stored
   assert.equal(await at.fanout.sendAll('k', message('example.org', 'chat'), everybody()), 250)
   assert.equal(troubles.written, 250)
 })
+
+test('where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not', async () => {
+  for (const [length, kept] of [
+    [10, 1000],
+    [100_000, 41],
+  ] as const) {
+    const { store, troubles } = faultyStore({ only: 'queue' })
+    const at = host({ store })
+    const session = new FakeSession((await at.account('juliet'))!, 'balcony', 0)
+    troubles.writes.close()
+    const { jid } = session.account
+    const first = at.fanout.send('k', message('example.org', 'chat', 'x'.repeat(length)), users(200))
+    const spare = Array.from({ length: 1100 }, () =>
+      at.fanout.send('k', message('example.org', 'headline', 'x'.repeat(length)), [jid], true),
+    )
+    const last = at.fanout.send('k', message('example.org', 'headline', 'the last'), [jid])
+    troubles.writes.open()
+    await Promise.all([first, ...spare, last])
+    const bodies = session.stanzas.map(stanza => stanza.el.getChildText('body'))
+    assert.equal(bodies.at(-1), 'the last')
+    assert.equal(bodies.length, kept)
+  }
+})
