@@ -2,6 +2,8 @@
 export type {} from './auth/devices.ts'
 export type {} from './c2s/bind2.ts'
 export type {} from './c2s/features.ts'
+export type {} from './c2s/inbound.ts'
+export type {} from './c2s/incoming.ts'
 export type {} from './c2s/keeper.ts'
 export type {} from './c2s/negotiation.ts'
 export type {} from './c2s/session.ts'

@@ -1,17 +1,34 @@
+import type { DeviceLogin } from '../auth/devices.ts'
 import type { Account } from '../core/account.ts'
 import { DEVICE } from '../core/commands/devices.ts'
 import type { Host } from '../core/host.ts'
 import { CHOSEN } from '../core/queue/devicename.ts'
-import { childText, type Element, NS, serialize, xml } from '../xml/index.ts'
+import type { ConnectionInfo } from '../core/session.ts'
+import type { XmppStream } from '../stream/stream.ts'
+import { childText, type Element, NS, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { prepResource } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { refuseRevoked } from './login.ts'
+import type { C2SHost, C2SServer, StreamState } from './server.ts'
 import { C2SSession } from './session.ts'
-import type { C2SStream } from './stream.ts'
+
+/** A stream that is to have a session. */
+export interface BindStream {
+  readonly xmpp: XmppStream
+  readonly server: C2SServer
+  readonly state: StreamState
+  readonly target: C2SHost | undefined
+  readonly user: string | undefined
+  readonly device: DeviceLogin | undefined
+  readonly info: ConnectionInfo
+  sendElement(el: Element): void
+  /** A session has been bound to, or resumed on, this stream. */
+  bound(session: C2SSession): void
+}
 
 /** RFC 6120 7.6, 7.7: gives the stream a session with the resource that the client wants, or one of our making. */
-export async function bindResource(stream: C2SStream, iq: Stanza, payload: Element): Promise<void> {
+export async function bindResource(stream: BindStream, iq: Stanza, payload: Element): Promise<void> {
   const { host } = stream.target!
   const account = await host.account(stream.user!)
   if (account === undefined) throw new StreamError('not-authorized', 'the account is gone')
@@ -32,8 +49,8 @@ export async function bindResource(stream: C2SStream, iq: Stanza, payload: Eleme
   const { jid } = session
   account.sessions.set(resource, session)
   stream.bound(session)
-  const el = xml('iq', { type: 'result', id: iq.id }, xml('bind', { xmlns: NS.BIND }, xml('jid', {}, jid.toString())))
-  stream.send(serialize(el))
+  const answer = xml('bind', { xmlns: NS.BIND }, xml('jid', {}, jid.toString()))
+  stream.sendElement(xml('iq', { type: 'result', id: iq.id }, answer))
   host.hooks.notify('session_opened', { session })
 }
 
@@ -46,18 +63,16 @@ export function grantSessions(host: Host): void {
 }
 
 /** A session for the stream, not yet among those of the account. */
-export function newSession(stream: C2SStream, account: Account, resource: string): C2SSession {
+export function newSession(stream: BindStream, account: Account, resource: string): C2SSession {
   const { server, device } = stream
   const jid = account.jid.withResource(resource)
-  const session = new C2SSession(account, jid, stream, stream.info, stream.target!.settings, ended =>
-    server.sessions.ended(ended),
-  )
+  const session = new C2SSession(account, jid, stream.xmpp, stream.info, stream.target!.settings, server)
   if (device !== undefined) session.slots.set(DEVICE, device.id)
   return session
 }
 
 /** RFC 6120 7.7.2: what happens to a resource in use is the operator's choice. */
-function chooseResource(stream: C2SStream, account: Account, wanted: string): string {
+function chooseResource(stream: BindStream, account: Account, wanted: string): string {
   const random = () => stream.server.ids.random()
   if (wanted === '') return random()
   const resource = prepResource(wanted)
@@ -72,7 +87,7 @@ function chooseResource(stream: C2SStream, account: Account, wanted: string): st
 }
 
 /** One session more than an account may have ends the oldest, of those that wait for their client if there are any. */
-export function makeRoom(stream: C2SStream, account: Account): void {
+export function makeRoom(stream: BindStream, account: Account): void {
   const { maxUserSessions } = stream.target!.settings
   while (account.sessions.size >= maxUserSessions) {
     const sessions = [...account.sessions.values()]

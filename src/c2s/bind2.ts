@@ -6,12 +6,10 @@ import type { Session } from '../core/session.ts'
 import { childText, type Element, findChild, NS, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { prepResource } from '../xmpp/jid.ts'
-import { makeRoom, newSession } from './bind.ts'
+import { type BindStream, makeRoom, newSession } from './bind.ts'
 import { refuseRevoked } from './login.ts'
 import { isTrue } from './request.ts'
-import { enabled } from './resume.ts'
 import type { C2SSession } from './session.ts'
-import type { C2SStream } from './stream.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -45,7 +43,7 @@ export function inlineFeatures(host: Host): string[] {
  * one from the archive already knows it by its stanza-id (docs/decisions/007).
  */
 export async function inlineBind(
-  stream: C2SStream,
+  stream: BindStream,
   request: Element,
   announce: (session: Session, bound: Element) => void,
 ): Promise<void> {
@@ -67,7 +65,7 @@ export async function inlineBind(
     makeRoom(stream, account)
     account.sessions.set(session.jid.resource, session)
     stream.bound(session)
-    if (managed) bound.append(enabled(session, stream, isTrue(enable.attrs['resume'])))
+    if (managed) bound.append(session.enable(isTrue(enable.attrs['resume'])))
     else if (enable !== undefined) bound.append(notEnabled())
     host.hooks.notify('bind2_bound', { session, request, bound })
     announce(session, bound)
@@ -80,7 +78,7 @@ export async function inlineBind(
  * `TAG/ID`. A device has the same id each time, so that those who wrote to it still reach it; it follows from a secret of
  * ours, so that nobody else can tell it, or tell from it what the device is called.
  */
-function resourceOf(stream: C2SStream, account: Account, tag: string): string {
+function resourceOf(stream: BindStream, account: Account, tag: string): string {
   const { device, server, target } = stream
   const named = (id: string): string => prepResource(tag === '' ? id : `${tag}/${id}`) ?? id
   const stable = device && named(resourceId(target!.secret, account.user, device.id, tag))

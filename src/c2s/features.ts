@@ -1,11 +1,10 @@
 import type { ScramHash } from '../auth/derive.ts'
 import type { HookMap } from '../core/hooks.ts'
-import { type Element, NS, xml } from '../xml/index.ts'
+import { type Element, NS, type ParserLimits, xml } from '../xml/index.ts'
 import { inlineFeatures } from './bind2.ts'
-import { mayLogIn, saslContext } from './login.ts'
+import { type LoginStream, mayLogIn, saslContext } from './login.ts'
 import { taskName } from './request.ts'
 import type { C2SHost } from './server.ts'
-import type { C2SStream } from './stream.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -23,8 +22,16 @@ declare module '../core/hooks.ts' {
   }
 }
 
+/** A stream on which something is offered. */
+export interface OfferStream extends LoginStream {
+  readonly user: string | undefined
+  readonly session: { readonly managed: boolean } | undefined
+  /** Of what comes in now. */
+  readonly limits: ParserLimits
+}
+
 /** Says what may be negotiated on the stream now; a promise where the account has to be looked up first. */
-export function sendFeatures(stream: C2SStream): void | Promise<void> {
+export function sendFeatures(stream: OfferStream): void | Promise<void> {
   if (stream.user !== undefined || stream.from === undefined) return send(stream, undefined)
   const kept = stream.target!.credentials.kept(stream.from.local)
   if (!(kept instanceof Promise)) return send(stream, kept)
@@ -35,7 +42,7 @@ export function sendFeatures(stream: C2SStream): void | Promise<void> {
 }
 
 /** @param hashes what is kept of the password of whom the stream says it is from */
-function send(stream: C2SStream, hashes: readonly ScramHash[] | undefined): void {
+function send(stream: OfferStream, hashes: readonly ScramHash[] | undefined): void {
   if (stream.state === 'closing') return
   const features = xml('stream:features', { 'xmlns:stream': NS.STREAM })
   const target = stream.target!
@@ -72,7 +79,7 @@ function send(stream: C2SStream, hashes: readonly ScramHash[] | undefined): void
 }
 
 function addMechanisms(
-  stream: C2SStream,
+  stream: OfferStream,
   target: C2SHost,
   features: Element,
   hashes: readonly ScramHash[] | undefined,
@@ -99,7 +106,7 @@ function addMechanisms(
 }
 
 /** What a client may ask for in the same breath (XEP-0388 2.1). TLS early data cannot be had in Node, so no `tls-0rtt`. */
-function inline(stream: C2SStream, target: C2SHost): Element {
+function inline(stream: OfferStream, target: C2SHost): Element {
   const bind = inlineFeatures(target.host).map(ns => xml('feature', { var: ns }))
   const tokens = target.sasl.tokens(stream.sasl!).map(name => xml('mechanism', {}, name))
   return xml(

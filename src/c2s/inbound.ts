@@ -3,10 +3,24 @@ import { deviceOf } from '../core/queue/devicename.ts'
 import type { Entry, Origin } from '../core/queue/entry.ts'
 import { type Fingerprint, fingerprint, shortHash } from '../core/queue/fingerprint.ts'
 import { type Remembered, type Ring, Run } from '../core/queue/window.ts'
+import type { Session } from '../core/session.ts'
 import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { WRAP } from './outbox.ts'
-import type { C2SSession } from './session.ts'
+
+declare module '../core/hooks.ts' {
+  interface HookMap {
+    /** A message of a client is about to be routed, for the first time: not one sent again after a broken connection. */
+    message_sent: {
+      session: Session
+      stanza: Stanza
+      /** Its id in the archive of its sender, where it is put there before it is routed. */
+      archived: string | undefined
+      /** Called when it has been routed, or refused. */
+      routed: (() => void) | undefined
+    }
+  }
+}
 
 /** Stanzas after which a client is told how far we are though it did not ask. Below the sender window's size. */
 export const SM_ACK_EVERY = 100
@@ -51,12 +65,22 @@ export interface Ended {
   readonly run: Run
 }
 
+/** A session as far as what came from its client concerns it. */
+export interface InboundSession extends Session {
+  /** Asks the client, soon, whether it has read what it was told. */
+  askSoon(): void
+  /** A message that this client sent again was not stored. */
+  notStored(entry: Entry): void
+}
+
 /**
  * What came from a client that uses stream management: how many stanzas were handled, and up to which one everything is
  * safe, which is what it is told (promise 1).
  */
 export class Inbound {
-  readonly #session: C2SSession
+  readonly #session: InboundSession
+  /** A session that the client wanted back before this one, and that was gone: it was told how far that was. */
+  gone: Ended | undefined
   /** Stanzas handled since stream management was enabled, not wrapped. */
   #handled = 0
   #lastAck = 0
@@ -75,7 +99,7 @@ export class Inbound {
   /** From one count that the client was told to go on from to the next. */
   #spell = Symbol('spell')
 
-  constructor(session: C2SSession) {
+  constructor(session: InboundSession) {
     this.#session = session
   }
 
@@ -231,10 +255,9 @@ export class Inbound {
    * again (XEP-0198 5).
    */
   hasHeard(): void {
-    const { stream } = this.#session
-    if (stream?.gone === undefined) return
-    this.#ring?.knows(stream.gone.run, stream.gone.n)
-    stream.gone = undefined
+    if (this.gone === undefined) return
+    this.#ring?.knows(this.gone.run, this.gone.n)
+    this.gone = undefined
   }
 
   /** The session has ended: its client sends nothing again by it. */

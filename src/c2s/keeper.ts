@@ -135,9 +135,7 @@ export class SessionKeeper {
     const account = await host.account(suspended.user)
     if (account === undefined) return undefined
     const jid = account.jid.withResource(suspended.resource)
-    const session = new C2SSession(account, jid, undefined, suspended.info, c2s.settings, ended =>
-      this.#c2s.sessions.ended(ended),
-    )
+    const session = new C2SSession(account, jid, undefined, suspended.info, c2s.settings, this.#c2s)
     const items: Unacked[] = []
     for (const item of suspended.unacked) {
       const entry =

@@ -1,14 +1,13 @@
-import { TLSSocket } from 'node:tls'
+import type { TLSSocketOptions } from 'node:tls'
 import { clone, type Element, elementNs, NS } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
-import { bindResource } from './bind.ts'
-import { mayLogIn } from './login.ts'
-import { resumeSession } from './resume.ts'
+import { type BindStream, bindResource } from './bind.ts'
+import { type LoginStream, mayLogIn } from './login.ts'
+import { type ResumingStream, resumeSession } from './resume.ts'
 import { saslAbort, saslAuth, saslResponse } from './sasl1.ts'
-import { sasl2Abort, sasl2Authenticate, sasl2Next, sasl2Response, sasl2TaskData } from './sasl2.ts'
-import type { C2SStream } from './stream.ts'
+import { type Sasl2Stream, sasl2Abort, sasl2Authenticate, sasl2Next, sasl2Response, sasl2TaskData } from './sasl2.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -17,7 +16,13 @@ declare module '../core/hooks.ts' {
   }
 }
 
-type Step = (stream: C2SStream, el: Element) => void | Promise<void>
+/** A stream without a session. */
+export interface NegotiatingStream extends Sasl2Stream, ResumingStream {
+  /** The connection goes over to TLS, and a new stream begins. */
+  upgrade(options: TLSSocketOptions): void
+}
+
+type Step = (stream: NegotiatingStream, el: Element) => void | Promise<void>
 
 /** RFC 6120 4.3, 5 to 7: what may be asked before a session exists, by state. */
 const STEPS: Record<'unauthenticated' | 'authenticated', Readonly<Record<string, Step>>> = {
@@ -43,7 +48,7 @@ const STEPS: Record<'unauthenticated' | 'authenticated', Readonly<Record<string,
 }
 
 /** Handles an element before the stream has a session. Throws StreamError for what may not be said there. */
-export function negotiate(stream: C2SStream, el: Element): void | Promise<void> {
+export function negotiate(stream: NegotiatingStream, el: Element): void | Promise<void> {
   if (stream.state !== 'unauthenticated' && stream.state !== 'authenticated') return
   const ns = elementNs(el)
   // XEP-0388 2.4: nothing else may come while a login goes on.
@@ -57,19 +62,17 @@ export function negotiate(stream: C2SStream, el: Element): void | Promise<void> 
 }
 
 /** XEP-0198 3: to be asked for once there is a session (or, to resume, a login); the stream goes on. */
-function tooEarly(stream: C2SStream): void {
+function tooEarly(stream: LoginStream): void {
   stream.send(`<failed xmlns='${NS.SM}'><unexpected-request xmlns='${NS.STANZAS}'/></failed>`)
 }
 
-function startTls(stream: C2SStream): void {
+function startTls(stream: NegotiatingStream): void {
   if (stream.secured || stream.settings.starttls === 'off') {
     stream.send(`<failure xmlns='${NS.TLS}'/>`)
     throw new StreamError('policy-violation', 'STARTTLS is not offered here')
   }
   stream.send(`<proceed xmlns='${NS.TLS}'/>`)
-  const { tls } = stream.server
-  const name = stream.target!.host.name
-  stream.upgrade(socket => new TLSSocket(socket, tls.options(false, name)))
+  stream.upgrade(stream.server.tls.options(false, stream.target!.host.name))
 }
 
 // ---- iqs before the session
@@ -83,7 +86,7 @@ function readIq(el: Element, from: Jid): Stanza | StanzaError {
   }
 }
 
-function unauthenticatedIq(stream: C2SStream, el: Element): void | Promise<void> {
+function unauthenticatedIq(stream: LoginStream, el: Element): void | Promise<void> {
   const { host } = stream.target!
   const stanza = readIq(clone(el), host.jid)
   if (stanza instanceof StanzaError || !mayLogIn(stream) || !host.hooks.has('unauthenticated_iq')) {
@@ -104,7 +107,7 @@ function unauthenticatedIq(stream: C2SStream, el: Element): void | Promise<void>
 }
 
 /** RFC 6120 7: binds a resource; before that nothing but binding may be asked. */
-function bindIq(stream: C2SStream, el: Element): void | Promise<void> {
+function bindIq(stream: BindStream, el: Element): void | Promise<void> {
   const stanza = readIq(el, Jid.of(stream.user!, stream.target!.host.name))
   if (stanza instanceof StanzaError) throw new StreamError('not-authorized', 'bind a resource first')
   const { payload } = stanza

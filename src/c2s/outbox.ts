@@ -1,4 +1,6 @@
 import type { Entry } from '../core/queue/entry.ts'
+import { NS, parseElement } from '../xml/index.ts'
+import { StreamError } from '../xmpp/errors.ts'
 
 /** XEP-0198 counters are 32 bits wide and wrap. */
 export const WRAP = 2 ** 32
@@ -86,6 +88,13 @@ export class Outbox {
     this.#acked = acked
     for (const item of items) this.push(item)
   }
+}
+
+/** XEP-0198 4: the client says that it handled more than it was sent. */
+export function tooHigh(h: number, sent: number): StreamError {
+  return new StreamError('undefined-condition', `You acknowledged ${h} stanzas, but only ${sent} were sent to you`, {
+    application: parseElement(`<handled-count-too-high xmlns='${NS.SM}' h='${h}' send-count='${sent}'/>`),
+  })
 }
 
 function lengthOf({ text, entry }: Unacked): number {

@@ -1,16 +1,21 @@
 import { type Element, NS, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
+import type { BindStream } from './bind.ts'
 import type { Ended } from './inbound.ts'
 import { refuseRevoked } from './login.ts'
-import { isTrue } from './request.ts'
 import type { C2SSession } from './session.ts'
-import type { C2SStream } from './stream.ts'
 
 /** How long a resumption waits for what the client sent before to be safe (ms). */
 const WAIT_SAFE = 5000
 
+/** A stream on which a client may have its session back. */
+export interface ResumingStream extends BindStream {
+  /** The client wanted a session back that is gone, and was told how far that was. */
+  gone: Ended | undefined
+}
+
 /** XEP-0198 5: the client wants its session back. */
-export async function resumeSession(stream: C2SStream, el: Element): Promise<void> {
+export async function resumeSession(stream: ResumingStream, el: Element): Promise<void> {
   const failed = await takeUp(stream, el, (_session, resumed) => stream.sendElement(resumed))
   if (failed !== undefined) stream.sendElement(failed)
 }
@@ -21,7 +26,7 @@ export async function resumeSession(stream: C2SStream, el: Element): Promise<voi
  * taken up, or the client is gone.
  */
 export async function takeUp(
-  stream: C2SStream,
+  stream: ResumingStream,
   el: Element,
   announce: (session: C2SSession, resumed: Element) => void,
 ): Promise<Element | undefined> {
@@ -41,7 +46,7 @@ export async function takeUp(
   refuseRevoked(stream)
   detachFromOld(session) // another stream may have been faster meanwhile
   session.inbound.rewind()
-  session.resume(stream, Number(text), resumed => announce(session, resumed))
+  session.resume(stream.xmpp, Number(text), resumed => announce(session, resumed))
   // Of this connection from now on: where it comes from, and whether it is encrypted.
   Object.assign(session.info, stream.info, { since: session.info.since })
   stream.bound(session)
@@ -56,7 +61,7 @@ function detachFromOld(session: C2SSession): void {
 }
 
 /** The client learns how far a session was that is gone, if that is known, and sends the rest again. */
-function gone(stream: C2SStream, end: Ended | undefined): Element {
+function gone(stream: ResumingStream, end: Ended | undefined): Element {
   stream.gone = end
   // Whether it reads this is seen when it goes on.
   if (end !== undefined) end.run.told = Math.max(end.run.told, end.n)
@@ -66,22 +71,4 @@ function gone(stream: C2SStream, end: Ended | undefined): Element {
 function failed(condition: string, h: number | undefined): Element {
   const attrs = { xmlns: NS.SM, h: h === undefined ? undefined : String(h) }
   return xml('failed', attrs, xml(condition, { xmlns: NS.STANZAS }))
-}
-
-/** XEP-0198 3: stream management begins on a bound stream. */
-export async function enableManagement(session: C2SSession, stream: C2SStream, el: Element): Promise<void> {
-  await session.inbound.start()
-  if (session.stream !== stream) return // the client is gone
-  session.inbound.hasHeard()
-  stream.sendElement(enabled(session, stream, isTrue(el.attrs['resume'])))
-}
-
-/** Begins to count, what comes in having been prepared. The answer must go out in the same turn. */
-export function enabled(session: C2SSession, stream: C2SStream, wantsToResume: boolean): Element {
-  const { resumeTimeout } = session.settings
-  const id = wantsToResume && resumeTimeout > 0 ? stream.server.ids.random() : undefined
-  session.enable(id)
-  stream.server.sessions.add(session)
-  const max = id === undefined ? undefined : String(Math.floor(resumeTimeout / 1000))
-  return xml('enabled', { xmlns: NS.SM, id, resume: id === undefined ? undefined : 'true', max })
 }

@@ -1,8 +1,7 @@
-import { decodeBase64Strict } from '../auth/exchange.ts'
+import { decodeBase64Strict, type SaslSuccess } from '../auth/exchange.ts'
 import { type Element, NS, textOf, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
-import { accept, begin, fail, isHeard, mayLogIn, type Profile, saslContext, step } from './login.ts'
-import type { C2SStream } from './stream.ts'
+import { accept, begin, fail, isHeard, type LoginStream, mayLogIn, type Profile, saslContext, step } from './login.ts'
 
 /** SASL as RFC 6120 6 has it. */
 const SASL: Profile = {
@@ -16,33 +15,34 @@ const SASL: Profile = {
     const words = text === undefined ? undefined : xml('text', { 'xml:lang': 'en' }, text)
     stream.sendElement(xml('failure', { xmlns: NS.SASL }, xml(condition), words))
   },
-
-  success(stream, _login, success) {
-    const { data } = success
-    accept(stream, success)
-    stream.send(`<success xmlns='${NS.SASL}'>${data === undefined ? '' : base64(data)}</success>`)
-    stream.restart()
-  },
 }
 
-export function saslAuth(stream: C2SStream, el: Element): void | Promise<void> {
+export function saslAuth(stream: LoginStream, el: Element): void | Promise<void> {
   if (!mayLogIn(stream)) return fail(stream, SASL, 'encryption-required')
   if (!isHeard(stream, SASL)) return
   const mechanism = el.attrs['mechanism'] ?? ''
   const exchange = stream.target!.sasl.start(mechanism, stream.sasl ?? saslContext(stream))
   if (exchange === undefined) return fail(stream, SASL, 'invalid-mechanism')
   const text = textOf(el)
-  const login = { profile: SASL, mechanism, exchange, token: false, request: undefined }
+  const succeed = (success: SaslSuccess) => enter(stream, success)
+  const login = { profile: SASL, mechanism, exchange, token: false, request: undefined, succeed }
   return begin(stream, login, text === '' ? undefined : text)
 }
 
-export function saslResponse(stream: C2SStream, el: Element): void | Promise<void> {
+function enter(stream: LoginStream, success: SaslSuccess): void {
+  const { data } = success
+  accept(stream, success)
+  stream.send(`<success xmlns='${NS.SASL}'>${data === undefined ? '' : base64(data)}</success>`)
+  stream.restart()
+}
+
+export function saslResponse(stream: LoginStream, el: Element): void | Promise<void> {
   const { login } = stream
   if (login === undefined) throw new StreamError('not-authorized', 'there is no login going on')
   return step(stream, login, textOf(el) || '=')
 }
 
-export function saslAbort(stream: C2SStream): void {
+export function saslAbort(stream: LoginStream): void {
   fail(stream, SASL, 'aborted')
 }
 

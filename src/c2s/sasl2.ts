@@ -5,7 +5,7 @@ import { childText, type Element, NS, textOf, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { inlineBind } from './bind2.ts'
-import { sendFeatures } from './features.ts'
+import { type OfferStream, sendFeatures } from './features.ts'
 import {
   accept,
   begin,
@@ -13,15 +13,18 @@ import {
   failed,
   isHeard,
   type Login,
+  type LoginStream,
   type Profile,
   refuseRevoked,
   saslContext,
   step,
 } from './login.ts'
 import { readRequest } from './request.ts'
-import { takeUp } from './resume.ts'
-import type { C2SStream } from './stream.ts'
+import { type ResumingStream, takeUp } from './resume.ts'
 import { UpgradeTasks } from './upgrade.ts'
+
+/** A stream on which a login brings a session along. */
+export interface Sasl2Stream extends OfferStream, ResumingStream {}
 
 /** SASL2 (XEP-0388): the same mechanisms, and everything that follows a login in the same exchange. */
 const SASL2: Profile = {
@@ -36,28 +39,9 @@ const SASL2: Profile = {
     const words = text === undefined ? undefined : xml('text', {}, text)
     stream.sendElement(xml('failure', { xmlns: NS.SASL2 }, xml(condition, { xmlns: NS.SASL }), words))
   },
-
-  async success(stream, login, success) {
-    const { user } = success
-    // XEP-0388 2.3, RFC 6120 4.7.1: who a stream says that it is from, it is from.
-    if (stream.from !== undefined && stream.from.local !== user) {
-      return failed(stream, SASL2, 'invalid-authzid', 'the stream is from somebody else', user)
-    }
-    const { credentials, sasl } = stream.target!
-    const record = await credentials.get(user)
-    if (stream.state !== 'unauthenticated') return
-    if (record === undefined) return fail(stream, SASL2, 'not-authorized')
-    // Only who has shown the password itself may add keys of it.
-    const knows = success.vouched !== true && success.token === undefined
-    const wanted = sasl.upgrades.filter(hash => login.request!.upgrades.includes(hash))
-    const tasks = knows ? UpgradeTasks.for(credentials, success, record, wanted) : undefined
-    if (tasks === undefined) return finish(stream, login, success)
-    login.tasks = tasks
-    sendContinue(stream, tasks, success.data)
-  },
 }
 
-export function sasl2Authenticate(stream: C2SStream, el: Element): void | Promise<void> {
+export function sasl2Authenticate(stream: Sasl2Stream, el: Element): void | Promise<void> {
   const { login, target } = stream
   if (login !== undefined) throw new StreamError('not-authorized', 'a login is going on already')
   if (!stream.secured) return fail(stream, SASL2, 'encryption-required')
@@ -76,32 +60,55 @@ export function sasl2Authenticate(stream: C2SStream, el: Element): void | Promis
     ? sasl.startToken(mechanism, context, { ...fast, device: agent!.id })
     : sasl.start(mechanism, context)
   if (exchange === undefined) return fail(stream, SASL2, 'invalid-mechanism')
-  return begin(
-    stream,
-    { profile: SASL2, mechanism, exchange, token: isToken, request },
-    childText(el, 'initial-response'),
-  )
+  const begun: Login = {
+    profile: SASL2,
+    mechanism,
+    exchange,
+    token: isToken,
+    request,
+    succeed: success => enter(stream, begun, success),
+  }
+  return begin(stream, begun, childText(el, 'initial-response'))
 }
 
-export function sasl2Response(stream: C2SStream, el: Element): void | Promise<void> {
+async function enter(stream: Sasl2Stream, login: Login, success: SaslSuccess): Promise<void> {
+  const { user } = success
+  // XEP-0388 2.3, RFC 6120 4.7.1: who a stream says that it is from, it is from.
+  if (stream.from !== undefined && stream.from.local !== user) {
+    return failed(stream, SASL2, 'invalid-authzid', 'the stream is from somebody else', user)
+  }
+  const { credentials, sasl } = stream.target!
+  const record = await credentials.get(user)
+  if (stream.state !== 'unauthenticated') return
+  if (record === undefined) return fail(stream, SASL2, 'not-authorized')
+  // Only who has shown the password itself may add keys of it.
+  const knows = success.vouched !== true && success.token === undefined
+  const wanted = sasl.upgrades.filter(hash => login.request!.upgrades.includes(hash))
+  const tasks = knows ? UpgradeTasks.for(credentials, success, record, wanted) : undefined
+  if (tasks === undefined) return finish(stream, login, success)
+  login.tasks = tasks
+  sendContinue(stream, tasks, success.data)
+}
+
+export function sasl2Response(stream: LoginStream, el: Element): void | Promise<void> {
   const { login } = stream
   if (login === undefined || login.tasks !== undefined) throw unexpected()
   return step(stream, login, textOf(el))
 }
 
-export function sasl2Abort(stream: C2SStream): void {
+export function sasl2Abort(stream: LoginStream): void {
   fail(stream, SASL2, 'aborted')
 }
 
 // ---- tasks (XEP-0388 2.6.3)
 
-function sendContinue(stream: C2SStream, tasks: UpgradeTasks, data: Buffer | undefined): void {
+function sendContinue(stream: LoginStream, tasks: UpgradeTasks, data: Buffer | undefined): void {
   stream.sendElement(
     xml('continue', { xmlns: NS.SASL2 }, additional(data), xml('tasks', {}, xml('task', {}, tasks.next!))),
   )
 }
 
-export function sasl2Next(stream: C2SStream, el: Element): void {
+export function sasl2Next(stream: LoginStream, el: Element): void {
   const tasks = stream.login?.tasks
   if (tasks === undefined) throw unexpected()
   const salt = tasks.start(el.attrs['task'])
@@ -109,7 +116,7 @@ export function sasl2Next(stream: C2SStream, el: Element): void {
   stream.sendElement(xml('task-data', { xmlns: NS.SASL2 }, salt))
 }
 
-export async function sasl2TaskData(stream: C2SStream, el: Element): Promise<void> {
+export async function sasl2TaskData(stream: Sasl2Stream, el: Element): Promise<void> {
   const { login } = stream
   const tasks = login?.tasks
   if (login === undefined || tasks === undefined) throw unexpected()
@@ -134,7 +141,7 @@ function unexpected(): StreamError {
 // ---- success, and what comes with it
 
 /** XEP-0388 2.6.1: first the session that is to be resumed; only where that fails a new one (XEP-0198 10.2, XEP-0386 3.2). */
-async function finish(stream: C2SStream, login: Login, success: SaslSuccess): Promise<void> {
+async function finish(stream: Sasl2Stream, login: Login, success: SaslSuccess): Promise<void> {
   const { resume, bind } = login.request!
   const bare = Jid.of(success.user, stream.target!.host.name)
   accept(stream, success)
@@ -164,7 +171,7 @@ async function finish(stream: C2SStream, login: Login, success: SaslSuccess): Pr
 
 /** The device is remembered, and gets a token where it asks for one or the one it used is old (XEP-0484 3.3, 3.5). */
 async function remember(
-  stream: C2SStream,
+  stream: LoginStream,
   { request, mechanism }: Login,
   { user, stamp, token, vouched }: SaslSuccess,
 ): Promise<IssuedToken | undefined> {

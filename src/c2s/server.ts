@@ -12,9 +12,12 @@ import type { TlsContexts } from '../net/tls.ts'
 import type { Flusher } from '../net/transport.ts'
 import type { Rounds } from '../stream/rounds.ts'
 import type { IdGenerator } from '../util/ids.ts'
-import type { Ended } from './inbound.ts'
-import type { C2SSession, SessionSettings } from './session.ts'
-import type { C2SStream } from './stream.ts'
+import type { StreamError } from '../xmpp/errors.ts'
+import type { ResumableSessions } from './resumable.ts'
+import type { SessionSettings } from './session.ts'
+
+/** RFC 6120 4.3: where a stream is on its way to a session; negotiation.ts says what may happen in each. */
+export type StreamState = 'unauthenticated' | 'authenticated' | 'bound' | 'closing'
 
 /** How clients of one host log in and what their sessions may do. */
 export interface C2SHost {
@@ -22,7 +25,7 @@ export interface C2SHost {
   readonly credentials: Credentials
   readonly devices: Devices
   /** Streams whose client has shown who it is, with the localpart, until they have a session or end. */
-  readonly entering: Map<C2SStream, string>
+  readonly entering: Map<{ fail(error: StreamError): void }, string>
   /** From where accounts were logged in to. */
   readonly familiar: Familiar
   /** Stays with the host; what nobody shall be able to guess is derived from it. */
@@ -56,43 +59,4 @@ export interface C2SServer {
   readonly prelogin: PreLoginBudget
   readonly sessions: ResumableSessions
   readonly counters: Readonly<Record<'logins' | 'failures' | 'received' | 'sent', { value: number }>>
-}
-
-/** The sessions that can be resumed, by resumption id, and where those that ended had got to. */
-export class ResumableSessions {
-  readonly #live = new Map<string, C2SSession>()
-  /** For a true `<failed h/>` (XEP-0198 5): the newest of what ended. */
-  readonly #ended = new Map<string, { user: string; end: Ended }>()
-  readonly #bound: number
-
-  constructor(bound = 50_000) {
-    this.#bound = bound
-  }
-
-  add(session: C2SSession): void {
-    if (session.resumption !== undefined) this.#live.set(session.resumption, session)
-  }
-
-  /** The session of an id: at once, or when it was brought back from before a restart. */
-  find(id: string): C2SSession | undefined | Promise<C2SSession | undefined> {
-    return this.#live.get(id)
-  }
-
-  get size(): number {
-    return this.#live.size
-  }
-
-  ended(session: C2SSession): void {
-    const id = session.resumption
-    if (id === undefined || !this.#live.delete(id)) return
-    if (this.#ended.size >= this.#bound) this.#ended.delete(this.#ended.keys().next().value!)
-    const { lastWord } = session
-    if (lastWord !== undefined) this.#ended.set(id, { user: session.account.jid.toString(), end: lastWord })
-  }
-
-  /** Where an ended session of this user had got to, if that is still known. */
-  endOf(id: string, user: string): Ended | undefined {
-    const ended = this.#ended.get(id)
-    return ended?.user === user ? ended.end : undefined
-  }
 }

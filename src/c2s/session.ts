@@ -1,39 +1,24 @@
 import type { Account } from '../core/account.ts'
-import { broadcast, unsetPresence } from '../core/availability.ts'
+import { unsetPresence } from '../core/availability.ts'
 import { asSent, delayElement, notStored } from '../core/delivery.ts'
 import { STOP } from '../core/hooks.ts'
-import { answerIq, asStanzaError } from '../core/iq.ts'
 import type { Besides, Entry } from '../core/queue/entry.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
+import type { XmppStream } from '../stream/stream.ts'
 import { orderedTime } from '../util/ids.ts'
-import { cut } from '../util/text.ts'
-import { type Element, elementNs, NS, parseElement, xml } from '../xml/index.ts'
+import { type Element, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
-import { Jid } from '../xmpp/jid.ts'
-import { isStanzaName, Stanza, type StanzaKind } from '../xmpp/stanza.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import { isStanzaName, Stanza } from '../xmpp/stanza.ts'
 import { Acknowledger } from './acknowledger.ts'
 import { type Ended, Inbound } from './inbound.ts'
-import { Outbox, type Unacked } from './outbox.ts'
-import { enableManagement } from './resume.ts'
-import type { C2SStream } from './stream.ts'
+import { bounce, handleNonza, handleStanza } from './incoming.ts'
+import { Outbox, tooHigh, type Unacked } from './outbox.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
-    /** A stanza that a client sent, stamped with its address. A handler may put another in its place; STOP drops it. */
-    user_send_packet: { session: Session; stanza: Stanza }
-    /** A message of a client is about to be routed, for the first time: not one sent again after a broken connection. */
-    message_sent: {
-      session: Session
-      stanza: Stanza
-      /** Its id in the archive of its sender, where it is put there before it is routed. */
-      archived: string | undefined
-      /** Called when it has been routed, or refused. */
-      routed: (() => void) | undefined
-    }
     /** A stanza on its way to a client. Synchronous. STOP: the handler has taken it. */
     user_receive_packet: { session: Session; stanza: Stanza; entry: Entry | undefined }
-    /** Presence to an address, before it is routed. STOP: the handler routes it itself. */
-    presence_out: { session: Session; stanza: Stanza }
     /** A resource was bound. */
     session_opened: { session: Session }
     /** A session came back on a new connection (XEP-0198 5). */
@@ -61,6 +46,14 @@ export interface SessionSettings {
   ackTimeout: number
 }
 
+/** What all sessions share. */
+export interface SessionServer {
+  readonly ids: { random(): string }
+  readonly counters: Readonly<Record<'received' | 'sent', { value: number }>>
+  /** Those that can be resumed, and where those that ended had got to. */
+  readonly sessions: { add(session: C2SSession): void; ended(session: C2SSession): void }
+}
+
 export type SessionState = 'connected' | 'detached' | 'ended'
 
 /**
@@ -84,10 +77,10 @@ export class C2SSession implements Session {
   managed = false
   /** The id to resume it by, where it may be. */
   resumption: string | undefined
-  readonly #ack: Acknowledger
+  readonly acknowledger: Acknowledger
   readonly #timers = new Set<NodeJS.Timeout>()
-  readonly #onEnd: (session: C2SSession) => void
-  #stream: C2SStream | undefined
+  readonly server: SessionServer
+  #stream: XmppStream | undefined
   /** Queued messages that were sent before stream management was enabled; the first acknowledgement covers them. */
   #early: Unacked[] = []
   #waiting: ((room: boolean) => void)[] = []
@@ -98,23 +91,23 @@ export class C2SSession implements Session {
   constructor(
     account: Account,
     jid: Jid,
-    stream: C2SStream | undefined,
+    stream: XmppStream | undefined,
     info: ConnectionInfo,
     settings: SessionSettings,
-    onEnd: (session: C2SSession) => void,
+    server: SessionServer,
   ) {
     this.account = account
     this.jid = jid
     this.info = info
     this.settings = settings
     this.#stream = stream
-    this.#onEnd = onEnd
+    this.server = server
     this.inbound = new Inbound(this)
-    this.#ack = new Acknowledger(this)
+    this.acknowledger = new Acknowledger(this)
     if (stream === undefined) this.state = 'detached'
   }
 
-  get stream(): C2SStream | undefined {
+  get stream(): XmppStream | undefined {
     return this.#stream
   }
 
@@ -131,121 +124,10 @@ export class C2SSession implements Session {
   /** Handles an element from the stream; a promise where it takes longer than this turn. Throws StreamError. */
   handle(el: Element): void | Promise<void> {
     const { name } = el
-    if (el.attrs['xmlns'] !== undefined || !isStanzaName(name)) return this.#nonza(el)
-    const done = this.#stanza(el, name)
+    if (el.attrs['xmlns'] !== undefined || !isStanzaName(name)) return handleNonza(this, el)
+    const done = handleStanza(this, el, name)
     if (done instanceof Promise) return this.inbound.during(done)
     this.inbound.count()
-  }
-
-  #stanza(el: Element, kind: StanzaKind): void | Promise<void> {
-    let stanza: Stanza
-    // RFC 6120 8.1.5: what names no language is in that of the stream.
-    const lang = this.#stream?.lang
-    if (lang !== undefined && el.attrs['xml:lang'] === undefined) el.attrs['xml:lang'] = lang
-    try {
-      stanza = Stanza.fromClient(el, kind, this.jid)
-    } catch (error) {
-      if (!(error instanceof StanzaError)) throw error
-      return this.#refuse(el, error)
-    }
-    const { hooks } = this.account.host
-    if (!hooks.has('user_send_packet')) return this.#dispatch(stanza)
-    const event = { session: this, stanza }
-    try {
-      const verdict = hooks.run('user_send_packet', event)
-      if (verdict === STOP) return
-      if (verdict instanceof Promise) {
-        return verdict
-          .then(answer => (answer === STOP ? undefined : this.#dispatch(event.stanza)))
-          .catch((error: unknown) => this.#bounce(stanza, error))
-      }
-    } catch (error) {
-      return this.#bounce(stanza, error)
-    }
-    return this.#dispatch(event.stanza)
-  }
-
-  /** What goes wrong on the way costs the sender an error stanza, never the stream. */
-  #dispatch(stanza: Stanza): void | Promise<void> {
-    try {
-      const done = this.#route(stanza)
-      if (done instanceof Promise) return done.catch((error: unknown) => this.#bounce(stanza, error))
-    } catch (error) {
-      this.#bounce(stanza, error)
-    }
-  }
-
-  #route(stanza: Stanza): void | Promise<void> {
-    const { host } = this.account
-    if (stanza.kind === 'message') {
-      if (this.#stream !== undefined) this.#stream.server.counters.received.value++
-      return this.inbound.message(stanza)
-    }
-    if (stanza.kind === 'presence') return this.#presence(stanza)
-    if (stanza.to === undefined && stanza.isRequest) {
-      return answerIq(host, host.iq, 'account', stanza, { session: this }, this.account)
-    }
-    if (!stanza.isRequest && this.#ack.answered(stanza)) return
-    if (stanza.to === undefined) return void host.requests.answer(stanza)
-    return host.router.route(stanza, { session: this })
-  }
-
-  #presence(stanza: Stanza): void | Promise<void> {
-    if (stanza.to === undefined) return broadcast(this, stanza)
-    const { hooks, router } = this.account.host
-    const route = (verdict: unknown): void | Promise<void> =>
-      verdict === STOP ? undefined : router.route(stanza, { session: this })
-    const verdict = hooks.run('presence_out', { session: this, stanza })
-    return verdict instanceof Promise ? verdict.then(route) : route(verdict)
-  }
-
-  /** An error to this client about something it sent. */
-  #bounce(stanza: Stanza, reason: unknown): void {
-    if (reason instanceof StreamError) return this.end(reason)
-    const error = asStanzaError(reason, this.account.host.log, 'c2s')
-    const answer = stanza.error(error, { echo: stanza.kind === 'message' })
-    if (answer !== undefined) this.deliver(answer)
-  }
-
-  /** A message that this client sent again was not stored. The error goes to where it came from first: here too, if elsewhere. */
-  notStored(entry: Entry): void {
-    const stanza = asSent(entry)
-    if (!stanza.from.equals(this.jid)) this.#bounce(stanza.readdressed(this.jid, stanza.to), notStored())
-  }
-
-  /** What cannot even be addressed is answered too (RFC 6120 8.3.3.8), unless it is an answer itself. */
-  #refuse(el: Element, error: StanzaError): void {
-    const type = el.attrs['type']
-    if (type === 'error' || type === 'result') return
-    const answer = xml(el.name, { type: 'error', id: el.attrs['id'] || undefined }, error.toElement())
-    // From whom it was for (RFC 6120 8.3.1), unless that is no address: clients take no answer from anybody else.
-    const to = el.attrs['to'] ? Jid.parse(el.attrs['to']) : undefined
-    this.deliver(Stanza.make(answer, to ?? this.account.jid, this.jid))
-  }
-
-  #nonza(el: Element): void | Promise<void> {
-    const ns = elementNs(el)
-    if (ns === NS.SM) {
-      if (el.name === 'r' && this.managed) return this.inbound.requested()
-      if (el.name === 'a' && this.managed) return this.#ack.acknowledged(el)
-      if (el.name === 'enable' && !this.managed && this.#stream !== undefined) {
-        return enableManagement(this, this.#stream, el)
-      }
-      if (el.name === 'enable' || el.name === 'resume') return this.#smFailed('unexpected-request')
-    }
-    const handler = this.account.host.nonzas.find(ns, el.name)
-    if (handler === undefined)
-      throw new StreamError('unsupported-stanza-type', `<${cut(el.name, 50)}/> is unknown here`)
-    try {
-      handler(this, el)
-    } catch (error) {
-      if (error instanceof StreamError) throw error
-      this.account.host.log.error({ err: error, ns, name: el.name }, 'a handler failed')
-    }
-  }
-
-  #smFailed(condition: string): void {
-    this.sendRaw(`<failed xmlns='${NS.SM}'><${condition} xmlns='${NS.STANZAS}'/></failed>`)
   }
 
   // ---- to the client
@@ -313,8 +195,14 @@ export class C2SSession implements Session {
       )
   }
 
+  notStored(entry: Entry): void {
+    const stanza = asSent(entry)
+    // The error goes to where it came from first: here too, if elsewhere.
+    if (!stanza.from.equals(this.jid)) bounce(this, stanza.readdressed(this.jid, stanza.to), notStored())
+  }
+
   committed(_entry: Entry): void {
-    this.#ack.due()
+    this.acknowledger.due()
   }
 
   sendRaw(xml: string): void {
@@ -323,7 +211,7 @@ export class C2SSession implements Session {
 
   /** Asks the client, soon, whether it has read what it was told. */
   askSoon(): void {
-    this.#ack.soon()
+    this.acknowledger.soon()
   }
 
   #write(data: string | Buffer, stanza: Stanza, entry: Entry | undefined): void {
@@ -336,7 +224,7 @@ export class C2SSession implements Session {
     const stream = this.#stream
     if (stream === undefined) return
     stream.send(data)
-    if (stanza.kind === 'message') stream.server.counters.sent.value++
+    if (stanza.kind === 'message') this.server.counters.sent.value++
     if (stream.backlog > this.#maxBacklog) stream.abandon('the client does not read')
   }
 
@@ -345,7 +233,7 @@ export class C2SSession implements Session {
     // Where the sender waits for a message to be safe, the client is asked when it is (see committed): what it acknowledged
     // before a crash, it does not get twice. The rest need not wait.
     const { entry } = item
-    if (entry === undefined || entry.committed || entry.origin === undefined) this.#ack.due()
+    if (entry === undefined || entry.committed || entry.origin === undefined) this.acknowledger.due()
     const { size, bytes } = this.outbox
     if (size > 2 * this.settings.maxAckQueue || bytes > 4 * FULL_UNACKED) this.#overflow()
   }
@@ -370,14 +258,14 @@ export class C2SSession implements Session {
   room(): Promise<boolean> {
     if (this.state === 'ended') return Promise.resolve(false)
     if (!this.full) return Promise.resolve(true)
-    this.#ack.hurry()
+    this.acknowledger.hurry()
     return new Promise(resolve => this.#waiting.push(resolve))
   }
 
   /** Something was acknowledged or read: who waits for room may go on. */
   drained(): void {
     if (this.#waiting.length === 0) return
-    if (this.full && this.state !== 'ended') return this.#ack.hurry()
+    if (this.full && this.state !== 'ended') return this.acknowledger.hurry()
     const waiting = this.#waiting
     this.#waiting = []
     for (const resolve of waiting) resolve(this.state !== 'ended')
@@ -392,14 +280,21 @@ export class C2SSession implements Session {
   // ---- life
 
   /**
-   * Stream management begins (XEP-0198 3), what came in having been prepared; `resumption` is the id to resume by, if the
-   * client wants to. The caller tells the client in the same turn: from then on both count.
+   * Stream management begins (XEP-0198 3), what came in having been prepared. The caller tells the client in the same turn:
+   * from then on both count.
+   *
+   * @param resume whether the client wants to be able to
    */
-  enable(resumption: string | undefined): void {
+  enable(resume: boolean): Element {
+    const { resumeTimeout } = this.settings
+    const id = resume && resumeTimeout > 0 ? this.server.ids.random() : undefined
     this.#early = this.outbox.take(this.outbox.size)
-    this.#ack.stop()
+    this.acknowledger.stop()
     this.managed = true
-    this.resumption = resumption
+    this.resumption = id
+    this.server.sessions.add(this)
+    const max = id === undefined ? undefined : String(Math.floor(resumeTimeout / 1000))
+    return xml('enabled', { xmlns: NS.SM, id, resume: id === undefined ? undefined : 'true', max })
   }
 
   /** An acknowledgement came, which covers what was sent before stream management too. */
@@ -412,7 +307,7 @@ export class C2SSession implements Session {
    * A client came back for this session on another stream: `announce` tells it (`<resumed/>`), then what it has not seen is
    * sent again. @throws StreamError if it says to have seen more than there was
    */
-  resume(stream: C2SStream, h: number, announce: (resumed: Element) => void): void {
+  resume(stream: XmppStream, h: number, announce: (resumed: Element) => void): void {
     const seen = this.outbox.acknowledge(h)
     if (seen === undefined) throw tooHigh(h, this.outbox.sent)
     clearTimeout(this.#expiry)
@@ -423,7 +318,7 @@ export class C2SSession implements Session {
     announce(xml('resumed', { xmlns: NS.SM, previd: this.resumption, h: String(this.inbound.safe) }))
     for (const item of this.outbox) stream.send(item.text ?? item.entry!.bytes)
     this.#maxBacklog = MAX_BACKLOG + this.outbox.bytes
-    this.#ack.restart()
+    this.acknowledger.restart()
     this.account.host.hooks.notify('session_resumed', { session: this })
   }
 
@@ -451,7 +346,7 @@ export class C2SSession implements Session {
   }
 
   /** The connection broke: the session waits for its client, or ends. */
-  lost(stream: C2SStream, reason: string): void {
+  lost(stream: XmppStream, reason: string): void {
     if (this.#stream !== stream || this.state === 'ended') return
     if (!this.resumable || this.settings.resumeTimeout === 0) return this.close(reason)
     this.detach()
@@ -461,7 +356,7 @@ export class C2SSession implements Session {
   detach(): void {
     this.#stream = undefined
     this.state = 'detached'
-    this.#ack.stop()
+    this.acknowledger.stop()
     this.keepFor(this.settings.resumeTimeout)
   }
 
@@ -512,14 +407,14 @@ export class C2SSession implements Session {
     this.state = 'ended'
     this.#stream = undefined
     clearTimeout(this.#expiry)
-    this.#ack.stop()
+    this.acknowledger.stop()
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers.clear()
     const { account } = this
     if (account.sessions.get(this.jid.resource) === this) account.sessions.delete(this.jid.resource)
     account.queue.detach(this)
     this.drained()
-    this.#onEnd(this)
+    this.server.sessions.ended(this)
     this.inbound.over()
     unsetPresence(this, Stanza.make(xml('presence', { type: 'unavailable' }), this.jid, undefined))
     account.host.hooks.notify('session_closed', { session: this, reason })
@@ -551,11 +446,4 @@ export class C2SSession implements Session {
       this.#timers.delete(timer)
     }
   }
-}
-
-/** XEP-0198 4: the client says that it handled more than it was sent. */
-export function tooHigh(h: number, sent: number): StreamError {
-  return new StreamError('undefined-condition', `You acknowledged ${h} stanzas, but only ${sent} were sent to you`, {
-    application: parseElement(`<handled-count-too-high xmlns='${NS.SM}' h='${h}' send-count='${sent}'/>`),
-  })
 }

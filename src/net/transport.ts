@@ -1,8 +1,68 @@
 import type { Socket } from 'node:net'
+import { TLSSocket, type TLSSocketOptions } from 'node:tls'
+import { type ChannelBindings, NO_BINDINGS, tlsBindings } from './channelbinding.ts'
+
+/** Where a connection comes from: with a proxy before us, who is behind it. */
+export interface Peer {
+  readonly ip: string
+  readonly port: number
+}
+
+/** What a transport tells of its connection. None of these throws. */
+export interface Receiver {
+  readonly data: (chunk: Buffer) => void
+  /** The peer has ended its side. */
+  readonly end: () => void
+  /** The connection is gone, once; `failed`: it broke. */
+  readonly close: (failed: boolean) => void
+  /** The peer has taken what it was sent. */
+  readonly drain: () => void
+  /** What was sent could not be written; the connection is closed by then. */
+  readonly failed: (error: unknown) => void
+}
+
+/**
+ * A connection as far as a stream knows it, whatever it is made of. What is sent is one piece of the stream at a time, whole:
+ * a header, a stanza, an end. How pieces become writes or frames is the transport's.
+ */
+export interface Transport {
+  readonly peer: Peer
+  /** What goes over it is encrypted. */
+  readonly secured: boolean
+  /** The version of TLS, as Node names it; undefined where it has none of its own. */
+  readonly protocol: string | undefined
+  /** Bytes that the peer has not taken yet. */
+  readonly backlog: number
+  /** What a login can be bound to; see {@link tlsBindings}. */
+  bindings(endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings
+  /** From here on the receiver is told. */
+  open(receiver: Receiver): void
+  /** Goes over to TLS, as its server (RFC 6120 5). Throws where it cannot; then all is as before. */
+  upgrade(options: TLSSocketOptions): void
+  send(data: string | Buffer): void
+  /** Reads no more, until `resume`; then so does the peer write no more. */
+  pause(): void
+  resume(): void
+  /** From here on our side stays open when the peer has ended its own, until we end it. */
+  allowHalfOpen(): void
+  /** Writes what waits, then ends our side; the peer has `grace` ms to end its own. */
+  end(grace: number): void
+  /**
+   * The peer has ended its side without a word. Tells whether its program had read all that we sent before: that is tried in
+   * `wait` ms, or when it is hurried, by sending `last`; then, `wait` ms later at the latest, the connection is closed.
+   */
+  linger(wait: number, last: string): Lingering
+  destroy(): void
+}
+
+export interface Lingering {
+  readonly hasRead: Promise<boolean>
+  readonly hurry: () => void
+}
 
 /** What is written of one turn of the event loop leaves in one write per connection. */
 export class Flusher {
-  #dirty: Transport[] = []
+  #dirty: SocketTransport[] = []
   #scheduled = false
   readonly #run = (): void => this.flush()
 
@@ -14,7 +74,7 @@ export class Flusher {
     for (const transport of dirty) transport.flush()
   }
 
-  add(transport: Transport): void {
+  add(transport: SocketTransport): void {
     this.#dirty.push(transport)
     if (this.#scheduled) return
     this.#scheduled = true
@@ -22,30 +82,66 @@ export class Flusher {
   }
 }
 
-/** A connection as far as a stream writes to it: gathers what is sent, writes once a turn, and knows what waits. */
-export class Transport {
-  socket: Socket
+const EVENTS = ['data', 'end', 'close', 'drain'] as const
+
+/** A TCP socket, or TLS over it: gathers what is sent and writes it once a turn. */
+export class SocketTransport implements Transport {
+  readonly peer: Peer
   readonly #flusher: Flusher
+  #socket: Socket
+  #receiver: Receiver | undefined
   #out: (string | Buffer)[] = []
   /** Characters and bytes sent and not yet handed to the socket. */
   #pending = 0
   #closed = false
-  readonly #failed: (error: unknown) => void
 
-  /** @param failed what could not be written; the connection is gone by then */
-  constructor(socket: Socket, flusher: Flusher, failed: (error: unknown) => void) {
-    this.socket = socket
+  constructor(socket: Socket, peer: Peer, flusher: Flusher) {
+    this.#socket = socket
+    this.peer = peer
     this.#flusher = flusher
-    this.#failed = failed
   }
 
-  get closed(): boolean {
-    return this.#closed
+  get socket(): Socket {
+    return this.#socket
   }
 
-  /** Bytes that the peer has not taken yet: ours, and the kernel's refusals kept by the socket. */
+  get secured(): boolean {
+    return this.#socket instanceof TLSSocket
+  }
+
+  get protocol(): string | undefined {
+    return this.#socket instanceof TLSSocket ? (this.#socket.getProtocol() ?? undefined) : undefined
+  }
+
   get backlog(): number {
-    return this.#pending + this.socket.writableLength
+    return this.#pending + this.#socket.writableLength
+  }
+
+  bindings(endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings {
+    return this.#socket instanceof TLSSocket ? tlsBindings(this.#socket, endPoint, uniqueOnTls13) : NO_BINDINGS
+  }
+
+  open(receiver: Receiver): void {
+    this.#receiver = receiver
+    this.#attach(receiver)
+  }
+
+  #attach(receiver: Receiver): void {
+    this.#socket.on('error', () => {}) // 'close' follows
+    for (const event of EVENTS) this.#socket.on(event, receiver[event])
+  }
+
+  upgrade(options: TLSSocketOptions): void {
+    const plain = this.#socket
+    const receiver = this.#receiver!
+    // Ours only: who counts connections waits for the end of this socket too.
+    for (const event of EVENTS) plain.off(event, receiver[event])
+    this.flush()
+    try {
+      this.#socket = new TLSSocket(plain, options)
+    } finally {
+      this.#attach(receiver) // of the plain one too: it is still to be closed, and its end to be heard of
+    }
   }
 
   send(data: string | Buffer): void {
@@ -60,35 +156,42 @@ export class Transport {
     if (out.length === 0) return
     this.#out = []
     this.#pending = 0
-    if (this.socket.destroyed || this.socket.writableEnded) return
+    if (this.#socket.destroyed || this.#socket.writableEnded) return
     try {
-      this.socket.write(out.length === 1 ? out[0]! : join(out))
+      this.#socket.write(out.length === 1 ? out[0]! : join(out))
     } catch (error) {
       this.destroy()
-      this.#failed(error)
+      this.#receiver?.failed(error)
     }
   }
 
-  /** Writes what waits, then ends our side; the peer has `grace` ms to end its own. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    if (!this.#socket.destroyed && this.#socket.isPaused()) this.#socket.resume()
+  }
+
+  allowHalfOpen(): void {
+    this.#socket.allowHalfOpen = true
+  }
+
   end(grace: number): void {
     if (this.#closed) return
     this.flush()
     this.#closed = true
-    this.socket.end()
-    const timer = setTimeout(() => this.socket.destroy(), grace)
+    this.#socket.end()
+    const timer = setTimeout(() => this.#socket.destroy(), grace)
     timer.unref()
-    this.socket.once('close', () => clearTimeout(timer))
+    this.#socket.once('close', () => clearTimeout(timer))
   }
 
-  /**
-   * The peer has ended its side without a word. Tells whether its program had read all that we sent before: what comes to a
-   * socket that nobody has any more, or lies there unread, is answered by a reset, after which writing fails. That is tried
-   * in `wait` ms, or when it is hurried; then, `wait` ms later at the latest, the connection is closed.
-   */
-  linger(wait: number): { hasRead: Promise<boolean>; hurry: () => void } {
+  /** What comes to a socket that nobody has any more, or lies there unread, is answered by a reset, after which writing fails. */
+  linger(wait: number, last: string): Lingering {
     this.flush()
     this.#closed = true
-    const { socket } = this
+    const socket = this.#socket
     let hurry = (): void => {}
     const hasRead = new Promise<boolean>(resolve => {
       const answer = (read: boolean): void => {
@@ -102,7 +205,7 @@ export class Transport {
         clearTimeout(timer)
         // Where what was sent before does not leave, nobody reads.
         timer = setTimeout(() => answer(false), wait)
-        socket.write('</stream:stream>', error => answer(!error))
+        socket.write(last, error => answer(!error))
       }
       let timer = setTimeout(ask, wait)
       socket.once('close', () => {
@@ -117,7 +220,7 @@ export class Transport {
   destroy(): void {
     this.#closed = true
     this.#out = []
-    this.socket.destroy()
+    this.#socket.destroy()
   }
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import type { C2SSession } from '../../src/c2s/session.ts'
 import type { C2SStream } from '../../src/c2s/stream.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
@@ -235,7 +236,7 @@ test('a client that does not read gets no more than so much, and loses nothing b
   juliet.fallSilent()
   const big = 'x'.repeat(100_000)
   const session = [...server.server.host('localhost')!.accounts.get('juliet')!.sessions.values()][0]!
-  const { stream } = session as unknown as { stream: C2SStream | undefined }
+  const { stream } = session as C2SSession
   for (let i = 0; i < 60; i++) {
     romeo.send(`<message to='${juliet.jid}' type='chat' id='${i}'><body>${i}${big}</body></message>`)
     await romeo.ping()

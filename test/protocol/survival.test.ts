@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
 import { defineModule } from '../../src/core/module.ts'
+import type { SocketTransport } from '../../src/net/transport.ts'
 import { xml } from '../../src/xml/index.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import type { RawClient } from '../support/rawclient.ts'
@@ -117,14 +118,14 @@ test('what fails while a stream is read ends that stream, and tells the log wher
   for (const [name, spoil, act] of cases) {
     const { server, mallory, bystander, session } = await start(t)
     const { stream } = session
-    const log = stream!.server.log as unknown as { error(fields: { err: Error }, message: string): void }
+    const log = server.server.log as unknown as { error(fields: { err: Error }, message: string): void }
     log.error = (fields, message) => failures.push({ ...fields, message })
     const gone = closed(mallory)
     spoil(session, () => {
       throw new Error(`boom: ${name}`)
     })
     act(mallory)
-    if (name === 'room in the socket') stream!.socket.emit('drain')
+    if (name === 'room in the socket') (stream!.transport as SocketTransport).socket.emit('drain')
     const how = await gone
     if (name !== 'the end of the stream') assert.match(how, /internal-server-error/, name)
     assert.ok(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { C2SStream } from '../../../src/c2s/stream.ts'
 import { defineModule } from '../../../src/core/module.ts'
+import type { SocketTransport } from '../../../src/net/transport.ts'
 import { serve } from '../talk.ts'
 import { eventually } from '../waiting.ts'
 import type { Bound } from './bound.ts'
@@ -17,16 +18,17 @@ async function unparsed(t: TestContext): Promise<void> {
   })
   const server = await serve(t, { extra: [slow] })
   const alice = await server.client('alice')
-  const [stream] = [...server.server.streams()] as C2SStream[]
+  const { xmpp } = server.server.streams()[0] as C2SStream
+  const { socket } = xmpp.transport as SocketTransport
   const answer = alice.request('get', "<wait xmlns='urn:slow'/>")
   const body = `<message to='nobody@localhost' type='headline'><body>${'x'.repeat(1000)}</body></message>`
   for (let n = 0; n < 2000; n++) alice.write(body)
-  await eventually(() => stream!.socket.isPaused())
-  assert.ok(stream!.bytesRead < 300_000, `${stream!.bytesRead} bytes were read`)
+  await eventually(() => socket.isPaused())
+  assert.ok(xmpp.bytesRead < 300_000, `${xmpp.bytesRead} bytes were read`)
   gate.resolve()
   await answer
   await alice.ping()
-  assert.ok(stream!.bytesRead > 2_000_000)
+  assert.ok(xmpp.bytesRead > 2_000_000)
 }
 
 export const BOUNDS: readonly Bound[] = [

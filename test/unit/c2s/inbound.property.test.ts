@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type Ended, Inbound } from '../../../src/c2s/inbound.ts'
-import type { C2SSession } from '../../../src/c2s/session.ts'
+import { type Ended, Inbound, type InboundSession } from '../../../src/c2s/inbound.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { Slots } from '../../../src/core/session.ts'
 import { parseElement } from '../../../src/xml/index.ts'
@@ -81,7 +80,7 @@ class World {
   #down: ({ h: number } | 'r')[] = []
   // The server.
   #inbound!: Inbound
-  #session!: { account: unknown; stream: { gone: Ended | undefined } | undefined; connected: boolean }
+  #session!: { account: unknown; connected: boolean }
   #asked: number | undefined
 
   #start(): Host {
@@ -108,16 +107,16 @@ class World {
       account,
       slots: new Slots(),
       jid: account.jid.withResource('cron'),
-      stream: { gone } as { gone: Ended | undefined } | undefined,
       connected: true,
       sendRaw: (xml: string) => {
         const h = /^<a .*h='(\d+)'/.exec(xml)?.[1]
-        if (h !== undefined && session.stream !== undefined) this.#down.push({ h: Number(h) })
+        if (h !== undefined && session.connected) this.#down.push({ h: Number(h) })
       },
       askSoon: () => {},
     }
     this.#session = session
-    this.#inbound = new Inbound(session as unknown as C2SSession)
+    this.#inbound = new Inbound(session as unknown as InboundSession)
+    this.#inbound.gone = gone
     await this.#inbound.start()
     this.#inbound.hasHeard()
     this.#asked = undefined
@@ -203,7 +202,6 @@ class World {
     if (back === 'resume' && !forgets) {
       await this.#inbound.allSafe(1)
       this.#inbound.rewind()
-      this.#session.stream = { gone: undefined }
       this.#session.connected = true
       this.#asked = undefined
       this.#told(this.#inbound.safe)
@@ -220,7 +218,6 @@ class World {
   }
 
   #lose(): void {
-    this.#session.stream = undefined
     this.#session.connected = false
     this.#up = []
     this.#down = []

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { Flusher, Transport } from '../../../src/net/transport.ts'
+import { Flusher, SocketTransport } from '../../../src/net/transport.ts'
 
 /** Both ends of a connection, as a stream has it whose client may end its side alone. */
-async function ends(t: TestContext): Promise<{ client: Socket; transport: Transport }> {
+async function ends(t: TestContext): Promise<{ client: Socket; transport: SocketTransport }> {
   const server = createServer({ allowHalfOpen: true })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -19,7 +19,7 @@ async function ends(t: TestContext): Promise<{ client: Socket; transport: Transp
     client.destroy()
     socket.destroy()
   })
-  return { client, transport: new Transport(socket, new Flusher(), () => {}) }
+  return { client, transport: new SocketTransport(socket, { ip: '127.0.0.1', port: 0 }, new Flusher()) }
 }
 
 test('who ends its side and does not read what was sent to it is not waited for without end', async t => {
@@ -29,7 +29,7 @@ test('who ends its side and does not read what was sent to it is not waited for 
   transport.flush()
   client.end()
   await once(transport.socket.resume(), 'end')
-  const { hasRead, hurry } = transport.linger(100)
+  const { hasRead, hurry } = transport.linger(100, 'bye')
   hurry()
   assert.equal(await hasRead, false)
   assert.ok(transport.socket.destroyed)
@@ -41,5 +41,5 @@ test('who ends its side and reads has read', async t => {
   transport.send('hello')
   client.end()
   await once(transport.socket.resume(), 'end')
-  assert.equal(await transport.linger(100).hasRead, true)
+  assert.equal(await transport.linger(100, 'bye').hasRead, true)
 })

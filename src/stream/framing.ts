@@ -1,0 +1,78 @@
+import {
+  type Element,
+  escapeAttr,
+  NS,
+  type ParserHandler,
+  type ParserLimits,
+  StreamParser,
+  serialize,
+} from '../xml/index.ts'
+import type { StreamError } from '../xmpp/errors.ts'
+
+/** What our side says as it begins (RFC 6120 4.7). */
+export interface StreamHeader {
+  /** Of the receiving end only. */
+  id: string | undefined
+  from: string
+  to: string | undefined
+}
+
+/** What a stream uses of a {@link StreamParser}. */
+export type StreamReader = Pick<
+  StreamParser,
+  'contentNs' | 'held' | 'pause' | 'rest' | 'resume' | 'setLimits' | 'stop' | 'write'
+>
+
+/**
+ * How a stream lies in what its transport carries: as one document (RFC 6120), or otherwise (RFC 7395, XEP-0124). Its texts
+ * are pieces, each of them sent by itself.
+ */
+export interface Framing {
+  /** Of the stanzas. */
+  readonly contentNs: string
+  /** How long our header waits, on an encrypted connection and once, for the peer's turn to end (ms). */
+  readonly headerPause: number
+  readonly end: string
+  /** What is sent where there was nothing else to send for a while; undefined where the transport sees to that. */
+  readonly keepalive: string | undefined
+  /** Reads one stream, from its header. */
+  reader(handler: ParserHandler, limits: ParserLimits): StreamReader
+  /** Whether what `onOpen` of the reader was given begins a stream. */
+  isHeader(root: Element): boolean
+  header(header: StreamHeader): string
+  /** The error that ends the stream (RFC 6120 4.9); the end follows. Never throws: of what cannot be written the condition is left. */
+  error(error: StreamError): string
+}
+
+/**
+ * RFC 6120 4: an open document, whose pieces follow one another as bytes.
+ *
+ * xmpp.js listens for our header when its write of its own header is called back, which over TLS comes after it has read what
+ * is there: an answer that is quick enough goes unheard, and it gives up. The header after a SASL exchange comes late enough;
+ * with SASL2 there is none.
+ */
+export function documentFraming(contentNs: string): Framing {
+  return {
+    contentNs,
+    headerPause: 10,
+    end: '</stream:stream>',
+    keepalive: ' ',
+    reader: (handler, limits) => new StreamParser(handler, limits),
+    isHeader: root => root.name === 'stream' && root.attrs['xmlns'] === NS.STREAM,
+    header({ id, from, to }) {
+      const attrs = `${attr('id', id)} from='${from}'${attr('to', to)} version='1.0' xml:lang='en'`
+      return `<?xml version='1.0'?><stream:stream xmlns='${contentNs}' xmlns:stream='${NS.STREAM}'${attrs}>`
+    },
+    error(error) {
+      try {
+        return serialize(error.toElement())
+      } catch {
+        return `<stream:error><${error.condition} xmlns='${NS.STREAM_ERRORS}'/></stream:error>`
+      }
+    },
+  }
+}
+
+function attr(name: string, value: string | undefined): string {
+  return value === undefined ? '' : ` ${name}='${escapeAttr(value)}'`
+}
