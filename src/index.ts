@@ -22,7 +22,7 @@ export type { Domain, DomainHandler } from './core/domains.ts'
 // Wholly, so that `declare module 'hermod'` reaches their maps.
 export * from './core/hooks.ts'
 export type { Host } from './core/host.ts'
-export { HttpError, type HttpHandler, type HttpRequest, type HttpResponse } from './core/http.ts'
+export { type FileResponse, HttpError, type HttpHandler, type HttpRequest, type HttpResponse } from './core/http.ts'
 export { type AccountRequest, type IqHandler, type IqRequest, type IqScope, Later, type OwnRequest } from './core/iq.ts'
 export { createLog, type Logger } from './core/log.ts'
 export { defineModule, type ModuleContext, type ModuleDefinition } from './core/module.ts'

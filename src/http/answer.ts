@@ -12,6 +12,7 @@ import {
 } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
 import { plainAddress } from '../util/address.ts'
+import { serveFile } from './file.ts'
 import { Paced } from './pace.ts'
 
 /** What is left of a body that nobody wanted is read up to here, so that the connection can go on. */
@@ -57,7 +58,8 @@ async function handled(
   if (handler === undefined) return plainAnswer(405, 'not here', { Allow: allow.join(', ') })
   const request = requestOf(message, response, path, query, rest)
   try {
-    return await handler(request)
+    const answer = await handler(request)
+    return 'file' in answer ? await serveFile(request, answer) : answer
   } catch (error) {
     if (message.destroyed && !message.complete) throw error // the client went away
     if (error instanceof HttpError) return plainAnswer(error.status, error.message)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type HttpHandler, plainAnswer, serveFile } from '../core/http.ts'
+import { type HttpHandler, plainAnswer } from '../core/http.ts'
 import type { BlobStore } from '../storage/blob.ts'
 
 /** The path below which links to blobs lead here: that of option `blobs.url`, without a slash at its end. */
@@ -16,7 +16,7 @@ export function blobHandler(blobs: BlobStore): HttpHandler {
     if (found === undefined) return plainAnswer(404, 'not found')
     // A key may be written again: its content is named by when that was.
     const tag = createHash('sha256').update(`${key}\n${found.at}\n${found.size}`).digest('base64url').slice(0, 22)
-    return serveFile(request, { ...found, tag, open: (start, length) => blobs.get(key, { start, length }) })
+    return { file: { ...found, tag, open: (start, length) => blobs.get(key, { start, length }) } }
   }
 }
 

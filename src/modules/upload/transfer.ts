@@ -1,11 +1,11 @@
 import {
   essence,
+  type HttpAnswer,
   type HttpHandler,
   type HttpRequest,
   type HttpResponse,
   type Pace,
   plainAnswer,
-  serveFile,
 } from '../../core/http.ts'
 import type { BlobStore } from '../../storage/blob.ts'
 import { sameName } from './names.ts'
@@ -115,7 +115,7 @@ export class Transfer {
     else this.#running.set(owner, left)
   }
 
-  async #get(request: HttpRequest): Promise<HttpResponse> {
+  async #get(request: HttpRequest): Promise<HttpAnswer> {
     const { blobs } = this.#options
     const place = this.#place(request)
     if (place === undefined) return plainAnswer(404, 'not found')
@@ -127,10 +127,10 @@ export class Transfer {
       return { status: 302, headers: { Location: link, 'Cache-Control': 'no-store' } }
     const found = await blobs.stat(key)
     if (found === undefined) return plainAnswer(404, 'not found')
-    return serveFile(request, { ...found, tag: place.id, open: (start, length) => blobs.get(key, { start, length }) })
+    return { file: { ...found, tag: place.id, open: (start, length) => blobs.get(key, { start, length }) } }
   }
 }
 
-function withCors(response: HttpResponse): HttpResponse {
+function withCors(response: HttpAnswer): HttpAnswer {
   return { ...response, headers: { ...response.headers, ...CORS } }
 }
