@@ -18,6 +18,10 @@ get put username password registered nick history destroy invite decline reason 
 to from id type xml:lang xmlns version xmlns:stream by stamp node ver hash ext var label ask subscription approved
 jid affiliation role code h previd location mechanism action category queryid complete stable sid rid prekey namespace
 start end for uri algo size rtp url media content-type filename xmlns:db db:result db:verify open close wait hold
+http://jabber.org/protocol/nick http://jabber.org/protocol/shim http://jabber.org/protocol/xhtml-im jabber:x:oob
+urn:xmpp:attention:0 urn:xmpp:eme:0 urn:xmpp:fallback:0 urn:xmpp:fasten:0 urn:xmpp:hashes:2 urn:xmpp:jingle:1
+urn:xmpp:message-correct:0 urn:xmpp:message-moderate:1 urn:xmpp:reactions:0 urn:xmpp:reference:0 urn:xmpp:reply:0
+urn:xmpp:sfs:0 urn:xmpp:spoiler:0 urn:xmpp:styling:0
 `
 
 const SIZE = 4096
