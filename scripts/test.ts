@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import path from 'node:path'
+import { SEED } from '../test/support/chance.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
 
@@ -23,6 +24,7 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
+console.log(`seed ${SEED} (HERMOD_TEST_SEED=N takes another)`)
 let failed = 0
 for (const [name, patterns] of Object.entries(SUITES)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue

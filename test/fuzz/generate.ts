@@ -1,6 +1,6 @@
 /** What a hostile or broken client sends: pieces of what the server knows, and what no client would send. Seeded. */
 import { clone, type Element, NS, setAttr, xml } from '../../src/xml/index.ts'
-import type { Chance } from '../faults/random.ts'
+import type { Chance } from '../support/chance.ts'
 import { HOLE, type Vocabulary } from './vocabulary.ts'
 
 const PEOPLE = [

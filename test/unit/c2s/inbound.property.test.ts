@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { type Ended, Inbound, type InboundSession } from '../../../src/c2s/inbound.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { Slots } from '../../../src/core/session.ts'
 import { parseElement } from '../../../src/xml/index.ts'
 import { Stanza } from '../../../src/xmpp/stanza.ts'
 import { faultyStore } from '../../support/faultystore.ts'
+import { fc } from '../../support/property.ts'
 import { settled } from '../../support/waiting.ts'
 import { FakeSession, host } from '../core/support.ts'
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { Outbox, type Unacked } from '../../../src/c2s/outbox.ts'
 import { Entry } from '../../../src/core/queue/entry.ts'
+import { fc } from '../../support/property.ts'
 
 const WRAP = 2 ** 32
 const item = (text: string): Unacked => ({ text, entry: undefined, lost: undefined })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { AFTER, decodeTuple, encodeTuple, MAX_KEY_LENGTH, readTuple } from '../../../src/util/tuple.ts'
+import { fc } from '../../support/property.ts'
 
 type Part = string | number
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import {
   type Element,
   NS,
@@ -10,6 +9,7 @@ import {
   serializeFor,
   serializeWith,
 } from '../../../src/xml/index.ts'
+import { fc } from '../../support/property.ts'
 
 /** A long one: it is worth declaring once. */
 const LONG = `urn:${'x'.repeat(300)}`

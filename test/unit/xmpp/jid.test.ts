@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { Jid, JidError, prepDomain, prepLocal, prepResource } from '../../../src/xmpp/jid.ts'
 import { foldsElsewhere } from '../../../src/xmpp/precis.ts'
+import { fc } from '../../support/property.ts'
 
 /** Text and what it is prepared to. The first block is table 1 of RFC 7622 section 3.5. */
 const VALID: [string, string][] = [
@@ -205,7 +205,7 @@ test('an address read once is read the same again', () => {
         assert.equal(again.toString(), jid.toString())
       }
     }),
-    { numRuns: 3000, seed: 7622 },
+    { numRuns: 3000 },
   )
   assert.ok(valid > 500, `only ${valid} valid addresses were tried`)
 })

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { childText, findChild, findChildren, parseElement, serialize } from '../../../src/xml/index.ts'
 import { type Card, readVCard, readVCard4, sameCard, writeVCard, writeVCard4 } from '../../../src/xmpp/vcard.ts'
+import { fc } from '../../support/property.ts'
 
 const FULL: Card = {
   name: 'Alice P. Liddell',

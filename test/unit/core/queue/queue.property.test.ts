@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { openMemoryStore } from '../../../../src/storage/memory.ts'
 import { faultyStore } from '../../../support/faultystore.ts'
+import { fc } from '../../../support/property.ts'
 import { settled } from '../../../support/waiting.ts'
 import { FakeHolder, FakeOrigin, queueOver, send as sendTo } from '../support.ts'
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { crc32, deflateSync } from 'node:zlib'
-import fc from 'fast-check'
 import sharp from 'sharp'
 import { type ImageLimits, Images } from '../../../../src/modules/avatar/images.ts'
+import { fc } from '../../../support/property.ts'
 
 const LIMITS: ImageLimits = { bytes: 100_000, pixels: 1_000_000, frames: 10, side: 400, timeout: 5000 }
 

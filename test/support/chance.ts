@@ -1,3 +1,6 @@
+/** What tests draw from: the same each time, unless the environment says otherwise. */
+export const SEED = Number(process.env['HERMOD_TEST_SEED'] ?? 20_261_124)
+
 /** Seeded chance: the same seed draws the same numbers (the network and the scheduler stay their own masters). */
 export interface Chance {
   /** An integer from low to high, both included. */
