@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { DEVICE, type Device, type DeviceList } from '../core/commands/devices.ts'
+import { sessionsOf } from '../core/directory.ts'
 import type { Host } from '../core/host.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
 import { Turns } from '../util/turns.ts'
 import { StreamError } from '../xmpp/errors.ts'
+import { Jid } from '../xmpp/jid.ts'
 import { BusyError, sameSecret } from './derive.ts'
 import { type TokenAttempt, tokenProof } from './token.ts'
 
@@ -237,8 +239,8 @@ export class Devices implements DeviceList {
   }
 
   #sessions(user: string, id: string) {
-    const sessions = [...(this.#host.accounts.get(user)?.sessions.values() ?? [])]
-    return sessions.filter(session => session.slots.get(DEVICE) === id)
+    const sessions = sessionsOf(this.#host.router, Jid.of(user, this.#host.name))
+    return [...sessions].filter(session => session.slots.get(DEVICE) === id)
   }
 }
 

@@ -2,6 +2,7 @@ import { childText } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Account } from './account.ts'
 import { CommandError } from './commands/command.ts'
+import { accountOf } from './directory.ts'
 import type { Host } from './host.ts'
 import type { Router } from './router.ts'
 
@@ -25,7 +26,7 @@ export async function* disabledUsers(host: Host): AsyncGenerator<string> {
 /** The account that an argument of a command names, of whatever host it is; rejects with a CommandError if there is none. */
 export async function accountNamed(router: Router, text: string): Promise<Account> {
   const jid = Jid.from(text)
-  const account = await router.hosts.get(jid.domain)?.account(jid.local)
+  const account = await accountOf(router, jid)
   if (account === undefined) throw noAccount(jid)
   return account
 }

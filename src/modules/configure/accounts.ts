@@ -6,6 +6,7 @@ import {
   type FormAnswers,
   formStage,
 } from '../../core/adhoc.ts'
+import { accountOf, sessionsOf } from '../../core/directory.ts'
 import { cut } from '../../util/text.ts'
 import { type Element, NS, serialize, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -152,7 +153,7 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
       'Get statistics of a user',
       async jids => {
         const jid = jids[0]!
-        const sessions = [...(ctx.host.accounts.get(jid.local)?.sessions.values() ?? [])]
+        const sessions = [...sessionsOf(ctx.host.router, jid)]
         const roster = await rosterOf(admin, jid)
         return result([
           { ...JID, values: [jid.toString()] },
@@ -176,15 +177,15 @@ export function accountCommands(admin: Administration): AdHocCommand[] {
   ]
 }
 
-async function rosterOf({ ctx }: Administration, { local }: Jid): Promise<Element[]> {
-  const account = await ctx.account(local)
+async function rosterOf({ ctx }: Administration, jid: Jid): Promise<Element[]> {
+  const account = await accountOf(ctx.host.router, jid)
   const roster = ctx.use('roster')
   return account === undefined || roster === undefined ? [] : [...roster.items(account)]
 }
 
 /** XEP-0082. Of who is online when the newest session began, of others when they were last seen; empty where nobody knows. */
 async function lastSeen(admin: Administration, jid: Jid): Promise<string> {
-  const sessions = [...(admin.ctx.host.accounts.get(jid.local)?.sessions.values() ?? [])]
+  const sessions = [...sessionsOf(admin.ctx.host.router, jid)]
   if (sessions.length > 0) return new Date(Math.max(...sessions.map(({ info }) => info.since))).toISOString()
   const rows = await admin.run('get_last', { account: jid.toString() })
   const row = Array.isArray(rows) ? (rows[0] as { at?: unknown } | undefined) : undefined
@@ -192,7 +193,7 @@ async function lastSeen(admin: Administration, jid: Jid): Promise<string> {
 }
 
 /** A first vCard (XEP-0054), where something is told of the user. */
-async function introduce({ ctx }: Administration, { local }: Jid, values: FormAnswers): Promise<void> {
+async function introduce({ ctx }: Administration, jid: Jid, values: FormAnswers): Promise<void> {
   const [email, given, family] = ABOUT.map(field => answerOf(values, field.var))
   if (email === undefined && given === undefined && family === undefined) return
   const name = [given, family].filter(part => part !== undefined)
@@ -203,6 +204,6 @@ async function introduce({ ctx }: Administration, { local }: Jid, values: FormAn
     name.length > 0 && xml('N', {}, family && xml('FAMILY', {}, family), given && xml('GIVEN', {}, given)),
     email && xml('EMAIL', {}, xml('INTERNET'), xml('USERID', {}, email)),
   )
-  const account = await ctx.account(local)
+  const account = await accountOf(ctx.host.router, jid)
   if (account !== undefined) await ctx.use('vcard')?.change(account, () => vcard, true)
 }

@@ -11,6 +11,7 @@ import { Changes } from '../../core/changes.ts'
 import { Chunks } from '../../core/chunks.ts'
 import { arg, CommandError } from '../../core/commands/command.ts'
 import { keeps } from '../../core/delivery.ts'
+import { senderOf } from '../../core/directory.ts'
 import type { Host } from '../../core/host.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { type Element, findChild, NS } from '../../xml/index.ts'
@@ -182,7 +183,7 @@ function store(ctx: Ctx, archive: Archive): void {
     if (!isLasting(stanza)) return
     const { from } = stanza
     event.archived = keep(account, id, from, bytes, stanza.el)
-    const sender = from.domain === host.name && from.local !== account.user ? host.accounts.get(from.local) : undefined
+    const sender = from.local === account.user ? undefined : senderOf(host, from)
     event.sent = sender !== undefined && keep(sender, id, account.jid, bytes, stanza.el) !== undefined
   })
   ctx.hook('message_sent', event => {

@@ -1,6 +1,6 @@
 import type { Account } from '../../core/account.ts'
+import { accountOf, isAvailable, sessionsOf } from '../../core/directory.ts'
 import { OBSERVE } from '../../core/hooks.ts'
-import type { Host } from '../../core/host.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import type { Access } from '../../pubsub/access.ts'
@@ -71,7 +71,7 @@ export class Interest {
     }
     // Who sees an account from now on hears of it what is there.
     ctx.hook('subscription_granted', ({ account, contact }) => {
-      for (const session of sessionsOf(ctx.host, contact)) {
+      for (const session of sessionsOf(ctx.host.router, contact)) {
         const nodes = session.slots.get(WANTED)
         if (nodes !== undefined && nodes.size > 0) this.#send(account, nodes, session.jid)
       }
@@ -94,7 +94,7 @@ export class Interest {
     const remote = account.slots.get(REMOTE)
     for (const contact of roster?.subscribers(account) ?? []) {
       if (!this.#access.isOpenTo(owner, node, contact) || owner.blocks(contact)) continue
-      for (const session of sessionsOf(account.host, contact)) {
+      for (const session of sessionsOf(account.host.router, contact)) {
         if (wants(session, node.name) && !owner.blocks(session.jid)) yield session.jid
       }
     }
@@ -107,7 +107,7 @@ export class Interest {
 
   /** The clients of a contact that are here, or that the account has heard of, with the nodes that they want to hear of. */
   *wanted(account: Account, contact: Jid): Generator<{ to: Jid; nodes: Nodes }> {
-    for (const session of sessionsOf(account.host, contact)) {
+    for (const session of sessionsOf(account.host.router, contact)) {
       const nodes = session.slots.get(WANTED)
       if (session.presence !== undefined && nodes !== undefined) yield { to: session.jid, nodes }
     }
@@ -135,7 +135,6 @@ export class Interest {
   #remote(presence: Stanza): void {
     const { from, to, type } = presence
     if (type !== 'available' && type !== 'unavailable') return
-    const account = this.#ctx.host.accounts.get(to!.local)
     const note = (there: Account | undefined): void => {
       if (there === undefined) return
       const key = from.toString()
@@ -161,8 +160,9 @@ export class Interest {
         if (fresh.size > 0) this.#send(there, fresh, from)
       })
     }
-    if (account !== undefined) note(account)
-    else this.#run(Promise.resolve(this.#ctx.account(to!.local)).then(note))
+    const there = this.#ctx.account(to!.local)
+    if (there instanceof Promise) this.#run(there.then(note))
+    else note(there)
   }
 
   /** Runs `then` with the nodes that the sender of a presence wants to hear of, when they are known. */
@@ -199,13 +199,14 @@ export class Interest {
   /** A contact's last items, where the contact is one of this server: another server does the same when it hears of us. */
   async #introduce(session: Session, contact: Jid, nodes: Nodes): Promise<void> {
     const { account } = session
-    const theirs = this.#ctx.host.router.hosts.get(contact.domain)
-    const pep = theirs?.services.use('pep')
-    if (theirs === undefined || pep === undefined) return
+    const { router } = this.#ctx.host
+    const theirs = router.hosts.get(contact.domain)?.services
+    const pep = theirs?.use('pep')
+    if (pep === undefined) return
     if (this.#ctx.use('blocking')?.blocks(account, contact) === true) return
-    const there = this.#ignoreOffline ? theirs.accounts.get(contact.local) : await theirs.account(contact.local)
-    if (there === undefined || (this.#ignoreOffline && there.available().length === 0)) return
-    if (theirs.services.use('roster')?.isSubscribedFrom(there, account.jid) !== true) return
+    if (this.#ignoreOffline && !isAvailable(router, contact)) return
+    const there = await accountOf(router, contact)
+    if (there === undefined || theirs?.use('roster')?.isSubscribedFrom(there, account.jid) !== true) return
     // What is at the nodes of all contacts may be more than waits for a client: as fast as it reads.
     if (session.full && !(await session.room())) return
     if (session.presence !== undefined) await pep.sendLast(there, nodes, session.jid)
@@ -231,11 +232,6 @@ function without(nodes: Nodes, others: Nodes): Nodes {
 
 function wants(session: Session, node: string): boolean {
   return session.presence !== undefined && session.slots.get(WANTED)?.has(node) === true
-}
-
-/** The sessions of an account of this server that is in memory. */
-function sessionsOf(host: Host, contact: Jid): Iterable<Session> {
-  return host.router.hosts.get(contact.domain)?.accounts.get(contact.local)?.sessions.values() ?? []
 }
 
 function capsOf(presence: Stanza): string | undefined {

@@ -1,4 +1,5 @@
 import type { Account } from '../../core/account.ts'
+import { sessionOf } from '../../core/directory.ts'
 import type { HookMap } from '../../core/hooks.ts'
 import type { AccountRequest } from '../../core/iq.ts'
 import { type Session, Slot } from '../../core/session.ts'
@@ -207,7 +208,7 @@ export class Pep {
     if (!service.shelf.complete) await store.load(service.shelf)
     if (service.shelf.nodes.size === 0) return
     const own = account.jid.equals(to.bare)
-    const session = host.router.hosts.get(to.domain)?.accounts.get(to.local)?.sessions.get(to.resource)
+    const session = sessionOf(host.router, to)
     for (const name of nodes) {
       const node = service.shelf.nodes.get(name)
       if (node === undefined || node.config.send_last_published_item !== 'on_sub_and_presence') continue
