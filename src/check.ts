@@ -4,8 +4,7 @@ import path from 'node:path'
 import type { Config } from './config/core.ts'
 import { blaming, OptionError } from './config/diagnostics.ts'
 import { TlsContexts, type TlsLog } from './net/tls.ts'
-import { methodsOf } from './reload.ts'
-import { configuredCertificates } from './settings.ts'
+import { configuredCertificates, methodsOf, tlsSettings } from './settings.ts'
 
 export interface Findings {
   /** What a server would not start with. */
@@ -41,12 +40,11 @@ async function lookAtCertificates(config: Config, warnings: string[], found: str
     warnings.push(`${file === undefined ? '' : `${file}: `}${message}`)
   }
   const log: TlsLog = { info() {}, warn: say, error: say }
-  const { tls_min_version: minVersion, tls_ciphers: ciphers } = config
   const certfiles = configuredCertificates(config)
   // Without any the server makes one itself, for every host.
   if (certfiles.length === 0) return
   const tls = await blaming(['certfiles'], () =>
-    TlsContexts.load({ certificates: certfiles, minVersion, ciphers, log }),
+    TlsContexts.load({ ...tlsSettings(config), certificates: certfiles, log }),
   )
   for (const { names, file, notAfter } of tls.expiry()) {
     found.push(`certificate for ${names.join(' ')} until ${notAfter.toISOString().slice(0, 10)}: ${file}`)

@@ -11,12 +11,13 @@ import type { ConnectionCounter } from './net/connections.ts'
 import type { TlsContexts } from './net/tls.ts'
 import { type Definitions, type HostSurroundings, RunningHost } from './runninghost.ts'
 import {
-  authMethods,
   certificatesOf,
   failureLimits,
   httpSettings,
   listenerSettings,
+  methodsOf,
   mostConnections,
+  tlsSettings,
 } from './settings.ts'
 import { StreamError } from './xmpp/errors.ts'
 
@@ -257,18 +258,8 @@ function update(listener: Listener, config: Config, listen: ListenConfig): void 
   else listener.update({ ...httpSettings(config, listen), port })
 }
 
-export async function methodsOf(
-  config: Config,
-  now: (() => number) | undefined,
-): Promise<ReadonlyMap<string, AuthMethod[]>> {
-  const methods = new Map<string, AuthMethod[]>()
-  for (const name of config.hosts) methods.set(name, await authMethods(resolveHost(config, name), now))
-  return methods
-}
-
 async function prepareTls(tls: TlsContexts, config: Config): Promise<() => void> {
-  const { tls_min_version: minVersion, tls_ciphers: ciphers } = config
-  return blaming(['certfiles'], async () => tls.prepare(await certificatesOf(config), { minVersion, ciphers }))
+  return blaming(['certfiles'], async () => tls.prepare(await certificatesOf(config), tlsSettings(config)))
 }
 
 /** The options that are read at a start only, and differ from what runs; of groups, those within. */

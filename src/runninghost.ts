@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { AccountChain, type AuthMethod } from './auth/chain.ts'
 import { type Credentials, createCredentials, PASSWD, shapesIn } from './auth/credentials.ts'
-import { type DeviceSettings, Devices } from './auth/devices.ts'
+import { Devices } from './auth/devices.ts'
 import { Familiar } from './auth/familiar.ts'
 import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
 import { Shapes } from './auth/shapes.ts'
 import { grantSessions } from './c2s/bind.ts'
 import { expel } from './c2s/expel.ts'
-import type { C2SHost, HostSettings } from './c2s/server.ts'
+import type { C2SHost } from './c2s/server.ts'
 import type { HostConfig, ModuleConfigs } from './config/core.ts'
 import { OptionError } from './config/diagnostics.ts'
 import { sameValue } from './config/same.ts'
@@ -16,6 +16,7 @@ import { Host } from './core/host.ts'
 import type { ModuleDefinition } from './core/module.ts'
 import type { Router } from './core/router.ts'
 import { logSessions } from './core/sessionlog.ts'
+import { deviceSettings, hashesOf, hostSettings } from './settings.ts'
 import type { Store } from './storage/store.ts'
 import type { IdGenerator } from './util/ids.ts'
 import { Jid } from './xmpp/jid.ts'
@@ -85,7 +86,7 @@ export class RunningHost {
       familiar,
       secret,
       sasl,
-      settings: settingsOf(config),
+      settings: hostSettings(config),
     }
     return new RunningHost(c2s, accounts, around)
   }
@@ -154,7 +155,7 @@ export class RunningHost {
   /** All but the modules goes by another configuration from now on. */
   configure(config: HostConfig, methods: readonly AuthMethod[]): void {
     const { c2s, accounts } = this
-    Object.assign(c2s.settings, settingsOf(config))
+    Object.assign(c2s.settings, hostSettings(config))
     c2s.devices.settings = deviceSettings(config)
     accounts.methods = methods
     c2s.credentials.configure({ iterations: config.auth.scram_iterations, hashes: hashesOf(config) })
@@ -170,11 +171,6 @@ async function hostSecret(store: Store, host: string): Promise<Buffer> {
   return Buffer.from((await table.get(['sasl'])) ?? made, 'hex')
 }
 
-function hashesOf(config: HostConfig): ('SHA-1' | 'SHA-256' | 'SHA-512')[] {
-  const hashes = (['SHA-512', 'SHA-256', 'SHA-1'] as const).filter(h => config.auth.mechanisms.includes(`SCRAM-${h}`))
-  return hashes.length > 0 ? hashes : ['SHA-256']
-}
-
 function saslOf(credentials: Credentials, accounts: AccountChain, devices: Devices, config: HostConfig): Sasl {
   const mechanisms = config.auth.mechanisms as readonly Mechanism[]
   return createSasl({
@@ -185,20 +181,4 @@ function saslOf(credentials: Credentials, accounts: AccountChain, devices: Devic
     domain: config.host,
     mechanisms: accounts.keysFirst ? mechanisms : mechanisms.filter(name => name === 'PLAIN'),
   })
-}
-
-function deviceSettings({ auth }: HostConfig): DeviceSettings {
-  return { maxDevices: auth.max_devices, tokenLifetime: auth.token_lifetime, tokenRefreshAge: auth.token_refresh_age }
-}
-
-function settingsOf(config: HostConfig): HostSettings {
-  return {
-    plainWithoutTls: config.auth.plain_without_tls,
-    uniqueOnTls13: config.auth.tls_unique_on_tls13,
-    maxUserSessions: config.max_user_sessions,
-    resourceConflict: config.resource_conflict,
-    maxAckQueue: config.max_ack_queue,
-    resumeTimeout: config.resume_timeout,
-    ackTimeout: config.ack_timeout,
-  }
 }

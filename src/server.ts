@@ -1,5 +1,5 @@
-import { PASSWD } from './auth/credentials.ts'
 import { Failures } from './auth/failures.ts'
+import { Backups } from './backups.ts'
 import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
 import { ResumableSessions } from './c2s/resumable.ts'
@@ -23,18 +23,26 @@ import { PreLoginBudget } from './net/prelogin.ts'
 import { TlsContexts } from './net/tls.ts'
 import { Flusher } from './net/transport.ts'
 import { operationRoutes } from './operations.ts'
-import { addHost, arrange, methodsOf, type Prepared, reload, type ServerParts, warnUncovered } from './reload.ts'
+import { addHost, arrange, type Prepared, reload, type ServerParts, warnUncovered } from './reload.ts'
 import type { Definitions, HostSurroundings } from './runninghost.ts'
-import { certificatesOf, failureLimits, httpSettings, listenerSettings, mostConnections } from './settings.ts'
-import { backupToFile } from './storage/backup.ts'
-import type { BackedUp } from './storage/backupformat.ts'
+import {
+  certificatesOf,
+  failureLimits,
+  httpSettings,
+  listenerSettings,
+  methodsOf,
+  mostConnections,
+  storeSettings,
+  tlsSettings,
+} from './settings.ts'
+
 import type { BlobStore } from './storage/blob.ts'
 import { HeldBlobs } from './storage/blob-held.ts'
 import { openBlobs } from './storage/blobs.ts'
-import { openStoreFolder, prepareRestore } from './storage/folder.ts'
+import { openStoreFolder } from './storage/folder.ts'
 import type { LevelOptions } from './storage/level.ts'
 import { openMemoryStore } from './storage/memory.ts'
-import { type Store, StoreError } from './storage/store.ts'
+import type { Store } from './storage/store.ts'
 import { Rounds } from './stream/rounds.ts'
 import { IdGenerator } from './util/ids.ts'
 import { VERSION } from './version.ts'
@@ -75,9 +83,7 @@ export class Server implements ServerControl {
   readonly router: Router
   readonly store: Store
   readonly blobs: BlobStore
-  readonly #held: HeldBlobs
-  #restoring = false
-  #backingUp = false
+  readonly #backups: Backups
   readonly #options: ServerOptions
   readonly #started = Date.now()
   readonly #listeners: C2SListener[] = []
@@ -97,8 +103,7 @@ export class Server implements ServerControl {
     const store = options.store ?? (await openStore(config, log, commitMetrics(metrics)))
     const blobs = options.blobs ?? (await openBlobs(config, log))
     const tls = await blaming(['certfiles'], async () => {
-      const { tls_min_version: minVersion, tls_ciphers: ciphers } = config
-      return TlsContexts.load({ certificates: await certificatesOf(config), minVersion, ciphers, log })
+      return TlsContexts.load({ ...tlsSettings(config), certificates: await certificatesOf(config), log })
     })
     const server = new Server(options, log, metrics, store, blobs, tls)
     try {
@@ -123,8 +128,9 @@ export class Server implements ServerControl {
     this.log = log
     this.metrics = metrics
     this.store = store
-    this.#held = new HeldBlobs(blobs)
-    this.blobs = this.#held
+    const held = new HeldBlobs(blobs)
+    this.blobs = held
+    this.#backups = new Backups(store, held, log, config)
     this.ids = new IdGenerator(now)
     this.router = new Router(log)
     this.commands = new Commands(this.router.hosts)
@@ -368,43 +374,14 @@ export class Server implements ServerControl {
     }, 100)
   }
 
-  async backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport> {
-    // Two of them into one file would spoil each other.
-    if (this.#backingUp) throw new StoreError('a backup is being written already: wait until it is done')
-    this.#backingUp = true
-    const release = await this.#held.hold()
-    try {
-      const contents = rowsOnly ? { store: this.store } : { store: this.store, blobs: this.blobs }
-      const { bytes, blobs } = await backupToFile(contents, file, done => progress(`${done} bytes`))
-      const report = { bytes, ...countOf(blobs) }
-      this.log.info({ file, ...report }, 'a backup was written')
-      return report
-    } finally {
-      this.#backingUp = false
-      release()
-    }
+  backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport> {
+    return this.#backups.write(file, rowsOnly, progress)
   }
 
   async restore(file: string, progress: (text: string) => void): Promise<RestoreReport> {
-    const { data, storage } = this.config
-    if (storage.driver !== 'level') throw new StoreError('a store in memory cannot be restored into')
-    if (this.#restoring) throw new StoreError('a backup is being restored already')
-    this.#restoring = true
-    // Held until the restart: what is there for the rows that come is not to go for those that leave.
-    const release = await this.#held.hold()
-    try {
-      const found = await prepareRestore(data, this.blobs, file, done => progress(`${done} bytes`))
-      const { bytes, rows, tables, blobs, kept } = found
-      const messages = { waiting: tables.get('queue') ?? 0, archived: tables.get('archive') ?? 0 }
-      const report = { bytes, rows, accounts: tables.get(PASSWD.name) ?? 0, ...messages, ...countOf(blobs), kept }
-      this.log.warn({ file, ...report }, 'a backup was read, and takes the place of the store by a restart')
-      this.#leaveSoon('restart')
-      return report
-    } catch (error) {
-      this.#restoring = false
-      release()
-      throw error
-    }
+    const report = await this.#backups.restore(file, progress)
+    this.#leaveSoon('restart')
+    return report
   }
 
   /** Stops in order: nothing that was acknowledged is lost, and sessions can be resumed after the next start. */
@@ -435,17 +412,12 @@ export class Server implements ServerControl {
   }
 }
 
-function countOf({ count, pictures, missing }: BackedUp): { pictures: number; files: number; missing: number } {
-  return { pictures, files: count - pictures, missing }
-}
-
 /** How long a stop waits for answers to those who watch over the server (ms). */
 const WATCHED_LATE = 1000
 
 async function openStore(config: Config, log: Logger, onCommit: LevelOptions['onCommit']): Promise<Store> {
   if (config.storage.driver === 'memory') return openMemoryStore()
-  const { commit_delay: commitDelay, cache_size: cacheSize } = config.storage
-  return openStoreFolder(config.data, { commitDelay, cacheSize, log, onCommit })
+  return openStoreFolder(config.data, { ...storeSettings(config), log, onCommit })
 }
 
 function xepNumbers(definition: ModuleDefinition): string {

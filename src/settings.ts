@@ -1,16 +1,20 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { AuthMethod } from './auth/chain.ts'
+import type { DeviceSettings } from './auth/devices.ts'
 import { HttpSource } from './auth/http.ts'
 import { JwtSource, readJwtKeys } from './auth/jwt.ts'
 import type { ListenerSettings } from './c2s/listener.ts'
+import type { HostSettings } from './c2s/server.ts'
 import { evaluateAccess } from './config/access.ts'
-import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig } from './config/core.ts'
+import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig, resolveHost } from './config/core.ts'
 import { OptionError } from './config/diagnostics.ts'
 import type { Pace } from './core/http.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
 import type { CertificateSource } from './net/certificates.ts'
 import { selfSigned } from './net/selfsigned.ts'
+import type { TlsPolicy } from './net/tls.ts'
+import type { LevelOptions } from './storage/level.ts'
 
 const MIB = 1024 * 1024
 const HEADER_BYTES = 10_000
@@ -89,14 +93,47 @@ export function httpSettings(config: Config, listen: ListenConfig): HttpListener
   }
 }
 
+export function storeSettings({ storage }: Config): Pick<LevelOptions, 'commitDelay' | 'cacheSize'> {
+  return { commitDelay: storage.commit_delay, cacheSize: storage.cache_size }
+}
+
+export function deviceSettings({ auth }: HostConfig): DeviceSettings {
+  return { maxDevices: auth.max_devices, tokenLifetime: auth.token_lifetime, tokenRefreshAge: auth.token_refresh_age }
+}
+
+export function hostSettings(config: HostConfig): HostSettings {
+  return {
+    plainWithoutTls: config.auth.plain_without_tls,
+    uniqueOnTls13: config.auth.tls_unique_on_tls13,
+    maxUserSessions: config.max_user_sessions,
+    resourceConflict: config.resource_conflict,
+    maxAckQueue: config.max_ack_queue,
+    resumeTimeout: config.resume_timeout,
+    ackTimeout: config.ack_timeout,
+  }
+}
+
+export function hashesOf(config: HostConfig): ('SHA-1' | 'SHA-256' | 'SHA-512')[] {
+  const hashes = (['SHA-512', 'SHA-256', 'SHA-1'] as const).filter(h => config.auth.mechanisms.includes(`SCRAM-${h}`))
+  return hashes.length > 0 ? hashes : ['SHA-256']
+}
+
 /**
- * Where the passwords of a host are looked up, in order.
+ * Where the passwords of each host are looked up, in order.
  *
  * @throws OptionError
  */
-export async function authMethods(config: HostConfig, now?: () => number): Promise<AuthMethod[]> {
-  const methods: AuthMethod[] = []
-  for (const method of new Set(config.auth_method)) methods.push(await authMethod(method, config, now))
+export async function methodsOf(
+  config: Config,
+  now: (() => number) | undefined,
+): Promise<ReadonlyMap<string, AuthMethod[]>> {
+  const methods = new Map<string, AuthMethod[]>()
+  for (const name of config.hosts) {
+    const host = resolveHost(config, name)
+    const list: AuthMethod[] = []
+    for (const method of new Set(host.auth_method)) list.push(await authMethod(method, host, now))
+    methods.set(name, list)
+  }
   return methods
 }
 
@@ -121,6 +158,10 @@ async function authMethod(method: string, config: HostConfig, now: (() => number
     return new HttpSource({ url, domain, basicAuth: http.basic_auth?.reveal(), timeout, maxRequests })
   }
   return 'internal'
+}
+
+export function tlsSettings(config: Config): TlsPolicy {
+  return { minVersion: config.tls_min_version, ciphers: config.tls_ciphers }
 }
 
 /** The certificates that the configuration names, of all hosts, each once. */
