@@ -70,8 +70,7 @@ export const mod_blocking = defineModule({
     const table = ctx.table(TABLE)
     const load = async (account: Account): Promise<void> => {
       const stored = await table.get([account.user], [])
-      if (account.slots.get(LIST) === undefined)
-        account.slots.set(LIST, stored === undefined ? NOBODY : new Map(stored))
+      if (account.slots.get(LIST) === undefined) keep(account, stored === undefined ? NOBODY : new Map(stored))
     }
     /** Runs `then` when the list is at hand: at once, but where it could not be read when the account was loaded. */
     const withList = <T>(account: Account, then: () => T | Promise<T>): T | Promise<T> => {
@@ -220,7 +219,7 @@ async function save(
 ): Promise<void> {
   if (changed.length === 0) return
   const before = listOf(account)
-  account.slots.set(LIST, list)
+  keep(account, list)
   try {
     await table.put([account.user], [], [...list])
   } catch (error) {
@@ -229,9 +228,14 @@ async function save(
       if (added) now.delete(text)
       else now.set(text, before.get(text) ?? 0)
     }
-    account.slots.set(LIST, now)
+    keep(account, now)
     throw error
   }
+}
+
+function keep(account: Account, list: List): void {
+  account.grew(sizeOf(list.keys()) - sizeOf(listOf(account).keys()))
+  account.slots.set(LIST, list)
 }
 
 function sizeOf(list: Iterable<string>): number {

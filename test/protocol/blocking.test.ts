@@ -100,6 +100,10 @@ test('so many can be blocked and no more', async t => {
   await block(bea, ...Array.from({ length: 100 }, (_, i) => long(i)))
   await refused('not-allowed', block(bea, ...Array.from({ length: 40 }, (_, i) => long(200 + i))))
   assert.equal((await list(bea)).length, 100)
+  const account = server.server.host('localhost')!.accounts.get('bea')!
+  assert.ok(account.weight > 200_000)
+  await unblock(bea)
+  assert.equal(account.weight, 0)
 })
 
 test('whatever a blocked client asks, the answer is that of an account that does not exist', async () => {

@@ -221,7 +221,10 @@ test('a user decides what is archived: always, never, for contacts, by address',
   await tell(juliet, romeo, 'nor this')
   assert.deepEqual((await query(juliet)).bodies, ['archived'])
   assert.deepEqual((await query(romeo)).bodies, ['not archived', 'nor this'], 'that is his to decide')
+  const account = server.server.host('localhost')!.accounts.get('juliet')!
+  const weight = account.weight
   await prefs("default='roster'", '', `<jid>${romeo.jid}</jid>`)
+  assert.equal(account.weight - weight, romeo.jid.length - 'nurse@localhost'.length)
   await tell(nurse, juliet, 'no contact')
   assert.deepEqual((await query(juliet)).bodies, ['archived'])
   const answer = child(await juliet.request('get', `<prefs xmlns='${MAM}'/>`), 'prefs', MAM)!

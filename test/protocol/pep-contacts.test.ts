@@ -171,8 +171,18 @@ test('so many clients on other servers are kept in mind', async t => {
   await alice.ping()
   alice.options.inbox = false
   const caps = `<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='c' ver='${ver}'/>`
+  const account = server.server.host('localhost')!.accounts.get('alice')!
+  const before = account.weight
   for (let i = 0; i <= 2000; i++) say(`<presence from='romeo@far.example/${i}' to='alice@localhost'>${caps}</presence>`)
   await alice.ping()
+  const full = account.weight
+  assert.ok(full > before + 2000 * 'romeo@far.example/1'.length)
+  say("<presence type='unavailable' from='romeo@far.example/2000' to='alice@localhost'/>")
+  await alice.ping()
+  assert.ok(account.weight < full)
+  say(`<presence from='romeo@far.example/2000' to='alice@localhost'>${caps}</presence>`)
+  await alice.ping()
+  assert.equal(account.weight, full)
   await publish(alice, 'urn:p', P, '1')
   const told = sent.filter(s => about(s, '1')).map(s => s.to!.resource)
   assert.equal(told.length, 2000)

@@ -17,7 +17,7 @@ import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { type Element, findChild, NS } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
-import { archives, PREFS, type Prefs, prefsElement, readPrefs } from './prefs.ts'
+import { archives, keepPrefs, PREFS, type Prefs, prefsElement, readPrefs } from './prefs.ts'
 
 const SWEEP = 3_600_000
 const FLUSH = 1000
@@ -109,7 +109,7 @@ export const mod_mam = defineModule({
 
     const load = async (account: Account): Promise<void> => {
       const stored = await prefs.get([account.user], [])
-      if (stored !== undefined) account.slots.set(PREFS, stored)
+      if (stored !== undefined) keepPrefs(account, stored)
     }
     for (const account of host.accounts.values()) await load(account)
     ctx.hook('account_load', ({ account }) => load(account))
@@ -132,7 +132,7 @@ export const mod_mam = defineModule({
     ctx.iq('own', 'set', NS.MAM, 'prefs', async ({ account, payload }) => {
       const wanted = readPrefs(payload)
       await prefs.put([account.user], [], wanted)
-      account.slots.set(PREFS, wanted)
+      keepPrefs(account, wanted)
       return prefsElement(wanted)
     })
     // XEP-0386 3.2: tells what there is to catch up with.

@@ -18,6 +18,15 @@ export const PREFS = new Slot<Prefs>('mam prefs')
 
 const MAX_ADDRESSES = 500
 
+export function keepPrefs(account: Account, prefs: Prefs): void {
+  account.grew(sizeOf(prefs) - sizeOf(account.slots.get(PREFS)))
+  account.slots.set(PREFS, prefs)
+}
+
+function sizeOf(prefs: Prefs | undefined): number {
+  return prefs === undefined ? 0 : prefs.always.concat(prefs.never).join('').length
+}
+
 /** Whether a message from or to `peer` is archived. XEP-0441 2: the lists decide before the default does. */
 export function archives(prefs: Prefs, account: Account, peer: Jid, inRoster: (peer: Jid) => boolean): boolean {
   if (listed(prefs.always, peer)) return true

@@ -138,24 +138,26 @@ export class Interest {
     const note = (there: Account | undefined): void => {
       if (there === undefined) return
       const key = from.toString()
-      if (type === 'unavailable') {
-        there.slots.get(REMOTE)?.delete(key)
-        return
+      const remote = there.slots.get(REMOTE) ?? new Weighed<string, Remote>(MAX_REMOTE, MAX_REMOTE_TEXT)
+      const keep = (change: () => unknown): void => {
+        const before = remote.weight
+        change()
+        there.grew(remote.weight - before)
       }
+      if (type === 'unavailable') return keep(() => remote.delete(key))
       const caps = capsOf(presence)
-      const known = there.slots.get(REMOTE)?.get(key)
+      const known = remote.get(key)
       if (caps === undefined || known?.caps === caps) return
       if (this.#ctx.use('roster')?.isSubscribedFrom(there, from.bare) !== true) return
-      const remote = there.slots.get(REMOTE) ?? new Weighed<string, Remote>(MAX_REMOTE, MAX_REMOTE_TEXT)
       there.slots.set(REMOTE, remote)
       const entry: Remote = { jid: from, caps, nodes: NOTHING }
-      remote.set(key, entry, key.length + caps.length)
+      keep(() => remote.set(key, entry, key.length + caps.length))
       this.#learn(presence, nodes => {
         if (remote.get(key) !== entry) return // it has gone, or has said something else since
         entry.nodes = nodes
         let text = key.length + caps.length
         for (const node of nodes) text += node.length
-        remote.set(key, entry, text)
+        keep(() => remote.set(key, entry, text))
         const fresh = without(nodes, known?.nodes ?? NOTHING)
         if (fresh.size > 0) this.#send(there, fresh, from)
       })
