@@ -1,24 +1,22 @@
 import type { Account } from '../core/account.ts'
 import { unsetPresence } from '../core/availability.ts'
 import { asSent, delayElement, notStored } from '../core/delivery.ts'
-import { STOP } from '../core/hooks.ts'
 import type { Besides, Entry } from '../core/queue/entry.ts'
 import { type ConnectionInfo, type Session, Slots } from '../core/session.ts'
 import type { XmppStream } from '../stream/stream.ts'
 import { orderedTime } from '../util/ids.ts'
 import { type Element, NS, parseElement, xml } from '../xml/index.ts'
-import { StanzaError, StreamError } from '../xmpp/errors.ts'
+import { StreamError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { isStanzaName, Stanza } from '../xmpp/stanza.ts'
 import { Acknowledger } from './acknowledger.ts'
 import { type Ended, Inbound } from './inbound.ts'
 import { bounce, handleNonza, handleStanza } from './incoming.ts'
 import { Outbox, tooHigh, type Unacked } from './outbox.ts'
+import { give, isFull, MAX_BACKLOG } from './outgoing.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
-    /** A stanza on its way to a client. Synchronous. STOP: the handler has taken it. */
-    user_receive_packet: { session: Session; stanza: Stanza; entry: Entry | undefined }
     /** A resource was bound. */
     session_opened: { session: Session }
     /** A session came back on a new connection (XEP-0198 5). */
@@ -29,13 +27,6 @@ declare module '../core/hooks.ts' {
     session_closed: { session: Session; reason: string }
   }
 }
-
-/** Bytes that a client may leave unread before it gets no more queued messages for now. */
-const FULL_BACKLOG = 512 * 1024
-/** Bytes at which it is taken for dead. */
-const MAX_BACKLOG = 4 * 1024 * 1024
-/** Bytes that may be unacknowledged before a client gets no more queued messages for now; at four times that it ends. */
-const FULL_UNACKED = 2 * 1024 * 1024
 
 /** How a message begins that says that another was refused. */
 const REFUSAL = /^<message\s[^>]*\btype=["']error["']/
@@ -75,6 +66,7 @@ export class C2SSession implements Session {
   state: SessionState = 'connected'
   /** Stream management is on. */
   managed = false
+  maxBacklog = MAX_BACKLOG
   /** The id to resume it by, where it may be. */
   resumption: string | undefined
   readonly acknowledger: Acknowledger
@@ -85,8 +77,6 @@ export class C2SSession implements Session {
   #early: Unacked[] = []
   #waiting: ((room: boolean) => void)[] = []
   #expiry: NodeJS.Timeout | undefined
-  /** More on a stream that begins with what was sent again. */
-  #maxBacklog = MAX_BACKLOG
 
   constructor(
     account: Account,
@@ -133,54 +123,11 @@ export class C2SSession implements Session {
   // ---- to the client
 
   deliver(stanza: Stanza, entry?: Entry): void {
-    this.#deliver(stanza, entry, entry?.bytes)
+    give(this, stanza, entry, entry?.bytes)
   }
 
   deliverAs(stanza: Stanza, entry: Entry): void {
-    this.#deliver(stanza, entry, undefined)
-  }
-
-  /**
-   * `bytes` is the stanza where it is serialized already. Never throws: what goes wrong on the way to one client concerns
-   * neither its sender, whose message may be in the queue by now, nor those who get it after this one.
-   */
-  #deliver(stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
-    try {
-      this.#hand(stanza, entry, bytes)
-    } catch (error) {
-      this.#failed(error)
-      // Not released while the session is there, which would be given it again at once.
-      if (entry !== undefined) this.end(new StreamError('internal-server-error'))
-      if (entry === undefined || entry.holders.includes(this)) this.#undeliverable(stanza, entry)
-    }
-  }
-
-  #hand(stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
-    if (this.state === 'ended') return this.#undeliverable(stanza, entry)
-    const { hooks } = this.account.host
-    if (hooks.has('user_receive_packet')) {
-      const event = { session: this, stanza, entry }
-      if (hooks.notify('user_receive_packet', event) === STOP) return
-      // A handler put another stanza in its place: the queued bytes are no longer what is sent.
-      if (event.stanza !== stanza) return this.#replaced(stanza, event.stanza, entry)
-    }
-    this.#write(bytes ?? stanza.toString(), stanza, entry)
-  }
-
-  #replaced(stanza: Stanza, other: Stanza, entry: Entry | undefined): void {
-    let text: string
-    try {
-      text = other.toString()
-    } catch (error) {
-      if (entry === undefined) throw error
-      this.#failed(error)
-      return this.#write(entry.bytes, stanza, entry) // what is kept is delivered
-    }
-    this.#write(text, other, entry)
-  }
-
-  #failed(error: unknown): void {
-    this.account.host.log.error({ err: error, jid: this.jid.toString() }, 'a stanza could not be given to a client')
+    give(this, stanza, entry, undefined)
   }
 
   take(entry: Entry, late: boolean): void {
@@ -214,45 +161,8 @@ export class C2SSession implements Session {
     this.acknowledger.soon()
   }
 
-  #write(data: string | Buffer, stanza: Stanza, entry: Entry | undefined): void {
-    if (this.managed) {
-      const sameBytes = entry !== undefined && data === entry.bytes
-      const lost =
-        entry === undefined && stanza.kind === 'iq' ? () => this.#undeliverable(stanza, undefined) : undefined
-      this.#keep({ text: sameBytes ? undefined : data.toString(), entry, lost })
-    } else if (entry !== undefined) this.#keep({ text: undefined, entry, lost: undefined })
-    const stream = this.#stream
-    if (stream === undefined) return
-    stream.send(data)
-    if (stanza.kind === 'message') this.server.counters.sent.value++
-    if (stream.backlog > this.#maxBacklog) stream.abandon('the client does not read')
-  }
-
-  #keep(item: Unacked): void {
-    this.outbox.push(item)
-    // Where the sender waits for a message to be safe, the client is asked when it is (see committed): what it acknowledged
-    // before a crash, it does not get twice. The rest need not wait.
-    const { entry } = item
-    if (entry === undefined || entry.committed || entry.origin === undefined) this.acknowledger.due()
-    const { size, bytes } = this.outbox
-    if (size > 2 * this.settings.maxAckQueue || bytes > 4 * FULL_UNACKED) this.#overflow()
-  }
-
-  /** The bound of what is kept for a client that does not acknowledge: its messages are safe in the store. */
-  #overflow(): void {
-    this.end(new StreamError('policy-violation', 'too many stanzas were not acknowledged'))
-  }
-
-  /** Nobody is there any more to take it: RFC 6121 8.5.3.2. */
-  #undeliverable(stanza: Stanza, entry: Entry | undefined): void {
-    if (entry !== undefined) this.account.queue.release(this, [entry])
-    else if (stanza.kind === 'iq') void this.account.host.router.bounce(stanza, new StanzaError('service-unavailable'))
-  }
-
   get full(): boolean {
-    const { size, bytes } = this.outbox
-    if (size >= this.settings.maxAckQueue || bytes >= FULL_UNACKED) return true
-    return (this.#stream?.backlog ?? 0) > FULL_BACKLOG
+    return isFull(this)
   }
 
   room(): Promise<boolean> {
@@ -317,7 +227,7 @@ export class C2SSession implements Session {
     this.acknowledged(seen) // who knows the id has read what was sent before it
     announce(xml('resumed', { xmlns: NS.SM, previd: this.resumption, h: String(this.inbound.safe) }))
     for (const item of this.outbox) stream.send(item.text ?? item.entry!.bytes)
-    this.#maxBacklog = MAX_BACKLOG + this.outbox.bytes
+    this.maxBacklog = MAX_BACKLOG + this.outbox.bytes
     this.acknowledger.restart()
     this.account.host.hooks.notify('session_resumed', { session: this })
   }

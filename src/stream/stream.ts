@@ -6,18 +6,14 @@ import { type Element, type ParserLimits, serialize } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Framing, StreamReader } from './framing.ts'
-import { Portion, type Rounds } from './rounds.ts'
+import { Pace, type Paced } from './pace.ts'
+import type { Rounds } from './rounds.ts'
 import { isTraced, trace } from './trace.ts'
 
 /** How long the peer may take to close its side after we closed ours (ms). */
 export const CLOSE_GRACE = 2000
 /** How long a connection is kept that the peer has ended, to learn what it had read (ms): longer than a round trip. */
 const LINGER = 1000
-/** Unparsed bytes that may wait while a stanza is being handled; beyond, the connection is not read. */
-const MAX_UNPARSED = 64 * 1024
-/** Bytes that never wait for others' turns: all but what is much work. */
-const SMALL = 2048
-
 /** A language tag (RFC 5646 2.1); a longer one than any there is would be added to every stanza. */
 const LANGUAGE = /^(?=.{1,35}$)[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*$/
 
@@ -89,7 +85,7 @@ export interface StreamHandler {
  * One end of an XMPP stream, from connection to close (RFC 6120 4), whoever the peer is: {@link accept} where it begins,
  * {@link initiate} where we do.
  */
-export class XmppStream {
+export class XmppStream implements Paced {
   readonly transport: Transport
   /** Of stanzas that name no language of their own (RFC 6120 4.7.4). */
   lang: string | undefined
@@ -103,23 +99,14 @@ export class XmppStream {
   #trusted = false
   /** Of the memory of all that are not logged in; undefined once it is. */
   #share: Share | undefined
-  #reader: StreamReader
+  readonly #pace: Pace
   #headerSent = false
   #initiating = false
   #deadline: NodeJS.Timeout | undefined
   #keepalive: NodeJS.Timeout | undefined
   #quiet = true
-  #handling = false
-  #halted = false
-  /** Stanzas since the shaper was last asked. */
-  #stanzas = 0
-  readonly #portion = new Portion()
-  /** Others have their turn, though there may be more to be handled. */
-  #resting = false
   /** The peer ended its connection before all that it had sent was handled. */
   #ended = false
-  #slowed: NodeJS.Timeout | undefined
-  #whenHandled: () => void = () => {}
   /** Ends the pause before our header. */
   #hurry: () => void = () => {}
   #closed = false
@@ -140,7 +127,7 @@ export class XmppStream {
     this.#handler = handler
     this.#server = server
     this.#settings = settings
-    this.#reader = this.#newReader()
+    this.#pace = new Pace(this, this.#newReader(), server.rounds, settings.shaper)
   }
 
   /** The peer begins. */
@@ -212,24 +199,22 @@ export class XmppStream {
     if (!this.#trusted && this.bytesRead > this.#settings.preAuthBytes) {
       return this.fail(new StreamError('policy-violation', 'too many bytes before logging in'))
     }
-    if (chunk.length > SMALL && !this.#handling && this.#server.rounds.isLate()) this.#waitFor(this.#othersFirst())
-    this.#reader.write(chunk)
+    this.#pace.read(chunk)
     this.#account()
-    this.#pay(chunk.length)
-    if (this.#handling && this.#reader.rest().length > MAX_UNPARSED) this.transport.pause()
+    this.#pace.wasRead(chunk.length)
   }
 
   /** What a stranger has us keep: what it sent and is not done with, and answers that it does not read. */
   #account(): void {
     if (this.#share === undefined || this.#closed) return
-    this.#server.prelogin.hold(this.#share, this.#reader.held + this.transport.backlog)
+    this.#server.prelogin.hold(this.#share, this.#pace.reader.held + this.transport.backlog)
   }
 
   /** The peer has shown who it is: from here on it has the limits of those whom we know. */
   admitted(): void {
     this.#trusted = true
     this.#leaveStrangers()
-    this.#reader.setLimits(this.limits)
+    this.#pace.reader.setLimits(this.limits)
   }
 
   #leaveStrangers(): void {
@@ -252,52 +237,23 @@ export class XmppStream {
     this.#keepalive.unref()
   }
 
-  #pay(bytes: number): void {
-    const { shaper } = this.#settings
-    if (shaper === undefined) return
-    const wait = shaper.spend(bytes, this.#stanzas)
-    this.#stanzas = 0
-    if (wait > 0) this.#slow(wait)
-  }
-
-  /** Reads no further for a while, and handles nothing of what was read: the peer is faster than its shaper allows. */
-  #slow(ms: number): void {
-    this.#reader.pause()
-    this.transport.pause()
-    clearTimeout(this.#slowed)
-    this.#slowed = setTimeout(() => {
-      this.#slowed = undefined
-      this.#guard(() => this.#readOn())
-    }, ms)
-  }
-
-  /** Goes on, with what was read and then with the connection, unless there is a reason left not to. */
-  #readOn(): void {
-    const mayNot = () => this.#halted || this.#handling || this.#slowed !== undefined
-    if (mayNot()) return
-    this.#reader.resume()
-    if (this.#ended && !this.#mustWait) return this.#onPeerDone()
-    if (!mayNot()) this.transport.resume()
-  }
-
-  /** There may be more to be handled, though nothing is being waited for but time. */
-  get #mustWait(): boolean {
-    return this.#resting || this.#slowed !== undefined
-  }
-
   /** The peer ended its side without closing the stream: half a close is a broken connection. */
   #onPeerDone(): void {
     this.#peerDone = true
     if (this.#closing) return
-    if (this.#mustWait && this.#reader.rest().length > 0) {
+    if (this.#pace.mustWait && this.#pace.reader.rest().length > 0) {
       this.#ended = true
       return
     }
     if (!this.#handler.inDoubt) return this.transport.destroy()
-    this.#reader.stop()
+    this.#pace.reader.stop()
     this.#closing = true
     const { hasRead, hurry } = this.transport.linger(LINGER, this.#framing.end)
     this.#handler.onLeft(hasRead, hurry)
+  }
+
+  wentOn(): void {
+    if (this.#ended && !this.#pace.mustWait) this.#onPeerDone()
   }
 
   #onGone(reason: string, failed = false): void {
@@ -307,9 +263,9 @@ export class XmppStream {
     this.#closing = true
     clearTimeout(this.#deadline)
     clearInterval(this.#keepalive)
-    clearTimeout(this.#slowed)
+    this.#pace.stop()
     this.#leaveStrangers()
-    this.#reader.stop()
+    this.#pace.reader.stop()
     this.transport.destroy()
     this.#part(reason)
     this.#guard(() => this.#handler.onGone())
@@ -335,8 +291,8 @@ export class XmppStream {
 
   /** A new stream on the same connection (RFC 6120 4.3.3). */
   restart(): void {
-    this.#reader.stop()
-    this.#reader = this.#newReader()
+    this.#pace.reader.stop()
+    this.#pace.reader = this.#newReader()
     this.#headerSent = false
   }
 
@@ -346,7 +302,7 @@ export class XmppStream {
       throw new StreamError('invalid-namespace', 'the first element must be a stream header')
     }
     const { contentNs } = this.#framing
-    if (this.#reader.contentNs !== contentNs) {
+    if (this.#pace.reader.contentNs !== contentNs) {
       throw new StreamError('invalid-namespace', `the content namespace must be ${contentNs}`)
     }
     const lang = attrs['xml:lang']
@@ -357,9 +313,9 @@ export class XmppStream {
     // Who goes on without waiting does not listen for it either.
     const { headerPause } = this.#framing
     const mayWait = !this.#initiating && this.transport.secured && !this.#trusted && headerPause > 0
-    if (!mayWait || this.#reader.rest().length > 0) {
+    if (!mayWait || this.#pace.reader.rest().length > 0) {
       const done = answer()
-      if (done instanceof Promise) this.#waitFor(done)
+      if (done instanceof Promise) this.#pace.waitFor(done)
       return
     }
     const pause = new Promise<void>(resolve => {
@@ -369,7 +325,7 @@ export class XmppStream {
         resolve()
       }
     })
-    this.#waitFor(pause.then(answer))
+    this.#pace.waitFor(pause.then(answer))
   }
 
   #answer(from: Jid | undefined, version: string): void | Promise<void> {
@@ -385,7 +341,6 @@ export class XmppStream {
   }
 
   #onElement(el: Element): void {
-    this.#stanzas++
     if (isTraced(this.#server.log)) this.#trace('in', serialize(el))
     let done: void | Promise<void>
     try {
@@ -393,46 +348,7 @@ export class XmppStream {
     } catch (error) {
       return this.failWith(error)
     }
-    const enough = this.#server.rounds.spend(this.#portion)
-    if (done instanceof Promise) this.#waitFor(enough ? done.then(() => this.#othersFirst()) : done)
-    else if (enough) this.#waitFor(this.#othersFirst())
-  }
-
-  /** There may be much more of this stream to be handled: others have their turn, and what was handled is paid for. */
-  async #othersFirst(): Promise<void> {
-    this.#resting = true
-    this.#pay(0)
-    await this.#server.rounds.next()
-    this.#resting = false
-  }
-
-  /** Reads no more; resolves when what is being handled is done, or after `timeout` ms. */
-  halt(timeout: number): Promise<void> {
-    this.#halted = true
-    this.#reader.pause()
-    this.transport.pause()
-    if (!this.#handling) return Promise.resolve()
-    return new Promise(resolve => {
-      const timer = setTimeout(resolve, timeout)
-      this.#whenHandled = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
-  }
-
-  /** One at a time: what follows waits until this is handled. */
-  #waitFor(done: Promise<void>): void {
-    this.#handling = true
-    this.#reader.pause()
-    done
-      .catch((error: unknown) => this.failWith(error))
-      .then(() => {
-        this.#handling = false
-        if (this.#halted) return this.#whenHandled()
-        this.#readOn()
-      })
-      .catch((error: unknown) => this.failWith(error))
+    this.#pace.handled(done)
   }
 
   #guard(fn: () => void): void {
@@ -453,7 +369,7 @@ export class XmppStream {
 
   #onStreamEnd(): void {
     const done = this.#handler.onEnd(this.#hasRead.promise)
-    if (done instanceof Promise) this.#waitFor(done.then(() => this.close()))
+    if (done instanceof Promise) this.#pace.waitFor(done.then(() => this.close()))
     else this.close()
   }
 
@@ -478,7 +394,7 @@ export class XmppStream {
   #end(): void {
     this.send(this.#framing.end)
     this.#closing = true
-    this.#reader.stop()
+    this.#pace.reader.stop()
     clearTimeout(this.#deadline)
     clearInterval(this.#keepalive)
     this.transport.end(CLOSE_GRACE)
@@ -491,6 +407,11 @@ export class XmppStream {
     this.send(this.#framing.error(error))
     this.#end()
     this.#part(error.message)
+  }
+
+  /** Reads no more; resolves when what is being handled is done, or after `timeout` ms. */
+  halt(timeout: number): Promise<void> {
+    return this.#pace.halt(timeout)
   }
 
   /** Drops the connection without a word: nobody is listening. */
