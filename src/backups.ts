@@ -1,4 +1,4 @@
-import { PASSWD } from './auth/credentials.ts'
+import { PASSWD } from './auth/record.ts'
 import type { Config } from './config/core.ts'
 import type { BackupReport, RestoreReport } from './core/commands/servercontrol.ts'
 import type { Logger } from './core/log.ts'

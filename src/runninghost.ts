@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { AccountChain, type AuthMethod } from './auth/chain.ts'
-import { type Credentials, createCredentials, PASSWD, shapesIn } from './auth/credentials.ts'
+import { Credentials } from './auth/credentials.ts'
 import { Devices } from './auth/devices.ts'
 import { Familiar } from './auth/familiar.ts'
+import { PASSWD, shapesIn } from './auth/record.ts'
 import { createSasl, type Mechanism, type Sasl } from './auth/sasl.ts'
 import { Shapes } from './auth/shapes.ts'
 import { grantSessions } from './c2s/bind.ts'
@@ -50,7 +51,7 @@ export class RunningHost {
     const passwords = store.table(name, PASSWD)
     const shapes = new Shapes(secret, store.table(name, { name: 'password_shapes' }))
     await shapes.open(limit => shapesIn(passwords, limit))
-    const credentials = createCredentials({
+    const credentials = new Credentials({
       table: passwords,
       secret,
       shapes,

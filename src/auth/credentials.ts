@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import type { Key, Table, TableSpec } from '../storage/store.ts'
+import type { Table } from '../storage/store.ts'
 import { Lru } from '../util/lru.ts'
 import { Turns } from '../util/turns.ts'
 import { prepLocal } from '../xmpp/jid.ts'
@@ -14,29 +14,8 @@ import {
   type ScramKeys,
   sameSecret,
 } from './derive.ts'
+import { type CredentialRecord, hashesOf, shapeOf, stampOf, storedKeys } from './record.ts'
 import { type Shape, Shapes } from './shapes.ts'
-
-/** {@link ScramKeys} as they lie in the store: bytes in base64. */
-export interface StoredKeys {
-  salt: string
-  iterations: number
-  storedKey: string
-  serverKey: string
-}
-
-/** One account. Times are ms since 1970. */
-export interface CredentialRecord {
-  scram: Partial<Record<ScramHash, StoredKeys>>
-  createdAt: number
-  disabled?: { at: number; reason?: string }
-  /** Rises when the password is set and when the account is disabled: what was issued before (tokens) is void then. */
-  epoch?: number
-  /** No password is kept here: the method of this name vouched for the account (see chain.ts). */
-  source?: string
-}
-
-/** Partition `[user]`, one row with the clustering key `[]`. */
-export const PASSWD: TableSpec<CredentialRecord> = { name: 'passwd', version: 1 }
 
 /** A name or password that cannot be taken; the message is fit for whoever sent it. */
 export class CredentialError extends Error {
@@ -79,70 +58,11 @@ const MAX_CHANGES = 100
  * The accounts of one host and what is kept of their passwords. Users are prepared localparts throughout. Answers come at
  * once where the account is in memory, else as promises. Reads and changes reject with StoreError when the store does.
  */
-export interface Credentials {
-  exists(user: string): boolean | Promise<boolean>
-  get(user: string): CredentialRecord | undefined | Promise<CredentialRecord | undefined>
-  /** False if the name is taken. @throws CredentialError */
-  create(user: string, password: string): Promise<boolean>
-  /** False if there is no such account. @throws CredentialError */
-  setPassword(user: string, password: string): Promise<boolean>
-  /** False if there is no such account. */
-  remove(user: string): Promise<boolean>
-  /** Whether the password is right and the account not disabled. As slow for accounts that do not exist. @throws BusyError */
-  verify(user: string, password: string): Promise<boolean>
-  /** As {@link verify}, telling apart the two reasons; `disabled` is said only to who has the password. */
-  check(user: string, password: string): Promise<PasswordCheck>
-  /** Keys for a SCRAM exchange; for accounts without any, keys that no proof fits, with the same salt each time. */
-  scram(user: string, hash: ScramHash): FoundKeys | Promise<FoundKeys>
-  disable(user: string, reason?: string): Promise<boolean>
-  enable(user: string): Promise<boolean>
-  isDisabled(user: string): boolean | Promise<boolean>
-  /** The hashes that are kept of the account's password; where there is no such account, those that there might be. */
-  kept(user: string): readonly ScramHash[] | Promise<readonly ScramHash[]>
-  /** The hashes that are kept of passwords set from now on, strongest first. */
-  readonly hashes: readonly ScramHash[]
-  /**
-   * Names the account in its present state: another text once the password is set, the account is disabled, or removed and
-   * made anew. Undefined if there is no such account.
-   */
-  stamp(user: string): string | undefined | Promise<string | undefined>
-  /** An account whose password lies elsewhere, known here from now on. False if it was there already. */
-  adopt(user: string, source: string): Promise<boolean>
-  /** Keys of the password that the account has, under a hash it lacks. False if the stamp no longer fits, or they are there. */
-  addKeys(user: string, stamp: string, hash: ScramHash, keys: ScramKeys): Promise<boolean>
-  /** How passwords are kept that are set from now on. */
-  configure(options: { iterations: number; hashes: readonly ScramHash[] }): void
-  /** For {@link addKeys}: a new salt, and the rounds to use with it. */
-  freshSalt(): { salt: Buffer; iterations: number }
-  /** Names in order, after the given one; at most 1000 at a time. */
-  list(after?: string, limit?: number): Promise<string[]>
-  /** Drops what is in memory of an account that somebody else (another node) has changed in the store. */
-  forget(user: string): void
-}
-
-export function createCredentials(options: CredentialsOptions): Credentials {
-  return new StoredCredentials(options)
-}
-
-/** The shapes of accounts that are there. */
-export async function* shapesIn(table: Table<CredentialRecord>, limit: number): AsyncIterable<Shape> {
-  let after: Key | undefined
-  for (let left = limit; left > 0; ) {
-    const keys = await table.partitions(after, Math.min(left, MAX_LIST))
-    for (const key of keys) {
-      const record = await table.get(key, [])
-      if (record !== undefined) yield shapeOf(record.scram)
-    }
-    if (keys.length < MAX_LIST) return
-    after = keys.at(-1)
-    left -= keys.length
-  }
-}
-
-class StoredCredentials implements Credentials {
+export class Credentials {
   readonly #table: Table<CredentialRecord>
   readonly #secret: Buffer
   #iterations: number
+  /** The hashes that are kept of passwords set from now on, strongest first. */
   hashes: readonly ScramHash[]
   readonly #derive: Derive
   readonly #shapes: Shapes
@@ -168,6 +88,7 @@ class StoredCredentials implements Credentials {
     this.#unknown = new Lru(options.cache ?? 10_000)
   }
 
+  /** How passwords are kept that are set from now on. */
   configure({ iterations, hashes }: { iterations: number; hashes: readonly ScramHash[] }): void {
     this.#iterations = iterations
     this.hashes = hashes
@@ -187,6 +108,7 @@ class StoredCredentials implements Credentials {
     return then(this.get(user), record => record?.disabled !== undefined)
   }
 
+  /** False if the name is taken. @throws CredentialError */
   async create(user: string, password: string): Promise<boolean> {
     checkName(user)
     const prepared = checkPassword(password)
@@ -194,6 +116,7 @@ class StoredCredentials implements Credentials {
     return this.#make(user, { scram: await this.#keys(prepared), createdAt: this.#now() })
   }
 
+  /** False if there is no such account. @throws CredentialError */
   async setPassword(user: string, password: string): Promise<boolean> {
     const prepared = checkPassword(password)
     if (!(await this.exists(user))) return false
@@ -201,6 +124,7 @@ class StoredCredentials implements Credentials {
     return this.#update(user, record => ({ ...record, scram, epoch: (record.epoch ?? 0) + 1 }))
   }
 
+  /** False if there is no such account. */
   remove(user: string): Promise<boolean> {
     return this.#change(user, async () => {
       if ((await this.#table.get([user], [])) === undefined) return false
@@ -209,10 +133,12 @@ class StoredCredentials implements Credentials {
     })
   }
 
+  /** Whether the password is right and the account not disabled. As slow for accounts that do not exist. @throws BusyError */
   async verify(user: string, password: string): Promise<boolean> {
     return (await this.check(user, password)) === 'right'
   }
 
+  /** As {@link verify}, telling apart the two reasons; `disabled` is said only to who has the password. */
   async check(user: string, password: string): Promise<PasswordCheck> {
     const prepared = preparePassword(password)
     if (prepared === undefined) return 'wrong'
@@ -232,6 +158,7 @@ class StoredCredentials implements Credentials {
     return 'right'
   }
 
+  /** Keys for a SCRAM exchange; for accounts without any, keys that no proof fits, with the same salt each time. */
   scram(user: string, hash: ScramHash): FoundKeys | Promise<FoundKeys> {
     return then(this.get(user), record => {
       const stored = record?.scram[hash]
@@ -247,6 +174,7 @@ class StoredCredentials implements Credentials {
     })
   }
 
+  /** The hashes that are kept of the account's password; where there is no such account, those that there might be. */
   kept(user: string): readonly ScramHash[] | Promise<readonly ScramHash[]> {
     return then(this.get(user), record => hashesOf(record?.scram ?? this.#decoyShape(user)))
   }
@@ -263,10 +191,15 @@ class StoredCredentials implements Credentials {
     return this.#update(user, ({ disabled: _, ...record }) => record)
   }
 
+  /**
+   * Names the account in its present state: another text once the password is set, the account is disabled, or removed and
+   * made anew. Undefined if there is no such account.
+   */
   stamp(user: string): string | undefined | Promise<string | undefined> {
     return then(this.get(user), record => (record === undefined ? undefined : stampOf(record)))
   }
 
+  /** An account whose password lies elsewhere, known here from now on. False if it was there already. */
   adopt(user: string, source: string): Promise<boolean> {
     return this.#make(user, { scram: {}, createdAt: this.#now(), source })
   }
@@ -279,22 +212,26 @@ class StoredCredentials implements Credentials {
     })
   }
 
+  /** Keys of the password that the account has, under a hash it lacks. False if the stamp no longer fits, or they are there. */
   addKeys(user: string, stamp: string, hash: ScramHash, keys: ScramKeys): Promise<boolean> {
     return this.#update(user, record => {
       if (stampOf(record) !== stamp || record.scram[hash] !== undefined) return undefined
-      return { ...record, scram: { ...record.scram, [hash]: stored(keys) } }
+      return { ...record, scram: { ...record.scram, [hash]: storedKeys(keys) } }
     })
   }
 
+  /** For {@link addKeys}: a new salt, and the rounds to use with it. */
   freshSalt(): { salt: Buffer; iterations: number } {
     return { salt: randomBytes(SALT_BYTES), iterations: this.#iterations }
   }
 
+  /** Names in order, after the given one; at most 1000 at a time. */
   async list(after?: string, limit = MAX_LIST): Promise<string[]> {
     const keys = await this.#table.partitions(after === undefined ? undefined : [after], Math.min(limit, MAX_LIST))
     return keys.map(key => String(key[0]))
   }
 
+  /** Drops what is in memory of an account that somebody else (another node) has changed in the store. */
   forget(user: string): void {
     this.#epoch++
     this.#known.delete(user)
@@ -340,7 +277,7 @@ class StoredCredentials implements Credentials {
   async #keys(password: string): Promise<CredentialRecord['scram']> {
     const scram: CredentialRecord['scram'] = {}
     for (const hash of this.hashes) {
-      scram[hash] = stored(await this.#derive(hash, password, randomBytes(SALT_BYTES), this.#iterations))
+      scram[hash] = storedKeys(await this.#derive(hash, password, randomBytes(SALT_BYTES), this.#iterations))
     }
     return scram
   }
@@ -373,27 +310,6 @@ class StoredCredentials implements Credentials {
       real: false,
       stamp: undefined,
     }
-  }
-}
-
-function hashesOf(kept: Partial<Record<ScramHash, unknown>>): ScramHash[] {
-  return Object.keys(kept) as ScramHash[]
-}
-
-function shapeOf(scram: CredentialRecord['scram']): Shape {
-  return Object.fromEntries(Object.entries(scram).map(([hash, { iterations }]) => [hash, iterations]))
-}
-
-function stampOf({ createdAt, epoch = 0 }: CredentialRecord): string {
-  return `${createdAt}.${epoch}`
-}
-
-function stored(keys: ScramKeys): StoredKeys {
-  return {
-    salt: keys.salt.toString('base64'),
-    iterations: keys.iterations,
-    storedKey: keys.storedKey.toString('base64'),
-    serverKey: keys.serverKey.toString('base64'),
   }
 }
 

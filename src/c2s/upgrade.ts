@@ -1,6 +1,7 @@
-import type { CredentialRecord, Credentials } from '../auth/credentials.ts'
+import type { Credentials } from '../auth/credentials.ts'
 import { SCRAM_HASHES, type ScramHash, scramKeys } from '../auth/derive.ts'
 import { decodeBase64Strict, type SaslSuccess } from '../auth/exchange.ts'
+import type { CredentialRecord } from '../auth/record.ts'
 import { childText, type Element, NS, xml } from '../xml/index.ts'
 import { taskName } from './request.ts'
 

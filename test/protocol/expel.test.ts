@@ -1,8 +1,8 @@
 /** Who got in by what is no longer so is out: with a session, on the way to one, or waiting for a connection. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { PASSWD } from '../../src/auth/credentials.ts'
 import type { SaslExchange } from '../../src/auth/exchange.ts'
+import { PASSWD } from '../../src/auth/record.ts'
 import { run } from '../support/commands.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { PASSWD } from '../../src/auth/credentials.ts'
+import { PASSWD } from '../../src/auth/record.ts'
 import { child } from '../support/rawxml.ts'
 import {
   answer,

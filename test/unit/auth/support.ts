@@ -1,11 +1,6 @@
-import {
-  type CredentialRecord,
-  type Credentials,
-  type CredentialsOptions,
-  createCredentials,
-  PASSWD,
-} from '../../../src/auth/credentials.ts'
+import { Credentials, type CredentialsOptions } from '../../../src/auth/credentials.ts'
 import type { SaslContext } from '../../../src/auth/exchange.ts'
+import { type CredentialRecord, PASSWD } from '../../../src/auth/record.ts'
 import { type BindingType, type ChannelBindings, NO_BINDINGS } from '../../../src/net/channelbinding.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import type { Table } from '../../../src/storage/store.ts'
@@ -18,7 +13,7 @@ export function accounts(options: Partial<CredentialsOptions> = {}): {
 } {
   const table = options.table ?? openMemoryStore().table(DOMAIN, PASSWD)
   const secret = Buffer.alloc(32, 7)
-  return { credentials: createCredentials({ secret, iterations: 4096, ...options, table }), table }
+  return { credentials: new Credentials({ secret, iterations: 4096, ...options, table }), table }
 }
 
 export const EXPORTER = Buffer.alloc(32, 1)

@@ -1,9 +1,10 @@
 /** Nobody learns who has an account here: from the keys shown, their rounds, what is offered, or the work that is done. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Credentials, shapesIn } from '../../../src/auth/credentials.ts'
+import type { Credentials } from '../../../src/auth/credentials.ts'
 import { createDerive, type Derive, type ScramHash } from '../../../src/auth/derive.ts'
 import { PlainExchange } from '../../../src/auth/plain.ts'
+import { shapesIn } from '../../../src/auth/record.ts'
 import { Shapes } from '../../../src/auth/shapes.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import type { Store } from '../../../src/storage/store.ts'
