@@ -11,6 +11,7 @@ import { after, afterEach, before, describe, test } from 'node:test'
 import { VERSION } from '../../src/version.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { freePorts } from '../support/serverprocess.ts'
+import { eventually } from '../support/waiting.ts'
 
 const CLI = path.resolve(import.meta.dirname, '../../src/cli')
 
@@ -104,10 +105,7 @@ describe('hermod', () => {
   async function start(...args: string[]): Promise<Run> {
     server = hermod('start', ...args)
     await server.says(/listening for clients/)
-    for (let tries = 0; !existsSync(path.join(folder, 'data/hermod.pid')); tries++) {
-      assert.ok(tries < 500, 'no pid file')
-      await new Promise(resolve => setTimeout(resolve, 10))
-    }
+    await eventually(() => existsSync(path.join(folder, 'data/hermod.pid')), 'the pid file')
     return server
   }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -10,6 +11,7 @@ import { http } from '../support/httpclient.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { hermodProcess, type ServerProcess } from '../support/serverprocess.ts'
+import { eventually } from '../support/waiting.ts'
 
 const CTL = path.resolve(import.meta.dirname, '../../src/cli/hermodctl.ts')
 const DOMAIN = 'hermod.test'
@@ -48,12 +50,10 @@ async function upload(client: RawClient, body: string): Promise<string> {
 
 /** Until the server that a restore has restarted answers again. */
 async function again(server: ServerProcess, since: number): Promise<void> {
-  for (let tries = 0; ; tries++) {
-    assert.ok(server.running && tries < 1000)
-    const log = await readFile(server.log, 'utf8')
-    if (log.slice(since).split('listening for HTTP').length > 1) return
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
+  await eventually(async () => {
+    assert.ok(server.running)
+    return (await readFile(server.log, 'utf8')).slice(since).includes('listening for HTTP')
+  }, 'a start')
 }
 
 test('what a backup holds is there again: accounts, messages, pictures, files; what was there is kept', async t => {
@@ -115,7 +115,7 @@ test('killed in the middle of a restore, the server starts with what it had', as
   // The socket of hermodctl tells how far it is: somewhere on the way, the server is killed.
   const restoring = ctl('restore', file, '--yes')
   const restored = path.join(data, 'store.restored')
-  while (!(await stat(restored).catch(() => undefined))) await new Promise(resolve => setImmediate(resolve))
+  await eventually(() => existsSync(restored), 'the restore is under way')
   await server.kill()
   assert.match((await restoring).err, /the server went away/)
   await server.start()

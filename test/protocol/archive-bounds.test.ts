@@ -175,7 +175,7 @@ test('what a session asked that has ended is looked for no more', async t => {
   })
   juliet.setMaxListeners(100)
   for (let n = 0; n < 50; n++) query(juliet, { [FULLTEXT]: 'nowhere' }).catch(() => {})
-  while (reads === 0) await nurse.ping()
+  await eventually(() => reads > 0, 'the search')
   juliet.cut()
   await eventually(() => server.server.host('localhost')!.accounts.get('juliet')!.sessions.size === 0)
   for (let n = 0; n < 50; n++) await nurse.ping()
@@ -226,13 +226,12 @@ test('a message far back is retracted by its place in the index; others are answ
     `<message to='${JULIET}' type='chat' id='r2'><retract xmlns='${RETRACT}' id='never'/><store xmlns='urn:xmpp:hints'/></message>`,
   )
   await juliet.receive(el => el.attrs['id'] === 'r2')
-  for (;;) {
+  const [result, stone] = await eventually(async () => {
     await nurse.ping()
     const { results } = await query(juliet, {}, '<max>4</max>')
-    const stone = child(results[3]!.message, 'retracted', RETRACT)
-    if (stone === undefined) continue
-    assert.equal(stone.attrs['id'], 'r1')
-    assert.equal(results[3]!.body, undefined)
-    break
-  }
+    const found = child(results[3]!.message, 'retracted', RETRACT)
+    return found === undefined ? undefined : ([results[3]!, found] as const)
+  }, 'the retraction')
+  assert.equal(stone.attrs['id'], 'r1')
+  assert.equal(result.body, undefined)
 })

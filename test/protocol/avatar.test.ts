@@ -10,6 +10,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, bare, befriend, nothing, presenceFrom, refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 const DATA = 'urn:xmpp:avatar:data'
 const METADATA = 'urn:xmpp:avatar:metadata'
@@ -459,7 +460,7 @@ test('who has published a picture finds it in the vCard and in presence, and who
     void change.then(() => {
       answered = true
     })
-    while (troubles.writes.calls === before) await other.ping()
+    await eventually(() => troubles.writes.calls > before, 'the write')
     for (let i = 0; i < 10; i++) await other.ping()
     assert.equal(answered, false)
     troubles.writes.open()

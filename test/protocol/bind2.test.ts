@@ -24,6 +24,7 @@ import {
   slowBind,
 } from '../support/sasl2client.ts'
 import { available, copyOf, nothing, presenceFrom, says } from '../support/talk.ts'
+import { eventually } from '../support/waiting.ts'
 
 test('a resource that carries the client’s tag, is the same for the device each time, and cannot be guessed', async t => {
   const server = await people(t)
@@ -270,7 +271,7 @@ test('a client that leaves while it is bound leaves nothing behind', async t => 
   client.cut()
   await assert.rejects(login)
   const romeo = await server.client('romeo')
-  while (server.server.streams().length > 1) await romeo.ping()
+  await eventually(() => server.server.streams().length === 1, 'the end of her stream')
   gate.resolve()
   await romeo.ping()
   assert.equal(opened, 0)

@@ -7,6 +7,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 const CONFIG = { acl: { admin: { user: ['admin@localhost'] } } }
 const node = (name: string) => `http://jabber.org/protocol/admin#${name}`
@@ -357,7 +358,7 @@ test('the server is stopped, or started again, after everybody was told', async 
   await alice.receive(says('Good night\nall'))
   await run(admin, node('restart'), { delay: '0', announcement: 'Back soon' }) // in place of it
   await alice.receive(says('Back soon'))
-  while (done.length === 0) await alice.ping()
+  await eventually(() => done.length > 0, 'the restart')
   assert.deepEqual(done, ['restart'])
   await run(admin, node('shutdown'), { delay: '30' })
   assert.equal(await server.command('stop_cancel'), 'called off')

@@ -44,13 +44,11 @@ const revoke = (server: TestServer, id: string, account = 'juliet@localhost') =>
 const devices = (server: TestServer) => server.server.host('localhost')!.services.use('devices')!
 
 /** The devices of juliet once they are as expected: a login does not wait for the disk with them. */
-async function remembered(server: TestServer, expected: (list: Device[]) => boolean): Promise<Device[]> {
-  for (let tries = 0; tries < 1000; tries++) {
+function remembered(server: TestServer, expected: (list: Device[]) => boolean): Promise<Device[]> {
+  return eventually(async () => {
     const found = await devices(server).list('juliet')
-    if (expected(found)) return found
-    await new Promise(resolve => setTimeout(resolve, 2))
-  }
-  throw new Error('the devices are not as expected')
+    return expected(found) ? found : undefined
+  }, 'the devices are as expected')
 }
 
 const uuid = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`

@@ -13,6 +13,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 const HOST = 'Host: x\r\n'
 
@@ -300,9 +301,7 @@ test('whatever becomes of a connection, its place is given back', async t => {
       for (const socket of sockets) way(socket)
       await Promise.all(sockets.map(socket => (socket.closed ? undefined : once(socket, 'close'))))
       const [listener] = server.server.httpListeners
-      const deadline = Date.now() + 10_000
-      while (listener!.connections > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 5))
-      assert.equal(listener!.connections, 0, String(way))
+      await eventually(() => listener!.connections === 0, `no connection is left after ${way}`)
     }
     const url = `http${tls ? 's' : ''}://localhost:${server.httpPort}/`
     for (let i = 0; i < 5; i++) assert.equal((await http('GET', url)).status, 404)

@@ -15,6 +15,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement, xmlText } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 const NS = 'urn:xmpp:http:upload:0'
 const UPLOAD = 'upload.localhost'
@@ -307,10 +308,8 @@ test('one account’s slow uploads leave room for others', async t => {
   await upload(bob)
   slow[0]!.socket.destroy()
   await slow[0]!.all
-  const deadline = Date.now() + 5000
-  let status = 0
-  while (status !== 201 && Date.now() < deadline) ({ status } = await http('PUT', third, { body: 'hello' }))
-  assert.equal(status, 201, 'the slot was not used up by the refusal')
+  const taken = async () => (await http('PUT', third, { body: 'hello' })).status === 201
+  await eventually(taken, 'the slot was not used up by the refusal')
   // A stop would wait for it.
   slow[1]!.socket.destroy()
 })
@@ -323,11 +322,9 @@ test('an upload that is too slow is given up, and its place is free', async t =>
   t.after(() => clearInterval(drip))
   assert.doesNotMatch(await all, / 201 /)
   clearInterval(drip)
-  const deadline = Date.now() + 5000
   const { put } = await slot(alice)
-  let status = 0
-  while (status !== 201 && Date.now() < deadline) ({ status } = await http('PUT', put, { body: 'hello' }))
-  assert.deepEqual([status, await stored(blobs)], [201, 1])
+  await eventually(async () => (await http('PUT', put, { body: 'hello' })).status === 201, 'the next upload')
+  assert.equal(await stored(blobs), 1)
 })
 
 test('an upload that breaks off leaves nothing, and does not count', async t => {
@@ -348,9 +345,7 @@ test('an upload that breaks off leaves nothing, and does not count', async t => 
     for await (const row of uploads.of('alice@localhost')) rows.push(row)
     return rows
   }
-  const deadline = Date.now() + 5000
-  while ((await left()).length > 0 && Date.now() < deadline) await new Promise(resolve => setImmediate(resolve))
-  assert.deepEqual(await left(), [])
+  await eventually(async () => (await left()).length === 0, 'its row is given back')
   assert.deepEqual([await stored(blobs), (await http('GET', get)).status], [0, 404])
   await upload(alice, 'x'.repeat(100))
 })

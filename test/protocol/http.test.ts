@@ -15,6 +15,7 @@ import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { bytes, http } from '../support/httpclient.ts'
 import { serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 const at = (server: TestServer, path = '/') => `http://localhost:${server.httpPort}${path}`
 
@@ -140,10 +141,7 @@ test('connections of one address are bounded', async t => {
   assert.match(await bytes(server.httpPort).all, /^HTTP\/1\.1 503 /)
   held[0]!.socket.destroy()
   await held[0]!.all
-  const deadline = Date.now() + 5000
-  while (server.server.httpListeners[0]!.connections > 1 && Date.now() < deadline) {
-    await new Promise(resolve => setImmediate(resolve))
-  }
+  await eventually(() => server.server.httpListeners[0]!.connections <= 1, 'its place is free')
   assert.equal((await http('GET', at(server))).status, 404)
 })
 
@@ -202,9 +200,7 @@ test('who does not read what was asked for is cut off; downloads at a time are b
   socket.pause()
   const busy = await http('GET', at(server, '/test/endless'))
   assert.deepEqual([busy.status, busy.headers['retry-after']], [503, '10'])
-  const deadline = Date.now() + 10_000
-  while (listener!.connections > 0 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 20))
-  assert.equal(listener!.connections, 0)
+  await eventually(() => listener!.connections === 0, 'the slow reader is given up')
   socket.resume()
   await all
   const next = bytes(server.httpPort)
@@ -331,7 +327,7 @@ test('connections that wait for a request are of the budget of strangers; who as
     t.after(() => socket.destroy())
     idle.push(socket)
   }
-  while (closed < 24) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => closed >= 24, 'most of them are closed')
   const asking = idle.find(socket => !socket.destroyed)!
   asking.write('GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n')
   const [answer] = await once(asking, 'data')

@@ -15,6 +15,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, says, serve } from '../support/talk.ts'
 import { builtins, TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 const MARK = 'confidential'
 const store = openMemoryStore()
@@ -102,7 +103,7 @@ before(async () => {
   await victim.receive(says('confidential'))
   // What is written in the background, too.
   for (const table of ['inbox', 'message_delivered']) {
-    while (!Object.keys(await state()).some(row => row.startsWith(table))) await victim.ping()
+    await eventually(async () => Object.keys(await state()).some(row => row.startsWith(table)), `a row in ${table}`)
   }
 })
 after(() => server.stop())

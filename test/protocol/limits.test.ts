@@ -188,8 +188,7 @@ for (const tls of ['starttls', 'direct'] as const) {
     half.write(tls === 'direct' ? '\x16\x03' : `${header()}<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\x16\x03`)
     half.socket.resetAndDestroy()
     const last = [await connect(), await connect()]
-    let third: RawClient | undefined
-    while (third === undefined) third = await connect().catch(() => undefined) // when the reset has been seen
+    const third = await eventually(() => connect().catch(() => undefined), 'the reset is seen, and a third connection')
     for (const client of [...last, third]) client.cut()
   })
 }

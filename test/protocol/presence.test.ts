@@ -4,6 +4,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, nothing, says } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 let server: TestServer
 before(async () => {
@@ -218,5 +219,6 @@ test('who comes online with many contacts is told of them as fast as it reads', 
     if (el.name === 'presence' && /^c\d+@/.test(el.attrs['from']!)) from.add(el.attrs['from']!)
   })
   phone.send('<presence/>')
-  while (from.size < 40) await phone.ping()
+  await eventually(() => from.size === 40, 'presence of all')
+  await phone.ping()
 })

@@ -362,10 +362,7 @@ test('a silent service is not flooded, and is given up in the end', async t => {
   await service.client.ping()
   assert.equal(service.count, 8, 'no more at once')
   const table = server.server.host('localhost')!.store.table('localhost', { name: 'push' })
-  for (;;) {
-    if ((await table.scan(['juliet'])).length === 0) break
-    await new Promise(resolve => setTimeout(resolve, 10))
-  }
+  await eventually(async () => (await table.scan(['juliet'])).length === 0, 'it is given up')
   assert.equal(service.count, 10, 'two more attempts, one by one')
 })
 
@@ -511,7 +508,7 @@ test('after a crash too, without anybody touching the account', async t => {
   // Another server on the same store: what the first one knew is gone.
   const dump: Uint8Array[] = []
   const waits = async () => (await store.table('localhost', { name: 'queue', codec: 'bytes' }).scan(['juliet'])).length
-  while ((await waits()) === 0) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(waits, 'the message is in the store')
   for await (const chunk of store.dump()) dump.push(chunk)
   const copy = openMemoryStore()
   await copy.load(
@@ -567,7 +564,7 @@ test('a push service on another server', async t => {
   assert.deepEqual(asked, ['localhost push.example.org'])
   const table = server.server.host('localhost')!.store.table<{ told: string }>('localhost', { name: 'push' })
   const told = async () => (await table.get(['juliet'], ['push.example.org', 'abc']))!.told
-  while ((await told()) === '') await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(told, 'it is noted that the service was told')
 })
 
 test('commands list devices and forget old ones', async t => {

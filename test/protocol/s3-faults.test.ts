@@ -13,6 +13,7 @@ import { ITEMS, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
+import { eventually } from '../support/waiting.ts'
 
 const DATA = 'urn:xmpp:avatar:data'
 const TIMEOUT = 300
@@ -173,10 +174,10 @@ test('a client that breaks off while it sends was never seen by the bucket', asy
   const { socket, all } = bytes(server.httpPort)
   const { pathname, search } = new URL(put)
   socket.write(`PUT ${pathname}${search} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(500_000)}`)
-  while ((await readdir(spool).catch(() => [])).length === 0) await new Promise(resolve => setImmediate(resolve))
+  await eventually(async () => (await readdir(spool).catch(() => [])).length > 0, 'it is being received')
   socket.destroy()
   await all
-  while ((await readdir(spool)).length > 0) await new Promise(resolve => setImmediate(resolve))
+  await eventually(async () => (await readdir(spool)).length === 0, 'it is taken away')
   await alice.ping()
   assert.deepEqual(
     s3.seen.slice(before).filter(line => line.startsWith('PUT /hermod/upload')),

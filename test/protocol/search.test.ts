@@ -5,6 +5,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 const NS = 'jabber:iq:search'
 const query = (content = '') => `<query xmlns='${NS}'>${content}</query>`
@@ -92,7 +93,7 @@ test('another vCard is found by what it says now', async t => {
   const server = await start(t)
   const juliet = await listed(server, 'juliet', 'Juliet', 'Capulet')
   await publish(juliet, 'Juliet', 'Montague')
-  while ((await jids(juliet, '<last>mont</last>')).length === 0) await juliet.ping()
+  await eventually(async () => (await jids(juliet, '<last>mont</last>')).length > 0, 'her new name is found')
   assert.deepEqual(await jids(juliet, '<last>cap</last>'), [])
 })
 

@@ -9,6 +9,7 @@ import { Stanza } from '../../src/xmpp/stanza.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { available, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 import { header, Wire } from '../support/wire.ts'
 
 /** A letter beyond the first plane: two units of a string. Names may have it (XML 1.0, production 4). */
@@ -145,10 +146,8 @@ test('what fails when a connection is gone leaves nothing of it behind', async t
     },
   })
   mallory.cut()
-  for (;;) {
-    await bystander.ping()
-    if (server.server.streams().length === 1) break
-  }
+  await eventually(() => server.server.streams().length === 1, 'the end of her stream')
+  await bystander.ping()
   await (await server.client('romeo')).ping()
 })
 

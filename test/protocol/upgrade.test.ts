@@ -20,6 +20,7 @@ import {
   UPGRADE,
 } from '../support/sasl2client.ts'
 import type { TestServer } from '../support/testserver.ts'
+import { eventually } from '../support/waiting.ts'
 
 /** juliet's account is from a time when only SHA-1 was kept. */
 async function old(t: TestContext): Promise<TestServer> {
@@ -136,8 +137,6 @@ test('keys of a password that was changed meanwhile are not taken, and their cli
 test('a password that comes in the clear brings the keys that are missing by itself', async t => {
   const server = await old(t)
   await byPassword(await dial(t, server, 'juliet'), 'juliet')
-  for (let tries = 0; tries < 1000 && (await hashes(server)).length < 3; tries++) {
-    await new Promise(resolve => setTimeout(resolve, 5))
-  }
+  await eventually(async () => (await hashes(server)).length === 3, 'all keys are there')
   assert.equal((await scram(await dial(t, server, 'juliet'), 'SCRAM-SHA-512')).verified, true)
 })

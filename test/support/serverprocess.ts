@@ -9,6 +9,7 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { eventually } from './waiting.ts'
 
 const run = promisify(execFile)
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -233,19 +234,19 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
-async function answering(port: number, alive: () => boolean, log: string, timeout = 30_000): Promise<void> {
-  const deadline = Date.now() + timeout
-  for (;;) {
-    if (!alive()) throw new Error(`the server did not start:\n${tail(log)}`)
-    const open = await new Promise<boolean>(resolve => {
-      const socket = connect(port, '127.0.0.1')
-      socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-      socket.once('connect', () => socket.destroy())
-    })
-    if (open) return
-    if (Date.now() > deadline) throw new Error(`port ${port} is not open after ${timeout} ms:\n${tail(log)}`)
-    await new Promise(resolve => setTimeout(resolve, 25))
-  }
+async function answering(port: number, alive: () => boolean, log: string): Promise<void> {
+  await eventually(
+    () => {
+      if (!alive()) throw new Error(`the server did not start:\n${tail(log)}`)
+      return new Promise<boolean>(resolve => {
+        const socket = connect(port, '127.0.0.1')
+        socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+        socket.once('connect', () => socket.destroy())
+      })
+    },
+    `listening on port ${port}`,
+    30_000,
+  )
 }
 
 /** The last lines of a log file, for an error message. */

@@ -11,7 +11,7 @@ export async function eventually<T>(
   for (;;) {
     const found = await check()
     if (found) return found
-    if (performance.now() > late) throw new Error(`${what} did not happen within ${timeout} ms`)
+    if (performance.now() > late) throw new Error(`not within ${timeout} ms: ${what}`)
     await new Promise(resolve => setTimeout(resolve, 2))
   }
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { performance } from 'node:perf_hooks'
 import type { TestContext } from 'node:test'
 import { type LevelOptions, openLevelStore } from '../../../src/storage/level.ts'
 import { type Store, StoreError } from '../../../src/storage/store.ts'
+import { eventually } from '../../support/waiting.ts'
 
 /** An open store in a folder of its own; both end with the test. */
 export async function level(t: TestContext, options: LevelOptions = {}): Promise<{ store: Store; path: string }> {
@@ -32,17 +32,18 @@ export function retry(error: unknown): boolean {
   return error instanceof StoreError && error.retry
 }
 
-/** Calls until the store takes it, or refuses it in these words, for ten seconds. */
+/** Calls until the store takes it, or refuses it in these words. */
 export async function until<T>(call: () => Promise<T>, refusal?: RegExp): Promise<T | undefined> {
-  const end = performance.now() + 10_000
-  for (;;) {
-    try {
-      return await call()
-    } catch (error) {
-      assert.ok(error instanceof StoreError && error.retry)
-      if (refusal?.test(error.message)) return undefined
-      if (performance.now() > end) throw error
-      await new Promise(resolve => setTimeout(resolve, 50))
-    }
-  }
+  const { taken } = await eventually(
+    async () => {
+      try {
+        return { taken: await call() }
+      } catch (error) {
+        assert.ok(error instanceof StoreError && error.retry)
+        return refusal?.test(error.message) ? { taken: undefined } : undefined
+      }
+    },
+    refusal === undefined ? 'that the store takes it' : `that the store refuses it (${refusal})`,
+  )
+  return taken
 }

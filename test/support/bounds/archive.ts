@@ -5,6 +5,7 @@ import { keep } from '../longarchive.ts'
 import { RawClient } from '../rawclient.ts'
 import { child } from '../rawxml.ts'
 import { refused, serve } from '../talk.ts'
+import { eventually } from '../waiting.ts'
 import type { Bound } from './bound.ts'
 
 const ROMEO = 'romeo@localhost/orchard'
@@ -76,7 +77,7 @@ async function aRetractionFarBack(t: TestContext): Promise<void> {
   // One after the other: when the second is gone, the first has had its turn.
   await retract('m200')
   await retract('m1500')
-  while (!(await isGone(1500))) await juliet.ping()
+  await eventually(() => isGone(1500), 'the second is gone')
   assert.equal(await isGone(200), false)
 }
 
@@ -118,7 +119,7 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'one page of an inbox',
     number: [
-      'unit/modules/inbox.test.ts',
+      'unit/archive/inbox.test.ts',
       'however many write to somebody: the most recent conversations are listed, the others forgotten',
     ],
     bytes: [

@@ -12,6 +12,7 @@ import { openS3Blobs } from '../../../src/storage/blob-s3.ts'
 import { FakeS3 } from '../fakes3.ts'
 import { bytes } from '../httpclient.ts'
 import { serve } from '../talk.ts'
+import { eventually } from '../waiting.ts'
 import type { Bound } from './bound.ts'
 
 async function folder(t: TestContext): Promise<string> {
@@ -28,14 +29,9 @@ function buffers(): number {
   return process.memoryUsage().arrayBuffers
 }
 
-/** What is held more than before, when it has come below `most`, or after a second: what is over is taken back in more than one turn. */
-async function heldSince(before: number, most: number): Promise<number> {
-  let held = buffers() - before
-  for (let tries = 0; held >= most && tries < 50; tries++) {
-    await new Promise(resolve => setTimeout(resolve, 20))
-    held = buffers() - before
-  }
-  return held
+/** Less is held than so much more than before, in the end: what is over is taken back in more than one turn. */
+async function holdsLess(most: number, before: number, what: string): Promise<void> {
+  await eventually(() => buffers() - before < most, `less than ${most >> 20} MiB of ${what} in memory`)
 }
 
 /** Sixteen files for a server that lets them wait: four are sent, the others lie on the disk. */
@@ -58,11 +54,9 @@ async function onTheirWay(t: TestContext): Promise<void> {
     return blobs.put(`upload/h/${i}/f`, chunks, { type: 'a/b', size }).catch(() => {})
   })
   const sent = () => s3.seen.filter(line => line.startsWith('PUT /hermod/upload/')).length
-  while ((await readdir(spool).catch(() => [])).length < 16 || sent() < 4)
-    await new Promise(resolve => setTimeout(resolve, 10))
-  const held = await heldSince(before, 10 * size)
+  await eventually(async () => sent() >= 4 && (await readdir(spool)).length === 16, 'four are on their way')
+  await holdsLess(10 * size, before, '64 MiB of files')
   assert.equal(sent(), 4)
-  assert.ok(held < 10 * size, `${held >> 20} MiB for 64 MiB of files`)
   s3.fault = () => ({ status: 403, code: 'AccessDenied' })
   await blobs.close()
   await Promise.all(puts)
@@ -86,9 +80,8 @@ async function downloadsInMemory(t: TestContext): Promise<void> {
     socket.pause()
     sockets.push(socket)
   }
-  const held = await heldSince(before, 20 * 512 * 1024)
+  await holdsLess(20 * 512 * 1024, before, '20 downloads')
   for (const socket of sockets) socket.destroy()
-  assert.ok(held < 20 * 512 * 1024, `${held >> 10} KiB for 20 downloads`)
 }
 
 export const BOUNDS: readonly Bound[] = [

@@ -4,6 +4,7 @@ import { CredentialError } from '../../../src/auth/credentials.ts'
 import { BusyError, createDerive, type Derive, preparePassword, sameSecret } from '../../../src/auth/derive.ts'
 import { StoreError } from '../../../src/storage/store.ts'
 import { faultyTable } from '../../support/faultystore.ts'
+import { eventually } from '../../support/waiting.ts'
 import { accounts } from './support.ts'
 
 test('an account from its making to its end', async () => {
@@ -333,9 +334,7 @@ test('a right password in the clear brings the keys that are missing; a wrong on
   assert.equal(await other.verify('me', 'wrong'), false)
   assert.equal(await hashes(), 1)
   assert.equal(await other.verify('me', 'pw'), true)
-  for (let tries = 0; tries < 1000 && (await hashes()) < 3; tries++) {
-    await new Promise(resolve => setTimeout(resolve, 2))
-  }
+  await eventually(async () => (await hashes()) === 3, 'all keys are there')
   assert.equal((await other.scram('me', 'SHA-512')).real, true)
 })
 
