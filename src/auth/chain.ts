@@ -1,5 +1,5 @@
-import type { Users } from '../core/host.ts'
 import type { Session } from '../core/session.ts'
+import type { Users } from '../core/users.ts'
 import { Lru } from '../util/lru.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { CredentialError, type Credentials, type PasswordCheck } from './credentials.ts'

@@ -21,6 +21,7 @@ import { Residents } from './residents.ts'
 import type { Destination, Router } from './router.ts'
 import { Services } from './services.ts'
 import type { Session } from './session.ts'
+import type { Users } from './users.ts'
 
 declare module './hooks.ts' {
   interface HookMap {
@@ -41,23 +42,6 @@ declare module './hooks.ts' {
     /** An account is being removed: modules delete what they keep of it. */
     remove_user: { user: Jid }
   }
-}
-
-/** Who has an account here; the rest of it (passwords, mechanisms) is the business of `auth`. */
-export interface Users {
-  exists(user: string): boolean | Promise<boolean>
-  /** False if the name is taken. */
-  create(user: string, password: string): Promise<boolean>
-  /** Ends what got in by the old one: sessions (but the one given), and what is on its way to one. */
-  setPassword(user: string, password: string, but?: Session): Promise<boolean>
-  verify(user: string, password: string): Promise<boolean>
-  /** Ends all sessions, as below. */
-  remove(user: string): Promise<boolean>
-  /** Ends all sessions (but the one given), and what is on its way to one. */
-  disable(user: string, reason?: string, but?: Session): Promise<boolean>
-  enable(user: string): Promise<boolean>
-  isDisabled(user: string): boolean | Promise<boolean>
-  list(after?: string, limit?: number): Promise<string[]>
 }
 
 export interface HostOptions {
