@@ -195,20 +195,24 @@ auth_http: { url: 'http://127.0.0.1:${closed}/' }`
     }
   })
 
-  test('it listens within a second, and hermodctl answers within a quarter', async t => {
-    // The machine may be busy with other tests: the best of three is meant, with room to spare.
-    const times = { start: [] as number[], ctl: [] as number[] }
-    for (let i = 0; i < 3; i++) {
-      let before = performance.now()
-      await start()
-      times.start.push(performance.now() - before)
-      before = performance.now()
-      await ctl(['status'])
-      times.ctl.push(performance.now() - before)
-      await stop()
+  test('it listens soon, and hermodctl answers at once', async t => {
+    // The machine may be busy: the best of three is meant, beside what a Node takes that does nothing.
+    const best = async (work: () => Promise<unknown>, between?: () => Promise<unknown>): Promise<number> => {
+      let least = Number.POSITIVE_INFINITY
+      for (let i = 0; i < 3; i++) {
+        const before = performance.now()
+        await work()
+        least = Math.min(least, performance.now() - before)
+        await between?.()
+      }
+      return least
     }
-    t.diagnostic(`start ${times.start.map(Math.round)} ms, hermodctl status ${times.ctl.map(Math.round)} ms`)
-    assert.ok(Math.min(...times.start) < 3000 && Math.min(...times.ctl) < 1500)
+    const node = await best(() => once(spawn(process.execPath, ['-e', '0']), 'close'))
+    const listening = await best(start, () => stop())
+    await start()
+    const status = await best(() => ctl(['status']))
+    t.diagnostic(`node ${Math.round(node)} ms, start ${Math.round(listening)} ms, status ${Math.round(status)} ms`)
+    assert.ok(listening < 60 * node && status < 20 * node)
   })
 
   test('hermodctl administers it', async () => {
