@@ -3,12 +3,12 @@ import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { presenceRequired, pubsubError } from './errors.ts'
 import type { Node } from './node.ts'
-import type { Contacts, Service } from './service.ts'
+import type { Contacts, Place } from './place.ts'
 import type { Affiliation } from './types.ts'
 
 /**
  * What the nodes that one account made tell, within that time (ms), an owner who did not make them: nobody is asked whether
- * they want to be an owner, and whom they have blocked must not reach them through the service.
+ * they want to be an owner, and whom they have blocked must not reach them through the place.
  */
 const MAX_TOLD = 60
 const TOLD_WITHIN = 3_600_000
@@ -26,34 +26,34 @@ export class Access {
     this.#told = new Attempts(MAX_TOLD, TOLD_WITHIN, now)
   }
 
-  affiliation(service: Service, node: Node, jid: Jid): Affiliation {
+  affiliation(place: Place, node: Node, jid: Jid): Affiliation {
     const { bare } = jid
-    if (service.owner?.jid.equals(bare) === true) return 'owner'
+    if (place.owner?.jid.equals(bare) === true) return 'owner'
     return node.affiliations.get(bare.toString()) ?? 'none'
   }
 
-  owners(service: Service, node: Node): Jid[] {
-    if (service.owner !== undefined) return [service.owner.jid]
+  owners(place: Place, node: Node): Jid[] {
+    if (place.owner !== undefined) return [place.owner.jid]
     const owners: Jid[] = []
     for (const [bare, affiliation] of node.affiliations) if (affiliation === 'owner') owners.push(Jid.from(bare))
     return owners
   }
 
   /** The owners, as far as they are still told what happens at the node; each is told something now. */
-  ownersToTell(service: Service, node: Node): Jid[] {
-    return this.owners(service, node).filter(owner => {
+  ownersToTell(place: Place, node: Node): Jid[] {
+    return this.owners(place, node).filter(owner => {
       const bare = owner.toString()
-      return service.owner !== undefined || bare === node.creator || this.#told.allow(`${node.creator} ${bare}`)
+      return place.owner !== undefined || bare === node.creator || this.#told.allow(`${node.creator} ${bare}`)
     })
   }
 
   /** Throws unless `jid` owns the node (`forbidden`). */
-  mustOwn(service: Service, node: Node, jid: Jid): void {
-    if (this.affiliation(service, node, jid) !== 'owner') throw new StanzaError('forbidden')
+  mustOwn(place: Place, node: Node, jid: Jid): void {
+    if (this.affiliation(place, node, jid) !== 'owner') throw new StanzaError('forbidden')
   }
 
-  mayPublish(service: Service, node: Node, jid: Jid): boolean {
-    const affiliation = this.affiliation(service, node, jid)
+  mayPublish(place: Place, node: Node, jid: Jid): boolean {
+    const affiliation = this.affiliation(place, node, jid)
     if (affiliation === 'owner' || affiliation === 'publisher' || affiliation === 'publish-only') return true
     if (affiliation === 'outcast') return false
     const model = node.config.publish_model
@@ -61,17 +61,17 @@ export class Access {
   }
 
   /** What keeps `jid` from subscribing; undefined where nothing does. Approval by an owner (`authorize`) is another matter. */
-  async notSubscribing(service: Service, node: Node, jid: Jid): Promise<StanzaError | undefined> {
-    return this.#refusal(service, node, jid, true)
+  async notSubscribing(place: Place, node: Node, jid: Jid): Promise<StanzaError | undefined> {
+    return this.#refusal(place, node, jid, true)
   }
 
   /** What keeps `jid` from reading items; undefined where nothing does. */
-  async notReading(service: Service, node: Node, jid: Jid): Promise<StanzaError | undefined> {
-    return this.#refusal(service, node, jid, false)
+  async notReading(place: Place, node: Node, jid: Jid): Promise<StanzaError | undefined> {
+    return this.#refusal(place, node, jid, false)
   }
 
-  async #refusal(service: Service, node: Node, jid: Jid, subscribing: boolean): Promise<StanzaError | undefined> {
-    const affiliation = this.affiliation(service, node, jid)
+  async #refusal(place: Place, node: Node, jid: Jid, subscribing: boolean): Promise<StanzaError | undefined> {
+    const affiliation = this.affiliation(place, node, jid)
     if (affiliation === 'owner' || affiliation === 'publisher' || affiliation === 'member') return undefined
     if (affiliation === 'outcast' || affiliation === 'publish-only') return new StanzaError('forbidden')
     switch (node.config.access_model) {
@@ -84,7 +84,7 @@ export class Access {
         return pubsubError('not-allowed', 'closed-node')
       case 'presence':
       case 'roster': {
-        const owners = await this.contactsAt(service, node)
+        const owners = await this.contactsAt(place, node)
         const refusals = owners.map(contacts => refusedToContact(contacts, node, jid))
         if (refusals.length === 0) return presenceRequired()
         return refusals.includes(undefined) ? undefined : refusals[0]
@@ -93,11 +93,11 @@ export class Access {
   }
 
   /** A subscriber still may be one. `owners`: see {@link contactsAt}. */
-  mayStay(service: Service, node: Node, jid: Jid, owners: readonly Contacts[]): boolean {
-    const affiliation = this.affiliation(service, node, jid)
+  mayStay(place: Place, node: Node, jid: Jid, owners: readonly Contacts[]): boolean {
+    const affiliation = this.affiliation(place, node, jid)
     if (affiliation === 'outcast' || affiliation === 'publish-only') return false
     if (affiliation !== 'none') return true
-    if (service.owner !== undefined) return this.isOpenTo(service.owner, node, jid)
+    if (place.owner !== undefined) return this.isOpenTo(place.owner, node, jid)
     if (isForContacts(node)) return owners.some(owner => refusedToContact(owner, node, jid) === undefined)
     return node.config.access_model !== 'whitelist'
   }
@@ -121,10 +121,10 @@ export class Access {
   }
 
   /** The contacts of the owners of the node that are known here. */
-  async contactsAt(service: Service, node: Node): Promise<Contacts[]> {
-    if (service.owner !== undefined) return [service.owner]
+  async contactsAt(place: Place, node: Node): Promise<Contacts[]> {
+    if (place.owner !== undefined) return [place.owner]
     const found: Contacts[] = []
-    for (const owner of this.owners(service, node)) {
+    for (const owner of this.owners(place, node)) {
       const contacts = await this.#contactsOf(owner)
       if (contacts !== undefined) found.push(contacts)
     }

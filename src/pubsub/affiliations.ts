@@ -2,10 +2,9 @@ import { type Element, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Access } from './access.ts'
-import { change, type Engine, findNode } from './engine.ts'
+import { change, type Engine, findNode, type Service } from './engine.ts'
 import { entitySize, type Node } from './node.ts'
 import { remove } from './nodes.ts'
-import type { Service } from './service.ts'
 import { MAX_CHANGES, nodesOf } from './subscriptions.ts'
 import type { Affiliation } from './types.ts'
 
@@ -17,14 +16,13 @@ const MAX_OWNERS = 20
 
 /** XEP-0060 5.7: one's own affiliations, at one node or all. */
 export async function ownAffiliations(
-  engine: Engine,
   service: Service,
   name: string | undefined,
   from: Jid,
 ): Promise<{ node: string; affiliation: Affiliation }[]> {
-  const nodes = await nodesOf(engine, service, name, from)
+  const nodes = await nodesOf(service, name, from)
   return nodes
-    .map(node => ({ node: node.name, affiliation: engine.access.affiliation(service, node, from) }))
+    .map(node => ({ node: node.name, affiliation: service.engine.access.affiliation(service, node, from) }))
     .filter(({ affiliation }) => affiliation !== 'none')
 }
 
@@ -32,16 +30,10 @@ export async function ownAffiliations(
  * XEP-0060 8.9.2: an owner changes affiliations. Who becomes an outcast is subscribed no longer. Throws `not-acceptable` where
  * one cannot be, or no owner would be left, and then changes none.
  */
-export async function affiliate(
-  engine: Engine,
-  service: Service,
-  name: string,
-  list: Element[],
-  by: Jid,
-): Promise<void> {
+export async function affiliate(service: Service, name: string, list: Element[], by: Jid): Promise<void> {
   if (list.length > MAX_CHANGES) throw new StanzaError('policy-violation', `${MAX_CHANGES} changes at a time`)
-  const { access, store, events } = engine
-  const { node, ended, saved } = await change(engine, service, name, async node => {
+  const { access, store, events } = service.engine
+  const { node, ended, saved } = await change(service, name, async node => {
     access.mustOwn(service, node, by)
     const changes = new Map<string, Affiliation>()
     const refuse = (text: string): never => {
@@ -72,7 +64,10 @@ export async function affiliate(
     const fresh = [...changes.keys()].filter(bare => !node.affiliations.has(bare))
     const bytes = fresh.reduce((sum, bare) => sum + entitySize(bare), 0)
     const total = bytes + (await store.entityBytes(service.shelf, node.creator))
-    if (bytes > 0 && (node.entityBytes + bytes > engine.maxEntityBytes || total > engine.maxEntityTotal)) {
+    if (
+      bytes > 0 &&
+      (node.entityBytes + bytes > service.engine.maxEntityBytes || total > service.engine.maxEntityTotal)
+    ) {
       throw new StanzaError('policy-violation', 'the addresses that the node keeps in mind are too long')
     }
     const ended = [...node.subscriptions.values()].filter(s => changes.get(s.jid.bare.toString()) === 'outcast')
@@ -108,14 +103,14 @@ export async function forgetEntity(
 ): Promise<void> {
   for (const { service: key, node: name } of await engine.store.nodesOf(user.toString())) {
     const service = await serviceOf(key)
-    if (service === undefined || (await findNode(engine, service, name)) === undefined) continue
-    const orphan = await change(engine, service, name, async node => {
+    if (service === undefined || (await findNode(service, name)) === undefined) continue
+    const orphan = await change(service, name, async node => {
       const mine = [...node.subscriptions.values()].filter(({ jid }) => jid.bare.equals(user))
       const saved = mine.map(({ jid }) => engine.store.subscribe(service.shelf, node, jid, undefined))
       saved.push(engine.store.affiliate(service.shelf, node, user, 'none'))
       await Promise.all(saved)
       return engine.access.owners(service, node).length === 0
     })
-    if (orphan) await remove(engine, service, name, undefined)
+    if (orphan) await remove(service, name, undefined)
   }
 }

@@ -3,13 +3,14 @@ import type { Logger } from '../core/log.ts'
 import type { Store } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
 import type { IdGenerator } from '../util/ids.ts'
+import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { Access, type ContactsOf } from './access.ts'
 import { type Limits, wellKnown } from './config.ts'
 import { noSuchNode, pubsubError } from './errors.ts'
 import { Events } from './events.ts'
 import type { Node } from './node.ts'
-import type { Service } from './service.ts'
+import type { Place } from './place.ts'
 import { PubsubStore, type PubsubTables } from './store.ts'
 import type { NodeConfig } from './types.ts'
 
@@ -76,6 +77,12 @@ export function createEngine({ tables, commit, contactsOf, fanout, ...parts }: E
   }
 }
 
+/** A publish-subscribe service: of an account (XEP-0163), of a host, or of whoever else keeps nodes. */
+export interface Service extends Place {
+  readonly engine: Engine
+  mayCreate(jid: Jid): boolean
+}
+
 /** Characters of the name of a node, and of an item. */
 export const MAX_NAME = 1023
 
@@ -86,8 +93,8 @@ export function nodeName(name: string | undefined): string {
 }
 
 /** The node of a request, with who is what to it. Throws `item-not-found`. */
-export async function openNode(engine: Engine, service: Service, name: string | undefined): Promise<Node> {
-  const node = await findNode(engine, service, nodeName(name))
+export async function openNode(service: Service, name: string | undefined): Promise<Node> {
+  const node = await findNode(service, nodeName(name))
   if (node === undefined) throw noSuchNode()
   return node
 }
@@ -98,14 +105,14 @@ export function initialConfig(service: Service, name: string, options: Partial<N
   return { ...shelf.defaults, ...(owner === undefined ? {} : wellKnown(name)), ...options }
 }
 
-export async function findNode(engine: Engine, service: Service, name: string): Promise<Node | undefined> {
+export async function findNode(service: Service, name: string): Promise<Node | undefined> {
   if (name.length > MAX_NAME) return undefined
-  const node = await engine.store.node(service.shelf, name)
-  if (node !== undefined) await engine.store.entities(service.shelf, node)
+  const node = await service.engine.store.node(service.shelf, name)
+  if (node !== undefined) await service.engine.store.entities(service.shelf, node)
   return node
 }
 
 /** Changes a node that is still there, one change of a service after the other. Throws `item-not-found`. */
-export function change<T>(engine: Engine, service: Service, name: string, run: (node: Node) => Promise<T>): Promise<T> {
-  return engine.store.write(service.shelf, async () => run(await openNode(engine, service, name)))
+export function change<T>(service: Service, name: string, run: (node: Node) => Promise<T>): Promise<T> {
+  return service.engine.store.write(service.shelf, async () => run(await openNode(service, name)))
 }

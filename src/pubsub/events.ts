@@ -6,7 +6,7 @@ import { Stanza } from '../xmpp/stanza.ts'
 import { type Access, isForContacts } from './access.ts'
 import { type Limits, lifetime } from './config.ts'
 import type { Node } from './node.ts'
-import type { Service } from './service.ts'
+import type { Place } from './place.ts'
 import type { PubsubStore } from './store.ts'
 import type { Item, NodeItem } from './types.ts'
 
@@ -28,75 +28,75 @@ export class Events {
   }
 
   /** An item was published. */
-  async published(service: Service, node: Node, item: NodeItem | undefined): Promise<void> {
-    const recipients = await this.recipients(service, node)
+  async published(place: Place, node: Node, item: NodeItem | undefined): Promise<void> {
+    const recipients = await this.recipients(place, node)
     if (recipients.length === 0) return
-    const content = await this.#content(service, node, item)
-    await this.#send(service, node, recipients, content)
+    const content = await this.#content(place, node, item)
+    await this.#send(place, node, recipients, content)
   }
 
-  retracted(service: Service, node: Node, ids: readonly string[]): Promise<void> {
+  retracted(place: Place, node: Node, ids: readonly string[]): Promise<void> {
     const retracts = ids.map(id => xml('retract', { id }))
-    return this.#tell(service, node, () => xml('items', { node: node.name }, retracts))
+    return this.#tell(place, node, () => xml('items', { node: node.name }, retracts))
   }
 
-  purged(service: Service, node: Node): Promise<void> {
-    return this.#tell(service, node, () => xml('purge', { node: node.name }))
+  purged(place: Place, node: Node): Promise<void> {
+    return this.#tell(place, node, () => xml('purge', { node: node.name }))
   }
 
   /** `recipients` as they were before the node went. */
-  async deleted(service: Service, node: Node, recipients: readonly Jid[], uri: string | undefined): Promise<void> {
+  async deleted(place: Place, node: Node, recipients: readonly Jid[], uri: string | undefined): Promise<void> {
     const redirect = uri === undefined ? undefined : xml('redirect', { uri })
-    await this.#send(service, node, recipients, xml('delete', { node: node.name }, redirect))
+    await this.#send(place, node, recipients, xml('delete', { node: node.name }, redirect))
   }
 
-  configured(service: Service, node: Node, form: Element | undefined): Promise<void> {
-    return this.#tell(service, node, () => xml('configuration', { node: node.name }, form))
+  configured(place: Place, node: Node, form: Element | undefined): Promise<void> {
+    return this.#tell(place, node, () => xml('configuration', { node: node.name }, form))
   }
 
   /** The last item, to one who has come to the node, or has come online (XEP-0060 6.1.7). */
-  async last(service: Service, node: Node, to: readonly Jid[]): Promise<void> {
+  async last(place: Place, node: Node, to: readonly Jid[]): Promise<void> {
     if (to.length === 0 || !node.config.persist_items || !node.config.deliver_notifications) return
     const { store, limits, now } = this.#parts
-    const [newest] = await store.items.page(service.shelf, node, { limit: 1 })
+    const [newest] = await store.items.page(place.shelf, node, { limit: 1 })
     const item = newest?.item
     if (item === undefined || item.at < now() - lifetime(node.config, limits)) return
     const stamp = new Date(item.at).toISOString()
     // Without `from`, as in XEP-0163 4.3.4: a client's own account, named there, would look as if somebody forged it.
     const delay = xml('delay', { xmlns: NS.DELAY, stamp })
-    await this.#send(service, node, to, await this.#content(service, node, item), delay)
+    await this.#send(place, node, to, await this.#content(place, node, item), delay)
   }
 
   /** To the one whose subscription has changed (XEP-0060 12.11). */
-  async subscription(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
+  async subscription(place: Place, node: Node, jid: Jid, state: string): Promise<void> {
     const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
-    await this.#send(service, node, [jid], content)
+    await this.#send(place, node, [jid], content)
   }
 
   /** The owners hear who comes and goes, where they want to (`notify_sub`). */
-  async ownersTold(service: Service, node: Node, jid: Jid, state: string): Promise<void> {
+  async ownersTold(place: Place, node: Node, jid: Jid, state: string): Promise<void> {
     if (!node.config.notify_sub) return
     const content = xml('subscription', { node: node.name, jid: jid.toString(), subscription: state })
-    await this.#send(service, node, this.#parts.access.ownersToTell(service, node), content)
+    await this.#send(place, node, this.#parts.access.ownersToTell(place, node), content)
   }
 
   /** Everybody who hears of a node, each once: clients by their interest, subscribers by their addresses. */
-  async recipients(service: Service, node: Node): Promise<Jid[]> {
+  async recipients(place: Place, node: Node): Promise<Jid[]> {
     if (!node.config.deliver_notifications) return []
     const { store, access } = this.#parts
-    await store.entities(service.shelf, node)
+    await store.entities(place.shelf, node)
     const list: Jid[] = []
     const full = new Set<string>()
     const bare = new Set<string>()
-    const { owner } = service
+    const { owner } = place
     for (const jid of owner?.listeners(node) ?? []) {
       list.push(jid)
       full.add(jid.toString())
       bare.add(jid.bare.toString())
     }
-    const owners = isForContacts(node) ? await access.contactsAt(service, node) : []
+    const owners = isForContacts(node) ? await access.contactsAt(place, node) : []
     for (const { jid, state, deliver } of node.subscriptions.values()) {
-      if (state !== 'subscribed' || !deliver || !access.mayStay(service, node, jid, owners)) continue
+      if (state !== 'subscribed' || !deliver || !access.mayStay(place, node, jid, owners)) continue
       const key = jid.toString()
       // XEP-0163 4.3.2: who hears of it as a client does not hear of it as an address too.
       if (jid.isBare ? bare.has(key) : full.has(key)) continue
@@ -106,22 +106,22 @@ export class Events {
     return list
   }
 
-  async #tell(service: Service, node: Node, make: () => Element): Promise<void> {
-    const recipients = await this.recipients(service, node)
-    if (recipients.length > 0) await this.#send(service, node, recipients, make())
+  async #tell(place: Place, node: Node, make: () => Element): Promise<void> {
+    const recipients = await this.recipients(place, node)
+    if (recipients.length > 0) await this.#send(place, node, recipients, make())
   }
 
-  async #content(service: Service, node: Node, item: NodeItem | undefined): Promise<Element> {
+  async #content(place: Place, node: Node, item: NodeItem | undefined): Promise<Element> {
     const items = xml('items', { node: node.name })
     if (item === undefined) return items
     const payloads = node.config.deliver_payloads
-    const [shown] = payloads ? await readable(service, node, [item]) : [item]
+    const [shown] = payloads ? await readable(place, node, [item]) : [item]
     if (shown !== undefined) items.append(itemElement(node, shown, payloads))
     return items
   }
 
   /** What is told of a node arrives in order; to many it takes a while, in which its publisher waits. */
-  #send(service: Service, node: Node, to: readonly Jid[], content: Element, delay?: Element): void | Promise<void> {
+  #send(place: Place, node: Node, to: readonly Jid[], content: Element, delay?: Element): void | Promise<void> {
     const { notification_type: type } = node.config
     const event = xml('event', { xmlns: NS.PUBSUB_EVENT }, content)
     const message = xml(
@@ -130,14 +130,14 @@ export class Events {
       event,
       delay,
     )
-    const key = `pubsub ${service.shelf.key} ${node.name}`
+    const key = `pubsub ${place.shelf.key} ${node.name}`
     const spare = delay !== undefined // the last item: who comes online again gets it then
-    return this.#parts.fanout.send(key, Stanza.make(message, service.jid, undefined), to, spare)
+    return this.#parts.fanout.send(key, Stanza.make(message, place.jid, undefined), to, spare)
   }
 }
 
 /** Items as they leave the server. */
-export function readable({ owner }: Service, { name }: Node, items: NodeItem[]): NodeItem[] | Promise<NodeItem[]> {
+export function readable({ owner }: Place, { name }: Node, items: NodeItem[]): NodeItem[] | Promise<NodeItem[]> {
   return owner === undefined || items.length === 0 ? items : owner.reading(name, items)
 }
 

@@ -3,13 +3,12 @@ import { clone, type Element, elementNs, serialize } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { itemsKept, type Limits, lifetime, unmet } from './config.ts'
-import { change, type Engine, findNode, initialConfig, MAX_NAME, openNode } from './engine.ts'
+import { change, type Engine, findNode, initialConfig, MAX_NAME, openNode, type Service } from './engine.ts'
 import { noRoom, noSuchNode, pubsubError, unsupported } from './errors.ts'
 import { hasPayload } from './events.ts'
 import { sizeInStore } from './itemstore.ts'
 import type { Node } from './node.ts'
 import { createNode, mayMake } from './nodes.ts'
-import type { Service } from './service.ts'
 import type { Item, NodeConfig, NodeItem } from './types.ts'
 
 export interface Publication {
@@ -28,36 +27,36 @@ export interface Publication {
  * Publishes an item (XEP-0060 7.1). It is durable when this resolves; who is to hear of it has been told.
  * @returns the item's id; undefined where nothing is kept, nor named
  */
-export async function publish(engine: Engine, service: Service, publication: Publication): Promise<string | undefined> {
-  const { store, limits } = engine
+export async function publish(service: Service, publication: Publication): Promise<string | undefined> {
+  const { store, limits } = service.engine
   const { node: name, publisher, options } = publication
-  const there = await findNode(engine, service, name)
+  const there = await findNode(service, name)
   if (there === undefined) mayMake(service, publisher)
-  else allow(engine, service, there, publication)
+  else allow(service, there, publication)
   const expected = there?.config ?? initialConfig(service, name, options)
   check(expected, publication.item)
   // Before modules keep parts of it elsewhere.
   if (publication.item?.payload !== undefined) mustBeOf(expected, publication.item.payload)
-  const item = await prepare(engine, service, publication)
+  const item = await prepare(service, publication)
   const id = item?.id
   const written = await store.write(service.shelf, async () => {
     const waits: Promise<unknown>[] = []
-    let node = await findNode(engine, service, name)
+    let node = await findNode(service, name)
     const config = node?.config ?? initialConfig(service, name, options)
     // Again, for it may have changed while the item was prepared.
-    if (node !== undefined) allow(engine, service, node, publication)
+    if (node !== undefined) allow(service, node, publication)
     check(config, item)
     if (item?.payload !== undefined) fit(config, item.payload, Math.min(limits.payload, config.max_payload_size))
     const kept = item !== undefined && config.persist_items
-    const room = kept ? await roomFor(engine, service, node?.creator ?? publisher.bare.toString()) : 0
+    const room = kept ? await roomFor(service, node?.creator ?? publisher.bare.toString()) : 0
     if (node === undefined) {
       if (kept && sizeInStore(item) > room) throw noRoom()
-      const created = await createNode(engine, service, name, options, publisher)
+      const created = await createNode(service, name, options, publisher)
       created.saved.catch(() => {}) // whoever waits for it below is told
       waits.push(created.saved)
       node = created.node
     }
-    if (!kept) return { node, waits, gone: [], at: engine.now() }
+    if (!kept) return { node, waits, gone: [], at: service.engine.now() }
     const { gone, at, saved } = await store.items.put(service.shelf, node, item, itemsKept(config, limits), room)
     waits.push(saved)
     return { node, waits, gone, at }
@@ -72,30 +71,30 @@ export async function publish(engine: Engine, service: Service, publication: Pub
     await owner?.retracted(name, gone, settled)
     // XEP-0060 7.1.2.5. Of a node for one item, everybody knows that the new one takes its place.
     if (gone.length > 0 && node.config.notify_retract && node.config.max_items !== 1) {
-      await told(engine, node, engine.events.retracted(service, node, gone))
+      await told(service, node, service.engine.events.retracted(service, node, gone))
     }
   }
   const shown = item === undefined ? undefined : { ...item, at }
-  await told(engine, node, engine.events.published(service, node, shown))
+  await told(service, node, service.engine.events.published(service, node, shown))
   return id
 }
 
 /** What is done is done, whoever could not be told. */
-async function told({ log }: Engine, { name }: Node, telling: Promise<void>): Promise<void> {
+async function told({ engine: { log } }: Service, { name }: Node, telling: Promise<void>): Promise<void> {
   await telling.catch((error: unknown) => {
     log.error({ err: error, node: name }, 'a node has changed, and that could not be told')
   })
 }
 
 /** Bytes that one account may still store at a service; below 0 where it was allowed more once. */
-async function roomFor({ store, maxBytes }: Engine, { shelf }: Service, creator: string): Promise<number> {
+async function roomFor({ engine: { store, maxBytes }, shelf }: Service, creator: string): Promise<number> {
   return maxBytes === Number.POSITIVE_INFINITY ? maxBytes : maxBytes - (await store.bytes(shelf, creator))
 }
 
-function allow(engine: Engine, service: Service, node: Node, publication: Publication): void {
+function allow(service: Service, node: Node, publication: Publication): void {
   if (publication.trusted) return
-  if (!engine.access.mayPublish(service, node, publication.publisher)) throw new StanzaError('forbidden')
-  const option = unmet(node.config, publication.options, engine.limits)
+  if (!service.engine.access.mayPublish(service, node, publication.publisher)) throw new StanzaError('forbidden')
+  const option = unmet(node.config, publication.options, service.engine.limits)
   if (option === undefined) return
   throw pubsubError('conflict', 'precondition-not-met', { text: `the node differs in ${option}` })
 }
@@ -126,12 +125,11 @@ function fit(config: NodeConfig, payload: Element, most: number): void {
 
 /** The item as it will be stored; what modules make of it is decided here. */
 async function prepare(
-  engine: Engine,
   service: Service,
   { node, item, publisher, session, trusted }: Publication,
 ): Promise<Omit<NodeItem, 'at'> | undefined> {
   if (item === undefined) return undefined
-  const id = item.id ?? engine.ids.random()
+  const id = item.id ?? service.engine.ids.random()
   if (id.length > MAX_NAME) throw new StanzaError('not-acceptable', `an id has ${MAX_NAME} characters at most`)
   const payload = item.payload && clone(item.payload)
   const own = { id, payload, publisher: publisher.bare.toString() }
@@ -141,63 +139,62 @@ async function prepare(
 
 /** Takes an item away (XEP-0060 7.2). False where there is none of this id. */
 export async function retract(
-  engine: Engine,
   service: Service,
   name: string,
   id: string,
   by: Jid | undefined,
   notify: boolean | undefined,
 ): Promise<boolean> {
-  const done = await change(engine, service, name, async node => {
-    if (by !== undefined) await mayRetract(engine, service, node, id, by)
-    const taken = await engine.store.items.take(service.shelf, node, id)
+  const done = await change(service, name, async node => {
+    if (by !== undefined) await mayRetract(service, node, id, by)
+    const taken = await service.engine.store.items.take(service.shelf, node, id)
     return taken && { node, saved: taken.saved }
   })
   if (done === undefined) return false
   await done.saved
   await service.owner?.retracted(name, [id], by !== undefined)
   if (notify ?? done.node.config.notify_retract) {
-    await told(engine, done.node, engine.events.retracted(service, done.node, [id]))
+    await told(service, done.node, service.engine.events.retracted(service, done.node, [id]))
   }
   return true
 }
 
 /** XEP-0060 4.1: owners any item, others what they have published. */
-async function mayRetract(engine: Engine, service: Service, node: Node, id: string, by: Jid): Promise<void> {
-  const affiliation = engine.access.affiliation(service, node, by)
+async function mayRetract(service: Service, node: Node, id: string, by: Jid): Promise<void> {
+  const affiliation = service.engine.access.affiliation(service, node, by)
   if (affiliation === 'owner') {
     if (!node.config.persist_items) throw unsupported('persistent-items')
     return
   }
-  if (!engine.access.mayPublish(service, node, by)) throw new StanzaError('forbidden')
-  const item = await engine.store.items.get(service.shelf, node, id)
+  if (!service.engine.access.mayPublish(service, node, by)) throw new StanzaError('forbidden')
+  const item = await service.engine.store.items.get(service.shelf, node, id)
   if (item !== undefined && item.publisher !== by.bare.toString()) throw new StanzaError('forbidden')
 }
 
 /** Takes all items away (XEP-0060 8.5). */
-export async function purge(engine: Engine, service: Service, name: string, by: Jid | undefined): Promise<void> {
-  const { node, gone, saved } = await change(engine, service, name, async node => {
+export async function purge(service: Service, name: string, by: Jid | undefined): Promise<void> {
+  const { node, gone, saved } = await change(service, name, async node => {
     if (by !== undefined) {
-      engine.access.mustOwn(service, node, by)
+      service.engine.access.mustOwn(service, node, by)
       if (!node.config.persist_items) throw unsupported('persistent-items')
     }
-    return { node, ...(await engine.store.items.purge(service.shelf, node)) }
+    return { node, ...(await service.engine.store.items.purge(service.shelf, node)) }
   })
   await saved
   await service.owner?.retracted(name, gone, by !== undefined)
-  if (node.config.notify_retract) await told(engine, node, engine.events.purged(service, node))
+  if (node.config.notify_retract) await told(service, node, service.engine.events.purged(service, node))
 }
 
 /** Takes away what is older than the node keeps it (`item_expire`). The number of items that went. */
-export async function expire(engine: Engine, service: Service, node: Node): Promise<number> {
-  const life = lifetime(node.config, engine.limits)
+export async function expire(service: Service, node: Node): Promise<number> {
+  const life = lifetime(node.config, service.engine.limits)
   if (!Number.isFinite(life)) return 0
-  const { store } = engine
-  const before = engine.now() - life
+  const { store } = service.engine
+  const before = service.engine.now() - life
   const [oldest] = await store.items.page(service.shelf, node, { limit: 1, reverse: false })
   if (oldest === undefined || oldest.item.at >= before) return 0
   const taken = await store.write(service.shelf, async () => {
-    const now = await findNode(engine, service, node.name)
+    const now = await findNode(service, node.name)
     return now && store.items.takeOlder(service.shelf, now, before)
   })
   if (taken === undefined) return 0
@@ -220,8 +217,8 @@ export async function expireAll(
       const service = await serviceOf(key)
       if (service === undefined) continue
       for (const name of await store.names(service.shelf)) {
-        const node = await findNode(engine, service, name)
-        if (node !== undefined) count += await expire(engine, service, node)
+        const node = await findNode(service, name)
+        if (node !== undefined) count += await expire(service, node)
       }
     }
     if (keys.length < SERVICES) return count
@@ -251,26 +248,25 @@ export function pageSize({ payload }: Limits): number {
 
 /** Items, newest first (XEP-0060 6.5). `cut`: there are more of them than are given. */
 export async function readItems(
-  engine: Engine,
   service: Service,
   name: string | undefined,
   by: Jid | undefined,
   request: ItemsRequest,
 ): Promise<{ node: Node; items: NodeItem[]; cut: boolean }> {
-  const node = await openNode(engine, service, name)
+  const node = await openNode(service, name)
   if (by !== undefined) {
-    const refusal = await engine.access.notReading(service, node, by)
+    const refusal = await service.engine.access.notReading(service, node, by)
     if (refusal !== undefined) throw refusal
     if (!node.config.persist_items) throw unsupported('persistent-items')
   }
-  const since = engine.now() - lifetime(node.config, engine.limits)
+  const since = service.engine.now() - lifetime(node.config, service.engine.limits)
   const fresh = (item: NodeItem | undefined): item is NodeItem => item !== undefined && item.at >= since
   const { ids, before } = request
   const all: NodeItem[] = []
   if (ids !== undefined) {
     let size = 0
     for (const id of new Set(ids)) {
-      const item = await engine.store.items.get(service.shelf, node, id)
+      const item = await service.engine.store.items.get(service.shelf, node, id)
       if (!fresh(item)) continue
       all.push(item)
       if (by !== undefined && (size += sizeOf(item)) > MAX_ANSWER) return { node, items: all, cut: true }
@@ -278,14 +274,14 @@ export async function readItems(
     return { node, items: all, cut: false }
   }
   const backwards = before !== undefined
-  const bound = await placeOf(engine, service, node, request.after ?? before)
+  const bound = await placeOf(service, node, request.after ?? before)
   const max = request.max ?? Number.POSITIVE_INFINITY
-  const step = pageSize(engine.limits)
+  const step = pageSize(service.engine.limits)
   let after = bound
   let size = 0
   for (;;) {
     const limit = Math.min(step, max - all.length + 1)
-    const page = await engine.store.items.page(service.shelf, node, { limit, after, reverse: !backwards })
+    const page = await service.engine.store.items.page(service.shelf, node, { limit, after, reverse: !backwards })
     for (const item of page) {
       if (!fresh(item.item)) continue
       if (all.length >= max || (by !== undefined && size > MAX_ANSWER)) {
@@ -299,14 +295,9 @@ export async function readItems(
   }
 }
 
-async function placeOf(
-  engine: Engine,
-  service: Service,
-  node: Node,
-  id: string | undefined,
-): Promise<string | undefined> {
+async function placeOf(service: Service, node: Node, id: string | undefined): Promise<string | undefined> {
   if (id === undefined || id === '') return undefined
-  const order = await engine.store.items.orderOf(service.shelf, node, id)
+  const order = await service.engine.store.items.orderOf(service.shelf, node, id)
   if (order === undefined) throw new StanzaError('item-not-found', 'there is no such item to page from') // XEP-0059 2.2
   return order
 }
@@ -329,14 +320,9 @@ function sizeOf(item: NodeItem): number {
 }
 
 /** Items with payloads, for modules. */
-export async function itemsOf(
-  engine: Engine,
-  service: Service,
-  name: string,
-  ids?: readonly string[],
-): Promise<Item[]> {
+export async function itemsOf(service: Service, name: string, ids?: readonly string[]): Promise<Item[]> {
   try {
-    const { items } = await readItems(engine, service, name, undefined, ids === undefined ? {} : { ids })
+    const { items } = await readItems(service, name, undefined, ids === undefined ? {} : { ids })
     return items.filter(hasPayload)
   } catch (error) {
     if (error instanceof StanzaError && error.condition === noSuchNode().condition) return []

@@ -4,12 +4,11 @@ import { StanzaError } from '../xmpp/errors.ts'
 import { pageElement, readPageRequest } from '../xmpp/rsm.ts'
 import { affiliate, ownAffiliations } from './affiliations.ts'
 import { configForm, readBoolean, readConfig, readPublishOptions } from './config.ts'
-import { type Engine, nodeName, openNode } from './engine.ts'
+import { nodeName, openNode, type Service } from './engine.ts'
 import { pubsubError, unsupported } from './errors.ts'
 import { itemElement, readable } from './events.ts'
 import { expire, fitting, publish, purge, readItems, retract } from './items.ts'
 import { configure, create, remove } from './nodes.ts'
-import type { Service } from './service.ts'
 import {
   getOptions,
   manage,
@@ -25,7 +24,6 @@ import {
 type Request = IqRequest & Partial<Pick<AccountRequest, 'session'>>
 type Answer = Promise<Element | undefined>
 interface Context {
-  engine: Engine
   service: Service
   request: Request
   /** `<pubsub/>` */
@@ -38,29 +36,29 @@ type Operation = (context: Context, el: Element) => Answer
 const MAX_IDS = 200
 
 /** Answers a request to a service: `<pubsub/>` of either namespace (XEP-0060 5 to 8). */
-export async function answer(engine: Engine, service: Service, request: Request): Answer {
+export async function answer(service: Service, request: Request): Answer {
   const { payload: pubsub, stanza } = request
   const ns = elementNs(pubsub)
   const children = childElements(pubsub).filter(el => elementNs(el) === ns)
   const known = ns === NS.PUBSUB_OWNER ? OWNER : PUBSUB
   for (const el of children) {
     const operation = known[`${stanza.type} ${el.name}`]
-    if (operation !== undefined) return operation({ engine, service, request, pubsub }, el)
+    if (operation !== undefined) return operation({ service, request, pubsub }, el)
   }
   throw new StanzaError('bad-request', 'nothing that is known is asked for')
 }
 
 const PUBSUB: Readonly<Record<string, Operation>> = {
-  'set create': async ({ engine, service, request, pubsub }, el) => {
+  'set create': async ({ service, request, pubsub }, el) => {
     const configuration = findChild(pubsub, 'configure')
     if (configuration?.attrs['node'] !== undefined) throw new StanzaError('bad-request', 'the node is named once') // 8.1.3
-    const config = readConfig(formIn(configuration), engine.limits) ?? {}
+    const config = readConfig(formIn(configuration), service.engine.limits) ?? {}
     const { node } = el.attrs
-    const made = await create(engine, service, node, config, request.from)
+    const made = await create(service, node, config, request.from)
     return node === made.name ? undefined : result(NS.PUBSUB, xml('create', { node: made.name }))
   },
 
-  'set publish': async ({ engine, service, request, pubsub }, el) => {
+  'set publish': async ({ service, request, pubsub }, el) => {
     const node = nodeName(el.attrs['node'])
     const items = findChildren(el, 'item')
     if (items.length > 1) throw new StanzaError('bad-request', 'one item at a time')
@@ -70,10 +68,10 @@ const PUBSUB: Readonly<Record<string, Operation>> = {
     const options = findChild(pubsub, 'publish-options')
     const form = formIn(options)
     if (options !== undefined && form === undefined) throw new StanzaError('bad-request', 'publish-options are a form')
-    const id = await publish(engine, service, {
+    const id = await publish(service, {
       node,
       item: item && { id: item.attrs['id'] || undefined, payload: payloads[0] },
-      options: readPublishOptions(form, engine.limits),
+      options: readPublishOptions(form, service.engine.limits),
       publisher: request.from,
       session: request.session,
       trusted: false,
@@ -81,52 +79,52 @@ const PUBSUB: Readonly<Record<string, Operation>> = {
     return result(NS.PUBSUB, xml('publish', { node }, id === undefined ? undefined : xml('item', { id })))
   },
 
-  'set retract': async ({ engine, service, request }, el) => {
+  'set retract': async ({ service, request }, el) => {
     const node = nodeName(el.attrs['node'])
     const [item, ...more] = findChildren(el, 'item')
     const id = item?.attrs['id']
     if (!id) throw pubsubError('bad-request', 'item-required')
     if (more.length > 0) throw new StanzaError('bad-request', 'one item at a time')
     const notify = readBoolean(el.attrs['notify']) === true ? true : undefined
-    if (!(await retract(engine, service, node, id, request.from, notify))) {
+    if (!(await retract(service, node, id, request.from, notify))) {
       throw new StanzaError('item-not-found', 'there is no such item')
     }
     return undefined
   },
 
-  'set subscribe': async ({ engine, service, request, pubsub }, el) => {
+  'set subscribe': async ({ service, request, pubsub }, el) => {
     const name = nodeName(el.attrs['node'])
     const options = findChild(pubsub, 'options')
     if (options?.attrs['node'] !== undefined || options?.attrs['jid'] !== undefined) {
       throw new StanzaError('bad-request', 'the options are those of the subscription beside them') // XEP-0060 6.3.7
     }
-    const subscription = await subscribe(engine, service, name, el.attrs['jid'], request.from, options)
+    const subscription = await subscribe(service, name, el.attrs['jid'], request.from, options)
     const told = subscriptionElement({ name }, subscription)
     if (options === undefined) return result(NS.PUBSUB, told)
     return result(NS.PUBSUB, told, xml('options', {}, optionsForm('result', subscription.deliver)))
   },
 
-  'set unsubscribe': async ({ engine, service, request }, el) => {
+  'set unsubscribe': async ({ service, request }, el) => {
     const { node, jid } = el.attrs
-    await unsubscribe(engine, service, nodeName(node), jid, request.from)
+    await unsubscribe(service, nodeName(node), jid, request.from)
     return result(NS.PUBSUB, xml('subscription', { node, jid, subscription: 'none' }))
   },
 
-  'get options': async ({ engine, service, request }, el) => {
+  'get options': async ({ service, request }, el) => {
     const { node, jid } = el.attrs
-    const { deliver } = await getOptions(engine, service, el, request.from)
+    const { deliver } = await getOptions(service, el, request.from)
     return result(NS.PUBSUB, xml('options', { node, jid }, optionsForm('form', deliver)))
   },
 
-  'set options': async ({ engine, service, request }, el) => {
-    await setOptions(engine, service, nodeName(el.attrs['node']), el, request.from)
+  'set options': async ({ service, request }, el) => {
+    await setOptions(service, nodeName(el.attrs['node']), el, request.from)
     return undefined
   },
 
   'get default': async (_, el) =>
     result(NS.PUBSUB, xml('default', { node: el.attrs['node'] }, optionsForm('form', true))),
 
-  'get items': async ({ engine, service, request, pubsub }, el) => {
+  'get items': async ({ service, request, pubsub }, el) => {
     const name = nodeName(el.attrs['node'])
     const ids = findChildren(el, 'item').flatMap(item => item.attrs['id'] ?? [])
     if (ids.length > MAX_IDS) throw new StanzaError('policy-violation', `no more than ${MAX_IDS} items by their ids`)
@@ -135,9 +133,9 @@ const PUBSUB: Readonly<Record<string, Operation>> = {
     const max = Math.min(page.max ?? Number.POSITIVE_INFINITY, maxItems(el.attrs['max_items']))
     const { after, before } = page
     const asked = ids.length > 0 ? { ids } : { max, after, before }
-    const read = await readItems(engine, service, name, request.from, asked)
+    const read = await readItems(service, name, request.from, asked)
     const { node } = read
-    if (!read.cut) await expire(engine, service, node)
+    if (!read.cut) await expire(service, node)
     // What is kept elsewhere and is put in again (pictures) may be large.
     const items = fitting(await readable(service, node, read.items), page.before !== undefined)
     const cut = read.cut || items.length < read.items.length
@@ -145,39 +143,39 @@ const PUBSUB: Readonly<Record<string, Operation>> = {
     for (const item of items) list.append(itemElement(node, item))
     // XEP-0060 6.5.4: who gets a part of it is told so.
     if (ids.length > 0 || (!paged && (!cut || el.attrs['max_items'] !== undefined))) return result(NS.PUBSUB, list)
-    const count = await engine.store.items.count(service.shelf, node)
+    const count = await service.engine.store.items.count(service.shelf, node)
     const set = { count, first: items[0]?.id, last: items.at(-1)?.id }
     return result(NS.PUBSUB, list, pageElement(set))
   },
 
-  'get subscriptions': async ({ engine, service, request }, el) => {
+  'get subscriptions': async ({ service, request }, el) => {
     const { node: name } = el.attrs
-    const list = await ownSubscriptions(engine, service, name, request.from)
+    const list = await ownSubscriptions(service, name, request.from)
     const children = list.map(({ node, subscription }) => subscriptionElement(node, subscription))
     return result(NS.PUBSUB, xml('subscriptions', { node: name }, children))
   },
 
-  'get affiliations': async ({ engine, service, request }, el) => {
+  'get affiliations': async ({ service, request }, el) => {
     const { node: name } = el.attrs
-    const list = await ownAffiliations(engine, service, name, request.from)
+    const list = await ownAffiliations(service, name, request.from)
     const children = list.map(({ node, affiliation }) => xml('affiliation', { node, affiliation }))
     return result(NS.PUBSUB, xml('affiliations', { node: name }, children))
   },
 }
 
 const OWNER: Readonly<Record<string, Operation>> = {
-  'get configure': async ({ engine, service, request }, el) => {
-    const node = await openNode(engine, service, el.attrs['node'])
-    engine.access.mustOwn(service, node, request.from)
+  'get configure': async ({ service, request }, el) => {
+    const node = await openNode(service, el.attrs['node'])
+    service.engine.access.mustOwn(service, node, request.from)
     return result(NS.PUBSUB_OWNER, xml('configure', { node: node.name }, configForm('form', node.config)))
   },
 
-  'set configure': async ({ engine, service, request }, el) => {
+  'set configure': async ({ service, request }, el) => {
     const name = nodeName(el.attrs['node'])
     const form = formIn(el)
     if (form === undefined) throw new StanzaError('bad-request', 'a configuration is a form')
-    const config = readConfig(form, engine.limits)
-    if (config !== undefined) await configure(engine, service, name, config, request.from)
+    const config = readConfig(form, service.engine.limits)
+    if (config !== undefined) await configure(service, name, config, request.from)
     return undefined
   },
 
@@ -186,45 +184,45 @@ const OWNER: Readonly<Record<string, Operation>> = {
     return result(NS.PUBSUB_OWNER, xml('default', {}, configForm('form', service.shelf.defaults)))
   },
 
-  'set delete': async ({ engine, service, request }, el) => {
+  'set delete': async ({ service, request }, el) => {
     const uri = findChild(el, 'redirect')?.attrs['uri']
     if (uri !== undefined && uri.length > 4096) throw new StanzaError('not-acceptable', 'the address is too long')
-    await remove(engine, service, nodeName(el.attrs['node']), request.from, uri)
+    await remove(service, nodeName(el.attrs['node']), request.from, uri)
     return undefined
   },
 
-  'set purge': async ({ engine, service, request }, el) => {
-    await purge(engine, service, nodeName(el.attrs['node']), request.from)
+  'set purge': async ({ service, request }, el) => {
+    await purge(service, nodeName(el.attrs['node']), request.from)
     return undefined
   },
 
-  'get subscriptions': async ({ engine, service, request }, el) => {
-    const node = await openNode(engine, service, el.attrs['node'])
-    engine.access.mustOwn(service, node, request.from)
+  'get subscriptions': async ({ service, request }, el) => {
+    const node = await openNode(service, el.attrs['node'])
+    service.engine.access.mustOwn(service, node, request.from)
     // XEP-0060 8.8.1: without those that wait for an answer.
     const list = [...node.subscriptions.values()].filter(({ state }) => state === 'subscribed')
     const children = list.map(subscription => subscriptionElement(node, subscription, false))
     return result(NS.PUBSUB_OWNER, xml('subscriptions', { node: node.name }, children))
   },
 
-  'set subscriptions': async ({ engine, service, request }, el) => {
+  'set subscriptions': async ({ service, request }, el) => {
     const list = findChildren(el, 'subscription')
-    await manage(engine, service, nodeName(el.attrs['node']), list, request.from)
+    await manage(service, nodeName(el.attrs['node']), list, request.from)
     return undefined
   },
 
-  'get affiliations': async ({ engine, service, request }, el) => {
-    const node = await openNode(engine, service, el.attrs['node'])
-    engine.access.mustOwn(service, node, request.from)
+  'get affiliations': async ({ service, request }, el) => {
+    const node = await openNode(service, el.attrs['node'])
+    service.engine.access.mustOwn(service, node, request.from)
     const all = new Map(node.affiliations)
     if (service.owner !== undefined) all.set(service.owner.jid.toString(), 'owner')
     const children = [...all].map(([jid, affiliation]) => xml('affiliation', { jid, affiliation }))
     return result(NS.PUBSUB_OWNER, xml('affiliations', { node: node.name }, children))
   },
 
-  'set affiliations': async ({ engine, service, request }, el) => {
+  'set affiliations': async ({ service, request }, el) => {
     const list = findChildren(el, 'affiliation')
-    await affiliate(engine, service, nodeName(el.attrs['node']), list, request.from)
+    await affiliate(service, nodeName(el.attrs['node']), list, request.from)
     return undefined
   },
 }

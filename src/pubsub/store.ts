@@ -90,7 +90,7 @@ export class PubsubStore {
     const there = shelf.nodes.get(name)
     if (there !== undefined) return there
     if (shelf.nodes instanceof Map) {
-      if (!shelf.complete) await this.load(shelf)
+      await this.load(shelf)
       return shelf.nodes.get(name)
     }
     const stored = await this.#tables.nodes.get([shelf.key], [name])
@@ -103,11 +103,12 @@ export class PubsubStore {
   }
 
   /** Of an account: all its nodes. */
-  load(shelf: Shelf): Promise<void> {
+  async load(shelf: Shelf): Promise<void> {
+    if (shelf.complete) return
     shelf.loading ??= this.#load(shelf).finally(() => {
       shelf.loading = undefined
     })
-    return shelf.loading
+    await shelf.loading
   }
 
   async #load(shelf: Shelf): Promise<void> {

@@ -5,10 +5,9 @@ import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { isForContacts } from './access.ts'
 import { readBoolean } from './config.ts'
-import { change, type Engine, findNode, openNode } from './engine.ts'
+import { change, findNode, openNode, type Service } from './engine.ts'
 import { pubsubError, unsupported } from './errors.ts'
 import { entitySize, type Node, type Subscription } from './node.ts'
-import type { Service } from './service.ts'
 import type { SubscriptionState } from './types.ts'
 
 const AUTHORIZATION = 'http://jabber.org/protocol/pubsub#subscribe_authorization'
@@ -31,7 +30,6 @@ function subscriberOf(text: string | undefined, from: Jid): Jid {
 
 /** XEP-0060 6.1. `options` are those of the subscription, where they come with it (6.3.7). */
 export async function subscribe(
-  engine: Engine,
   service: Service,
   name: string,
   address: string | undefined,
@@ -40,8 +38,8 @@ export async function subscribe(
 ): Promise<Subscription> {
   const jid = subscriberOf(address, from)
   const deliver = readOptions(options) ?? true
-  const { access, store, events } = engine
-  const { node, subscription, saved, fresh } = await change(engine, service, name, async node => {
+  const { access, store, events } = service.engine
+  const { node, subscription, saved, fresh } = await change(service, name, async node => {
     const refusal = await access.notSubscribing(service, node, jid)
     if (refusal !== undefined) throw refusal
     if (!node.config.subscribe) throw unsupported('subscribe')
@@ -50,25 +48,25 @@ export async function subscribe(
     // XEP-0060 6.1.6: once more is as good as the first time.
     if (there !== undefined) return { node, subscription: there, saved: Promise.resolve(), fresh: false }
     const waits = node.config.access_model === 'authorize' && access.affiliation(service, node, jid) === 'none'
-    makeRoom(engine, node, jid, waits)
+    makeRoom(service, node, jid, waits)
     // Each question is a message that waits for the owners, and no block list of theirs stands before it.
-    if (waits && !engine.asks.allow(`${service.shelf.key} ${node.name} ${jid.bare}`)) throw tooMany()
+    if (waits && !service.engine.asks.allow(`${service.shelf.key} ${node.name} ${jid.bare}`)) throw tooMany()
     const total = await store.entityBytes(service.shelf, node.creator)
-    if (total + entitySize(jid.toString()) > engine.maxEntityTotal) throw tooMany()
-    if (service.owner === undefined && !node.isKnown(jid.bare.toString())) await mayHaveMore(engine, service, jid)
+    if (total + entitySize(jid.toString()) > service.engine.maxEntityTotal) throw tooMany()
+    if (service.owner === undefined && !node.isKnown(jid.bare.toString())) await mayHaveMore(service, jid)
     const state = waits ? 'pending' : 'subscribed'
     const saved = store.subscribe(service.shelf, node, jid, { state, deliver })
     return { node, subscription: { jid, state, deliver } as const, saved, fresh: true }
   })
   await saved
   if (!fresh) return subscription
-  if (subscription.state === 'pending') askOwners(engine, service, node, jid)
-  else await subscribed(engine, service, node, jid)
+  if (subscription.state === 'pending') askOwners(service, node, jid)
+  else await subscribed(service, node, jid)
   await events.ownersTold(service, node, jid, subscription.state)
   return subscription
 }
 
-async function mayHaveMore({ store }: Engine, { shelf }: Service, jid: Jid): Promise<void> {
+async function mayHaveMore({ engine: { store }, shelf }: Service, jid: Jid): Promise<void> {
   if ((await store.nodesOf(jid.bare.toString(), shelf.key, MAX_NODES)).length >= MAX_NODES) throw tooMany()
 }
 
@@ -76,7 +74,8 @@ function tooMany(): StanzaError {
   return pubsubError('policy-violation', 'too-many-subscriptions', { type: 'wait' })
 }
 
-function makeRoom({ maxSubscriptions, maxEntityBytes }: Engine, node: Node, jid: Jid, waits: boolean): void {
+function makeRoom({ engine }: Service, node: Node, jid: Jid, waits: boolean): void {
+  const { maxSubscriptions, maxEntityBytes } = engine
   let own = 0
   let pending = 0
   for (const other of node.subscriptions.values()) {
@@ -89,13 +88,12 @@ function makeRoom({ maxSubscriptions, maxEntityBytes }: Engine, node: Node, jid:
 }
 
 /** XEP-0060 6.1.7. */
-async function subscribed(engine: Engine, service: Service, node: Node, jid: Jid): Promise<void> {
-  if (node.config.send_last_published_item !== 'never') await engine.events.last(service, node, [jid])
+async function subscribed(service: Service, node: Node, jid: Jid): Promise<void> {
+  if (node.config.send_last_published_item !== 'never') await service.engine.events.last(service, node, [jid])
 }
 
 /** XEP-0060 6.2. */
 export async function unsubscribe(
-  engine: Engine,
   service: Service,
   name: string,
   address: string | undefined,
@@ -103,13 +101,13 @@ export async function unsubscribe(
 ): Promise<void> {
   const jid = Jid.parse(address ?? '')
   if (jid === undefined) throw pubsubError('bad-request', 'invalid-jid')
-  const { node, saved } = await change(engine, service, name, async node => {
+  const { node, saved } = await change(service, name, async node => {
     if (!jid.bare.equals(from.bare)) throw new StanzaError('forbidden')
     if (!node.subscriptions.has(jid.toString())) throw notSubscribed()
-    return { node, saved: engine.store.subscribe(service.shelf, node, jid, undefined) }
+    return { node, saved: service.engine.store.subscribe(service.shelf, node, jid, undefined) }
   })
   await saved
-  await engine.events.ownersTold(service, node, jid, 'none')
+  await service.engine.events.ownersTold(service, node, jid, 'none')
 }
 
 function notSubscribed(): StanzaError {
@@ -136,8 +134,8 @@ export function optionsForm(type: 'form' | 'result', deliver: boolean): Element 
   return dataForm(type, NS.PUBSUB_SUBSCRIBE_OPTIONS, [field])
 }
 
-export async function getOptions(engine: Engine, service: Service, el: Element, from: Jid): Promise<Subscription> {
-  const node = await openNode(engine, service, el.attrs['node'])
+export async function getOptions(service: Service, el: Element, from: Jid): Promise<Subscription> {
+  const node = await openNode(service, el.attrs['node'])
   return ownSubscription(node, el, from)
 }
 
@@ -151,18 +149,12 @@ function ownSubscription(node: Node, el: Element, from: Jid): Subscription {
   return there
 }
 
-export async function setOptions(
-  engine: Engine,
-  service: Service,
-  name: string,
-  el: Element,
-  from: Jid,
-): Promise<void> {
+export async function setOptions(service: Service, name: string, el: Element, from: Jid): Promise<void> {
   const deliver = readOptions(el)
-  const { saved } = await change(engine, service, name, async node => {
+  const { saved } = await change(service, name, async node => {
     const { jid, state, deliver: before } = ownSubscription(node, el, from)
     const options = { state, deliver: deliver ?? before }
-    return { saved: engine.store.subscribe(service.shelf, node, jid, options) }
+    return { saved: service.engine.store.subscribe(service.shelf, node, jid, options) }
   })
   await saved
 }
@@ -170,19 +162,21 @@ export async function setOptions(
 // ---- approval (XEP-0060 8.6)
 
 /** Asks the owners whether somebody may subscribe. The id of the question names nobody; the form in the answer does. */
-function askOwners(engine: Engine, service: Service, node: Node, jid: Jid): void {
+function askOwners(service: Service, node: Node, jid: Jid): void {
   const form = dataForm('form', AUTHORIZATION, [
     { var: 'pubsub#node', type: 'text-single', label: 'Node', values: [node.name] },
     { var: 'pubsub#subscriber_jid', type: 'jid-single', label: 'Who asks', values: [jid.toString()] },
     { var: 'pubsub#allow', type: 'boolean', label: 'Allow it?', values: ['0'] },
   ])
-  for (const owner of engine.access.ownersToTell(service, node)) {
-    engine.route(Stanza.make(xml('message', { id: engine.ids.random() }, clone(form)), service.jid, owner))
+  for (const owner of service.engine.access.ownersToTell(service, node)) {
+    service.engine.route(
+      Stanza.make(xml('message', { id: service.engine.ids.random() }, clone(form)), service.jid, owner),
+    )
   }
 }
 
 /** A message to a service: true if it is an owner's answer to such a question, which has been taken. */
-export async function answered(engine: Engine, service: Service, stanza: Stanza): Promise<boolean> {
+export async function answered(service: Service, stanza: Stanza): Promise<boolean> {
   const form = findForm(stanza.el, AUTHORIZATION)
   if (form === undefined || stanza.type === 'error') return false
   if (form.attrs['type'] !== 'submit') return form.attrs['type'] === 'cancel'
@@ -191,17 +185,17 @@ export async function answered(engine: Engine, service: Service, stanza: Stanza)
   const jid = Jid.parse(values.get('pubsub#subscriber_jid')?.[0] ?? '')
   const allow = readBoolean(values.get('pubsub#allow')?.[0])
   if (jid === undefined || allow === undefined) throw new StanzaError('bad-request')
-  const done = await change(engine, service, name, async node => {
-    engine.access.mustOwn(service, node, stanza.from)
+  const done = await change(service, name, async node => {
+    service.engine.access.mustOwn(service, node, stanza.from)
     const there = node.subscriptions.get(jid.toString())
     if (there?.state !== 'pending') return undefined // another owner was faster, or it was taken back
     const next = allow ? ({ state: 'subscribed', deliver: there.deliver } as const) : undefined
-    return { node, saved: engine.store.subscribe(service.shelf, node, jid, next) }
+    return { node, saved: service.engine.store.subscribe(service.shelf, node, jid, next) }
   })
   if (done === undefined) return true
   await done.saved
-  await engine.events.subscription(service, done.node, jid, allow ? 'subscribed' : 'none')
-  if (allow) await subscribed(engine, service, done.node, jid)
+  await service.engine.events.subscription(service, done.node, jid, allow ? 'subscribed' : 'none')
+  if (allow) await subscribed(service, done.node, jid)
   return true
 }
 
@@ -214,12 +208,12 @@ export function isAnswer(stanza: Stanza): boolean {
  * Somebody is no contact of an account any more: the subscriptions end that were for contacts (XEP-0060 12.14), at this
  * service.
  */
-export async function endForContact(engine: Engine, service: Service, contact: Jid): Promise<void> {
-  const { access, store, events } = engine
+export async function endForContact(service: Service, contact: Jid): Promise<void> {
+  const { access, store, events } = service.engine
   for (const { node: name } of await store.nodesOf(contact.bare.toString(), service.shelf.key)) {
-    const there = await findNode(engine, service, name)
+    const there = await findNode(service, name)
     if (there === undefined || !isForContacts(there) || !there.isSubscribed(contact.bare.toString())) continue
-    const { node, ended, saved } = await change(engine, service, name, async node => {
+    const { node, ended, saved } = await change(service, name, async node => {
       const owners = isForContacts(node) ? await access.contactsAt(service, node) : []
       const ended = [...node.subscriptions.values()]
         .map(({ jid }) => jid)
@@ -239,13 +233,12 @@ export async function endForContact(engine: Engine, service: Service, contact: J
 
 /** XEP-0060 5.6: one's own subscriptions, at one node or all. */
 export async function ownSubscriptions(
-  engine: Engine,
   service: Service,
   name: string | undefined,
   from: Jid,
 ): Promise<{ node: Node; subscription: Subscription }[]> {
   const found: { node: Node; subscription: Subscription }[] = []
-  for (const node of await nodesOf(engine, service, name, from)) {
+  for (const node of await nodesOf(service, name, from)) {
     for (const subscription of node.subscriptions.values()) {
       if (subscription.jid.bare.equals(from.bare)) found.push({ node, subscription })
     }
@@ -254,15 +247,15 @@ export async function ownSubscriptions(
 }
 
 /** The node of this name, or all that the entity is something to. */
-export async function nodesOf(engine: Engine, service: Service, name: string | undefined, who: Jid): Promise<Node[]> {
-  if (name !== undefined && name !== '') return [await openNode(engine, service, name)]
+export async function nodesOf(service: Service, name: string | undefined, who: Jid): Promise<Node[]> {
+  if (name !== undefined && name !== '') return [await openNode(service, name)]
   const { owner, shelf } = service
-  const rows = await engine.store.nodesOf(who.bare.toString(), shelf.key, MAX_NODES)
+  const rows = await service.engine.store.nodesOf(who.bare.toString(), shelf.key, MAX_NODES)
   const names = new Set(rows.map(row => row.node))
-  if (owner?.jid.equals(who.bare) === true) for (const own of await engine.store.names(shelf)) names.add(own)
+  if (owner?.jid.equals(who.bare) === true) for (const own of await service.engine.store.names(shelf)) names.add(own)
   const nodes: Node[] = []
   for (const each of names) {
-    const node = await findNode(engine, service, each)
+    const node = await findNode(service, each)
     if (node !== undefined) nodes.push(node)
   }
   return nodes
@@ -272,10 +265,10 @@ export async function nodesOf(engine: Engine, service: Service, name: string | u
  * XEP-0060 8.8.2: an owner confirms, refuses and ends subscriptions. Only the subscriber begins one: whoever has not asked
  * cannot be made to listen, nor be flooded from here. Throws `not-acceptable` where one cannot be, and then changes none.
  */
-export async function manage(engine: Engine, service: Service, name: string, list: Element[], by: Jid): Promise<void> {
+export async function manage(service: Service, name: string, list: Element[], by: Jid): Promise<void> {
   if (list.length > MAX_CHANGES) throw new StanzaError('policy-violation', `${MAX_CHANGES} changes at a time`)
-  const { node, changes, saved } = await change(engine, service, name, async node => {
-    engine.access.mustOwn(service, node, by)
+  const { node, changes, saved } = await change(service, name, async node => {
+    service.engine.access.mustOwn(service, node, by)
     const changes: { jid: Jid; state: 'none' | 'subscribed' }[] = []
     const named = new Set<string>()
     for (const { attrs } of list) {
@@ -296,14 +289,14 @@ export async function manage(engine: Engine, service: Service, name: string, lis
     }
     const saved = changes.map(({ jid, state }) => {
       const deliver = node.subscriptions.get(jid.toString())?.deliver ?? true
-      return engine.store.subscribe(service.shelf, node, jid, state === 'none' ? undefined : { state, deliver })
+      return service.engine.store.subscribe(service.shelf, node, jid, state === 'none' ? undefined : { state, deliver })
     })
     return { node, changes, saved: Promise.all(saved) }
   })
   await saved
   for (const { jid, state } of changes) {
-    await engine.events.subscription(service, node, jid, state)
-    if (state === 'subscribed') await subscribed(engine, service, node, jid)
+    await service.engine.events.subscription(service, node, jid, state)
+    if (state === 'subscribed') await subscribed(service, node, jid)
   }
 }
 

@@ -5,10 +5,9 @@ import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { forgetEntity } from '../../pubsub/affiliations.ts'
 import { pepDefaults, serviceDefaults } from '../../pubsub/config.ts'
 import { FEATURES, nodeInfo, nodeItems, serviceItems } from '../../pubsub/describe.ts'
-import { createEngine, type Engine } from '../../pubsub/engine.ts'
+import { createEngine, type Engine, type Service } from '../../pubsub/engine.ts'
 import { expireAll } from '../../pubsub/items.ts'
 import { answer } from '../../pubsub/requests.ts'
-import type { Service } from '../../pubsub/service.ts'
 import { answered, endForContact, isAnswer } from '../../pubsub/subscriptions.ts'
 import { NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -107,16 +106,16 @@ export const mod_pubsub = defineModule({
       const account = await ctx.account(user)
       return account && pep.of(account)
     }
-    serveAccounts(ctx, engine, pep)
+    serveAccounts(ctx, pep)
     interest.start()
-    ctx.provide('pep', pep.service())
+    ctx.provide('pep', pep)
     const common = serveHost(ctx, engine, serviceDefaults(limits))
     /** By the partition of its nodes. */
     const serviceOf = async (key: string): Promise<Service | undefined> =>
       key === common.shelf.key ? common : ofAccount(key)
     // What is sent meanwhile is not sent to who may not see it: see Access.mayStay.
     const recheck = ({ account, contact }: { account: Account; contact: Jid }): void => {
-      const ended = Promise.all([common, pep.of(account)].map(service => endForContact(engine, service, contact)))
+      const ended = Promise.all([common, pep.of(account)].map(service => endForContact(service, contact)))
       ended.catch((error: unknown) => {
         ctx.log.error({ err: error, user: account.user }, 'subscriptions of a contact did not end')
       })
@@ -149,7 +148,7 @@ export const mod_pubsub = defineModule({
 })
 
 /** Each account is a service (XEP-0163). */
-function serveAccounts(ctx: Ctx, engine: Engine, pep: Pep): void {
+function serveAccounts(ctx: Ctx, pep: Pep): void {
   const { max_nodes_discoitems: listed } = ctx.options
   // An account says what it can do (XEP-0163 6.1); there are clients, for OMEMO and OpenPGP, that ask the host.
   for (const feature of PEP_FEATURES) ctx.feature(feature, 'account', 'server')
@@ -162,23 +161,23 @@ function serveAccounts(ctx: Ctx, engine: Engine, pep: Pep): void {
   ctx.hook('disco_info', async event => {
     const { scope, account, node, from } = event
     if (scope !== 'account' || account === undefined || event.answer !== undefined) return
-    event.answer = await nodeInfo(engine, pep.of(account), node, from)
+    event.answer = await nodeInfo(pep.of(account), node, from)
   })
   ctx.hook('disco_items', async event => {
     const { scope, account, node, from, items } = event
     if (scope !== 'account' || account === undefined) return
     if (node === '') {
-      items.push(...(await serviceItems(engine, pep.of(account), from, listed)))
+      items.push(...(await serviceItems(pep.of(account), from, listed)))
       return
     }
-    const found = await nodeItems(engine, pep.of(account), node, from, listed)
+    const found = await nodeItems(pep.of(account), node, from, listed)
     if (found === undefined) return
     event.known = true
     items.push(...found)
   })
   const takeAnswer = async (stanza: Stanza): Promise<typeof STOP | undefined> => {
     const account = await ctx.account(stanza.from.local)
-    return account !== undefined && (await answered(engine, pep.of(account), stanza)) ? STOP : undefined
+    return account !== undefined && (await answered(pep.of(account), stanza)) ? STOP : undefined
   }
   // What an owner answers to the question whether somebody may subscribe.
   ctx.hook(
@@ -204,35 +203,37 @@ function serveAccounts(ctx: Ctx, engine: Engine, pep: Pep): void {
 /** The service for everybody, at a domain of its own. */
 function serveHost(ctx: Ctx, engine: Engine, defaults: ReturnType<typeof serviceDefaults>): Service {
   const { host, max_nodes_discoitems: listed } = ctx.options
-  const shelf = engine.store.shelf('', defaults, NODE_CACHE)
+  const common = {
+    engine,
+    shelf: engine.store.shelf('', defaults, NODE_CACHE),
+    owner: undefined,
+    mayCreate: (jid: Jid): boolean => ctx.allowed(ctx.options.access_createnode, jid),
+  }
   // Below an IP literal there are no domains.
-  const mayCreate = (jid: Jid): boolean => ctx.allowed(ctx.options.access_createnode, jid)
-  if (ctx.host.name.startsWith('[')) return { jid: ctx.host.jid, shelf, owner: undefined, mayCreate }
+  if (ctx.host.name.startsWith('[')) return { ...common, jid: ctx.host.jid }
   const domain = ctx.domain(host, {
     name: 'Publish-Subscribe',
     async packet(stanza) {
-      if (stanza.kind === 'message' && stanza.to!.local === '' && (await answered(engine, service, stanza))) return
+      if (stanza.kind === 'message' && stanza.to!.local === '' && (await answered(service, stanza))) return
       if (stanza.kind === 'presence' || stanza.type === 'error' || stanza.type === 'result') return
       throw new StanzaError('service-unavailable')
     },
     info: ({ stanza, from }, node) => {
-      return stanza.to!.local === '' ? nodeInfo(engine, service, node, from) : undefined
+      return stanza.to!.local === '' ? nodeInfo(service, node, from) : undefined
     },
     async items({ stanza, from }, node) {
       if (stanza.to!.local !== '') return undefined
       const items =
-        node === ''
-          ? await serviceItems(engine, service, from, listed)
-          : await nodeItems(engine, service, node, from, listed)
+        node === '' ? await serviceItems(service, from, listed) : await nodeItems(service, node, from, listed)
       return items?.map(({ jid, name, node }) => xml('item', { jid, name, node }))
     },
   })
-  const service: Service = { jid: domain.jid, shelf, owner: undefined, mayCreate }
+  const service: Service = { ...common, jid: domain.jid }
   domain.disco.addIdentity('server', { category: 'pubsub', type: 'service' })
   for (const feature of FEATURES) domain.disco.addFeature('server', feature)
   for (const ns of [NS.PUBSUB, NS.PUBSUB_OWNER]) {
     for (const type of ['get', 'set'] as const) {
-      domain.iq('server', type, ns, 'pubsub', request => answer(engine, service, request))
+      domain.iq('server', type, ns, 'pubsub', request => answer(service, request))
     }
   }
   return service

@@ -4,14 +4,14 @@ import type { HookMap } from '../../core/hooks.ts'
 import type { AccountRequest } from '../../core/iq.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import { FEATURES } from '../../pubsub/describe.ts'
-import { type Engine, findNode } from '../../pubsub/engine.ts'
+import { type Engine, findNode, type Service } from '../../pubsub/engine.ts'
 import { presenceRequired } from '../../pubsub/errors.ts'
 import { hasPayload } from '../../pubsub/events.ts'
 import { itemsOf, publish, purge, retract } from '../../pubsub/items.ts'
 import type { Node, Shelf } from '../../pubsub/node.ts'
 import { remove } from '../../pubsub/nodes.ts'
+import type { Owner, Payload } from '../../pubsub/place.ts'
 import { answer } from '../../pubsub/requests.ts'
-import type { Owner, Payload, Service } from '../../pubsub/service.ts'
 import type { Item, NodeConfig, NodeItem } from '../../pubsub/types.ts'
 import { childElements, type Element, NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -64,14 +64,16 @@ declare module '../../core/hooks.ts' {
 
 /** The nodes of an account, which are its own. */
 class Personal implements Service, Owner {
+  readonly engine: Engine
   readonly jid: Jid
   readonly shelf: Shelf
   readonly #account: Account
   readonly #interest: Interest
 
-  constructor(account: Account, shelf: Shelf, interest: Interest) {
+  constructor(engine: Engine, account: Account, defaults: NodeConfig, interest: Interest) {
+    this.engine = engine
     this.jid = account.jid
-    this.shelf = shelf
+    this.shelf = engine.store.shelf(account.user, defaults)
     this.#account = account
     this.#interest = interest
   }
@@ -104,19 +106,23 @@ class Personal implements Service, Owner {
     return { id: event.id, payload: event.payload }
   }
 
-  published(node: string, { id, payload }: Payload, settled: boolean): void | Promise<void> {
-    const { hooks } = this.#account.host
-    const event = { account: this.#account, node, id, payload }
-    if (settled) return hooks.settle('pep_published', event)
-    hooks.notify('pep_published', event)
+  published(node: string, item: Payload, settled: boolean): void | Promise<void> {
+    const { id, payload } = item
+    return this.#tell('pep_published', { account: this.#account, node, id, payload }, settled)
   }
 
   retracted(node: string, ids: readonly string[], settled: boolean): void | Promise<void> {
-    if (ids.length === 0) return
+    if (ids.length > 0) return this.#tell('pep_retracted', { account: this.#account, node, ids }, settled)
+  }
+
+  #tell<N extends 'pep_published' | 'pep_retracted'>(
+    hook: N,
+    event: HookMap[N],
+    settled: boolean,
+  ): void | Promise<void> {
     const { hooks } = this.#account.host
-    const event = { account: this.#account, node, ids }
-    if (settled) return hooks.settle('pep_retracted', event)
-    hooks.notify('pep_retracted', event)
+    if (settled) return hooks.settle(hook, event)
+    hooks.notify(hook, event)
   }
 
   async reading(node: string, items: NodeItem[]): Promise<NodeItem[]> {
@@ -130,7 +136,7 @@ class Personal implements Service, Owner {
 }
 
 /** The services of accounts (XEP-0163). */
-export class Pep {
+export class Pep implements PepService {
   readonly #engine: Engine
   readonly #interest: Interest
   readonly #defaults: NodeConfig
@@ -146,7 +152,7 @@ export class Pep {
   of(account: Account): Personal {
     let service = account.slots.get(this.#slot)
     if (service === undefined) {
-      service = new Personal(account, this.#engine.store.shelf(account.user, this.#defaults), this.#interest)
+      service = new Personal(this.#engine, account, this.#defaults, this.#interest)
       account.slots.set(this.#slot, service)
     }
     return service
@@ -160,9 +166,9 @@ export class Pep {
     const { account, from, own } = request
     if (account === undefined) throw presenceRequired()
     const service = this.of(account)
-    if (own || service.groups(from.bare) !== undefined) return answer(this.#engine, service, request)
+    if (own || service.groups(from.bare) !== undefined) return answer(service, request)
     try {
-      const result = await answer(this.#engine, service, request)
+      const result = await answer(service, request)
       if (!isEmptyList(result)) return result
     } catch (error) {
       if (!(error instanceof StanzaError) || error.application?.name === 'pending-subscription') throw error
@@ -170,42 +176,44 @@ export class Pep {
     throw presenceRequired()
   }
 
-  /** What other modules use. */
-  service(): PepService {
-    const engine = this.#engine
-    return {
-      publish: async (account, node, id, payload, options = {}) => {
-        const there = await findNode(engine, this.of(account), node)
-        const publication = { node, item: { id, payload }, publisher: account.jid, session: undefined, trusted: true }
-        await publish(engine, this.of(account), { ...publication, options: there === undefined ? options : {} })
-      },
-      items: (account, node, ids) => itemsOf(engine, this.of(account), node, ids),
-      bytes: async (account, name) => {
-        const { shelf } = this.of(account)
-        const node = await findNode(engine, this.of(account), name)
-        return node === undefined ? 0 : engine.store.items.bytes(shelf, node)
-      },
-      retract: async (account, node, id, notify) => {
-        if ((await findNode(engine, this.of(account), node)) === undefined) return
-        await retract(engine, this.of(account), node, id, undefined, notify)
-      },
-      remove: async (account, node) => {
-        if ((await findNode(engine, this.of(account), node)) === undefined) return
-        await remove(engine, this.of(account), node, undefined)
-      },
-      mayRead: async (account, name, jid) => {
-        const node = await findNode(engine, this.of(account), name)
-        return node !== undefined && (await engine.access.notReading(this.of(account), node, jid)) === undefined
-      },
-      sendLast: (account, nodes, to) => this.#sendLast(account, nodes, to),
-    }
+  async publish(account: Account, node: string, id: string, payload: Element, options = {}): Promise<void> {
+    const service = this.of(account)
+    const there = await findNode(service, node)
+    const publication = { node, item: { id, payload }, publisher: account.jid, session: undefined, trusted: true }
+    await publish(service, { ...publication, options: there === undefined ? options : {} })
   }
 
-  async #sendLast(account: Account, nodes: ReadonlySet<string>, to: Jid): Promise<void> {
+  items(account: Account, node: string, ids?: readonly string[]): Promise<Item[]> {
+    return itemsOf(this.of(account), node, ids)
+  }
+
+  async bytes(account: Account, name: string): Promise<number> {
+    const service = this.of(account)
+    const node = await findNode(service, name)
+    return node === undefined ? 0 : this.#engine.store.items.bytes(service.shelf, node)
+  }
+
+  async retract(account: Account, node: string, id: string, notify: boolean): Promise<void> {
+    if ((await findNode(this.of(account), node)) === undefined) return
+    await retract(this.of(account), node, id, undefined, notify)
+  }
+
+  async remove(account: Account, node: string): Promise<void> {
+    if ((await findNode(this.of(account), node)) === undefined) return
+    await remove(this.of(account), node, undefined)
+  }
+
+  async mayRead(account: Account, name: string, jid: Jid): Promise<boolean> {
+    const service = this.of(account)
+    const node = await findNode(service, name)
+    return node !== undefined && (await this.#engine.access.notReading(service, node, jid)) === undefined
+  }
+
+  async sendLast(account: Account, nodes: ReadonlySet<string>, to: Jid): Promise<void> {
     const { store, access, events } = this.#engine
     const { host } = account
     const service = this.of(account)
-    if (!service.shelf.complete) await store.load(service.shelf)
+    await store.load(service.shelf)
     if (service.shelf.nodes.size === 0) return
     const own = account.jid.equals(to.bare)
     const session = sessionOf(host.router, to)
@@ -223,7 +231,7 @@ export class Pep {
   async moved(account: Account, contact: Jid, before: readonly string[]): Promise<void> {
     const service = this.of(account)
     const { shelf } = service
-    if (!shelf.complete) await this.#engine.store.load(shelf)
+    await this.#engine.store.load(shelf)
     const fresh = new Set<string>()
     for (const node of (shelf.nodes as Map<string, Node>).values()) {
       const { access_model: model, roster_groups_allowed: groups } = node.config
@@ -235,21 +243,21 @@ export class Pep {
     }
     if (fresh.size === 0 || !this.#engine.openings.allow(account.user)) return
     for (const { to, nodes } of this.#interest.wanted(account, contact)) {
-      await this.#sendLast(account, new Set([...fresh].filter(name => nodes.has(name))), to)
+      await this.sendLast(account, new Set([...fresh].filter(name => nodes.has(name))), to)
     }
   }
 
   /** The account has gone offline: what is to go with it, goes (`purge_offline`). */
   async wentOffline(account: Account): Promise<void> {
     const { shelf } = this.of(account)
-    if (!shelf.complete) await this.#engine.store.load(shelf)
+    await this.#engine.store.load(shelf)
     if (!(shelf.nodes instanceof Map)) return
     for (const node of [...shelf.nodes.values()]) {
       if (account.available().length > 0) return
       if (!node.config.purge_offline || !node.config.persist_items) continue
       // Who comes and goes all the time has nothing left to purge, and nobody is told of it.
       if ((await this.#engine.store.items.count(shelf, node)) > 0) {
-        await purge(this.#engine, this.of(account), node.name, undefined)
+        await purge(this.of(account), node.name, undefined)
       }
     }
   }
@@ -258,9 +266,8 @@ export class Pep {
   async forget(jid: Jid): Promise<void> {
     const { store } = this.#engine
     const shelf = store.shelf(jid.local, this.#defaults)
-    const service: Service = { jid, shelf, owner: undefined, mayCreate: () => false }
     for (const name of await store.names(shelf)) {
-      const node = await findNode(this.#engine, service, name)
+      const node = await store.node(shelf, name)
       if (node !== undefined) await store.delete(shelf, node)
     }
   }

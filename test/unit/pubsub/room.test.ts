@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { serviceDefaults } from '../../../src/pubsub/config.ts'
-import { createEngine } from '../../../src/pubsub/engine.ts'
+import { createEngine, type Service } from '../../../src/pubsub/engine.ts'
+import type { Owner } from '../../../src/pubsub/place.ts'
 import { answer } from '../../../src/pubsub/requests.ts'
-import type { Owner, Service } from '../../../src/pubsub/service.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { type Element, NS, parseElement } from '../../../src/xml/index.ts'
@@ -54,13 +54,13 @@ function room(...occupants: Jid[]) {
   }
   const defaults = { ...serviceDefaults(limits), access_model: 'presence', publish_model: 'open' } as const
   const mayCreate = (jid: Jid): boolean => jid.bare.equals(JULIET.bare)
-  const service: Service = { jid: ROOM, shelf: engine.store.shelf(ROOM.local, defaults), owner, mayCreate }
+  const service: Service = { engine, jid: ROOM, shelf: engine.store.shelf(ROOM.local, defaults), owner, mayCreate }
   return {
     heard,
     ask(from: Jid, type: 'get' | 'set', content: string, ns: string = NS.PUBSUB): Promise<Element | undefined> {
       const payload = parseElement(`<pubsub xmlns='${ns}'>${content}</pubsub>`)
       const stanza = Stanza.of(parseElement(`<iq type='${type}' id='1' from='${from}' to='${ROOM}'>${payload}</iq>`))
-      return answer(engine, service, { stanza, from, payload })
+      return answer(service, { stanza, from, payload })
     },
   }
 }

@@ -32,11 +32,10 @@ export interface Payload {
   readonly payload: Element
 }
 
-/** A publish-subscribe service: of an account (XEP-0163), of a host, or of whoever else keeps nodes. */
-export interface Service {
+/** Where nodes are. */
+export interface Place {
   readonly jid: Jid
   readonly shelf: Shelf
   /** Undefined where everybody may have nodes: each has owners of its own. */
   readonly owner: Owner | undefined
-  mayCreate(jid: Jid): boolean
 }
