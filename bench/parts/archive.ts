@@ -27,7 +27,7 @@ async function fill(owner: Jid, count: number): Promise<string[]> {
     const id = ids.ordered()
     const peer = Jid.of(`peer${i % 100}`, 'example.org')
     const text = `<message type='chat' id='${i}' from='${peer}/phone' to='${owner}' xml:lang='en'><body>${body}</body><request xmlns='urn:xmpp:receipts'/><markable xmlns='urn:xmpp:chat-markers:0'/><origin-id xmlns='urn:xmpp:sid:0' id='${i}'/><stanza-id xmlns='urn:xmpp:sid:0' by='${owner}' id='${id}'/></message>`
-    void archive.add(owner, id, peer, Buffer.from(text), parseElement(text))
+    void store.commit([archive.add(owner, id, peer, Buffer.from(text), parseElement(text))])
     made.push(id)
     if (i % 5000 === 4999) await store.table('example.org', { name: 'turn' }).put(['x'], [], 1)
   }

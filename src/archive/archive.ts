@@ -1,6 +1,5 @@
 import type { Span } from '../core/chunks.ts'
-import type { Logger } from '../core/log.ts'
-import { pages, type Row, type Table } from '../storage/store.ts'
+import { type Op, pages, type Row, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { type Element, parseElement } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -44,7 +43,6 @@ export interface ArchiveParts {
   readonly domain: string
   readonly tables: ArchiveTables
   readonly ids: IdGenerator
-  readonly log: Logger
 }
 
 /**
@@ -57,10 +55,8 @@ export class Archive {
   readonly #rows: Table<Buffer>
   readonly #peers: PeerIndex
   readonly #tallies: Table<Tally>
-  readonly #log: Logger
-  #failing = false
 
-  constructor({ domain, tables, ids, log }: ArchiveParts) {
+  constructor({ domain, tables, ids }: ArchiveParts) {
     this.#rows = tables.messages
     this.#domain = domain
     this.#peers = new PeerIndex(tables, ids, (local, bytes) => {
@@ -69,7 +65,6 @@ export class Archive {
       return { peer: peerOf(el, owner)?.toString(), noted: notedOf(el, owner) }
     })
     this.#tallies = tables.counts
-    this.#log = log
   }
 
   /** Before anything else; a part of an archive that was there may still be put in order beside that. */
@@ -86,24 +81,10 @@ export class Archive {
     return this.#peers.flush()
   }
 
-  /**
-   * Joins the writes of this moment: the message's own, and whatever acknowledges it, fail or succeed with it. `el` is what
-   * the bytes say.
-   */
-  add(owner: Jid, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> {
-    const written = this.#rows.put([owner.local], [id], bytes)
+  /** Adds a message, by a row that the caller commits; `el` is what the bytes say. */
+  add(owner: Jid, id: string, peer: Jid, bytes: Buffer, el: Element): Op {
     this.#peers.add(owner.local, peer.bare.toString(), id, notedOf(el, owner))
-    written.then(this.#written, this.#failed)
-    return written
-  }
-
-  readonly #written = (): void => {
-    this.#failing = false
-  }
-
-  readonly #failed = (error: unknown): void => {
-    if (!this.#failing) this.#log.error({ err: error }, 'messages could not be archived')
-    this.#failing = true
+    return this.#rows.putOp([owner.local], [id], bytes)
   }
 
   async has(owner: Jid, id: string): Promise<boolean> {

@@ -4,6 +4,7 @@ import type { Entry, Origin } from '../core/queue/entry.ts'
 import { type Fingerprint, fingerprint, shortHash } from '../core/queue/fingerprint.ts'
 import { type Remembered, type Ring, Run } from '../core/queue/window.ts'
 import type { Session } from '../core/session.ts'
+import type { Op } from '../storage/store.ts'
 import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { WRAP } from './outbox.ts'
@@ -51,6 +52,10 @@ class Sent implements Origin {
 
   accepted(entry: Entry): void {
     this.inbound.accepted(this, entry)
+  }
+
+  row(): Op | undefined {
+    return this.inbound.row(this)
   }
 
   safe(entry: Entry): void {
@@ -198,6 +203,10 @@ export class Inbound {
   accepted(sent: Sent, entry: Entry): void {
     if (sent.spell === this.#spell) this.#unsafe.push(sent)
     sent.known = this.#ring?.add(sent.print, entry, this.#run, sent.n)
+  }
+
+  row({ known }: Sent): Op | undefined {
+    return known && this.#ring?.row(known)
   }
 
   settled(sent: Sent, entry: Entry): void {

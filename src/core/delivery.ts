@@ -1,3 +1,4 @@
+import type { Op } from '../storage/store.ts'
 import { findChild, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -14,16 +15,17 @@ declare module './hooks.ts' {
      */
     deliver_message: { account: Account; stanza: Stanza }
     /**
-     * A message has its id and is about to be queued and delivered. A handler that writes it to the archive of its account
-     * (`host.archive`) puts that write in `archived`: then the queue keeps only its id, unless the write fails. `sent`: it is
-     * in the archive of its sender too, an account of this host. `about`, for who asks later what became of it.
+     * A message has its id and is about to be queued and delivered. What a handler adds to `rows` is written with it, or not
+     * at all. `archived`: by one of them it is in the archive of its account (`host.archive`), and the queue keeps only its id.
+     * `sent`: by one it is in that of its sender, an account of this host. `about`, for who asks later what became of it.
      */
     archive_message: {
       account: Account
       stanza: Stanza
       id: string
       bytes: Buffer
-      archived: Promise<void> | undefined
+      readonly rows: Op[]
+      archived: boolean
       sent: boolean
       about: MessageAbout | null | undefined
     }
@@ -109,13 +111,15 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
       stanza: stored,
       id,
       bytes,
-      archived: undefined,
+      rows: [],
+      archived: false,
       sent: false,
       about: undefined,
     }
     host.hooks.notify('archive_message', event)
     entry.about = event.about
-    if (event.archived !== undefined) queue.archived(entry, event.archived)
+    entry.rows = event.rows
+    entry.archived = event.archived
   }
   origin?.accepted(entry)
   for (const session of targets) {

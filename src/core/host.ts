@@ -1,4 +1,4 @@
-import { pages, type Store, type Table } from '../storage/store.ts'
+import { type Op, pages, type Store, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Account } from './account.ts'
@@ -12,7 +12,7 @@ import { IqRequests } from './iqrequests.ts'
 import { LocalDelivery } from './localdelivery.ts'
 import type { Logger } from './log.ts'
 import { Nonzas } from './nonzas.ts'
-import type { Entry } from './queue/entry.ts'
+import { type Entry, NO_ROWS } from './queue/entry.ts'
 import { MessageQueue } from './queue/queue.ts'
 import { QueueStore, sizeOfRow } from './queue/store.ts'
 import { SENT_WINDOW, SenderWindow } from './queue/window.ts'
@@ -29,8 +29,11 @@ declare module './hooks.ts' {
     account_load: { account: Account }
     /** An account leaves memory. */
     account_unload: { account: Account }
-    /** A session has acknowledged a message of its account: it is delivered. */
-    message_acknowledged: { account: Account; entry: Entry; session: Session }
+    /**
+     * A session has acknowledged a message of its account: it is delivered. What a handler adds to `rows` is written as it
+     * leaves the queue, or not at all.
+     */
+    message_acknowledged: { account: Account; entry: Entry; session: Session; readonly rows: Op[] }
     /** A further session has acknowledged a message that was delivered already. */
     message_acknowledged_again: { entry: Entry; session: Session }
     /**
@@ -99,7 +102,7 @@ export class Host {
   readonly #window: SenderWindow
   readonly #removals: Removals
   readonly #retryWrites: number
-  #rewrites = 0
+  readonly #rewrites = new Set<Entry>()
   #rewriteBytes = 0
 
   constructor(options: HostOptions) {
@@ -124,9 +127,9 @@ export class Host {
     this.#retryWrites = options.retryWrites ?? 1000
     this.hooks = new Hooks(options.log)
     this.destination = new LocalDelivery(this)
-    this.#queues = new QueueStore(options.store.table(options.name, { name: 'queue', codec: 'bytes', unique: true }), {
+    this.#queues = new QueueStore(options.store, options.name, {
       failed: (queue, entry, error) => this.#writeFailed(queue, entry, error),
-      unread: (queue, error) => this.log.error({ err: error, user: queue.key[0] }, 'queued messages could not be read'),
+      trouble: (what, user, error) => this.log.error({ err: error, user }, what),
       confirmed: (queue, entry, holder) => this.#confirmed(queue, entry, holder as Session),
       confirmedAgain: (_queue, entry, holder) => {
         if (!this.hooks.has('message_acknowledged_again')) return
@@ -204,7 +207,12 @@ export class Host {
   }
 
   async #forget(user: string): Promise<void> {
-    // First: what comes from now on is for nobody, and not for whoever takes the name next.
+    // First: what comes from now on is for nobody, and not for whoever takes the name next. So too the copy in the archive of
+    // its sender, of what waits to be written again.
+    for (const entry of this.#rewrites) {
+      entry.rows = NO_ROWS
+      entry.archived = false
+    }
     const account = this.accounts.get(user)
     if (account !== undefined) {
       account.queue.end()
@@ -243,10 +251,12 @@ export class Host {
     return waiting === undefined || (inFlight !== undefined && inFlight < waiting) ? inFlight : waiting
   }
 
-  #confirmed(queue: MessageQueue, entry: Entry, session: Session): void {
-    if (!this.hooks.has('message_acknowledged')) return
+  #confirmed(queue: MessageQueue, entry: Entry, session: Session): readonly Op[] {
     const account = this.accounts.get(queue.key[0])
-    if (account !== undefined) this.hooks.notify('message_acknowledged', { account, entry, session })
+    if (account === undefined || !this.hooks.has('message_acknowledged')) return NO_ROWS
+    const event: HookMap['message_acknowledged'] = { account, entry, session, rows: [] }
+    this.hooks.notify('message_acknowledged', event)
+    return event.rows
   }
 
   #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {
@@ -254,14 +264,15 @@ export class Host {
     this.log.error({ err: error, user: queue.key[0], message: entry.id }, 'a message could not be stored')
     // A client that was given it may have it, though it did not say so: then it is not bounced but kept and written again,
     // and its sender waits. At the bound of memory it is bounced after all.
-    const tooMuch = this.#rewrites >= MAX_REWRITES || this.#rewriteBytes >= MAX_REWRITE_BYTES
+    const tooMuch = this.#rewrites.size >= MAX_REWRITES || this.#rewriteBytes >= MAX_REWRITE_BYTES
     if (!entry.sent || tooMuch) return queue.bounce(entry)
     entry.failed = true
-    this.#rewrites++
-    this.#rewriteBytes += entry.bytes.length
+    this.#rewrites.add(entry)
+    const size = entry.rows.reduce((sum, op) => sum + op.size, entry.bytes.length)
+    this.#rewriteBytes += size
     setTimeout(() => {
-      this.#rewrites--
-      this.#rewriteBytes -= entry.bytes.length
+      this.#rewrites.delete(entry)
+      this.#rewriteBytes -= size
       queue.rewrite(entry)
     }, this.#retryWrites).unref()
   }

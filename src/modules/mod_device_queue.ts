@@ -1,10 +1,11 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import type { HookMap } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { deviceOf, isLasting, nameOf } from '../core/queue/devicename.ts'
 import { type Besides, Entry } from '../core/queue/entry.ts'
 import { type Session, Slot, takesMessages } from '../core/session.ts'
-import type { Row } from '../storage/store.ts'
+import type { Op, Row } from '../storage/store.ts'
 import { parseElement } from '../xml/index.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 
@@ -55,7 +56,7 @@ export const mod_device_queue = defineModule({
       if (isLasting(session)) queues.seen(session)
       session.besides ??= new Missed(queues, session)
     })
-    ctx.hook('message_acknowledged', ({ account, entry, session }) => queues.delivered(account, entry, session))
+    ctx.hook('message_acknowledged', event => queues.delivered(event))
     ctx.hook('message_acknowledged_again', ({ entry, session }) => {
       session.slots.get(GIVEN)?.delete(entry.id)
       queues.has(session.account, deviceOf(session), entry.id)
@@ -126,10 +127,10 @@ class DeviceQueues {
   }
 
   /**
-   * A device was the first to acknowledge a message, which leaves the queue: in the same batch it is kept for the others,
+   * A device was the first to acknowledge a message, which leaves the queue: in the same commit it is kept for the others,
    * unless it is for one of them alone.
    */
-  delivered(account: Account, entry: Entry, session: Session): void {
+  delivered({ account, entry, session, rows }: HookMap['message_acknowledged']): void {
     const own = deviceOf(session)
     const devices = this.#of(account)
     this.has(account, own, entry.id)
@@ -140,18 +141,19 @@ class DeviceQueues {
     for (const [name, device] of devices) {
       if (name === own) continue
       if (!there.has(name) && this.#isOver(device.seen)) this.forget(account, name)
-      else this.#keep(account, name, device, entry)
+      else this.#keep(account, name, device, entry, rows)
     }
   }
 
-  #keep(account: Account, name: string, device: Device, { id, bytes }: Entry): void {
+  #keep(account: Account, name: string, device: Device, { id, bytes }: Entry, rows: Op[]): void {
     const { max_messages: most, max_bytes: mostBytes } = this.#ctx.options
-    device.missed.set(id, bytes.length)
-    device.bytes += bytes.length
-    this.#written(this.#messages.put([account.user], [name, id, bytes.length], bytes))
-    while (device.missed.size > most || device.bytes > mostBytes) {
+    while (device.missed.size >= most || device.bytes + bytes.length > mostBytes) {
+      if (device.missed.size === 0) return
       this.has(account, name, device.missed.keys().next().value!)
     }
+    device.missed.set(id, bytes.length)
+    device.bytes += bytes.length
+    rows.push(this.#messages.putOp([account.user], [name, id, bytes.length], bytes))
   }
 
   /** A device has a message, or it is kept no longer for it. */

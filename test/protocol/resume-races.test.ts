@@ -114,9 +114,9 @@ test('who closes a stream, and resumes its session all the same before that is n
   const server = await serve(t, { store })
   const romeo = await managed(server, 'romeo')
   await server.register('nurse')
-  troubles.writes.close()
   romeo.send(say('nurse', '1'))
   await romeo.ping()
+  troubles.writes.close()
   const { calls } = troubles.writes
   romeo.write('</stream:stream>')
   await eventually(() => troubles.writes.calls > calls, 'it is being noted')

@@ -30,7 +30,7 @@ export async function keep(server: TestServer, user: string, messages: Iterable<
     const peer = sender.equals(owner) ? recipient : sender
     const text = `${head}${content}<stanza-id xmlns='urn:xmpp:sid:0' by='${owner}' id='${ordered}'/></message>`
     const el = parseElement(content.length > 1000 ? `${head}<body/></message>` : text)
-    written = archive.add(owner, ordered, peer, Buffer.from(text), el)
+    written = host.store.commit([archive.add(owner, ordered, peer, Buffer.from(text), el)])
     ids.push(ordered)
   }
   await written

@@ -1,4 +1,5 @@
 import type { Host } from '../host.ts'
+import { QUEUE } from './store.ts'
 
 /** Rows that are counted before others have their turn. */
 const PAGE = 1000
@@ -50,7 +51,7 @@ export class QueueCount {
 
 /** The accounts for which something waits. */
 async function* usersOf(host: Host): AsyncGenerator<string> {
-  const queue = host.store.table(host.name, { name: 'queue', codec: 'bytes', unique: true })
+  const queue = host.store.table(host.name, QUEUE)
   for (let after: readonly (string | number)[] | undefined; ; ) {
     const keys = await queue.partitions(after, PAGE)
     for (const [user] of keys) yield String(user)

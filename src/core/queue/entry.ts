@@ -1,7 +1,11 @@
+import type { Op } from '../../storage/store.ts'
+
 /** Who sent a message and waits for it to be safe before acknowledging it (XEP-0198 `<a h/>`). */
 export interface Origin {
   /** The message was queued; it is not safe yet. */
   accepted(entry: Entry): void
+  /** What recognises a copy of the message: a row that is written with it, asked for when that is. */
+  row?(): Op | undefined
   /** The entry is durable, delivered, or answered with an error: the sender may be told. Called once. */
   safe(entry: Entry): void
 }
@@ -33,6 +37,8 @@ export interface MessageAbout {
   readonly messageId: string
 }
 
+export const NO_ROWS: readonly Op[] = []
+
 /** One message on its way to one account: safe once durable, done once a session of the account acknowledged it. */
 export class Entry {
   readonly id: string
@@ -51,7 +57,9 @@ export class Entry {
   lazy = false
   /** Its write failed; it is written again if a client may have it, else bounced. */
   failed = false
-  /** Its bytes are in the archive under the same id: the queue keeps only that. */
+  /** Rows that are written with it, or not at all; none once they are. */
+  rows: readonly Op[] = NO_ROWS
+  /** Its bytes are in the archive under the same id, or will be by its rows: the queue keeps only that. */
   archived = false
   /** Whose message it is, and what its sender calls it; null: nothing that is noted. Undefined: its bytes say. */
   about: MessageAbout | null | undefined

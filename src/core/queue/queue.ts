@@ -1,5 +1,5 @@
 import type { Range } from '../../storage/store.ts'
-import { Entry, type Holder, type Origin } from './entry.ts'
+import { Entry, type Holder, NO_ROWS, type Origin } from './entry.ts'
 import type { QueueStore } from './store.ts'
 
 /** Rows read from the store at a time, and bytes of their messages: what is more waits there. */
@@ -79,15 +79,6 @@ export class MessageQueue {
     this.#previous = this.#newest
     this.#newest = id
     return entry
-  }
-
-  /** The archive keeps the bytes of an entry, unless that write fails: then they are the queue's to keep again. */
-  archived(entry: Entry, written: Promise<void>): void {
-    entry.archived = true
-    written.catch(() => {
-      entry.archived = false
-      if (entry.committed && !entry.done) this.#store.write(this, entry)
-    })
   }
 
   /**
@@ -219,7 +210,7 @@ export class MessageQueue {
     }
     this.#finish(entry)
     entry.settle()
-    this.#store.confirmed(this, entry, holder)
+    this.#store.erase(this, entry, this.#store.confirmed(this, entry, holder))
   }
 
   /**
@@ -307,6 +298,7 @@ export class MessageQueue {
     if (entry.done) return
     entry.bounced = true
     this.#finish(entry)
+    this.#store.erase(this, entry, NO_ROWS)
     this.onBounce(entry)
     entry.settle()
   }
@@ -412,7 +404,6 @@ export class MessageQueue {
     this.#entries.delete(entry.id)
     this.#parked.delete(entry.id)
     if (this.#reads > 0) this.#finished.add(entry.id)
-    if (!entry.lazy) this.#store.erase(this, entry)
   }
 }
 

@@ -1,5 +1,5 @@
-import type { Table } from '../../storage/store.ts'
-import type { Entry, Holder } from './entry.ts'
+import type { Op, Store, Table, TableSpec } from '../../storage/store.ts'
+import { type Entry, type Holder, NO_ROWS } from './entry.ts'
 import type { MessageQueue } from './queue.ts'
 
 /** How long (ms) a message may be in flight before it is written, if nobody waits for it to be safe. */
@@ -29,23 +29,31 @@ export function sizeOfRow(row: Buffer): number {
   return isPointer(row) && row.length > 0 ? row.readUInt32BE(1) : row.length
 }
 
+/** `[user]` x `[id]` -> the message, or that it is in the archive. */
+export const QUEUE: TableSpec<Buffer> = { name: 'queue', codec: 'bytes', unique: true }
+
 /** What the queues of a host tell it, and ask it. */
 export interface QueueHandlers {
+  /** Nothing was kept of an entry and its rows. */
   failed(queue: MessageQueue, entry: Entry, error: unknown): void
-  unread?(queue: MessageQueue, error: unknown): void
-  confirmed?(queue: MessageQueue, entry: Entry, holder: Holder): void
+  /** Something else went wrong, in words for the log. */
+  trouble?(what: string, user: string, error: unknown): void
+  /** Rows that are written as the message leaves the queue, or not at all. */
+  confirmed?(queue: MessageQueue, entry: Entry, holder: Holder): readonly Op[]
   confirmedAgain?(queue: MessageQueue, entry: Entry, holder: Holder): void
   archived?(key: readonly [string], id: string): Promise<Buffer | undefined>
 }
 
 interface Batch {
   readonly promise: Promise<void>
-  readonly items: { queue: MessageQueue; entry: Entry; pointer: boolean }[]
+  /** `rest`: without the row of the queue, which is not written yet. */
+  readonly items: { queue: MessageQueue; entry: Entry; rest: boolean }[]
 }
 
 /** The queue table of one host: writes gather, and who waits for them learns in one sweep per commit. */
 export class QueueStore {
   readonly table: Table<Buffer>
+  readonly #store: Store
   readonly #handlers: QueueHandlers
   /** Rows that are to be removed, by id; see {@link erase}. */
   readonly #gone = new Map<string, readonly [string]>()
@@ -54,19 +62,20 @@ export class QueueStore {
   #timer: NodeJS.Timeout | undefined
   #open: Batch | undefined
 
-  constructor(table: Table<Buffer>, handlers: QueueHandlers) {
-    this.table = table
+  constructor(store: Store, host: string, handlers: QueueHandlers) {
+    this.table = store.table(host, QUEUE)
+    this.#store = store
     this.#handlers = handlers
   }
 
   /** A page of a backlog could not be read; it will be tried again. */
   unread(queue: MessageQueue, error: unknown): void {
-    this.#handlers.unread?.(queue, error)
+    this.#handlers.trouble?.('queued messages could not be read', queue.key[0], error)
   }
 
-  /** A session has acknowledged a message. */
-  confirmed(queue: MessageQueue, entry: Entry, holder: Holder): void {
-    this.#handlers.confirmed?.(queue, entry, holder)
+  /** A session has acknowledged a message: the rows that go with that. */
+  confirmed(queue: MessageQueue, entry: Entry, holder: Holder): readonly Op[] {
+    return this.#handlers.confirmed?.(queue, entry, holder) ?? NO_ROWS
   }
 
   /** A further session has acknowledged it. */
@@ -79,10 +88,12 @@ export class QueueStore {
     return isPointer(value) ? (this.#handlers.archived?.(key, id) ?? Promise.resolve(undefined)) : value
   }
 
+  /** Its rows at once, for others look for them; itself when its time has come. */
   writeLater(queue: MessageQueue, entry: Entry): void {
     entry.lazy = true
     this.#later.push({ queue, entry })
     this.#timer ??= setTimeout(() => void this.flush(), LAZY).unref()
+    if (entry.rows.length > 0) this.#commit(queue, entry, entry.rows, true)
   }
 
   /** Writes what waits for its time; resolves when all that was called for is written, or could not be. */
@@ -97,8 +108,14 @@ export class QueueStore {
 
   write(queue: MessageQueue, entry: Entry): void {
     entry.lazy = false
-    const pointer = entry.archived
-    const promise = this.table.put(queue.key, [entry.id], pointer ? pointerTo(entry.bytes) : entry.bytes)
+    const own = this.table.putOp(queue.key, [entry.id], entry.archived ? pointerTo(entry.bytes) : entry.bytes)
+    const remembered = entry.origin?.row?.()
+    const ops = remembered === undefined ? [own, ...entry.rows] : [own, remembered, ...entry.rows]
+    this.#commit(queue, entry, ops, false)
+  }
+
+  #commit(queue: MessageQueue, entry: Entry, ops: readonly Op[], rest: boolean): void {
+    const promise = this.#store.commit(ops)
     let batch = this.#open
     if (batch === undefined || batch.promise !== promise) {
       const opened: Batch = { promise, items: [] }
@@ -106,41 +123,56 @@ export class QueueStore {
       this.#open = opened
       promise.then(
         () => {
-          for (const { queue, entry, pointer } of opened.items) {
-            // The archive failed meanwhile: what was written points to nothing.
-            if (pointer && !entry.archived && !entry.done) this.write(queue, entry)
-            else queue.onCommitted(entry)
+          for (const { queue, entry, rest } of opened.items) {
+            entry.rows = NO_ROWS
+            if (!rest) queue.onCommitted(entry)
           }
         },
         (error: unknown) => {
-          for (const { queue, entry } of opened.items) this.#handlers.failed(queue, entry, error)
+          for (const { queue, entry, rest } of opened.items) {
+            // What is left of it goes with the message, if that still has to be written.
+            if (rest) this.#handlers.trouble?.('a message could not be archived', queue.key[0], error)
+            else this.#handlers.failed(queue, entry, error)
+          }
         },
       )
     }
-    batch.items.push({ queue, entry, pointer })
+    batch.items.push({ queue, entry, rest })
   }
 
-  /** Removes a row; where that fails, it counts as gone and is removed as soon as the store writes again. */
-  erase(queue: MessageQueue, entry: Entry): void {
-    this.#erase(queue.key, entry.id)
+  /**
+   * An entry leaves the queue, and these rows are written with that, or not at all. Where that fails, it counts as gone and is
+   * removed as soon as the store writes again.
+   */
+  erase(queue: MessageQueue, entry: Entry, rows: readonly Op[]): void {
+    // One that is lazy has no row yet.
+    if (!entry.lazy) this.#erase(queue.key, entry.id, rows)
+    else if (rows.length > 0) this.#store.commit(rows).catch((error: unknown) => this.#unkept(queue.key, error))
   }
 
   eraseRow(key: readonly [string], id: string): void {
-    this.#erase(key, id)
+    this.#erase(key, id, NO_ROWS)
   }
 
-  #erase(key: readonly [string], id: string): void {
-    this.table.del(key, [id]).then(
+  #erase(key: readonly [string], id: string, rows: readonly Op[]): void {
+    const done =
+      rows.length === 0 ? this.table.del(key, [id]) : this.#store.commit([this.table.delOp(key, [id]), ...rows])
+    done.then(
       () => this.#gone.delete(id),
-      () => {
+      (error: unknown) => {
+        if (rows.length > 0) this.#unkept(key, error)
         // At the bound a row stays, and is delivered once more under the same stanza-id: allowed, not lost.
         if (this.#gone.size < MAX_GONE) this.#gone.set(id, key)
         this.#eraseTimer ??= setTimeout(() => {
           this.#eraseTimer = undefined
-          for (const [late, owner] of this.#gone) this.#erase(owner, late)
+          for (const [late, owner] of this.#gone) this.eraseRow(owner, late)
         }, ERASE_AGAIN).unref()
       },
     )
+  }
+
+  #unkept([user]: readonly [string], error: unknown): void {
+    this.#handlers.trouble?.('a message could not be kept for other devices', user, error)
   }
 
   /** Delivered, though its row could not be removed yet. */

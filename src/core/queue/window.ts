@@ -1,4 +1,4 @@
-import type { Table, TableSpec } from '../../storage/store.ts'
+import type { Op, Table, TableSpec } from '../../storage/store.ts'
 import type { Account } from '../account.ts'
 import { Slot } from '../session.ts'
 import type { Entry } from './entry.ts'
@@ -62,7 +62,7 @@ const RING = new Slot<Ring | Promise<Ring>>('sender window')
 
 /**
  * Recognises a message that a client sends again because its connection broke before it knew that we have it (promise 5).
- * The last {@link SIZE} accepted messages of each account are remembered, in the store too, written in the same batch as the
+ * The last {@link SIZE} accepted messages of each account are remembered, in the store too, written in the same commit as the
  * message itself; so also after a crash. Only for senders that use XEP-0198: others never send again by themselves.
  */
 export class SenderWindow {
@@ -221,13 +221,23 @@ export class Ring {
   /** Remembers an accepted message, in place of the oldest. */
   add(print: Fingerprint, entry: Entry, run: Run, n: number): Remembered {
     const known = { seq: this.#next++, print, device: run.device, at: this.#now(), run, n, entry }
-    const sender = this.#place(known, -1)
-    // Joins the batch of the message; if that fails, the message's own failure is what counts.
-    this.#write(sender, known).catch(() => {})
+    this.#place(known, -1)
     return known
   }
 
-  #place(known: Remembered, sure: number): Sender {
+  /** What is to be written with that message; undefined where it is remembered no more. */
+  row(known: Remembered): Op | undefined {
+    const slot = known.seq % SIZE
+    if (this.#ended || this.#slots[slot] !== known) return undefined
+    return this.#table.putOp(this.#key, [slot], this.#stored(this.#senders.get(known.device)!, known))
+  }
+
+  #stored(sender: Sender, { seq, print, device, at }: Remembered): Row {
+    sender.noted = sender.sure
+    return [seq, print.text, device, sender.sure, at]
+  }
+
+  #place(known: Remembered, sure: number): void {
     const slot = known.seq % SIZE
     const old = this.#slots[slot]
     if (old !== undefined) this.#drop(old)
@@ -239,7 +249,6 @@ export class Ring {
     sender.newest = known
     sender.open.push(known)
     if (sure >= 0) this.#sure(sender, sure)
-    return sender
   }
 
   #drop(known: Remembered): void {
@@ -255,12 +264,6 @@ export class Ring {
     }
     if (newest === undefined) this.#senders.delete(known.device)
     else sender.newest = newest
-  }
-
-  async #write(sender: Sender, { seq, print, device, at }: Remembered): Promise<void> {
-    if (this.#ended) return
-    sender.noted = sender.sure
-    await this.#table.put(this.#key, [seq % SIZE], [seq, print.text, device, sender.sure, at])
   }
 
   /** The message is safe: a copy of it needs no waiting. */
@@ -308,10 +311,12 @@ export class Ring {
   async note(): Promise<void> {
     clearTimeout(this.#noting)
     this.#noting = undefined
+    if (this.#ended) return
     const writes: Promise<void>[] = []
     for (const [device, sender] of this.#senders) {
       const safe = sender.sure > sender.noted ? this.#newestSafe(device) : undefined
-      if (safe !== undefined) writes.push(this.#write(sender, safe))
+      if (safe === undefined) continue
+      writes.push(this.#table.put(this.#key, [safe.seq % SIZE], this.#stored(sender, safe)))
     }
     await Promise.all(writes)
   }

@@ -44,7 +44,7 @@ export const mod_inbox = defineModule({
       'archive_message',
       ({ account, stanza, id, archived, sent }) => {
         if (!isInstantMessage(stanza.el)) return
-        if (archived !== undefined) inbox.note(account.user, stanza.from.bare, id)
+        if (archived) inbox.note(account.user, stanza.from.bare, id)
         if (sent) inbox.note(stanza.from.local, account.jid, id)
       },
       { order: OBSERVE },

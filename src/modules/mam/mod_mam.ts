@@ -14,6 +14,7 @@ import { keeps } from '../../core/delivery.ts'
 import { senderOf } from '../../core/directory.ts'
 import type { Host } from '../../core/host.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
+import type { Op } from '../../storage/store.ts'
 import { type Element, findChild, NS } from '../../xml/index.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
@@ -91,7 +92,6 @@ export const mod_mam = defineModule({
         counts: ctx.table({ name: 'archive_count' }),
       },
       ids: host.ids,
-      log: ctx.log,
     })
     await archive.open()
     ctx.every(FLUSH, () => archive.flush())
@@ -171,28 +171,30 @@ function store(ctx: Ctx, archive: Archive): void {
       .run(user, () => bury(archive, jid, peer.bare, retraction, ctx.now()))
       .catch((err: unknown) => ctx.log.warn({ err, user }, 'a message could not be retracted from the archive'))
   }
-  const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> | undefined => {
-    if (!wanted(account, peer)) return undefined
-    const written = archive.add(account.jid, id, peer, bytes, el)
+  const keep = (account: Account, id: string, peer: Jid, bytes: Buffer, el: Element, rows: Op[]): boolean => {
+    if (!wanted(account, peer)) return false
+    rows.push(archive.add(account.jid, id, peer, bytes, el))
     retract(account, peer, el)
-    return written
+    return true
   }
 
   ctx.hook('archive_message', event => {
-    const { account, stanza, id, bytes } = event
+    const { account, stanza, id, bytes, rows } = event
     if (!isLasting(stanza)) return
     const { from } = stanza
-    event.archived = keep(account, id, from, bytes, stanza.el)
+    event.archived = keep(account, id, from, bytes, stanza.el, rows)
     const sender = from.local === account.user ? undefined : senderOf(host, from)
-    event.sent = sender !== undefined && keep(sender, id, account.jid, bytes, stanza.el) !== undefined
+    event.sent = sender !== undefined && keep(sender, id, account.jid, bytes, stanza.el, rows)
   })
   ctx.hook('message_sent', event => {
     const { session, stanza } = event
     // A user of this host gets it in a moment, and the sender's copy is made there, under the same id.
     if (stanza.to!.domain === host.name || !keeps(stanza) || !isLasting(stanza)) return
     const id = host.ids.ordered()
-    const written = keep(session.account, id, stanza.to!, Buffer.from(stanza.toString()), stanza.el)
-    if (written !== undefined) event.archived = id
+    const rows: Op[] = []
+    if (!keep(session.account, id, stanza.to!, Buffer.from(stanza.toString()), stanza.el, rows)) return
+    event.archived = id
+    ctx.commit(rows).catch((error: unknown) => ctx.log.error({ err: error }, 'a message could not be archived'))
   })
 }
 

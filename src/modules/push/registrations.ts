@@ -1,7 +1,7 @@
 import type { Account } from '../../core/account.ts'
 import { DEVICE } from '../../core/commands/devices.ts'
 import type { ModuleContext } from '../../core/module.ts'
-import { isPointer } from '../../core/queue/store.ts'
+import { isPointer, QUEUE } from '../../core/queue/store.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import type { Key, Table } from '../../storage/store.ts'
 import { parseElement } from '../../xml/index.ts'
@@ -41,7 +41,7 @@ export class Registrations {
   constructor(ctx: ModuleContext<PushOptions>) {
     this.#ctx = ctx
     this.table = ctx.table(TABLE)
-    this.#queue = ctx.table({ name: 'queue', codec: 'bytes', unique: true })
+    this.#queue = ctx.table(QUEUE)
     this.#sent = ctx.counter('push_notifications_total', 'Notifications that push services took')
     this.#failed = ctx.counter('push_failures_total', 'Notifications that push services refused or did not answer')
   }

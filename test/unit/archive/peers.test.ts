@@ -27,7 +27,7 @@ async function start({ store, ids }: { store: Store; ids: IdGenerator }) {
           const peer = PEERS[i % PEERS.length]!
           const id = ids.ordered()
           const xml = `<message from='${peer}/o' to='${owner}' id='${i}'><body>${i}</body></message>`
-          void archive.add(owner, id, peer, Buffer.from(xml), parseElement(xml))
+          void store.commit([archive.add(owner, id, peer, Buffer.from(xml), parseElement(xml))])
           const key = `${owner} ${peer}`
           added.set(key, [...(added.get(key) ?? []), id])
         }

@@ -33,7 +33,7 @@ function world() {
       return Array.from({ length: count }, (_, i) => {
         const id = ids.ordered()
         const xml = `<message from='${peer}/o' to='${JULIET}' id='${i}'><body>${i % 7 === 0 ? 'needle' : 'hay'}</body></message>`
-        void archive.add(JULIET, id, peer, Buffer.from(xml), parseElement(xml))
+        void store.commit([archive.add(JULIET, id, peer, Buffer.from(xml), parseElement(xml))])
         return id
       })
     },

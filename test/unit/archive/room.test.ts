@@ -14,14 +14,15 @@ const ROOM = Jid.from('balcony@rooms.example.org')
 /** A room: no account, no session, no queue. What its occupants say is archived once, under its address. */
 function room() {
   const ids = new IdGenerator()
-  const archive = archiveOf(openMemoryStore(), ids, ROOM.domain)
+  const store = openMemoryStore()
+  const archive = archiveOf(store, ids, ROOM.domain)
   const answers = new Answers()
   return {
     archive,
     async say(nick: string, body: string): Promise<string> {
       const id = ids.ordered()
       const xml = `<message type='groupchat' id='${body}' from='${ROOM}/${nick}'><body>${body}</body></message>`
-      await archive.add(ROOM, id, ROOM, Buffer.from(xml), parseElement(xml))
+      await store.commit([archive.add(ROOM, id, ROOM, Buffer.from(xml), parseElement(xml))])
       return id
     },
     /** What an occupant is sent, and told at the end. */

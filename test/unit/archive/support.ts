@@ -2,7 +2,6 @@ import { Archive } from '../../../src/archive/archive.ts'
 import { Chunks } from '../../../src/core/chunks.ts'
 import type { Store } from '../../../src/storage/store.ts'
 import type { IdGenerator } from '../../../src/util/ids.ts'
-import { silent } from '../core/support.ts'
 
 /** The archives of the owners of a domain, in a store. */
 export function archiveOf(store: Store, ids: IdGenerator, domain = 'example.org'): Archive {
@@ -15,6 +14,5 @@ export function archiveOf(store: Store, ids: IdGenerator, domain = 'example.org'
       counts: store.table(domain, { name: 'archive_count' }),
     },
     ids,
-    log: silent,
   })
 }

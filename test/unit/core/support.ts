@@ -2,12 +2,12 @@ import { Host, type HostOptions } from '../../../src/core/host.ts'
 import { createLog, type Logger } from '../../../src/core/log.ts'
 import type { Entry, Holder, Origin } from '../../../src/core/queue/entry.ts'
 import { MessageQueue } from '../../../src/core/queue/queue.ts'
-import { QueueStore } from '../../../src/core/queue/store.ts'
+import { type QueueHandlers, QueueStore } from '../../../src/core/queue/store.ts'
 import { Router } from '../../../src/core/router.ts'
 import { type ConnectionInfo, type Session, Slots } from '../../../src/core/session.ts'
 import type { Users } from '../../../src/core/users.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
-import type { Table } from '../../../src/storage/store.ts'
+import type { Store, Table } from '../../../src/storage/store.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { type Element, parseElement } from '../../../src/xml/index.ts'
 import type { StreamError } from '../../../src/xmpp/errors.ts'
@@ -90,29 +90,39 @@ export class FakeOrigin implements Origin {
   }
 }
 
-/** A queue over a table, as the host has it; `failed` are entries whose writes failed, handled as the host does. */
+/** A queue on a store, as the host has it; `failed` are entries whose writes failed, handled as the host does. */
 export function queueOver(
-  table: Table<Buffer>,
+  store: Store,
   last = '',
-  archived?: () => Promise<Buffer | undefined>,
-): { queue: MessageQueue; store: QueueStore; bounced: string[] } {
+  handlers: Partial<QueueHandlers> = {},
+): { queue: MessageQueue; queues: QueueStore; bounced: string[] } {
   const bounced: string[] = []
-  const store = new QueueStore(table, {
+  const queues = new QueueStore(store, 'example.org', {
     failed(owner, entry) {
       if (entry.done) return
       if (entry.sent) entry.failed = true
       else owner.bounce(entry)
     },
-    ...(archived === undefined ? {} : { archived }),
+    ...handlers,
   })
-  const queue = new MessageQueue(store, 'juliet', last)
+  const queue = new MessageQueue(queues, 'juliet', last)
   queue.onBounce = entry => bounced.push(entry.id)
-  return { queue, store, bounced }
+  return { queue, queues, bounced }
 }
 
 /** Accepts a message for sessions, as the delivery of a message does. */
-export function send(queue: MessageQueue, id: string, targets: readonly FakeHolder[], origin?: Origin): Entry {
+export function send(
+  queue: MessageQueue,
+  id: string,
+  targets: readonly FakeHolder[],
+  origin?: Origin,
+  archive?: Table<Buffer>,
+): Entry {
   const entry = queue.push(id, Buffer.from(`<message id='${id}'/>`), origin)
+  if (archive !== undefined) {
+    entry.rows = [archive.putOp(queue.key, [id], entry.bytes)]
+    entry.archived = true
+  }
   for (const target of targets) if (queue.offer(entry, target)) target.take(entry, false)
   queue.keep(entry)
   return entry

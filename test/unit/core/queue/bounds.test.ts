@@ -1,32 +1,33 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isPointer, sizeOfRow } from '../../../../src/core/queue/store.ts'
-import type { Table } from '../../../../src/storage/store.ts'
+import type { Store, Table } from '../../../../src/storage/store.ts'
 import { over } from '../../../support/faultystore.ts'
 import { settled } from '../../../support/waiting.ts'
 import { FakeHolder, queueOver, send } from '../support.ts'
 import { id, live, range, setup } from './support.ts'
 
-/** What each scan of a table gave, in bytes. */
-function watched(table: Table<Buffer>): { table: Table<Buffer>; scans: number[] } {
+/** What each scan of the queue gave, in bytes. */
+function watched({ store, table }: ReturnType<typeof setup>): { seen: Store; scans: number[] } {
   const scans: number[] = []
   const scan: Table<Buffer>['scan'] = async (pk, range) => {
     const rows = await table.scan(pk, range)
     scans.push(rows.reduce((sum, { value }) => sum + value.length, 0))
     return rows
   }
-  return { table: over(table, { scan }), scans }
+  return { seen: over(store, { table: (() => over(table, { scan })) as unknown as Store['table'] }), scans }
 }
 
 test('a backlog of large messages is read a few at a time, from the queue and from the archive', async () => {
   for (const archived of [false, true]) {
-    const { table } = setup()
-    const { table: seen, scans } = watched(table)
+    const { seen, scans } = watched(setup())
     const large = Buffer.from(`<message><body>${'x'.repeat(100_000)}</body></message>`)
     let held = 0
-    const { queue } = queueOver(seen, '', async () => {
-      held++
-      return large
+    const { queue } = queueOver(seen, '', {
+      async archived() {
+        held++
+        return large
+      },
     })
     for (let n = 1; n <= 20; n++) {
       const entry = queue.push(id(n), large, undefined)
@@ -47,7 +48,7 @@ test('a backlog of large messages is read a few at a time, from the queue and fr
     await attached
     assert.deepEqual(holder.ids, range(1, 20))
 
-    const { queue: again } = queueOver(seen, id(20), async () => large)
+    const { queue: again } = queueOver(seen, id(20), { archived: async () => large })
     const pages: number[] = []
     for await (const page of again.waiting()) pages.push(page.length)
     assert.ok(pages.every(length => length <= 3))

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isPointer, QUEUE } from '../../../../src/core/queue/store.ts'
 import { openMemoryStore } from '../../../../src/storage/memory.ts'
+import type { TableSpec } from '../../../../src/storage/store.ts'
 import { faultyStore } from '../../../support/faultystore.ts'
 import { fc } from '../../../support/property.ts'
 import { settled } from '../../../support/waiting.ts'
 import { FakeHolder, FakeOrigin, queueOver, send as sendTo } from '../support.ts'
 
 type Step =
-  | { do: 'send'; waited: boolean }
+  | { do: 'send'; waited: boolean; archived: boolean }
   | { do: 'attach'; limit: number }
   | { do: 'confirm' | 'leave' | 'detach' | 'reattach'; who: number; count: number }
   | { do: 'wait' | 'slow disk' | 'slow reads' | 'fast' | 'restart' | 'kill' }
@@ -15,7 +17,10 @@ type Step =
 const who = fc.nat({ max: 3 })
 const count = fc.integer({ min: 1, max: 4 })
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 10, arbitrary: fc.record({ do: fc.constant('send' as const), waited: fc.boolean() }) },
+  {
+    weight: 10,
+    arbitrary: fc.record({ do: fc.constant('send' as const), waited: fc.boolean(), archived: fc.boolean() }),
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('attach' as const), limit: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('confirm' as const), who, count }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('leave' as const, 'detach', 'reattach'), who, count }) },
@@ -24,7 +29,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('restart' as const, 'kill') }) },
 )
 
-const send = { do: 'send' as const, waited: false }
+const send = { do: 'send' as const, waited: false, archived: false }
 const attach = (limit: number): Step => ({ do: 'attach', limit })
 const confirm = (who: number, count: number): Step => ({ do: 'confirm', who, count })
 
@@ -52,6 +57,8 @@ const FOUND: [Step[]][] = [
   [[send, attach(1), attach(4), attach(1), attach(2), send, send, send, confirm(3, 2), send, send]],
 ]
 
+const ARCHIVE: TableSpec<Buffer> = { name: 'archive', codec: 'bytes' }
+
 /** One account's queue with its sessions, over a store that outlives it. */
 class World {
   readonly #inner = openMemoryStore()
@@ -66,8 +73,8 @@ class World {
 
   #start(last: string) {
     const { store, troubles } = faultyStore({ inner: this.#inner })
-    const table = store.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
-    return { ...queueOver(table, last), troubles }
+    const archive = store.table('example.org', ARCHIVE)
+    return { ...queueOver(store, last, { archived: (key, id) => archive.get(key, [id]) }), archive, troubles }
   }
 
   async take(step: Step): Promise<void> {
@@ -78,7 +85,7 @@ class World {
         const origin = step.waited ? new FakeOrigin() : undefined
         if (origin !== undefined) this.#origins.set(id, origin)
         this.#open.add(id)
-        sendTo(queue, id, [...this.#attached], origin)
+        sendTo(queue, id, [...this.#attached], origin, step.archived ? this.#run.archive : undefined)
         return
       }
       case 'attach': {
@@ -127,17 +134,22 @@ class World {
 
   /** The server is killed, or stops in order; all sessions are gone. */
   async restart(kill: boolean): Promise<void> {
-    const { store, troubles } = this.#run
+    const { queues, troubles } = this.#run
     if (kill) {
       // What was not durable is lost. That is allowed unless its sender was told that it is safe.
-      const table = this.#inner.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
+      const table = this.#inner.table('example.org', QUEUE)
       troubles.failWrites = true
       troubles.failDeletes = true
       const told = new Set([...this.#origins].filter(([, o]) => o.safeIds.length > 0).map(([id]) => id))
       troubles.writes.open()
       troubles.reads.open()
       await settled()
-      const left = new Set((await table.scan(['juliet'])).map(row => String(row.ck[0])))
+      const left = new Set<string>()
+      for (const { ck, value } of await table.scan(['juliet'])) {
+        left.add(String(ck[0]))
+        const there = await this.#inner.table('example.org', ARCHIVE).get(['juliet'], ck)
+        assert.ok(!isPointer(value) || there !== undefined, `${ck[0]} points to nothing`)
+      }
       for (const id of this.#open) {
         if (left.has(id)) continue
         assert.ok(!told.has(id), `${id} was said to be safe and is gone`)
@@ -147,14 +159,14 @@ class World {
       troubles.writes.open()
       troubles.reads.open()
       await settled()
-      await store.flush()
+      await queues.flush()
       await settled()
       for (const holder of this.holders) holder.leave(this.#run.queue)
       await settled()
     }
     this.holders.length = 0
     this.#attached.clear()
-    const table = this.#inner.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
+    const table = this.#inner.table('example.org', QUEUE)
     const [last] = await table.scan(['juliet'], { reverse: true, limit: 1 })
     this.#run = this.#start(last === undefined ? '' : String(last.ck[0]))
   }
@@ -174,7 +186,7 @@ class World {
     last.confirm(this.#run.queue)
     await settled()
     assert.ok(this.#run.queue.size === 0)
-    const table = this.#inner.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
+    const table = this.#inner.table('example.org', QUEUE)
     assert.deepEqual(await table.scan(['juliet']), [])
   }
 }

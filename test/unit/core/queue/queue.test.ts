@@ -65,18 +65,18 @@ test('what nobody waits for is not written if it is acknowledged soon, and writt
 })
 
 test('a flush writes what waits for its time, and ends when it is written', async () => {
-  const { queue, store, table, troubles } = setup()
+  const { queue, queues, table, troubles } = setup()
   const holder = await live(queue)
   send(queue, id(1), [holder])
   troubles.writes.close()
   let done = false
-  const flushed = store.flush().then(() => (done = true))
+  const flushed = queues.flush().then(() => (done = true))
   await settled()
   assert.equal(done, false)
   troubles.writes.open()
   await flushed
   assert.deepEqual(await rows(table), [id(1)])
-  await store.flush()
+  await queues.flush()
 })
 
 test('a session that ends gives its messages to those that are there, or back to the store', async () => {
@@ -211,10 +211,10 @@ test('what is only in memory comes in its place among what is in the store', asy
 })
 
 test('after a restart a session holds again what it held', async () => {
-  const { queue, table } = setup()
+  const { queue, store, table } = setup()
   for (let n = 1; n <= 3; n++) send(queue, id(n), [])
   await settled()
-  const again = queueOver(table, id(3)).queue
+  const again = queueOver(store, id(3)).queue
   const holder = new FakeHolder()
   const entry = await again.adopt(id(2), holder)
   assert.equal(entry?.bytes.toString(), `<message id='${id(2)}'/>`)
@@ -240,12 +240,12 @@ test('several who sent the same message learn all that it is safe', async () => 
 })
 
 test('of an account that was removed nothing more is written, though a client may still say that it has not read it', async () => {
-  const { queue, store, table } = setup()
+  const { queue, queues, table } = setup()
   const holder = await live(queue)
   send(queue, id(1), [holder])
   send(queue, id(2), [holder])
   queue.end()
-  await store.flush()
+  await queues.flush()
   assert.deepEqual(await rows(table), [])
   holder.leave(queue)
   await settled()

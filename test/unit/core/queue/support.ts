@@ -1,4 +1,5 @@
 /** A queue on a store that can be troubled, and what the tests of it look at. */
+import { QUEUE } from '../../../../src/core/queue/store.ts'
 import type { Table } from '../../../../src/storage/store.ts'
 import { faultyStore } from '../../../support/faultystore.ts'
 import { FakeHolder, queueOver } from '../support.ts'
@@ -8,8 +9,7 @@ export const range = (from: number, to: number) => Array.from({ length: to - fro
 
 export function setup() {
   const { store, troubles } = faultyStore()
-  const table = store.table<Buffer>('example.org', { name: 'queue', codec: 'bytes', unique: true })
-  return { ...queueOver(table), table, troubles }
+  return { ...queueOver(store), store, table: store.table('example.org', QUEUE), troubles }
 }
 
 export async function rows(table: Table<Buffer>): Promise<string[]> {

@@ -23,7 +23,14 @@ async function window(store = openMemoryStore()) {
     ring.expect(run)
     return ring.copy(print(id), run, 1, true) !== undefined
   }
-  return { ring, table, store, account, windows, copied }
+  /** A message is accepted, and written. */
+  const add = (id: string, run: Run, n: number, e = entry()) => {
+    const known = ring.add(print(id), e, run, n)
+    const row = ring.row(known)
+    if (row !== undefined) store.commit([row]).catch(() => {})
+    return known
+  }
+  return { ring, table, store, account, windows, copied, add }
 }
 
 test('a copy is the same addressee, type, id and content; a stamp of its delay does not count', () => {
@@ -76,9 +83,9 @@ test('fingerprints of many bodies under one id differ', () => {
 })
 
 test('what was added is found by the next run of the device, with its entry until it is safe', async () => {
-  const { ring } = await window()
+  const { ring, add } = await window()
   const e = entry()
-  const known = ring.add(print('a'), e, new Run('phone'), 1)
+  const known = add('a', new Run('phone'), 1, e)
   const next = () => {
     const run = new Run('phone')
     ring.expect(run)
@@ -91,10 +98,10 @@ test('what was added is found by the next run of the device, with its entry unti
 })
 
 test('in the run in which it came nothing is a copy, and in the next it is one once', async () => {
-  const { ring } = await window()
+  const { ring, add } = await window()
   const first = new Run('phone')
   ring.expect(first)
-  ring.add(print('a'), entry(), first, 1)
+  add('a', first, 1)
   assert.equal(ring.copy(print('a'), first, 2, true), undefined)
   const second = new Run('phone')
   ring.expect(second)
@@ -103,9 +110,9 @@ test('in the run in which it came nothing is a copy, and in the next it is one o
 })
 
 test('a session that was resumed sends again what it was told that we do not have', async () => {
-  const { ring } = await window()
+  const { ring, add } = await window()
   const run = new Run('phone')
-  for (const [i, id] of ['a', 'a', 'a'].entries()) ring.add(print(id), entry(), run, i + 1)
+  for (const [i, id] of ['a', 'a', 'a'].entries()) add(id, run, i + 1)
   run.told = 1
   ring.expect(run)
   assert.ok(ring.copy(print('a'), run, 2, true))
@@ -114,16 +121,16 @@ test('a session that was resumed sends again what it was told that we do not hav
 })
 
 test('what the client knows that we have is no copy when it comes again; nor after it closed in order', async () => {
-  const { ring, copied } = await window()
+  const { ring, copied, add } = await window()
   const run = new Run('phone')
-  for (const [i, id] of ['a', 'b', 'c'].entries()) ring.add(print(id), entry(), run, i + 1)
+  for (const [i, id] of ['a', 'b', 'c'].entries()) add(id, run, i + 1)
   run.told = 2
   assert.ok(ring.inDoubt(run))
   ring.knows(run, 2)
   assert.ok(!ring.inDoubt(run))
   assert.ok(!copied('a') && !copied('b'))
   assert.ok(copied('c'))
-  ring.add(print('d'), entry(), run, 4)
+  add('d', run, 4)
   await ring.closed(run)
   assert.ok(!copied('d'))
 })
@@ -132,9 +139,9 @@ test('what the client knows that we have is no copy when it comes again; nor aft
 const MANY = ['m1', 'm2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8']
 
 test('what it was told and may not have read is a copy only under an id that it has not used twice', async () => {
-  const { ring, copied } = await window()
+  const { copied, add } = await window()
   const run = new Run('phone')
-  for (const [i, id] of ['a', 'b', 'b', ...MANY].entries()) ring.add(print(id), entry(), run, i + 1)
+  for (const [i, id] of ['a', 'b', 'b', ...MANY].entries()) add(id, run, i + 1)
   run.told = 3
   assert.ok(copied('a'))
   assert.ok(!copied('b'))
@@ -143,11 +150,11 @@ test('what it was told and may not have read is a copy only under an id that it 
 })
 
 test('nor where its device has few ids, or gave none: better twice than never', async () => {
-  const { ring, copied } = await window()
+  const { copied, add } = await window()
   const [bot, phone] = [new Run('bot'), new Run('phone')]
-  for (const [i, id] of ['alarm', 'all is well', ''].entries()) ring.add(print(id), entry(), bot, i + 1)
-  for (const [i, id] of MANY.entries()) ring.add(print(id), entry(), phone, i + 1)
-  ring.add(print(''), entry(), phone, 9)
+  for (const [i, id] of ['alarm', 'all is well', ''].entries()) add(id, bot, i + 1)
+  for (const [i, id] of MANY.entries()) add(id, phone, i + 1)
+  add('', phone, 9)
   bot.told = 2
   phone.told = 9
   assert.ok(!copied('alarm', 'bot') && !copied('all is well', 'bot'), 'what others of the account send is not asked')
@@ -168,11 +175,11 @@ test('nothing is a copy by a clock that has gone back', async () => {
 
 test('what clients know is written down with a message that is safe, not with one that is not there after a crash', async () => {
   const { store, troubles } = faultyStore()
-  const { ring } = await window(store)
+  const { ring, add } = await window(store)
   const run = new Run('phone')
-  ring.settle(ring.add(print('a'), entry(), run, 1))
+  ring.settle(add('a', run, 1))
   troubles.failWrites = true
-  const b = ring.add(print('b'), entry(), run, 2)
+  const b = add('b', run, 2)
   await settled()
   troubles.failWrites = false
   ring.knows(run, 1)
@@ -187,14 +194,14 @@ test('what clients know is written down with a message that is safe, not with on
 })
 
 test('of an account that was removed nothing more is written', async () => {
-  const { ring, table, account, windows } = await window()
+  const { ring, table, account, windows, add } = await window()
   const run = new Run('phone')
-  const known = ring.add(print('a'), entry(), run, 1)
+  const known = add('a', run, 1)
   ring.settle(known)
   windows.end(account)
   await windows.clear('romeo')
   await ring.closed(run)
-  ring.add(print('b'), entry(), run, 2)
+  add('b', run, 2)
   ring.forget(known)
   await settled()
   assert.deepEqual(await table.scan(['romeo']), [])
@@ -202,9 +209,9 @@ test('of an account that was removed nothing more is written', async () => {
 
 test('a connection that ended is asked what its client had read, before the device goes on', async () => {
   for (const read of [true, false]) {
-    const { ring, copied } = await window()
+    const { ring, copied, add } = await window()
     const run = new Run('phone')
-    for (const [i, id] of ['a', ...MANY].entries()) ring.add(print(id), entry(), run, i + 1)
+    for (const [i, id] of ['a', ...MANY].entries()) add(id, run, i + 1)
     run.told = 9
     const answer = Promise.withResolvers<boolean>()
     ring.left(run, answer.promise, () => answer.resolve(read))
@@ -215,9 +222,9 @@ test('a connection that ended is asked what its client had read, before the devi
 })
 
 test('the window holds the last 256, in memory and in the store', async () => {
-  const { ring, table, copied } = await window()
+  const { table, copied, add } = await window()
   const run = new Run('phone')
-  for (let i = 0; i < SIZE + 50; i++) ring.add(print(`p${i}`), entry(), run, i)
+  for (let i = 0; i < SIZE + 50; i++) add(`p${i}`, run, i)
   assert.ok(!copied('p49'))
   for (let i = 50; i < SIZE + 50; i++) assert.ok(copied(`p${i}`), `p${i}`)
   assert.equal((await table.scan(['romeo'])).length, SIZE)
@@ -225,25 +232,25 @@ test('the window holds the last 256, in memory and in the store', async () => {
 
 test('the window outlives the server, wherever in the ring it was', async () => {
   for (const count of [1, 10, SIZE - 1, SIZE, SIZE + 1, 3 * SIZE + 7]) {
-    const { ring, store } = await window()
+    const { store, add } = await window()
     const run = new Run('phone')
-    for (let i = 0; i < count; i++) ring.add(print(`p${i}`), entry(), run, i)
+    for (let i = 0; i < count; i++) add(`p${i}`, run, i)
     const after = await window(store)
     const oldest = Math.max(0, count - SIZE)
     assert.ok(!after.copied(`p${oldest - 1}`))
     for (let i = oldest; i < count; i++) assert.ok(after.copied(`p${i}`), `p${i} of ${count}`)
-    for (let i = 0; i < SIZE; i++) after.ring.add(print(`q${i}`), entry(), new Run('phone'), i)
+    for (let i = 0; i < SIZE; i++) after.add(`q${i}`, new Run('phone'), i)
     assert.ok(!after.copied(`p${count - 1}`), 'it goes on where it was')
     assert.ok(after.copied('q0'))
   }
 })
 
 test('what clients know outlives the server, device by device', async () => {
-  const { ring, store } = await window()
+  const { ring, store, add } = await window()
   const [phone, desk] = [new Run('phone'), new Run('desk')]
   for (const [i, id] of ['a', 'b'].entries()) {
-    ring.settle(ring.add(print(`phone ${id}`), entry(), phone, i + 1))
-    ring.settle(ring.add(print(`desk ${id}`), entry(), desk, i + 1))
+    ring.settle(add(`phone ${id}`, phone, i + 1))
+    ring.settle(add(`desk ${id}`, desk, i + 1))
   }
   ring.knows(phone, 1)
   await ring.closed(desk)
@@ -255,26 +262,38 @@ test('what clients know outlives the server, device by device', async () => {
 })
 
 test('what was forgotten is not found after a restart, and does not disturb its place', async () => {
-  const { ring, store, copied } = await window()
+  const { ring, store, copied, add } = await window()
   const run = new Run('phone')
-  const a = ring.add(print('a'), entry(), run, 1)
-  ring.add(print('b'), entry(), run, 2)
-  const c = ring.add(print('c'), entry(), run, 3)
+  const a = add('a', run, 1)
+  add('b', run, 2)
+  const c = add('c', run, 3)
   ring.forget(c)
   ring.forget(a)
   const after = await window(store)
   assert.ok(!after.copied('a') && !after.copied('c'))
   assert.ok(after.copied('b'))
-  for (let i = 0; i < SIZE - 2; i++) ring.add(print(`p${i}`), entry(), run, i + 4)
+  for (let i = 0; i < SIZE - 2; i++) add(`p${i}`, run, i + 4)
   assert.ok(copied('b'), 'one of 256 since')
+})
+
+test('what is remembered no more is not written, though its message may be', async () => {
+  const { ring, add } = await window()
+  const run = new Run('phone')
+  const [first, forgotten] = [add('first', run, 1), add('forgotten', run, 2)]
+  ring.forget(forgotten)
+  assert.equal(ring.row(forgotten), undefined)
+  for (let i = 0; i < SIZE - 2; i++) add(`p${i}`, run, i + 3)
+  assert.ok(ring.row(first) !== undefined)
+  add('in its place', run, SIZE + 2)
+  assert.equal(ring.row(first), undefined)
 })
 
 test('rows of the first version recognise nothing', async () => {
   const store = openMemoryStore()
   await store.table<[number, string]>('example.org', { name: 'sent_window' }).put(['romeo'], [7], [7, '1 abc'])
-  const { ring, copied } = await window(store)
+  const { copied, add } = await window(store)
   assert.ok(!copied('1'))
-  ring.add(print('a'), entry(), new Run('phone'), 1)
+  add('a', new Run('phone'), 1)
   assert.ok(copied('a'))
 })
 
