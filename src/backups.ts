@@ -1,6 +1,6 @@
 import { PASSWD } from './auth/record.ts'
 import type { Config } from './config/core.ts'
-import type { BackupReport, RestoreReport } from './core/commands/servercontrol.ts'
+import type { BackupReport, RestoreReport } from './core/commands/server/control.ts'
 import type { Logger } from './core/log.ts'
 import { backupToFile } from './storage/backup.ts'
 import type { BackedUp } from './storage/backupformat.ts'

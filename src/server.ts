@@ -7,8 +7,8 @@ import type { C2SServer } from './c2s/server.ts'
 import { evaluateAccess } from './config/access.ts'
 import { type Config, resolveHost } from './config/core.ts'
 import { blaming, OptionError } from './config/diagnostics.ts'
-import { adminCommands, type BackupReport, type RestoreReport, type ServerControl } from './core/commands/admin.ts'
 import { Commands } from './core/commands/commands.ts'
+import { adminCommands, type BackupReport, type RestoreReport, type ServerControl } from './core/commands/server/all.ts'
 import type { Host } from './core/host.ts'
 import { HttpRoutes } from './core/http.ts'
 import { createLog, type Logger } from './core/log.ts'
@@ -245,6 +245,8 @@ export class Server implements ServerControl {
       routes: this.#routes,
       uptime: () => this.uptime,
       allowed: (rule, jid, host) => this.#allowed(rule, jid, host),
+      optionsAt: (module, host) =>
+        this.parts.hosts.get(host)?.modules.find(({ definition }) => definition.name === module)?.options,
       named: (acl, host) => resolveHost(this.config, host).acl[acl]?.user ?? [],
     }
   }

@@ -1,7 +1,7 @@
 /** Reference pages of what is not configured: hooks, services, commands, metrics, and what hermod speaks. */
 import { page, table } from '../../src/config/reference.ts'
 import { xepName } from '../../src/config/xeps.ts'
-import type { Command } from '../../src/core/commands/command.ts'
+import { type Command, isTable, synopsis } from '../../src/core/commands/command.ts'
 import { type Declared, declared, docOf, sources } from './declared.ts'
 import type { Running } from './running.ts'
 import type { Spoken } from './xeps.ts'
@@ -85,12 +85,11 @@ export function referencePages({ hooks, commands, metrics }: Running, xeps: read
   ]
 }
 
-function commandRow({ name, args, summary, columns, confirm }: Command): string[] {
-  const typed = Object.entries(args).map(([arg, { optional }]) =>
-    optional ? `[${arg.toUpperCase()}]` : arg.toUpperCase(),
-  )
+function commandRow(command: Command): string[] {
+  const { summary, returns, confirm } = command
   const warning = confirm === undefined ? '' : ' Asks first.'
-  return [`\`${[name, ...typed].join(' ')}\``, summary + warning, columns?.join(', ') ?? '']
+  const gives = isTable(returns) ? Object.keys(returns).join(', ') : (returns ?? '')
+  return [`\`${synopsis(command)}\``, summary + warning, gives]
 }
 
 /** From docs/reference. */

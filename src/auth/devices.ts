@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { DEVICE, type Device, type DeviceList } from '../core/commands/devices.ts'
+import { DEVICE, type Device, type DeviceList } from '../core/devices.ts'
 import { sessionsOf } from '../core/directory.ts'
 import type { Host } from '../core/host.ts'
 import type { Table, TableSpec } from '../storage/store.ts'

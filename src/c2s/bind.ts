@@ -1,6 +1,6 @@
 import type { DeviceLogin } from '../auth/devices.ts'
 import type { Account } from '../core/account.ts'
-import { DEVICE } from '../core/commands/devices.ts'
+import { DEVICE } from '../core/devices.ts'
 import type { Host } from '../core/host.ts'
 import { CHOSEN } from '../core/queue/devicename.ts'
 import type { ConnectionInfo } from '../core/session.ts'

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import type { Account } from '../core/account.ts'
-import { DEVICE } from '../core/commands/devices.ts'
+import { DEVICE } from '../core/devices.ts'
 import type { Host } from '../core/host.ts'
 import type { Session } from '../core/session.ts'
 import { childText, type Element, findChild, NS, xml } from '../xml/index.ts'

@@ -1,4 +1,4 @@
-import { DEVICE } from '../core/commands/devices.ts'
+import { DEVICE } from '../core/devices.ts'
 import type { Host } from '../core/host.ts'
 import { Entry } from '../core/queue/entry.ts'
 import type { ConnectionInfo, Session } from '../core/session.ts'

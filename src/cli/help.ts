@@ -1,10 +1,11 @@
+import { type Arg, synopsis } from '../core/commands/command.ts'
 import type { CommandInfo } from '../core/control/protocol.ts'
 import { table } from './table.ts'
 
 export const HELP = `hermodctl: commands for a running hermod
 
   hermodctl [--config FILE] [--socket PATH] [--json] [--yes] COMMAND [ARGUMENT]...
-  hermodctl help [COMMAND]            what there is, what a command takes
+  hermodctl help [COMMAND]            what there is, what a command takes (also: COMMAND --help)
   hermodctl commands                  their names only
   hermodctl completion bash|zsh|fish  a script for the shell to source
 
@@ -20,13 +21,19 @@ export function helpOnAll(commands: readonly CommandInfo[]): string {
 }
 
 export function helpOn(info: CommandInfo): string {
-  const words = info.args.map(a => (a.optional ? `[${a.name.toUpperCase()}]` : a.name.toUpperCase()))
-  const args = info.args.map(a => ({
-    argument: a.name.toUpperCase(),
-    meaning: a.doc + (a.values === undefined ? '' : ` (${a.values.join(', ')})`),
+  const args = Object.entries(info.args).map(([name, arg]) => ({
+    argument: name.toUpperCase(),
+    meaning: meaningOf(arg),
   }))
-  const parts = [[info.name, ...words].join(' '), info.summary]
+  const parts = [synopsis(info), info.summary]
   if (args.length > 0) parts.push(table(args, ['argument', 'meaning']))
   if (info.example !== undefined) parts.push(`Example: hermodctl ${info.example}`)
   return parts.join('\n\n')
+}
+
+/** What an argument is, and where that is not any text, how it is written. */
+function meaningOf({ doc, kind, values, members }: Arg<unknown>): string {
+  if (values !== undefined) return `${doc} (${values.join(', ')})`
+  if (members !== undefined) return `${doc} (JSON: an object with some of ${Object.keys(members).join(', ')})`
+  return doc + (kind === 'list' ? ' (with commas between them)' : kind === 'bool' ? ' (true, false)' : '')
 }

@@ -2,15 +2,15 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import type { CommandResult } from '../core/commands/command.ts'
-import { SOCKET_NAME } from '../core/control/protocol.ts'
+import { isTable } from '../core/commands/command.ts'
+import { type CommandInfo, SOCKET_NAME } from '../core/control/protocol.ts'
 import { completion, SHELLS } from './completion.ts'
 import { type Answer, ControlClient } from './control.ts'
 import { EXIT, Exit, NOT_RUNNING } from './exit.ts'
 import { HELP, helpOn, helpOnAll } from './help.ts'
 import { invocation } from './invocation.ts'
 import { ask, askYes } from './prompt.ts'
-import { table } from './table.ts'
+import { shown } from './table.ts'
 import { completeWords, confirmed } from './words.ts'
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -39,6 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const commands = await client.commands()
   if (command === 'commands') return print(json ? JSON.stringify(commands) : commands.map(c => c.name).join('\n'))
   const info = commands.find(c => c.name === command)
+  if (info !== undefined && words.length === 1 && words[0] === '--help') return print(helpOn(info))
   const said = values.yes === true
   const meant =
     info === undefined
@@ -47,7 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const complete = info === undefined ? words : await completeWords(info, meant.words, ask)
   const answer = await client.request(command, complete, meant.yes)
   progress('')
-  return show(answer, json)
+  return show(answer, info, json)
 }
 
 /** Where the command stands: after the options. */
@@ -89,19 +90,13 @@ async function help(client: ControlClient, name: string | undefined): Promise<nu
 }
 
 /** Prints an answer; the exit code. A command that asks something fails if the answer is no, as the shell expects. */
-function show(answer: Answer, json: boolean): number {
+function show(answer: Answer, info: CommandInfo | undefined, json: boolean): number {
   if ('error' in answer) throw new Exit(EXIT[answer.error.code], answer.error.message)
-  const { result, columns } = 'result' in answer ? answer : { result: undefined, columns: undefined }
-  if (json) print(JSON.stringify(result ?? null))
-  else if (isTable(result)) print(table(result, columns ?? Object.keys(result[0] ?? {})))
-  else if (result !== undefined && result !== null) print(String(result))
+  const result = 'result' in answer ? answer.result : null
+  const columns = isTable(info?.returns) ? Object.keys(info.returns) : undefined
+  const text = json ? JSON.stringify(result) : shown(result, columns)
+  if (text !== undefined) print(text)
   return result === false ? EXIT.failed : 0
-}
-
-function isTable(
-  result: CommandResult,
-): result is Exclude<CommandResult, undefined | string | number | boolean | null> {
-  return Array.isArray(result)
 }
 
 /** How far a command is, for a person who waits; `''` takes it away. */

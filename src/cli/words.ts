@@ -13,14 +13,15 @@ export async function completeWords(
 ): Promise<string[]> {
   const out = [...words]
   // "user host" for an account, as in ejabberdctl, takes a place more.
-  const shift = info.args[0]?.kind === 'account' && words.length > 0 && !words[0]!.includes('@') ? 1 : 0
-  for (const [i, arg] of info.args.entries()) {
+  const args = Object.entries(info.args)
+  const shift = args[0]?.[1].kind === 'account' && words.length > 0 && !words[0]!.includes('@') ? 1 : 0
+  for (const [i, [name, arg]] of args.entries()) {
     const place = i + shift
     const word = out[place]
     if (arg.kind === 'file' && word !== undefined) out[place] = path.resolve(word)
     if (arg.kind !== 'secret' || arg.optional || out.length !== place) continue
     const secret = await ask(arg.doc)
-    if (secret === undefined || secret === '') throw new Exit(EXIT.usage, `${arg.name} is missing`)
+    if (secret === undefined || secret === '') throw new Exit(EXIT.usage, `${name} is missing`)
     out.push(secret)
   }
   return out

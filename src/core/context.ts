@@ -24,6 +24,8 @@ export interface Surroundings {
   allowed: (rule: string, jid: Jid, host: string) => boolean
   /** The accounts that an acl names, as the configuration has it for `host`. */
   named: (acl: string, host: string) => readonly string[]
+  /** Those of a module that runs on a host. */
+  optionsAt: (module: string, host: string) => unknown
   metrics: Metrics
   log: Logger
   uptime: () => number
@@ -116,6 +118,7 @@ function createContext(
   return {
     host,
     options,
+    optionsAt: host => around.optionsAt(name, host) as Options<OptionShape> | undefined,
     log,
     uptime: around.uptime,
     blobs: around.blobs,

@@ -6,7 +6,7 @@ import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
 import type { AdHocCommand, AdHocSource } from './adhoc.ts'
-import type { ArgShape, Command } from './commands/command.ts'
+import type { ArgShape, Command, Returns } from './commands/command.ts'
 import type { Commands } from './commands/commands.ts'
 import type { Domain, DomainHandler } from './domains.ts'
 import type { Handler, HookMap, HookName, HookOptions } from './hooks.ts'
@@ -41,6 +41,8 @@ export function defineModule<S extends OptionShape>(definition: ModuleDefinition
 export interface ModuleContext<S extends OptionShape = OptionShape> {
   readonly host: Host
   readonly options: Options<S>
+  /** Those with which this module runs on another host; undefined where it does not. */
+  optionsAt(host: string): Options<S> | undefined
   /** Marked with the module's name. */
   readonly log: Logger
   /** Ms since the server started. */
@@ -83,7 +85,7 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   http(method: HttpMethod, path: string, handler: HttpHandler): void
   /** Where the server listens for HTTP; undefined where it does not. Its port is known when the server has started. */
   httpOrigin(): HttpOrigin | undefined
-  command<A extends ArgShape>(command: Command<A>): void
+  command<A extends ArgShape, R extends Returns = 'text?'>(command: Command<A, R>): void
   /** All commands of the server, declared by whomever. */
   readonly commands: Commands
   /** An ad-hoc command (XEP-0050) of this host, or a source of such. */

@@ -1,10 +1,6 @@
 import { childText } from '../xml/index.ts'
-import { Jid } from '../xmpp/jid.ts'
 import type { Account } from './account.ts'
-import { CommandError } from './commands/command.ts'
-import { accountOf } from './directory.ts'
 import type { Host } from './host.ts'
-import type { Router } from './router.ts'
 
 const PAGE = 1000
 
@@ -21,18 +17,6 @@ export async function* users(host: Host): AsyncGenerator<string> {
 
 export async function* disabledUsers(host: Host): AsyncGenerator<string> {
   for await (const user of users(host)) if (await host.users.isDisabled(user)) yield user
-}
-
-/** The account that an argument of a command names, of whatever host it is; rejects with a CommandError if there is none. */
-export async function accountNamed(router: Router, text: string): Promise<Account> {
-  const jid = Jid.from(text)
-  const account = await accountOf(router, jid)
-  if (account === undefined) throw noAccount(jid)
-  return account
-}
-
-export function noAccount(jid: Jid): CommandError {
-  return new CommandError('not_found', `there is no account ${jid}`)
 }
 
 /** With at least one session, also one that waits for its client to come back. */

@@ -1,4 +1,4 @@
-import { DEVICE } from './commands/devices.ts'
+import { DEVICE } from './devices.ts'
 import { OBSERVE } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { Session } from './session.ts'

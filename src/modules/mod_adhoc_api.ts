@@ -10,8 +10,19 @@ import {
   MAX_NOTE,
   runCommand,
 } from '../core/adhoc.ts'
-import type { Arg, Command, CommandResult, TableRow } from '../core/commands/command.ts'
+import { administersAll } from '../core/commands/access.ts'
+import {
+  type ArgKind,
+  type Command,
+  type CommandResult,
+  isTable,
+  type Kind,
+  type TableRow,
+  type Value,
+  type ValueKind,
+} from '../core/commands/command.ts'
 import type { Given } from '../core/commands/read.ts'
+import { kindOf } from '../core/commands/result.ts'
 import { defineModule } from '../core/module.ts'
 import { cut } from '../util/text.ts'
 import { NS } from '../xml/index.ts'
@@ -21,19 +32,15 @@ import type { Jid } from '../xmpp/jid.ts'
 const PREFIX = 'api-commands/'
 /** Characters of the values of one answer. */
 const MAX_ANSWER = 512 * 1024
-const TYPES: Partial<Record<Arg<unknown>['kind'], string>> = {
+const TYPES: Partial<Record<ArgKind | Kind, string>> = {
   account: 'jid-single',
   jid: 'jid-single',
   host: 'list-single',
+  bool: 'boolean',
+  list: 'text-multi',
+  object: 'text-multi',
   secret: 'text-private',
   xml: 'text-multi',
-}
-
-declare module '../core/services.ts' {
-  interface ServiceMap {
-    /** May run commands that reach the accounts of this host, by its own rule. */
-    adhoc_api: { allows(from: Jid): boolean }
-  }
 }
 
 /**
@@ -49,14 +56,7 @@ export const mod_adhoc_api = defineModule({
   },
   start(ctx) {
     const hosts = (): string[] => [...ctx.host.router.hosts.keys()]
-    ctx.provide('adhoc_api', { allows: from => ctx.allowed(ctx.options.access, from) })
-    const allowed = (from: Jid): boolean =>
-      [...ctx.host.router.hosts].every(([name, host]) => {
-        const api = host.services.use('adhoc_api')
-        // A host that does not run this module is for those who administer it.
-        return api === undefined ? ctx.allowed('configure', from, name) : api.allows(from)
-      })
-
+    const allowed = (from: Jid): boolean => administersAll(ctx, from)
     const offer = (command: Command): AdHocCommand => ({
       node: PREFIX + command.name,
       name: `${command.name}: ${command.summary}`,
@@ -85,7 +85,7 @@ function fields(command: Command, hosts: readonly string[]): FormField[] {
     const choices = values ?? (kind === 'host' ? hosts : undefined)
     return {
       var: name,
-      type: choices === undefined ? (TYPES[kind] ?? 'text-single') : 'list-single',
+      type: choices === undefined ? (TYPES[kind] ?? 'text-single') : kind === 'list' ? 'list-multi' : 'list-single',
       label: doc,
       required: !optional,
       values: kind === 'host' && !optional && hosts.length === 1 ? hosts : [],
@@ -96,41 +96,47 @@ function fields(command: Command, hosts: readonly string[]): FormField[] {
 
 /** What was written in the fields; empty ones are left out. */
 function givenBy(command: Command, values: FormAnswers): Given {
-  const of = (name: string, kind: string) =>
-    kind === 'xml' ? linesOf(values, name) || undefined : answerOf(values, name)
+  const of = (name: string, kind: ArgKind): unknown => {
+    if (kind === 'list') return values.get(name)
+    return kind === 'xml' || kind === 'object' ? linesOf(values, name) || undefined : answerOf(values, name)
+  }
   return Object.fromEntries(Object.entries(command.args).map(([name, { kind }]) => [name, of(name, kind)]))
 }
 
-function done(command: Command, result: CommandResult, maxRows: number): AdHocDone {
-  if (result === undefined || result === null) return { notes: [{ type: 'info', text: 'Done' }] }
-  if (isTable(result)) {
-    const columns = (command.columns ?? Object.keys(result[0] ?? {})).map(name => ({ var: name, label: name }))
-    const rows = firstRows(result, maxRows)
+function done({ returns = 'text?' }: Command, result: CommandResult, maxRows: number): AdHocDone {
+  if (result === null) return { notes: [{ type: 'info', text: 'Done' }] }
+  if (isTable(returns)) {
+    const columns = Object.entries(returns).map(([name, kind]) => ({ var: name, label: name, ...typed(kind) }))
+    const all = result as readonly TableRow[]
+    const rows = firstRows(all, maxRows)
     const payload = tableForm(NS.ADMIN, columns, rows)
-    if (rows.length === result.length) return { payload }
-    return { payload, notes: [{ type: 'warn', text: `The first ${rows.length} of ${result.length} rows` }] }
+    if (rows.length === all.length) return { payload }
+    return { payload, notes: [{ type: 'warn', text: `The first ${rows.length} of ${all.length} rows` }] }
   }
-  const text = cut(String(result), MAX_ANSWER)
-  const payload = dataForm('result', NS.ADMIN, [{ var: 'result', label: 'Result', values: [text] }])
+  const text = cut(textOf(result as Value), MAX_ANSWER)
+  const payload = dataForm('result', NS.ADMIN, [{ var: 'result', label: 'Result', ...typed(returns), values: [text] }])
   return { payload, notes: [{ type: 'info', text: cut(text, MAX_NOTE) }] }
+}
+
+/** Of what is no plain text. */
+function typed(kind: ValueKind): { type?: string } {
+  const type = TYPES[kindOf(kind)]
+  return type === undefined ? {} : { type }
+}
+
+function textOf(value: Value): string {
+  return Array.isArray(value) ? value.join('\n') : String(value ?? '')
 }
 
 /** As many as are shown, and as an answer has room for. */
 function firstRows(result: readonly TableRow[], most: number): Record<string, string>[] {
   const rows: Record<string, string>[] = []
   let length = 0
-  for (const row of result.slice(0, most).map(textRow)) {
+  for (const values of result.slice(0, most)) {
+    const row = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, textOf(value)]))
     for (const value of Object.values(row)) length += value.length
     if (length > MAX_ANSWER && rows.length > 0) break
     rows.push(row)
   }
   return rows
-}
-
-function isTable(result: NonNullable<CommandResult>): result is readonly TableRow[] {
-  return Array.isArray(result)
-}
-
-function textRow(row: TableRow): Record<string, string> {
-  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? '' : String(value)]))
 }

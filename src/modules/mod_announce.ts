@@ -1,5 +1,5 @@
 import { opt } from '../config/schema.ts'
-import { arg, type Command, CommandError, defineCommand } from '../core/commands/command.ts'
+import { arg, type Command, defineCommand } from '../core/commands/command.ts'
 import { OBSERVE, STOP } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
@@ -74,7 +74,7 @@ export const mod_announce = defineModule({
       if (stanza.kind !== 'message' || !stanza.to!.resource.startsWith('announce/')) return
       return stanza.type === 'error' ? STOP : addressed(ctx, stanza).then(() => STOP)
     })
-    for (const command of commands(ctx)) ctx.command(command)
+    for (const command of commands(announcer)) ctx.command(command)
   },
 })
 
@@ -231,19 +231,14 @@ async function announce(service: AnnounceService, what: string, text: Announceme
   }
 }
 
-function commands(ctx: Ctx): Command[] {
-  const HOST = arg.host('The host')
+function commands(announcer: Announcer): Command[] {
+  const HOST = { host: arg.host('The host') }
   const TEXT = {
-    host: HOST,
+    ...HOST,
     subject: arg.text('Subject; may be empty', { optional: true }),
     body: arg.text('What it says'),
   }
-  const of = (host: string): AnnounceService => {
-    const service = ctx.host.router.hosts.get(host)?.services.use('announce')
-    if (service === undefined) throw new CommandError('not_found', `mod_announce does not run on ${host}`)
-    return service
-  }
-  const text = (subject: string | undefined, body: string): Announcement =>
+  const text = ({ subject, body }: { subject: string | undefined; body: string }): Announcement =>
     subject === undefined || subject === '' ? { body } : { subject, body }
   return [
     defineCommand({
@@ -251,61 +246,49 @@ function commands(ctx: Ctx): Command[] {
       summary: 'Sends a message to every user of a host who is online.',
       args: TEXT,
       example: "announce_send_online localhost Maintenance 'Tonight at ten.'",
-      run: async ({ host, subject, body }) => `${await of(host).online(text(subject, body))} users`,
+      run: async args => `${await announcer.online(text(args))} users`,
     }),
     defineCommand({
       name: 'announce_send_all',
       summary: 'Sends a message to every account of a host; it waits for who is offline.',
       args: TEXT,
-      run: async ({ host, subject, body }) => `${await of(host).all(text(subject, body))} accounts`,
+      run: async args => `${await announcer.all(text(args))} accounts`,
     }),
     defineCommand({
       name: 'announce_motd_get',
       summary: 'Shows the message of the day.',
-      args: { host: HOST },
-      run: async ({ host }) => (await of(host).motd())?.body ?? '',
+      args: HOST,
+      run: async () => (await announcer.motd())?.body ?? '',
     }),
     defineCommand({
       name: 'announce_motd_set_online',
       summary: 'Sets a message of the day: users who are online get it now, the others when they come.',
       args: TEXT,
-      run: async ({ host, subject, body }) => `${await of(host).setMotd(text(subject, body))} users have it now`,
+      run: async args => `${await announcer.setMotd(text(args))} users have it now`,
     }),
     defineCommand({
       name: 'announce_motd_update',
       summary: 'Changes the message of the day for those who have not seen it.',
       args: TEXT,
-      run: async ({ host, subject, body }) =>
-        of(host)
-          .updateMotd(text(subject, body))
-          .then(() => 'changed'),
+      run: args => announcer.updateMotd(text(args)).then(() => 'changed'),
     }),
     defineCommand({
       name: 'announce_motd_delete',
       summary: 'Deletes the message of the day.',
-      args: { host: HOST },
-      run: ({ host }) =>
-        of(host)
-          .deleteMotd()
-          .then(() => 'deleted'),
+      args: HOST,
+      run: () => announcer.deleteMotd().then(() => 'deleted'),
     }),
     defineCommand({
       name: 'announce_welcome_set',
       summary: 'Sets the message that new accounts find waiting.',
       args: TEXT,
-      run: ({ host, subject, body }) =>
-        of(host)
-          .setWelcome(text(subject, body))
-          .then(() => 'set'),
+      run: args => announcer.setWelcome(text(args)).then(() => 'set'),
     }),
     defineCommand({
       name: 'announce_welcome_delete',
       summary: 'Deletes the message for new accounts.',
-      args: { host: HOST },
-      run: ({ host }) =>
-        of(host)
-          .setWelcome(undefined)
-          .then(() => 'deleted'),
+      args: HOST,
+      run: () => announcer.setWelcome(undefined).then(() => 'deleted'),
     }),
   ]
 }

@@ -5,7 +5,6 @@ import { arg } from '../core/commands/command.ts'
 import { FILTER, OBSERVE } from '../core/hooks.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
-import { accountNamed } from '../core/people.ts'
 import { type Session, Slot } from '../core/session.ts'
 import type { TableSpec } from '../storage/store.ts'
 import { cut } from '../util/text.ts'
@@ -150,14 +149,12 @@ export const mod_last = defineModule({
       name: 'get_last',
       summary: 'Tells when an account was last online.',
       args: { account: arg.account('The account') },
-      columns: ['state', 'at', 'status'],
+      returns: { state: 'text', at: 'time?', status: 'text?' },
       example: 'get_last alice@localhost',
       async run({ account }) {
-        const found = await accountNamed(ctx.host.router, account)
-        if (found.available().length > 0) return [{ state: 'online', at: null, status: null }]
-        const last = await found.host.store.table(found.host.name, TABLE).get([found.user], [])
-        if (last === undefined) return [{ state: 'unknown', at: null, status: null }]
-        return [{ state: 'offline', at: new Date(last.at).toISOString(), status: last.status }]
+        if (account.available().length > 0) return [{ state: 'online', at: null, status: null }]
+        const last = await table.get([account.user], [])
+        return [last === undefined ? { state: 'unknown', at: null, status: null } : { state: 'offline', ...last }]
       },
     })
 

@@ -1,13 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import type { Account } from '../core/account.ts'
 import { setPresence } from '../core/availability.ts'
-import { arg, CommandError, type TableRow } from '../core/commands/command.ts'
+import { arg, CommandError } from '../core/commands/command.ts'
+import { commanded } from '../core/commands/result.ts'
 import { FILTER } from '../core/hooks.ts'
-import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
-import { accountNamed, noAccount } from '../core/people.ts'
 import { type Session, Slot } from '../core/session.ts'
-import { cut } from '../util/text.ts'
 import { childText, findChild, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -55,6 +53,21 @@ const LISTS = ['emails', 'phones', 'urls', 'organization'] as const
 /** What is said to nobody, but says who hears what: left out, it stays as it is. */
 const LAST_SEEN = 'last_seen'
 const FIELDS: readonly string[] = [...TEXTS, ...LISTS, LAST_SEEN]
+const text = arg.text('A text', { optional: true })
+const list = arg.list('Texts', { optional: true })
+const PROFILE = {
+  name: text,
+  nickname: text,
+  status: text,
+  note: text,
+  title: text,
+  birthday: text,
+  emails: list,
+  phones: list,
+  urls: list,
+  organization: list,
+  [LAST_SEEN]: text,
+}
 const MAX_TEXT = 1024
 const MAX_NOTE = 8192
 const MAX_ENTRIES = 20
@@ -118,7 +131,7 @@ export const mod_profile = defineModule({
       if (change.last_seen !== undefined) await last?.setPrivacy(account, change.last_seen ?? undefined)
     }
 
-    ctx.provide('profile', {
+    const profiles: ProfileService = {
       async get(account) {
         const vcard = await ctx.use('vcard')?.get(account)
         const picture = await ctx.use('avatar')?.get(account)
@@ -128,46 +141,33 @@ export const mod_profile = defineModule({
       },
       set: (account, profile) => write(account, profile, true),
       update: (account, change) => write(account, change, false),
-    })
-
-    const find = async (text: string): Promise<{ account: Account; host: Host; profiles: ProfileService }> => {
-      const account = await accountNamed(ctx.host.router, text)
-      const { host } = account
-      const profiles = host.services.use('profile')
-      if (profiles === undefined) throw noAccount(account.jid)
-      return { account, host, profiles }
     }
+    ctx.provide('profile', profiles)
     const account = arg.account('The account')
 
     ctx.command({
       name: 'get_profile',
       summary: 'Shows what a user tells of themselves.',
       args: { account },
-      columns: ['field', 'value'],
+      returns: { field: 'text', value: 'text' },
       example: 'get_profile alice@localhost',
-      async run(args) {
-        const { account, profiles } = await find(args.account)
+      async run({ account }) {
         const { picture, ...said } = await profiles.get(account)
-        const rows: TableRow[] = Object.entries(said).map(([field, value]) => ({
-          field,
-          value: typeof value === 'string' ? value : value.join(', '),
-        }))
-        return picture === undefined ? rows : [...rows, { field: 'picture', value: picture.link }]
+        const shown = picture === undefined ? said : { ...said, picture: picture.link }
+        return Object.entries(shown).map(([field, value]) => ({ field, value: [value].flat().join(', ') }))
       },
     })
     ctx.command({
       name: 'set_profile',
       summary: 'Replaces what a user tells of themselves. What is left out is removed, the picture apart.',
-      args: { account, profile: arg.text(`JSON: an object with some of ${FIELDS.join(', ')}`) },
+      args: { account, profile: arg.object('The profile', PROFILE) },
       example: `set_profile alice@localhost '{"name": "Alice Liddell", "emails": ["alice@example.org"]}'`,
-      async run(args) {
-        const { account, profiles } = await find(args.account)
+      async run({ account, profile }) {
         const before = await profiles.get(account)
         const removed = Object.fromEntries(
           FIELDS.filter(field => field in before && field !== LAST_SEEN).map(field => [field, null]),
         )
-        await commanded(profiles.update(account, { ...removed, ...readJson(args.profile) }))
-        return undefined
+        await commanded(profiles.update(account, { ...removed, ...profile }))
       },
     })
     ctx.command({
@@ -181,12 +181,10 @@ export const mod_profile = defineModule({
         }),
       },
       example: "update_profile alice@localhost status 'On holiday until Monday'",
-      async run({ field, value, ...args }) {
-        const { account, profiles } = await find(args.account)
+      async run({ account, field, value }) {
         const list = (LISTS as readonly string[]).includes(field)
         const given = value === undefined || value.trim() === '' ? null : list ? entriesOf(value) : value
         await commanded(profiles.update(account, { [field]: given }))
-        return undefined
       },
     })
     ctx.command({
@@ -198,13 +196,11 @@ export const mod_profile = defineModule({
           optional: true,
         }),
       },
-      columns: ['type', 'width', 'height', 'size', 'hash', 'link'],
-      async run({ side, ...args }) {
-        const { account, host } = await find(args.account)
-        const picture = await host.services.use('avatar')?.get(account, side)
-        if (picture === undefined) throw new CommandError('not_found', `${args.account} has no picture`)
-        const { type, width, height, size, hash, link } = picture
-        return [{ type, width, height, size, hash, link }]
+      returns: { type: 'text', width: 'int', height: 'int', size: 'int', hash: 'text', link: 'text' },
+      async run({ account, side }) {
+        const picture = await ctx.use('avatar')?.get(account, side)
+        if (picture === undefined) throw new CommandError('not_found', `${account.jid} has no picture`)
+        return [picture]
       },
     })
     ctx.command({
@@ -216,10 +212,8 @@ export const mod_profile = defineModule({
         base64: arg.text('The picture itself in Base64, in place of a file', { optional: true }),
       },
       example: 'set_picture alice@localhost alice.png',
-      async run({ file, base64, ...args }) {
-        const { account, profiles } = await find(args.account)
+      async run({ account, file, base64 }) {
         await commanded(profiles.update(account, { picture: await readPicture(file, base64) }))
-        return undefined
       },
     })
   },
@@ -317,24 +311,6 @@ function entriesOf(text: string): string[] {
     .filter(entry => entry !== '')
 }
 
-/** Throws CommandError. */
-function readJson(text: string): ProfileChange {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    throw new CommandError('usage', 'the profile is no JSON')
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new CommandError('usage', 'the profile is a JSON object')
-  }
-  const unknown = Object.keys(value).find(key => !FIELDS.includes(key))
-  if (unknown !== undefined) {
-    throw new CommandError('usage', `a profile has no "${cut(unknown, 50)}", but: ${FIELDS.join(', ')}`)
-  }
-  return value as ProfileChange
-}
-
 /** Null where there is neither. Throws CommandError. */
 async function readPicture(file: string | undefined, base64: string | undefined): Promise<Buffer | null> {
   if (file !== undefined && base64 !== undefined) throw new CommandError('usage', 'a file or Base64, not both')
@@ -343,14 +319,5 @@ async function readPicture(file: string | undefined, base64: string | undefined)
     return await readFile(file)
   } catch (error) {
     throw new CommandError('failed', `cannot read ${file}: ${error instanceof Error ? error.message : error}`)
-  }
-}
-
-/** What a client would be told as an error stanza, the administrator is told in words. */
-async function commanded<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    throw error instanceof StanzaError ? new CommandError('failed', error.message) : error
   }
 }

@@ -39,12 +39,6 @@ const MAX_MESSAGE = 4096
 /** Rows that are read at once; one may have 44 KiB. */
 const PAGE = 50
 
-declare module '../core/services.ts' {
-  interface ServiceMap {
-    abuse_reports: Reports
-  }
-}
-
 export const mod_reporting = defineModule({
   name: 'mod_reporting',
   xep: { number: 377, version: '0.4.1', name: 'Blocking and Reporting' },
@@ -59,7 +53,6 @@ export const mod_reporting = defineModule({
   async start(ctx) {
     const { options, host } = ctx
     const reports = new Reports(ctx.table(TABLE), options.max_reports)
-    ctx.provide('abuse_reports', reports)
     const today = new Attempts(options.max_user_reports, DAY, ctx.now)
     ctx.feature(NS.REPORTING)
 
@@ -87,27 +80,26 @@ export const mod_reporting = defineModule({
 
     ctx.hook('remove_user', ({ user }) => reports.forget(user.local))
 
-    const of = (name: string): Reports => {
-      const found = host.router.hosts.get(name)?.services.use('abuse_reports')
-      if (found === undefined) throw new CommandError('not_found', `mod_reporting does not run on ${name}`)
-      return found
-    }
     ctx.command({
       name: 'abuse_reports',
       summary: 'Lists what users of a host have reported, newest first.',
       args: { host: arg.host('The host') },
-      columns: ['id', 'at', 'reporter', 'jid', 'reason', 'text', 'messages', 'share'],
-      async run({ host: name }) {
-        const rows = await of(name).list()
+      returns: {
+        id: 'text',
+        at: 'time',
+        reporter: 'jid',
+        jid: 'jid',
+        reason: 'text',
+        text: 'text',
+        messages: 'list',
+        share: 'list',
+      },
+      async run() {
+        const rows = await reports.list()
         return rows.map(({ ck, value }) => ({
+          ...value,
           id: String(ck[0]),
-          at: new Date(value.at).toISOString(),
-          reporter: `${value.reporter}@${name}`,
-          jid: value.jid,
-          reason: value.reason,
-          text: value.text,
-          messages: value.messages.join('\n'),
-          share: value.share.join(' '),
+          reporter: `${value.reporter}@${host.name}`,
         }))
       },
     })
@@ -115,8 +107,8 @@ export const mod_reporting = defineModule({
       name: 'delete_abuse_report',
       summary: 'Deletes a report that has been dealt with.',
       args: { host: arg.host('The host'), id: arg.text('Its id, as abuse_reports shows it') },
-      async run({ host: name, id }) {
-        if (await of(name).delete(id)) return 'deleted'
+      async run({ id }) {
+        if (await reports.delete(id)) return 'deleted'
         throw new CommandError('not_found', 'there is no such report')
       },
     })

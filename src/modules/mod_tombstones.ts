@@ -2,7 +2,6 @@ import { opt } from '../config/schema.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
 import type { TableSpec } from '../storage/store.ts'
-import { Jid } from '../xmpp/jid.ts'
 
 /** `[user]`: when the account was removed, ms since 1970. */
 const TABLE: TableSpec<number> = { name: 'tombstones', version: 1 }
@@ -44,28 +43,23 @@ export const mod_tombstones = defineModule({
     ctx.command({
       name: 'delete_tombstone',
       summary: 'Frees the name of an account that was removed.',
-      args: { account: arg.account('The address of the account') },
-      async run({ account }) {
-        const { local, domain } = Jid.from(account)
-        const table = ctx.host.router.hosts.get(domain)!.store.table(domain, TABLE)
-        if ((await table.get([local], [])) === undefined) throw new CommandError('not_found', `${account} is not kept`)
-        await table.del([local], [])
-        return `${account} can be taken now`
+      args: { account: arg.account('The address of the account', { exists: false }) },
+      async run({ account: { user, jid } }) {
+        if ((await table.get([user], [])) === undefined) throw new CommandError('not_found', `${jid} is not kept`)
+        await table.del([user], [])
+        return `${jid} can be taken now`
       },
     })
     ctx.command({
       name: 'list_tombstones',
       summary: 'Lists the names of removed accounts that are kept from being taken.',
       args: { host: arg.host('The host') },
-      columns: ['account', 'removed'],
-      async run({ host: name }) {
-        const table = ctx.host.router.hosts.get(name)!.store.table(name, TABLE)
-        const rows: { account: string; removed: string }[] = []
+      returns: { account: 'jid', removed: 'time' },
+      async *run() {
         for (const key of await table.partitions()) {
-          const at = await table.get(key, [])
-          if (at !== undefined) rows.push({ account: `${key[0]}@${name}`, removed: new Date(at).toISOString() })
+          const removed = await table.get(key, [])
+          if (removed !== undefined) yield { account: `${key[0]}@${ctx.host.name}`, removed }
         }
-        return rows
       },
     })
   },

@@ -2,7 +2,6 @@ import { opt } from '../config/schema.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
 import { parseDuration } from '../util/duration.ts'
-import { Jid } from '../xmpp/jid.ts'
 
 /** Removals to come, of one host. */
 export interface RemovalService {
@@ -11,11 +10,6 @@ export interface RemovalService {
    * `banned`: it was locked before, for another reason; looked up unless given.
    */
   schedule(user: string, grace: number, banned?: boolean): Promise<number>
-  /** Lets the account in again, unless it was banned before; false if no removal was to come. */
-  cancel(user: string): Promise<boolean>
-  pending(): Promise<{ user: string; due: number }[]>
-  /** As configured, ms. */
-  readonly grace: number
 }
 
 declare module '../core/services.ts' {
@@ -55,7 +49,6 @@ export const mod_unregister_later = defineModule({
       return removal
     }
     const service: RemovalService = {
-      grace: options.grace,
       async schedule(user, grace, given) {
         const before = await forget(user)
         const banned = before?.banned ?? given ?? (await host.users.isDisabled(user))
@@ -65,12 +58,6 @@ export const mod_unregister_later = defineModule({
         if (!banned) await host.users.disable(user, REASON)
         return at
       },
-      async cancel(user) {
-        const removal = await forget(user)
-        if (removal?.banned === false) await host.users.enable(user)
-        return removal !== undefined
-      },
-      pending: async () => (await due.scan(KEY)).map(({ ck }) => ({ due: Number(ck[0]), user: String(ck[1]) })),
     }
     ctx.provide('removals', service)
     ctx.hook('remove_user', async ({ user }) => void (await forget(user.local)))
@@ -84,12 +71,6 @@ export const mod_unregister_later = defineModule({
       }
     })
 
-    const of = (account: string): { removals: RemovalService; user: string } => {
-      const { local, domain } = Jid.from(account)
-      const removals = ctx.host.router.hosts.get(domain)?.services.use('removals')
-      if (removals === undefined) throw new CommandError('not_found', `mod_unregister_later does not run on ${domain}`)
-      return { removals, user: local }
-    }
     ctx.command({
       name: 'unregister_later',
       summary: 'Locks an account now, and removes it with everything in it after a time of grace.',
@@ -98,36 +79,32 @@ export const mod_unregister_later = defineModule({
         grace: arg.text('How long it can be had back, such as 30d; default as configured', { optional: true }),
       },
       example: 'unregister_later alice@localhost 7d',
-      async run({ account, grace: text }) {
-        const { removals, user } = of(account)
-        const grace = text === undefined ? removals.grace : parseDuration(text)
+      async run({ account: { user, jid }, grace: text }) {
+        const grace = text === undefined ? options.grace : parseDuration(text)
         if (grace === undefined) throw new CommandError('usage', `grace: a duration such as 7d, not "${text}"`)
-        const { users } = ctx.host.router.hosts.get(Jid.from(account).domain)!
-        if (!(await users.exists(user))) throw new CommandError('not_found', `there is no account ${account}`)
-        const at = new Date(await removals.schedule(user, grace)).toISOString()
-        return `${account} is locked, and removed at ${at}; to have it back: unregister_cancel ${account}`
+        const at = new Date(await service.schedule(user, grace)).toISOString()
+        return `${jid} is locked, and removed at ${at}; to have it back: unregister_cancel ${jid}`
       },
     })
     ctx.command({
       name: 'unregister_cancel',
       summary: 'Has an account back that was to be removed.',
-      args: { account: arg.account('The account') },
-      async run({ account }) {
-        const { removals, user } = of(account)
-        if (await removals.cancel(user)) return `${account} stays`
-        throw new CommandError('not_found', `${account} is not to be removed`)
+      args: { account: arg.account('The account', { exists: false }) },
+      async run({ account: { user, jid } }) {
+        const removal = await forget(user)
+        if (removal === undefined) throw new CommandError('not_found', `${jid} is not to be removed`)
+        // What was banned before stays so.
+        if (!removal.banned) await host.users.enable(user)
+        return `${jid} stays`
       },
     })
     ctx.command({
       name: 'unregister_pending',
       summary: 'Lists the accounts of a host that are to be removed.',
       args: { host: arg.host('The host') },
-      columns: ['account', 'due'],
-      async run({ host: name }) {
-        const { removals } = of(`x@${name}`)
-        const list = await removals.pending()
-        return list.map(({ user, due }) => ({ account: `${user}@${name}`, due: new Date(due).toISOString() }))
-      },
+      returns: { account: 'jid', due: 'time' },
+      run: async () =>
+        (await due.scan(KEY)).map(({ ck: [at, user] }) => ({ account: `${user}@${host.name}`, due: Number(at) })),
     })
   },
 })

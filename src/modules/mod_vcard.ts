@@ -2,10 +2,10 @@ import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import { Changes } from '../core/changes.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
+import { commanded } from '../core/commands/result.ts'
 import { defineModule } from '../core/module.ts'
-import { accountNamed, noAccount } from '../core/people.ts'
 import { cut } from '../util/text.ts'
-import { type Element, findChild, NS, parseElement, serialize, textOf, XmlError, xml } from '../xml/index.ts'
+import { type Element, findChild, NS, parseElement, serialize, textOf, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 
@@ -119,27 +119,17 @@ export const mod_vcard = defineModule({
     const args = { account: arg.account('The account'), name: arg.text('Name of the field, such as FN or NICKNAME') }
     const subname = arg.text('Name of the part, such as FAMILY of N or USERID of EMAIL')
     const content = arg.text('Its text; an empty one takes it away')
-    /** A command finds its host by the account: this module may run on several. */
-    const vcardOf = async (text: string): Promise<[Account, VCardService]> => {
-      const account = await accountNamed(ctx.host.router, text)
-      const vcards = account.host.services.use('vcard')
-      if (vcards === undefined) throw noAccount(account.jid)
-      return [account, vcards]
-    }
-    const field = async (text: string, path: readonly string[]): Promise<string> => {
-      const [account, vcards] = await vcardOf(text)
-      let at = await vcards.show(account, account.jid)
+    const field = async (account: Account, ...path: readonly string[]): Promise<string> => {
+      let at = await service.show(account, account.jid)
       for (const name of path) at = at && findChild(at, fieldName(name))
-      if (at === undefined) throw new CommandError('not_found', `the vCard of ${text} has no ${path.join(' ')}`)
-      return textOf(at)
+      if (at !== undefined) return textOf(at)
+      throw new CommandError('not_found', `the vCard of ${account.jid} has no ${path.join(' ')}`)
     }
-    const setField = async (text: string, path: readonly string[], value: string): Promise<undefined> => {
+    const setField = async (account: Account, value: string, ...path: readonly string[]): Promise<void> => {
       if (path.some(name => fieldName(name) === 'PHOTO')) {
         throw new CommandError('usage', 'for the picture there is set_picture')
       }
-      const [account, vcards] = await vcardOf(text)
-      await commanded(vcards.change(account, now => withField(now, path.map(fieldName), value), false))
-      return undefined
+      await commanded(service.change(account, now => withField(now, path.map(fieldName), value), false))
     }
 
     ctx.command({
@@ -147,28 +137,28 @@ export const mod_vcard = defineModule({
       summary: 'Shows a field of the vCard of an account.',
       args,
       example: 'get_vcard alice@localhost NICKNAME',
-      run: ({ account, name }) => field(account, [name]),
+      run: ({ account, name }) => field(account, name),
     })
     ctx.command({
       name: 'get_vcard2',
       summary: 'Shows a part of a field of the vCard of an account.',
       args: { ...args, subname },
       example: 'get_vcard2 alice@localhost N FAMILY',
-      run: ({ account, name, subname }) => field(account, [name, subname]),
+      run: ({ account, name, subname }) => field(account, name, subname),
     })
     ctx.command({
       name: 'set_vcard',
       summary: 'Sets a field of the vCard of an account.',
       args: { ...args, content },
       example: 'set_vcard alice@localhost NICKNAME al',
-      run: ({ account, name, content }) => setField(account, [name], content),
+      run: ({ account, name, content }) => setField(account, content, name),
     })
     ctx.command({
       name: 'set_vcard2',
       summary: 'Sets a part of a field of the vCard of an account.',
       args: { ...args, subname, content },
       example: 'set_vcard2 alice@localhost ORG ORGNAME Acme',
-      run: ({ account, name, subname, content }) => setField(account, [name, subname], content),
+      run: ({ account, name, subname, content }) => setField(account, content, name, subname),
     })
   },
 })
@@ -193,13 +183,4 @@ function withField(now: Element | undefined, path: readonly string[], value: str
     there.children = [value]
   } else if (value !== '') card.append(xml(name!, {}, value))
   return card
-}
-
-/** What a client would be told as an error stanza, the administrator is told in words. */
-async function commanded<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    throw error instanceof StanzaError || error instanceof XmlError ? new CommandError('failed', error.message) : error
-  }
 }

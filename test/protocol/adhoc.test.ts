@@ -40,11 +40,11 @@ const mod_bar = defineModule({
       name: 'bar_bill',
       summary: 'Shows what an account drank.',
       args: { account: arg.account('The account'), days: arg.int('For how long', { optional: true }) },
-      columns: ['drink', 'cups'],
+      returns: { drink: 'jid', cups: 'int?' },
       run: ({ account, days = 1 }) => {
         if (days > 100) throw new CommandError('conflict', 'nobody can drink that much')
         return [
-          { drink: account, cups: days },
+          { drink: account.jid, cups: days },
           { drink: 'water', cups: null },
         ]
       },
@@ -53,7 +53,7 @@ const mod_bar = defineModule({
       name: 'bar_stock',
       summary: 'Lists bottles.',
       args: { bottles: arg.int('How many'), label: arg.int('Letters on each') },
-      columns: ['label'],
+      returns: { label: 'text' },
       run: ({ bottles, label }) => Array.from({ length: bottles }, () => ({ label: 'x'.repeat(label) })),
     })
     ctx.command({

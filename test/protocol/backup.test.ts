@@ -58,7 +58,7 @@ test('who leaves, comes or uploads while a backup is written is let; no file tha
     assert.ok(await copy.blobs.stat(`upload/localhost/${ck}/a.txt`), 'what a row refers to is there')
   }
   // What could not be deleted meanwhile is deleted now.
-  await server.server.host('localhost')!.services.use('uploads')!.deleteOld()
+  await server.command('delete_old_uploads', { host: 'localhost', days: 30 })
   assert.equal((await memory.list('upload/')).length, 1)
 })
 

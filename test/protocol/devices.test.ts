@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { TableRow } from '../../src/core/commands/command.ts'
-import type { Device } from '../../src/core/commands/devices.ts'
+import type { Device } from '../../src/core/devices.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { detached } from '../support/resuming.ts'

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import type { Jid } from '../../src/xmpp/jid.ts'
 import { failed, offered, run, step } from '../support/commands.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
@@ -384,10 +385,12 @@ test('with an account go all its invitations, also one that is being used', asyn
   const server = await start(t)
   const alice = await server.client('alice')
   const token = tokenOf((await run(alice, INVITE)).values['uri']![0]!)
-  const { invites } = server.server.host('localhost')!.services.use('invite_maker')!
-  assert.ok(await invites.claim(token))
+  const invites = server.server.host('localhost')!.services.use('invites')!
+  const making = Promise.withResolvers<Jid>()
+  const used = invites.redeem({ token, username: undefined }, () => making.promise)
   await server.command('unregister', { account: 'alice@localhost' })
   await server.register('alice')
-  invites.release(token)
+  making.reject(new Error('it was not made'))
+  await assert.rejects(used, /it was not made/)
   await refused('item-not-found', preauth(await stranger(t, server), token))
 })

@@ -142,11 +142,11 @@ test('what cannot be is said in words, and changes nothing', async () => {
   await admin('update_profile', gina, 'name', 'Gina')
   const wrong: [RegExp, name: string, ...typed: string[]][] = [
     [/there is no account/, 'get_profile', 'nobody@localhost'],
-    [/no JSON/, 'set_profile', gina, '{'],
+    [/a JSON object/, 'set_profile', gina, '{'],
     [/a JSON object/, 'set_profile', gina, '[]'],
     [/no "colour"/, 'set_profile', gina, '{"colour": "red"}'],
-    [/name is a text/, 'set_profile', gina, '{"name": 1}'],
-    [/emails is a list/, 'set_profile', gina, '{"emails": "a"}'],
+    [/name: a text/, 'set_profile', gina, '{"name": 1}'],
+    [/emails: a list of texts/, 'set_profile', gina, '{"emails": "a"}'],
     [/emails is a list of at most 20/, 'set_profile', gina, JSON.stringify({ emails: Array(21).fill('a') })],
     [/at most 1024/, 'update_profile', gina, 'name', 'x'.repeat(1025)],
     [/name is a text/, 'update_profile', gina, 'name', 'a\u0001b'],

@@ -303,7 +303,7 @@ test('commands list, add and delete contacts; clients see it', async () => {
   await server.command('add_rosteritem', { ...gus, name: 'Gus', group: 'Work', subscription: 'both' })
   assert.equal(itemOf(await fay.receive(pushOf('gus@localhost')))!.attrs['subscription'], 'both')
   assert.deepEqual(await server.command('get_roster', { account }), [
-    { jid: 'gus@localhost', name: 'Gus', subscription: 'both', ask: '', groups: 'Work' },
+    { jid: 'gus@localhost', name: 'Gus', subscription: 'both', ask: '', groups: ['Work'] },
   ])
   await server.command('delete_rosteritem', gus)
   assert.equal(itemOf(await fay.receive(pushOf('gus@localhost')))!.attrs['subscription'], 'remove')

@@ -114,10 +114,8 @@ for (const [name, fault] of OUTAGES) {
     await backup()
     assert.deepEqual(await readdir(spool), [])
     // What failed counts for nobody.
-    const uploads = server.server.host('localhost')!.services.use('uploads')!
-    const rows = []
-    for await (const row of uploads.of('alice@localhost')) rows.push(row.size)
-    assert.deepEqual(rows.sort(), [100_000, 5])
+    const rows = await server.command<{ size: number }[]>('list_uploads', { account: 'alice@localhost' })
+    assert.deepEqual(rows.map(({ size }) => size).sort(), [100_000, 5])
   })
 }
 

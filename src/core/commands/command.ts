@@ -1,35 +1,86 @@
-/** Arguments by name, in the order in which they are typed. */
-export type ArgKind = 'text' | 'account' | 'jid' | 'host' | 'int' | 'secret' | 'file' | 'xml'
+import type { Jid } from '../../xmpp/jid.ts'
+import type { Account } from '../account.ts'
+import type { Host } from '../host.ts'
 
+export type ArgKind =
+  | 'text'
+  | 'int'
+  | 'bool'
+  | 'list'
+  | 'object'
+  | 'account'
+  | 'jid'
+  | 'host'
+  | 'secret'
+  | 'file'
+  | 'xml'
+
+/** An argument; `T` is what the command gets. */
 export interface Arg<T> {
   readonly kind: ArgKind
   readonly doc: string
   readonly optional: boolean
   /** What may be written, where it is a fixed set: completion and checks know it. */
   readonly values?: readonly string[]
+  /** Of an object: what it may have. */
+  readonly members?: ArgShape
+  /** Of an account: it need not exist. */
+  readonly free?: true
   readonly typed?: T
 }
 
+/** Arguments by name, in the order in which they are typed. */
 export type ArgShape = Readonly<Record<string, Arg<unknown>>>
 export type Args<S extends ArgShape> = { readonly [K in keyof S]: S[K] extends Arg<infer T> ? T : never }
+/** An object of JSON: of what may be left out, `null` says that there is none. */
+export type Members<S extends ArgShape> = {
+  readonly [K in keyof S]?: S[K] extends Arg<infer T> ? (undefined extends T ? T | null : T) : never
+}
+
+/** The address of an account, of a host that is served here. */
+export type AccountName = Pick<Account, 'jid' | 'user' | 'host'>
+
+interface Among<V> {
+  values?: readonly V[]
+}
 
 function make<T>(kind: ArgKind) {
-  function arg(doc: string): Arg<T>
-  function arg(doc: string, options: { optional: true; values?: readonly string[] }): Arg<T | undefined>
-  function arg(doc: string, options: { values: readonly string[] }): Arg<T>
-  function arg(doc: string, options: { optional?: true; values?: readonly string[] } = {}): Arg<T | undefined> {
-    return { kind, doc, optional: options.optional === true, values: options.values }
+  function arg<const V extends T = T>(doc: string, options: Among<V> & { optional: true }): Arg<V | undefined>
+  function arg<const V extends T = T>(doc: string, options?: Among<V>): Arg<V>
+  function arg(doc: string, options: Among<unknown> & { optional?: true } = {}): Arg<unknown> {
+    const { optional = false, values } = options as Among<string> & { optional?: true }
+    return { kind, doc, optional, ...(values === undefined ? {} : { values }) }
   }
   return arg
 }
 
-/** The kinds of argument. At run time all are texts but `int`; `account` is a bare address of a host served here. */
+function account(doc: string): Arg<Account>
+function account(doc: string, options: { exists: false }): Arg<AccountName>
+function account(doc: string, options?: { exists: false }): Arg<AccountName> {
+  return { kind: 'account', doc, optional: false, ...(options === undefined ? {} : { free: true }) }
+}
+
+/**
+ * The kinds of argument. The first account or host among them is what the command is about: it runs where that is, and a
+ * command of a module that leaves out the host runs at all hosts of the module.
+ */
 export const arg = {
   text: make<string>('text'),
-  account: make<string>('account'),
-  jid: make<string>('jid'),
-  host: make<string>('host'),
   int: make<number>('int'),
+  bool: make<boolean>('bool'),
+  /** Texts; typed in one word, with commas between them. */
+  list: make<readonly string[]>('list'),
+  /** JSON. */
+  object: <S extends ArgShape>(doc: string, members: S): Arg<Members<S>> => ({
+    kind: 'object',
+    doc,
+    optional: false,
+    members,
+  }),
+  /** Loaded, and not found where there is no such account; with `exists: false` its name, whether it exists or not. */
+  account,
+  jid: make<Jid>('jid'),
+  host: make<Host>('host'),
   /** Not shown, not logged; asked for on the terminal where it is left out. */
   secret: make<string>('secret'),
   /** A path on the machine of whoever types it; made absolute there. */
@@ -37,27 +88,57 @@ export const arg = {
   xml: make<string>('xml'),
 }
 
-export type Value = string | number | boolean | null
+/** What a value is to the handler that gives it. */
+interface Kinds {
+  text: string
+  int: number
+  /** Not always whole. */
+  number: number
+  bool: boolean
+  /** Ms since 1970; shown as XEP-0082 has it. */
+  time: number
+  jid: Jid | string
+  list: readonly string[]
+}
+export type Kind = keyof Kinds
+/** With `?` it may be null. */
+export type ValueKind = Kind | `${Kind}?`
+/** Columns of a table, in order. */
+export type Columns = Readonly<Record<string, ValueKind>>
+export type Returns = ValueKind | Columns
+
+type ValueOf<K> = K extends `${infer N extends Kind}?` ? Kinds[N] | null | undefined : K extends Kind ? Kinds[K] : never
+type RowOf<C> = { readonly [K in keyof C]: ValueOf<C[K]> }
+export type Result<R extends Returns> = R extends Columns
+  ? Iterable<RowOf<R>> | AsyncIterable<RowOf<R>>
+  : ValueOf<R> | (R extends `${string}?` ? void : never)
+
+export type Value = string | number | boolean | null | readonly string[]
 export type TableRow = Readonly<Record<string, Value>>
-/** What a command gives back: nothing, one value, or rows of a table (all with the same columns). */
-export type CommandResult = undefined | Value | readonly TableRow[]
+/** What a command gives back, as JSON: one value, or rows of a table (all with the same columns). */
+export type CommandResult = Value | readonly TableRow[]
 
 export interface CommandIo {
   /** Tells whoever waits how far it is. */
   progress(text: string): void
 }
 
-export interface Command<S extends ArgShape = ArgShape> {
+export interface Command<S extends ArgShape = ArgShape, R extends Returns = Returns> {
   /** snake_case; ejabberd's word where it has one. */
   readonly name: string
   readonly summary: string
   readonly args: S
-  /** For the docs and the table's head; undefined for a command that gives a value or nothing. */
-  readonly columns?: readonly string[]
+  /** A value, or the rows of a table; without it a sentence, or nothing to say. Of several hosts rows are joined and numbers added. */
+  readonly returns?: R
   readonly example?: string
   /** What it does that cannot be taken back: hermodctl asks first, and without `yes` it is refused. */
   readonly confirm?: string
-  run(args: Args<S>, io: CommandIo): CommandResult | Promise<CommandResult>
+  /**
+   * Who may run it from a client: the administrators of the host that it is about, or (`server`) those of every host. Without
+   * it, those of the host where it is about one.
+   */
+  readonly access?: 'host' | 'server'
+  run(args: Args<S>, io: CommandIo): Result<R> | Promise<Result<R>>
 }
 
 /** Says what to do next; the text is for the person who typed the command. */
@@ -70,7 +151,30 @@ export class CommandError extends Error {
   }
 }
 
-/** Checks a command's arguments by their types, which are then forgotten: whoever calls it goes by `args`. */
-export function defineCommand<S extends ArgShape>(command: Command<S>): Command {
+/** Checks a command by the types of its arguments and results, which are then forgotten: whoever calls it goes by the kinds. */
+export function defineCommand<S extends ArgShape, R extends Returns = 'text?'>(command: Command<S, R>): Command {
   return command as unknown as Command
+}
+
+/** The argument that says what a command is about; undefined: the server. */
+export function subjectOf({ args }: Command): { name: string; arg: Arg<unknown> } | undefined {
+  const found = Object.entries(args).find(([, { kind }]) => kind === 'account' || kind === 'host')
+  return found && { name: found[0], arg: found[1] }
+}
+
+/** {@link Command.access}, as it is declared or follows from what the command is about. */
+export function accessOf(command: Command): 'host' | 'server' {
+  return command.access ?? (subjectOf(command) === undefined ? 'server' : 'host')
+}
+
+export function isTable(returns: Returns | undefined): returns is Columns {
+  return typeof returns === 'object'
+}
+
+/** `register ACCOUNT PASSWORD` */
+export function synopsis({ name, args }: Pick<Command, 'name' | 'args'>): string {
+  const words = Object.entries(args).map(([arg, { optional }]) =>
+    optional ? `[${arg.toUpperCase()}]` : arg.toUpperCase(),
+  )
+  return [name, ...words].join(' ')
 }

@@ -1,9 +1,16 @@
 import { nearest } from '../../config/nearest.ts'
-import { Jid } from '../../xmpp/jid.ts'
 import type { Host } from '../host.ts'
 import type { Logger } from '../log.ts'
-import { type Command, CommandError, type CommandIo, type CommandResult } from './command.ts'
-import { type Given, loggable, readArgs } from './read.ts'
+import {
+  type AccountName,
+  type Command,
+  CommandError,
+  type CommandIo,
+  type CommandResult,
+  subjectOf,
+} from './command.ts'
+import { type Given, loggable, readArgs, resolveArgs } from './read.ts'
+import { encode, joined } from './result.ts'
 
 export interface RunOptions extends Partial<CommandIo> {
   /** Whoever asks knows what cannot be taken back ({@link Command.confirm}): without it, such a command is refused. */
@@ -54,34 +61,37 @@ export class Commands {
     given: Given,
     { yes, log, by, progress = () => {} }: RunOptions = {},
   ): Promise<CommandResult> {
-    const command = this.find(name)
-    const args = readArgs(command, [...this.hosts.keys()], given)
+    const command = this.get(name) ?? this.#missing(name)
+    const read = readArgs(command, this.hosts, given)
     if (command.confirm !== undefined && yes !== true) {
       throw new CommandError('usage', `${command.confirm} Nothing was done: it has to be confirmed, with --yes`)
     }
-    log?.debug({ by, command: loggable(command, args) }, 'a command')
-    return this.#at(command, args).run(args, { progress })
+    log?.debug({ by, command: loggable(command, read) }, 'a command')
+    const args = await resolveArgs(command, this.hosts, read)
+    const results: CommandResult[] = []
+    for (const [there, own] of this.#at(command, args)) {
+      results.push(await encode(there.returns, await there.run({ ...args, ...own }, { progress }), progress))
+    }
+    return joined(results)
   }
 
-  /** Throws CommandError where there is no such command. */
-  find(name: string): Command {
-    const command = this.get(name)
-    if (command !== undefined) return command
+  #missing(name: string): never {
     const guess = nearest(name, [...this.#commands.keys()])
     const hint = guess === undefined ? '' : `; did you mean ${guess}?`
     throw new CommandError('usage', `there is no command "${name}"${hint} See: help`)
   }
 
-  /** The command of the host that the arguments name. */
-  #at(command: Command, args: Record<string, unknown>): Command {
+  /** Where it runs: at the server, at the host that it is about, or, where that was left out, at all that have it. */
+  #at(command: Command, args: Readonly<Record<string, unknown>>): [Command, own?: Record<string, Host>][] {
     const { owner, at } = this.#commands.get(command.name)!
-    const own = at.get('')
-    const about = Object.entries(command.args).find(([, { kind }]) => kind === 'account' || kind === 'host')
-    const named = about && args[about[0]]
-    if (own !== undefined || named === undefined) return own ?? command
-    const host = Jid.from(String(named)).domain
-    const there = at.get(host)
-    if (there === undefined) throw new CommandError('not_found', `${owner} does not run on ${host}`)
-    return there
+    const subject = subjectOf(command)
+    if (subject === undefined || at.has('')) return [[command]]
+    const { name, arg } = subject
+    const value = args[name]
+    if (value === undefined) return [...at].map(([host, command]) => [command, { [name]: this.hosts.get(host)! }])
+    const host = arg.kind === 'host' ? (value as Host) : (value as AccountName).host
+    const there = at.get(host.name)
+    if (there === undefined) throw new CommandError('not_found', `${owner} does not run on ${host.name}`)
+    return [[there]]
   }
 }

@@ -8,43 +8,18 @@ import type { Given } from '../commands/read.ts'
 export interface ControlRequest {
   command: string
   args: Given
-  /** Whoever asks knows what it does ({@link CommandInfo.confirm}). */
+  /** Whoever asks knows what it does ({@link Command.confirm}). */
   yes?: boolean
 }
 
 export type ControlAnswer =
   | { progress: string }
-  | { result: CommandResult; columns?: readonly string[] }
+  | { result: CommandResult }
   | { commands: readonly CommandInfo[] }
   | { error: { code: CommandError['code']; message: string } }
 
-/** A declared command as the other side needs it for help and completion. */
-export interface CommandInfo {
-  name: string
-  summary: string
-  args: { name: string; kind: string; doc: string; optional: boolean; values?: readonly string[] }[]
-  example?: string
-  /** What it does that cannot be taken back: without `yes` it is refused. */
-  confirm?: string
-}
-
-export function describeCommand(command: Command): CommandInfo {
-  const args = Object.entries(command.args).map(([name, { kind, doc, optional, values }]) => ({
-    name,
-    kind,
-    doc,
-    optional,
-    ...(values === undefined ? {} : { values }),
-  }))
-  const { name, summary, example, confirm } = command
-  return {
-    name,
-    summary,
-    args,
-    ...(example === undefined ? {} : { example }),
-    ...(confirm === undefined ? {} : { confirm }),
-  }
-}
+/** A declared command as the other side needs it: for help, for what is asked first, and to show what comes. */
+export type CommandInfo = Omit<Command, 'run'>
 
 /** Longest request, in UTF-16 units. */
 export const MAX_LINE = 1024 * 1024

@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { CommandError } from '../commands/command.ts'
 import type { Commands } from '../commands/commands.ts'
 import type { Logger } from '../log.ts'
-import { type ControlAnswer, type ControlRequest, describeCommand, MAX_LINE, MAX_PATH } from './protocol.ts'
+import { type ControlAnswer, type ControlRequest, MAX_LINE, MAX_PATH } from './protocol.ts'
 
 export interface ControlOptions {
   path: string
@@ -140,11 +140,9 @@ async function answer(line: string, options: ControlOptions, say: (answer: Contr
   const { commands, log } = options
   try {
     const { command, args, yes } = readRequest(line)
-    if (command === 'commands') return say({ commands: commands.list().map(describeCommand) })
-    const { columns } = commands.find(command)
+    if (command === 'commands') return say({ commands: commands.list() })
     const progress = (text: string): void => say({ progress: text })
-    const result = await commands.run(command, args, { yes: yes === true, log, by: 'hermodctl', progress })
-    say(columns === undefined ? { result } : { result, columns })
+    say({ result: await commands.run(command, args, { yes: yes === true, log, by: 'hermodctl', progress }) })
   } catch (error) {
     if (error instanceof CommandError) return say({ error: { code: error.code, message: error.message } })
     log.error({ err: error }, 'a command failed')

@@ -1,4 +1,4 @@
-import { DEVICE } from '../commands/devices.ts'
+import { DEVICE } from '../devices.ts'
 import { type Session, Slot } from '../session.ts'
 
 /** On sessions whose client chose its resource: most clients choose the same each time. */

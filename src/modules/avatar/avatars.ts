@@ -27,8 +27,6 @@ export interface AvatarService {
   /** Takes a picture of any size as the account's own. Rejects with StanzaError `not-acceptable` for what is none. */
   set(account: Account, bytes: Buffer): Promise<Avatar>
   remove(account: Account): Promise<void>
-  /** Deletes the pictures of the host that nothing refers to any more. */
-  sweep(): Promise<void>
 }
 
 export interface Avatar {
@@ -124,6 +122,7 @@ export class Avatars implements AvatarService {
     })
   }
 
+  /** Deletes the pictures of the host that nothing refers to any more. */
   sweep(): Promise<void> {
     return this.#pictures.sweep()
   }

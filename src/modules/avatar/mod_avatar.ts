@@ -108,10 +108,7 @@ export const mod_avatar = defineModule({
       name: 'sweep_pictures',
       summary: 'Deletes the pictures of a host that nothing refers to any more; the server does so by itself, too.',
       args: { host: arg.host('The host') },
-      async run({ host: name }) {
-        await host.router.hosts.get(name)?.services.use('avatar')?.sweep()
-        return undefined
-      },
+      run: () => avatars.sweep(),
     })
   },
 })

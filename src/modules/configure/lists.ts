@@ -114,6 +114,11 @@ export function jidsOf(values: readonly string[]): string[] {
   return [...new Set(jids)]
 }
 
+interface ServiceLists {
+  readonly blacklist: JidList
+  readonly whitelist: JidList
+}
+
 /**
  * Whom the host deals with at all (XEP-0133 4.11, 4.12), in both directions. Who is in the blacklist is kept out; where the
  * whitelist is not empty, so is every stranger who is not in it. The host itself and its administrators always get through.
@@ -123,7 +128,7 @@ export async function serviceLists(
   table: Table<true>,
   access: string,
   max: number,
-): Promise<{ black: JidList; white: JidList }> {
+): Promise<ServiceLists> {
   const [black, white] = [new JidList('blacklist', ctx, table, max), new JidList('whitelist', ctx, table, max)]
   await black.load()
   await white.load()
@@ -163,11 +168,11 @@ export async function serviceLists(
     },
     { order: FIRST, failClosed: true },
   )
-  return { black, white }
+  return { blacklist: black, whitelist: white }
 }
 
 /** The nodes that edit the lists. */
-export function listCommands(admin: Administration, black: JidList, white: JidList): AdHocCommand[] {
+export function listCommands(admin: Administration, { blacklist, whitelist }: ServiceLists): AdHocCommand[] {
   const edit = (node: string, name: string, field: string, list: JidList): AdHocCommand =>
     admin.command(node, name, () =>
       formStage(
@@ -183,7 +188,7 @@ export function listCommands(admin: Administration, black: JidList, white: JidLi
       ),
     )
   return [
-    edit('edit-blacklist', 'Edit the blacklist', 'blacklistjids', black),
-    edit('edit-whitelist', 'Edit the whitelist', 'whitelistjids', white),
+    edit('edit-blacklist', 'Edit the blacklist', 'blacklistjids', blacklist),
+    edit('edit-whitelist', 'Edit the whitelist', 'whitelistjids', whitelist),
   ]
 }

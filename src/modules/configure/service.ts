@@ -110,26 +110,30 @@ async function checkAccount({ ctx }: Administration, jid: Jid, appointed: JidLis
 /** XEP-0133 4.30 and 4.31. */
 export function leavingCommands(admin: Administration): AdHocCommand[] {
   const leave = (node: string, name: string, what: string, command: string): AdHocCommand =>
-    admin.serverCommand(node, name, () =>
-      formStage(
-        NS.ADMIN,
-        { title: name },
-        [
-          {
-            var: 'delay',
-            type: 'list-single',
-            label: `Time delay before ${what}`,
-            values: ['60'],
-            options: DELAYS.map(([value, label]) => ({ value, label })),
+    admin.command(
+      node,
+      name,
+      () =>
+        formStage(
+          NS.ADMIN,
+          { title: name },
+          [
+            {
+              var: 'delay',
+              type: 'list-single',
+              label: `Time delay before ${what}`,
+              values: ['60'],
+              options: DELAYS.map(([value, label]) => ({ value, label })),
+            },
+            { var: 'announcement', type: 'text-multi', label: 'Announcement', values: [] },
+          ],
+          (values: FormAnswers) => {
+            const delay = answerOf(values, 'delay') ?? '0'
+            const announcement = linesOf(values, 'announcement') || `The service is ${what} in ${delay} seconds.`
+            return admin.run(command, { delay, announcement }).then(() => one('info', `${what} in ${delay} s`))
           },
-          { var: 'announcement', type: 'text-multi', label: 'Announcement', values: [] },
-        ],
-        (values: FormAnswers) => {
-          const delay = answerOf(values, 'delay') ?? '0'
-          const announcement = linesOf(values, 'announcement') || `The service is ${what} in ${delay} seconds.`
-          return admin.run(command, { delay, announcement }).then(() => one('info', `${what} in ${delay} s`))
-        },
-      ),
+        ),
+      command,
     )
   return [
     leave('restart', 'Restart the service', 'restarting', 'restart'),

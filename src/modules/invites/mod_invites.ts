@@ -43,7 +43,6 @@ export interface InviteMaker {
 declare module '../../core/services.ts' {
   interface ServiceMap {
     invites: InvitesService
-    invite_maker: InviteMaker
   }
 }
 
@@ -92,7 +91,6 @@ export const mod_invites = defineModule({
         if (kept !== undefined) throw new StanzaError('conflict', kept)
       },
     }
-    ctx.provide('invite_maker', maker)
 
     // ---- making them (XEP-0401)
 
@@ -239,6 +237,6 @@ export const mod_invites = defineModule({
 
     ctx.hook('remove_user', ({ user }) => invites.forget(user.local))
     ctx.every(3_600_000, async () => void (await invites.sweep()))
-    for (const command of inviteCommands(ctx.host.router)) ctx.command(command)
+    for (const command of inviteCommands(host.name, maker)) ctx.command(command)
   },
 })

@@ -100,7 +100,7 @@ export const mod_mam = defineModule({
     const answers = new Answers()
     ctx.provide('archive_answers', answers)
     const prefs = ctx.table<Prefs>({ name: 'archive_prefs' })
-    commands(ctx)
+    commands(ctx, archive)
     ctx.hook('remove_user', async ({ user }) => {
       await archive.clear(user)
       await prefs.del([user.local], [])
@@ -203,21 +203,18 @@ function isLasting(stanza: Stanza): boolean {
   return findChild(stanza.el, 'no-permanent-store', NS.HINTS) === undefined
 }
 
-function commands(ctx: Ctx): void {
+function commands(ctx: Ctx, archive: Archive): void {
   ctx.command({
     name: 'delete_old_mam_messages',
     summary:
       'Removes messages from the archives of a host that are older than some days; what was not delivered yet stays.',
     args: { host: arg.host('The host'), days: arg.int('How many days are kept') },
     example: 'delete_old_mam_messages localhost 30',
-    async run({ host: name, days }) {
-      const host = ctx.host.router.hosts.get(name)
-      if (host === undefined) throw new CommandError('not_found', `there is no host ${name}`)
+    returns: 'int',
+    run({ host, days }) {
       if (days < 0) throw new CommandError('usage', 'days is 0 or more')
-      const there = host.services.use('archive')
-      if (there === undefined) throw new CommandError('not_found', `${name} has no archive (mod_mam)`)
       const all = Number.POSITIVE_INFINITY
-      return clean(host, there, { before: host.now() - days * 86_400_000, maxMessages: all, maxBytes: all })
+      return clean(host, archive, { before: host.now() - days * 86_400_000, maxMessages: all, maxBytes: all })
     },
   })
 }

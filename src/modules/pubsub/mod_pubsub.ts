@@ -1,5 +1,6 @@
 import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
+import { arg } from '../../core/commands/command.ts'
 import { OBSERVE, STOP } from '../../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { forgetEntity } from '../../pubsub/affiliations.ts'
@@ -15,15 +16,6 @@ import type { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { Interest } from './interest.ts'
 import { PEP_FEATURES, Pep } from './pep.ts'
-
-declare module '../../core/services.ts' {
-  interface ServiceMap {
-    pubsub: {
-      /** Deletes the items that are older than their nodes keep them; their number. */
-      deleteExpired(): Promise<number>
-    }
-  }
-}
 
 const options = {
   host: opt.text('pubsub.@HOST@', 'The domain of the service for everybody; `@HOST@` stands for the host.', {
@@ -130,19 +122,13 @@ export const mod_pubsub = defineModule({
       await pep.forget(user)
       await forgetEntity(engine, user, serviceOf)
     })
-    ctx.provide('pubsub', { deleteExpired: () => expireAll(engine, serviceOf) })
     ctx.command({
       name: 'delete_expired_pubsub_items',
       summary: 'Deletes the items of all nodes that are older than their node keeps them. Gives their number.',
-      args: {},
+      args: { host: arg.host('Only of this host', { optional: true }) },
+      returns: 'int',
       example: 'delete_expired_pubsub_items',
-      async run() {
-        let count = 0
-        for (const host of ctx.host.router.hosts.values()) {
-          count += (await host.services.use('pubsub')?.deleteExpired()) ?? 0
-        }
-        return count
-      },
+      run: () => expireAll(engine, serviceOf),
     })
   },
 })

@@ -27,8 +27,7 @@ export const mod_push = defineModule({
     ctx.onStop(() => {
       for (const account of ctx.host.accounts.values()) registrations.unload(account)
     })
-    for (const command of pushCommands(ctx.host)) ctx.command(command)
-    ctx.provide('push', { deleteOld: before => registrations.deleteOld(before) })
+    for (const command of pushCommands(registrations, ctx.now)) ctx.command(command)
 
     ctx.iq('own', 'set', NS.PUSH, 'enable', async ({ account, session, payload }) => {
       await registrations.enable(account, session, readWish(payload))

@@ -1,5 +1,5 @@
 import type { Account } from '../../core/account.ts'
-import { DEVICE } from '../../core/commands/devices.ts'
+import { DEVICE } from '../../core/devices.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { isPointer, QUEUE } from '../../core/queue/store.ts'
 import { type Session, Slot } from '../../core/session.ts'

@@ -1,29 +1,24 @@
 import { arg, type Command, CommandError, defineCommand } from '../../core/commands/command.ts'
-import { accountNamed } from '../../core/people.ts'
-import type { Router } from '../../core/router.ts'
-import { Jid } from '../../xmpp/jid.ts'
 import { attribute, NONE } from '../../xmpp/subscription.ts'
-import type { Roster } from './roster.ts'
 import type { Rosters } from './rosters.ts'
 
 const SUBSCRIPTIONS = ['none', 'to', 'from', 'both'] as const
 
-export function rosterCommands(router: Router, rosters: Rosters): Command[] {
-  const loaded = async (text: string): Promise<Roster> => rosters.load(await accountNamed(router, text))
+export function rosterCommands(rosters: Rosters): Command[] {
   return [
     defineCommand({
       name: 'get_roster',
       summary: 'Lists the contacts of an account.',
       args: { account: arg.account('The account') },
-      columns: ['jid', 'name', 'subscription', 'ask', 'groups'],
+      returns: { jid: 'jid', name: 'text', subscription: 'text', ask: 'text', groups: 'list' },
       async run({ account }) {
-        const roster = await loaded(account)
+        const roster = await rosters.load(account)
         return [...roster.listed()].map(({ jid, name, subscription, groups }) => ({
-          jid: jid.toString(),
+          jid,
           name: name ?? '',
           subscription: attribute(subscription),
           ask: subscription.out ? 'subscribe' : subscription.in ? 'asked' : '',
-          groups: groups.join(', '),
+          groups,
         }))
       },
     }),
@@ -45,7 +40,7 @@ export function rosterCommands(router: Router, rosters: Rosters): Command[] {
           from: subscription === 'from' || subscription === 'both',
         }
         const groups = group === undefined || group === '' ? [] : [group]
-        await rosters.set(await loaded(account), Jid.from(contact).bare, name, groups, state)
+        await rosters.set(await rosters.load(account), contact.bare, name, groups, state)
         return 'added'
       },
     }),
@@ -54,10 +49,10 @@ export function rosterCommands(router: Router, rosters: Rosters): Command[] {
       summary: 'Takes a contact out of the roster of an account, and ends the subscriptions.',
       args: { account: arg.account('The account'), contact: arg.jid('The contact') },
       async run({ account, contact }) {
-        const roster = await loaded(account)
-        const jid = Jid.from(contact).bare
+        const roster = await rosters.load(account)
+        const jid = contact.bare
         if (roster.get(jid) === undefined) {
-          throw new CommandError('not_found', `${jid} is not in the roster of ${account}`)
+          throw new CommandError('not_found', `${jid} is not in the roster of ${account.jid}`)
         }
         await rosters.remove(roster, jid)
         return 'removed'

@@ -101,6 +101,6 @@ export const mod_roster = defineModule({
       send: (account, type, contact) =>
         rosters.outgoing(account, Stanza.make(xml('presence', { type }), account.jid, contact.bare)),
     })
-    for (const command of rosterCommands(ctx.host.router, rosters)) ctx.command(command)
+    for (const command of rosterCommands(rosters)) ctx.command(command)
   },
 })

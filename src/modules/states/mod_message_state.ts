@@ -1,7 +1,7 @@
 import { opt } from '../../config/schema.ts'
 import { Changes } from '../../core/changes.ts'
 import { Chunks } from '../../core/chunks.ts'
-import { arg, CommandError } from '../../core/commands/command.ts'
+import { arg, type Columns, CommandError } from '../../core/commands/command.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
@@ -99,7 +99,7 @@ export const mod_message_state = defineModule({
     })
     ctx.feature(MESSAGE_STATES, 'account')
     ctx.iq('own', 'get', MESSAGE_STATES, 'states', request => answer(ctx, request))
-    commands(ctx)
+    commands(ctx, states)
   },
 })
 
@@ -230,34 +230,29 @@ function shown({ state, delivered, read, at }: MessageState, visible: boolean): 
   return { state: visible ? 'queued' : 'accepted', stamp: stamp(at) }
 }
 
-function commands(ctx: Ctx): void {
-  const service = (account: string): MessageStatesService => {
-    const found = statesOf(ctx, Jid.from(account))
-    if (found === undefined) throw new CommandError('not_found', `no states are kept for ${account}`)
-    return found
-  }
+function commands(ctx: Ctx, states: States): void {
   ctx.command({
     name: 'list_messages',
     summary: 'Lists the newest messages to an account with their states.',
     args: {
-      account: arg.account('Whose messages: the recipient'),
+      account: arg.account('Whose messages: the recipient', { exists: false }),
       from: arg.text('Only those of this sender (a bare address); * for all', { optional: true }),
-      state: arg.text("Only those in this state; '' for all", { optional: true, values: [...STATES] }),
+      state: arg.text("Only those in this state; '' for all", { optional: true, values: STATES }),
       limit: arg.int('At most so many; 100 if left out', { optional: true }),
       since: arg.text('Only those that came then or later, such as 2026-11-24T08:00:00Z', { optional: true }),
       until: arg.text('Only those that came then or before', { optional: true }),
     },
-    columns: COLUMNS,
+    returns: COLUMNS,
     example: 'list_messages alice@localhost bob@localhost queued',
-    async run({ account, from, state, limit, since, until }) {
-      if (limit !== undefined && !(limit >= 1 && limit <= MAX_LISTED)) {
+    async run({ account, from, state, limit = 100, since, until }) {
+      if (limit < 1 || limit > MAX_LISTED) {
         throw new CommandError('usage', `limit is a number from 1 to ${MAX_LISTED}; for more, ask for another time`)
       }
-      const found = await service(account).list({
-        to: account,
+      const found = await states.list({
+        to: account.jid.toString(),
         from: from === undefined || from === '*' ? undefined : from,
-        state: state as State | undefined,
-        limit: limit ?? 100,
+        state,
+        limit,
         since: timeOf(since),
         until: timeOf(until),
       })
@@ -268,16 +263,16 @@ function commands(ctx: Ctx): void {
     name: 'message_status',
     summary: 'Tells what became of one message.',
     args: {
-      account: arg.account('The recipient'),
+      account: arg.account('The recipient', { exists: false }),
       from: arg.jid('The sender, bare'),
       id: arg.text('The id that the sender gave the message'),
     },
-    columns: COLUMNS,
+    returns: COLUMNS,
     example: 'message_status alice@localhost bob@localhost 3f2a',
-    async run({ account, from, id }) {
-      const found = await service(account).list({ to: account, from, messageIds: new Set([id]), limit: 1 })
-      if (found.length === 0)
-        throw new CommandError('not_found', `no message ${id} from ${from} to ${account} is known`)
+    async run({ account: { jid }, from, id }) {
+      const wanted = { to: jid.toString(), from: from.toString(), messageIds: new Set([id]), limit: 1 }
+      const found = await states.list(wanted)
+      if (found.length === 0) throw new CommandError('not_found', `no message ${id} from ${from} to ${jid} is known`)
       return found.map(rowOf)
     },
   })
@@ -291,18 +286,23 @@ function timeOf(text: string | undefined): number | undefined {
   return ms
 }
 
-const COLUMNS = ['id', 'from', 'message_id', 'state', 'at', 'delivered_at', 'resource', 'read_at']
+const COLUMNS = {
+  id: 'text',
+  from: 'jid',
+  message_id: 'text',
+  state: 'text',
+  at: 'time',
+  delivered_at: 'time?',
+  resource: 'text?',
+  read_at: 'time?',
+} as const satisfies Columns
 
-function rowOf({ id, from, messageId, state, at, delivered, read }: MessageState) {
-  const time = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString())
+function rowOf({ messageId, delivered, read, ...message }: MessageState) {
   return {
-    id,
-    from,
+    ...message,
     message_id: messageId,
-    state,
-    at: time(at),
-    delivered_at: time(delivered?.at),
-    resource: delivered?.resource ?? null,
-    read_at: time(read),
+    delivered_at: delivered?.at,
+    resource: delivered?.resource,
+    read_at: read,
   }
 }

@@ -2,7 +2,6 @@ import { opt } from '../../config/schema.ts'
 import { arg, CommandError } from '../../core/commands/command.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { defineModule } from '../../core/module.ts'
-import { accountNamed } from '../../core/people.ts'
 import { isMediaType } from '../../storage/blob.ts'
 import { Attempts } from '../../util/attempts.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
@@ -11,13 +10,6 @@ import { dataForm } from '../../xmpp/forms.ts'
 import { domainSegment, safeName } from './names.ts'
 import { Transfer } from './transfer.ts'
 import { QuotaError, type Upload, Uploads } from './uploads.ts'
-
-declare module '../../core/services.ts' {
-  interface ServiceMap {
-    /** The files of this host's users. */
-    uploads: Uploads
-  }
-}
 
 const NAME = 'HTTP File Upload'
 const url = (doc: string) =>
@@ -59,12 +51,11 @@ export const mod_http_upload = defineModule({
     const { daily_quota: dailyQuota, expire, put_timeout: putTimeout } = options
     const segment = domainSegment(host.name)
     const uploads = new Uploads(ctx, `upload/${segment}`, { dailyQuota, expire, putTimeout })
-    ctx.provide('uploads', uploads)
     // Files of before are deleted also where none can be uploaded now.
     ctx.every(60_000, () => uploads.sweepSlots())
     ctx.every(600_000, async () => void (await uploads.deleteOld()))
     ctx.hook('remove_user', ({ user }) => uploads.removeAll(user.toString()))
-    commands(ctx)
+    commands(ctx, uploads)
 
     // Below an IP literal there are no domains.
     if (host.name.startsWith('[')) return
@@ -149,37 +140,28 @@ function tooMuch(retry: number, text: string): StanzaError {
   })
 }
 
-function commands(ctx: Ctx): void {
-  const { router } = ctx.host
+function commands(ctx: Ctx, uploads: Uploads): void {
   ctx.command({
     name: 'list_uploads',
     summary: 'Lists the files that an account has uploaded and that are still there.',
     args: { account: arg.account('The account') },
-    columns: ['at', 'name', 'type', 'size'],
+    returns: { at: 'time', name: 'text', type: 'text', size: 'int' },
     example: 'list_uploads alice@localhost',
-    async run({ account }) {
-      const found = await accountNamed(router, account)
-      const rows = []
-      for await (const { at, name, type, size } of uploadsOf(found.host.name).of(found.jid.toString())) {
-        rows.push({ at: new Date(at).toISOString(), name: decodeURIComponent(name), type, size })
+    async *run({ account }) {
+      for await (const upload of uploads.of(account.jid.toString())) {
+        yield { ...upload, name: decodeURIComponent(upload.name) }
       }
-      return rows
     },
   })
   ctx.command({
     name: 'delete_old_uploads',
     summary: 'Deletes the uploaded files of a host that are older than so many days; says how many.',
     args: { host: arg.host('The host'), days: arg.int('Age in days') },
+    returns: 'int',
     example: 'delete_old_uploads localhost 30',
-    run: ({ host, days }) => {
+    run({ days }) {
       if (days < 0) throw new CommandError('usage', 'days cannot be negative')
-      return uploadsOf(host).deleteOld(days * 86_400_000)
+      return uploads.deleteOld(days * 86_400_000)
     },
   })
-
-  function uploadsOf(host: string): Uploads {
-    const uploads = router.hosts.get(host)?.services.use('uploads')
-    if (uploads === undefined) throw new CommandError('not_found', `${host} has no mod_http_upload`)
-    return uploads
-  }
 }

@@ -8,11 +8,12 @@ import { helpOn, helpOnAll } from '../../../src/cli/help.ts'
 import { invocation } from '../../../src/cli/invocation.ts'
 import { table } from '../../../src/cli/table.ts'
 import { completeWords, confirmed } from '../../../src/cli/words.ts'
+import type { ArgKind } from '../../../src/core/commands/command.ts'
 import type { CommandInfo } from '../../../src/core/control/protocol.ts'
 
-function info(...kinds: [name: string, kind: string, optional?: boolean][]): CommandInfo {
-  const args = kinds.map(([name, kind, optional = false]) => ({ name, kind, doc: `The ${name}`, optional }))
-  return { name: 'do', summary: 'Does.', args }
+function info(...kinds: [name: string, kind: ArgKind, optional?: boolean][]): CommandInfo {
+  const args = kinds.map(([name, kind, optional = false]) => [name, { kind, doc: `The ${name}`, optional }])
+  return { name: 'do', summary: 'Does.', args: Object.fromEntries(args) }
 }
 
 const REGISTER = info(['account', 'account'], ['password', 'secret'])

@@ -94,7 +94,7 @@ test('a declared command runs with arguments by name, and says what is wrong as 
     args: { host: arg.host('Where'), how: arg.text('How', { optional: true }), times: arg.int('How often') },
     run({ host, how = 'Hello', times }) {
       if (times > 9) throw new CommandError('conflict', 'too often')
-      return `${how} ${host} ${times + 1}`
+      return `${how} ${host.name} ${times + 1}`
     },
   })
   const commands = new Commands(hostsNamed('localhost'))

@@ -11,7 +11,7 @@ const hello = (name: string, says = 'hello') =>
     name,
     summary: 'Says hello.',
     args: { host: arg.host('Where.') },
-    run: ({ host }) => `${says} ${host}`,
+    run: ({ host }) => `${says} ${host.name}`,
   })
 
 test('a command is found by its name until it is taken away', async () => {

@@ -1,23 +1,23 @@
+import type { Command } from '../command.ts'
 import { accountCommands } from './accounts.ts'
-import type { Command } from './command.ts'
+import type { ServerControl } from './control.ts'
 import { deviceCommands } from './devices.ts'
 import { leavingCommands } from './leaving.ts'
 import { messageCommands } from './messages.ts'
 import { peopleCommands } from './people.ts'
-import { serverCommands } from './server.ts'
-import type { ServerControl } from './servercontrol.ts'
+import { serverCommands } from './process.ts'
 import { sessionCommands } from './sessions.ts'
 
-export type { BackupReport, RestoreReport, ServerControl } from './servercontrol.ts'
+export type { BackupReport, RestoreReport, ServerControl } from './control.ts'
 
 /** The commands of the server itself; modules add theirs. Names are ejabberd's where it has the command. */
 export function adminCommands(server: ServerControl): Command[] {
   return [
-    ...accountCommands(server),
-    ...deviceCommands(server),
+    ...accountCommands(),
+    ...deviceCommands(),
     ...sessionCommands(server),
     ...messageCommands(server),
-    ...peopleCommands(server),
+    ...peopleCommands(),
     ...leavingCommands(server),
     ...serverCommands(server),
   ]

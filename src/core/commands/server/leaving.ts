@@ -1,8 +1,8 @@
-import { xml } from '../../xml/index.ts'
-import { Stanza } from '../../xmpp/stanza.ts'
-import { onlineAccounts } from '../people.ts'
-import { arg, type Command, CommandError, defineCommand } from './command.ts'
-import type { ServerControl } from './servercontrol.ts'
+import { xml } from '../../../xml/index.ts'
+import { Stanza } from '../../../xmpp/stanza.ts'
+import { onlineAccounts } from '../../people.ts'
+import { arg, type Command, CommandError, defineCommand } from '../command.ts'
+import type { ServerControl } from './control.ts'
 
 /** A day: longer is a mistake in the unit. */
 const MAX_DELAY = 86_400

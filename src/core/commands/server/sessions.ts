@@ -1,11 +1,20 @@
-import { childText } from '../../xml/index.ts'
-import { StreamError } from '../../xmpp/errors.ts'
-import { Jid } from '../../xmpp/jid.ts'
-import type { Session } from '../session.ts'
-import { arg, type Command, CommandError, defineCommand, type TableRow } from './command.ts'
-import { existing, type ServerControl } from './servercontrol.ts'
+import { childText } from '../../../xml/index.ts'
+import { StreamError } from '../../../xmpp/errors.ts'
+import { sessionOf } from '../../directory.ts'
+import type { Session } from '../../session.ts'
+import { arg, type Columns, type Command, CommandError, defineCommand } from '../command.ts'
+import type { ServerControl } from './control.ts'
 
-const COLUMNS = ['jid', 'ip', 'tls', 'mechanism', 'since', 'state', 'priority', 'show']
+const SESSION = {
+  jid: 'jid',
+  ip: 'text',
+  tls: 'text',
+  mechanism: 'text',
+  since: 'time',
+  state: 'text',
+  priority: 'int?',
+  show: 'text',
+} as const satisfies Columns
 
 export function sessionCommands(server: ServerControl): Command[] {
   return [
@@ -13,29 +22,24 @@ export function sessionCommands(server: ServerControl): Command[] {
       name: 'connected_users',
       summary: 'Lists the sessions, connected or waiting to be resumed.',
       args: { host: arg.host('Only of this host', { optional: true }) },
-      columns: COLUMNS,
-      run({ host }) {
-        const hosts = host === undefined ? server.hosts : [server.host(host)!]
-        return hosts.flatMap(h => [...h.sessions()].map(describe))
-      },
+      returns: SESSION,
+      run: ({ host }) =>
+        (host === undefined ? server.hosts : [host]).flatMap(host => [...host.sessions()].map(describe)),
     }),
     defineCommand({
       name: 'user_resources',
       summary: 'Lists the sessions of an account.',
       args: { account: arg.account('The account') },
-      columns: COLUMNS,
-      async run({ account }) {
-        const { host, user } = await existing(server, account)
-        return [...(host.accounts.get(user)?.sessions.values() ?? [])].map(describe)
-      },
+      returns: SESSION,
+      run: ({ account }) => [...account.sessions.values()].map(describe),
     }),
     defineCommand({
       name: 'kick_user',
       summary: 'Ends all sessions of an account. Its messages stay queued.',
       args: { account: arg.account('The account'), reason: arg.text('Told to the clients', { optional: true }) },
-      async run({ account, reason }) {
-        const { host, user } = await existing(server, account)
-        const sessions = [...(host.accounts.get(user)?.sessions.values() ?? [])]
+      returns: 'int',
+      run({ account, reason }) {
+        const sessions = [...account.sessions.values()]
         for (const session of sessions) session.end(kicked(reason))
         return sessions.length
       },
@@ -47,9 +51,8 @@ export function sessionCommands(server: ServerControl): Command[] {
         jid: arg.jid('The full address of the session, user@host/resource'),
         reason: arg.text('Told to the client', { optional: true }),
       },
-      run({ jid: text, reason }) {
-        const jid = Jid.from(text)
-        const session = server.host(jid.domain)?.accounts.get(jid.local)?.sessions.get(jid.resource)
+      run({ jid, reason }) {
+        const session = sessionOf(server.router, jid)
         if (session === undefined) {
           throw new CommandError('not_found', `there is no session ${jid}; see user_resources ${jid.bare}`)
         }
@@ -64,14 +67,14 @@ function kicked(reason: string | undefined): StreamError {
   return new StreamError('policy-violation', reason ?? 'an administrator ended this session')
 }
 
-function describe(session: Session): TableRow {
-  const { info, presence } = session
+function describe(session: Session) {
+  const { jid, info, presence } = session
   return {
-    jid: session.jid.toString(),
+    jid,
     ip: info.ip,
     tls: info.tls ?? '',
     mechanism: info.mechanism ?? '',
-    since: new Date(info.since).toISOString(),
+    since: info.since,
     state: session.connected ? 'connected' : 'waiting',
     priority: presence === undefined ? null : session.priority,
     show: presence === undefined ? 'unavailable' : (childText(presence.el, 'show') ?? 'available'),

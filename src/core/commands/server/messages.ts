@@ -1,8 +1,8 @@
-import { type Element, parseElement, XmlError, xml } from '../../xml/index.ts'
-import { Jid } from '../../xmpp/jid.ts'
-import { isStanzaName, Stanza } from '../../xmpp/stanza.ts'
-import { arg, type Command, CommandError, defineCommand } from './command.ts'
-import { existing, names, type ServerControl } from './servercontrol.ts'
+import { type Element, parseElement, XmlError, xml } from '../../../xml/index.ts'
+import type { Jid } from '../../../xmpp/jid.ts'
+import { isStanzaName, Stanza } from '../../../xmpp/stanza.ts'
+import { arg, type Command, CommandError, defineCommand } from '../command.ts'
+import { names, type ServerControl } from './control.ts'
 
 export function messageCommands(server: ServerControl): Command[] {
   return [
@@ -45,21 +45,18 @@ export function messageCommands(server: ServerControl): Command[] {
       name: 'get_offline_count',
       summary: 'Counts the messages that wait for an account: queued, or in flight and not yet acknowledged.',
       args: { account: arg.account('The account') },
-      async run({ account }) {
-        const { host, user } = await existing(server, account)
-        return host.queued(user)
-      },
+      returns: 'int',
+      run: ({ account: { host, user } }) => host.queued(user),
     }),
   ]
 }
 
-async function send(server: ServerControl, el: Element, from: string, to: string): Promise<void> {
-  const sender = Jid.from(from)
+async function send(server: ServerControl, el: Element, sender: Jid, to: Jid): Promise<void> {
   if (server.host(sender.domain) === undefined) {
     throw new CommandError(
       'not_found',
       `the sender must be of a host served here (${names(server)}), not ${sender.domain}`,
     )
   }
-  await server.router.route(Stanza.make(el, sender, Jid.from(to)))
+  await server.router.route(Stanza.make(el, sender, to))
 }

@@ -1,17 +1,13 @@
-import { arg, type Command, CommandError, defineCommand } from './command.ts'
-import { accountOf, existing, type ServerControl } from './servercontrol.ts'
+import { arg, type Command, CommandError, defineCommand } from '../command.ts'
 
-const PAGE = 1000
-
-export function accountCommands(server: ServerControl): Command[] {
+export function accountCommands(): Command[] {
   return [
     defineCommand({
       name: 'register',
       summary: 'Makes an account.',
-      args: { account: arg.account('The new account'), password: arg.secret('Its password') },
+      args: { account: arg.account('The new account', { exists: false }), password: arg.secret('Its password') },
       example: 'register alice@localhost',
-      async run({ account, password }) {
-        const { host, user, jid } = accountOf(server, account)
+      async run({ account: { host, user, jid }, password }) {
         const kept = await host.nameKept(user)
         if (kept !== undefined && !(await host.users.exists(user))) throw new CommandError('conflict', kept)
         await checked(async () => {
@@ -26,8 +22,7 @@ export function accountCommands(server: ServerControl): Command[] {
       name: 'unregister',
       summary: 'Removes an account with everything that is kept of it: roster, messages, vCard.',
       args: { account: arg.account('The account') },
-      async run({ account }) {
-        const { host, user, jid } = await existing(server, account)
+      async run({ account: { host, user, jid } }) {
         await host.removeAccount(user)
         return `${jid} is gone`
       },
@@ -36,8 +31,7 @@ export function accountCommands(server: ServerControl): Command[] {
       name: 'change_password',
       summary: 'Sets the password of an account and ends its sessions.',
       args: { account: arg.account('The account'), password: arg.secret('The new password') },
-      async run({ account, password }) {
-        const { host, user, jid } = await existing(server, account)
+      async run({ account: { host, user, jid }, password }) {
         await checked(() => host.users.setPassword(user, password))
         return `${jid} has a new password`
       },
@@ -45,45 +39,21 @@ export function accountCommands(server: ServerControl): Command[] {
     defineCommand({
       name: 'check_password',
       summary: 'Tells whether a password is that of an account.',
-      args: { account: arg.account('The account'), password: arg.secret('The password to try') },
-      async run({ account, password }) {
-        const { host, user } = accountOf(server, account)
-        return host.users.verify(user, password)
-      },
+      args: { account: arg.account('The account', { exists: false }), password: arg.secret('The password to try') },
+      returns: 'bool',
+      run: ({ account: { host, user }, password }) => host.users.verify(user, password),
     }),
     defineCommand({
       name: 'check_account',
       summary: 'Tells whether an account exists; fails if it does not.',
       args: { account: arg.account('The account') },
-      async run({ account }) {
-        const { jid } = await existing(server, account)
-        return `${jid} exists`
-      },
-    }),
-    defineCommand({
-      name: 'registered_users',
-      summary: 'Lists the accounts of a host.',
-      args: { host: arg.host('The host') },
-      columns: ['account'],
-      async run({ host: name }, io) {
-        const host = server.host(name)!
-        const rows: { account: string }[] = []
-        let after: string | undefined
-        for (;;) {
-          const users = await host.users.list(after, PAGE)
-          for (const user of users) rows.push({ account: `${user}@${host.name}` })
-          if (users.length < PAGE) return rows
-          after = users.at(-1)
-          io.progress(`${rows.length} accounts`)
-        }
-      },
+      run: ({ account }) => `${account.jid} exists`,
     }),
     defineCommand({
       name: 'ban_account',
       summary: 'Keeps an account from logging in, and ends its sessions. Nothing of it is deleted.',
       args: { account: arg.account('The account'), reason: arg.text('Why', { optional: true }) },
-      async run({ account, reason }) {
-        const { host, user, jid } = await existing(server, account)
+      async run({ account: { host, user, jid }, reason }) {
         await host.users.disable(user, reason)
         return `${jid} can no longer log in; to let it in again: unban_account ${jid}`
       },
@@ -92,8 +62,7 @@ export function accountCommands(server: ServerControl): Command[] {
       name: 'unban_account',
       summary: 'Lets a banned account log in again.',
       args: { account: arg.account('The account') },
-      async run({ account }) {
-        const { host, user, jid } = await existing(server, account)
+      async run({ account: { host, user, jid } }) {
         await host.users.enable(user)
         return `${jid} can log in again`
       },

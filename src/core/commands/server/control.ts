@@ -1,11 +1,9 @@
-import type { Store } from '../../storage/store.ts'
-import { Jid } from '../../xmpp/jid.ts'
-import type { Host } from '../host.ts'
-import type { Logger } from '../log.ts'
-import type { Metrics } from '../metrics.ts'
-import type { Router } from '../router.ts'
-import { CommandError } from './command.ts'
-import type { Commands } from './commands.ts'
+import type { Store } from '../../../storage/store.ts'
+import type { Host } from '../../host.ts'
+import type { Logger } from '../../log.ts'
+import type { Metrics } from '../../metrics.ts'
+import type { Router } from '../../router.ts'
+import type { Commands } from '../commands.ts'
 
 /** What commands may do with the server they run in. */
 export interface ServerControl {
@@ -56,22 +54,6 @@ export interface RestoreReport extends BackupReport {
   archived: number
   /** The folder of the store that is replaced. */
   kept: string
-}
-
-/** The host and the localpart of an account argument. */
-export function accountOf(server: ServerControl, text: string): { host: Host; user: string; jid: Jid } {
-  const jid = Jid.from(text)
-  const host = server.host(jid.domain)
-  if (host === undefined)
-    throw new CommandError('not_found', `${jid.domain} is not served here; hosts: ${names(server)}`)
-  return { host, user: jid.local, jid }
-}
-
-/** As {@link accountOf}, for an account that must be there. */
-export async function existing(server: ServerControl, text: string): Promise<{ host: Host; user: string; jid: Jid }> {
-  const found = accountOf(server, text)
-  if (await found.host.users.exists(found.user)) return found
-  throw new CommandError('not_found', `there is no account ${found.jid}; make it with: register ${found.jid}`)
 }
 
 export function names(server: ServerControl): string {

@@ -1,6 +1,6 @@
-import { LOG_LEVELS, type LogLevel, setLogLevel } from '../log.ts'
-import { arg, type Command, CommandError, defineCommand } from './command.ts'
-import { type BackupReport, names, type ServerControl } from './servercontrol.ts'
+import { LOG_LEVELS, setLogLevel } from '../../log.ts'
+import { arg, type Command, CommandError, defineCommand } from '../command.ts'
+import { type BackupReport, names, type ServerControl } from './control.ts'
 
 export function serverCommands(server: ServerControl): Command[] {
   return [
@@ -8,7 +8,7 @@ export function serverCommands(server: ServerControl): Command[] {
       name: 'status',
       summary: 'Says whether the server is well: version, time since the start, ports, hosts, sessions, certificates.',
       args: {},
-      columns: ['what', 'value'],
+      returns: { what: 'text', value: 'text' },
       run() {
         const ports = server
           .ports()
@@ -22,9 +22,9 @@ export function serverCommands(server: ServerControl): Command[] {
           { what: 'version', value: server.version },
           { what: 'node', value: process.version },
           { what: 'up', value: `${Math.floor(server.uptime / 1000)} s` },
-          { what: 'pid', value: process.pid },
+          { what: 'pid', value: String(process.pid) },
           { what: 'hosts', value: names(server) },
-          { what: 'sessions', value: server.sessionCount },
+          { what: 'sessions', value: String(server.sessionCount) },
           ...ports,
           ...certificates,
         ]
@@ -34,7 +34,7 @@ export function serverCommands(server: ServerControl): Command[] {
       name: 'stats',
       summary: 'Shows the counters and gauges of the server.',
       args: {},
-      columns: ['name', 'value'],
+      returns: { name: 'text', value: 'number' },
       run: () => server.metrics.values(),
     }),
     defineCommand({
@@ -42,7 +42,7 @@ export function serverCommands(server: ServerControl): Command[] {
       summary: 'Changes what is logged, until the next reload.',
       args: { level: arg.text('The level', { values: LOG_LEVELS }) },
       run({ level }) {
-        setLogLevel(server.log, level as LogLevel)
+        setLogLevel(server.log, level)
         return level
       },
     }),
@@ -113,14 +113,14 @@ export function serverCommands(server: ServerControl): Command[] {
       name: 'hooks',
       summary: 'Shows each hook with its handlers in the order in which they run.',
       args: { host: arg.host('The host; default the first', { optional: true }) },
-      columns: ['hook', 'order', 'owner'],
-      run: ({ host }) => (host === undefined ? server.hosts[0]! : server.host(host)!).hooks.list(),
+      returns: { hook: 'text', order: 'int', owner: 'text' },
+      run: ({ host = server.hosts[0]! }) => host.hooks.list(),
     }),
     defineCommand({
       name: 'modules',
       summary: 'Lists the modules that run.',
       args: {},
-      columns: ['host', 'module', 'xep'],
+      returns: { host: 'text', module: 'text', xep: 'text' },
       run: () => server.modules(),
     }),
   ]
