@@ -204,7 +204,7 @@ export class Server implements ServerControl {
   async #listenHttp(http: HttpListener): Promise<void> {
     await http.listen()
     const { ip, tls } = http.settings
-    this.log.info({ port: http.port, ip, tls: tls ? 'direct' : 'off' }, 'listening for HTTP')
+    this.log.info({ port: http.port, ip, tls }, 'listening for HTTP')
   }
 
   /** The ports where the server is watched stay to the end. */
@@ -227,8 +227,8 @@ export class Server implements ServerControl {
     }
     // A port of its own for those who watch over the server is not where files are to be had.
     const open = this.#http.filter(http => http.settings.operations === undefined)
-    const reached = open.find(http => http.settings.tls) ?? open[0] ?? this.#http[0]
-    this.#routes.origin = () => reached && { secured: reached.settings.tls, port: reached.port }
+    const reached = open.find(http => http.settings.tls === 'direct') ?? open[0] ?? this.#http[0]
+    this.#routes.origin = () => reached && { secured: reached.settings.tls === 'direct', port: reached.port }
   }
 
   #surroundings(): HostSurroundings {

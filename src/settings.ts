@@ -81,11 +81,12 @@ export function httpSettings(config: Config, listen: ListenConfig): HttpListener
   return {
     port: listen.port,
     ip: listen.ip,
-    tls: listen.tls,
+    tls: listen.tls ? 'direct' : 'off',
+    proxyProtocol: false,
+    preAuthTimeout: listen.pre_auth_timeout,
     maxConnectionsPerIp: listen.max_connections_per_ip,
     operations:
       listen.metrics === 'none' ? undefined : ip => evaluateAccess(config, listen.metrics, { ip }, config.hosts[0]),
-    headTimeout: listen.pre_auth_timeout,
     idleTimeout: HTTP_IDLE,
     maxConnections: HTTP_CONNECTIONS,
     maxDownloads: HTTP_DOWNLOADS,

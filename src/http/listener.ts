@@ -1,51 +1,36 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
-import { createServer, type Server, type Socket } from 'node:net'
-import { TLSSocket, type TLSSocketOptions } from 'node:tls'
+import type { Socket } from 'node:net'
 import type { HttpRoutes, Pace } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
-import type { ConnectionCounter } from '../net/connections.ts'
-import { openPort, portOf } from '../net/port.ts'
-import { PLAIN_CONNECTION, type PreLoginBudget, type Share, TLS_CONNECTION } from '../net/prelogin.ts'
+import { Listener, type ListenerSurroundings, type PortSettings } from '../net/listener.ts'
+import { PLAIN_CONNECTION, type Share, TLS_CONNECTION } from '../net/prelogin.ts'
 import { plainAddress } from '../util/address.ts'
 import { answer, type Downloads } from './answer.ts'
 
-export interface HttpListenerSettings {
-  port: number
-  ip: string
-  tls: boolean
+export interface HttpListenerSettings extends PortSettings {
   maxConnectionsPerIp: number
   /** Who may ask how the server is; undefined: nobody, here. Rules may change who, but not whether. */
   operations: ((ip: string) => boolean) | undefined
-  /** Ms in which the head of a request, and a TLS handshake, must be there. */
-  headTimeout: number
   /** Ms without a byte in either direction after which a connection is closed. */
   idleTimeout: number
-  /** Connections at a time. */
-  maxConnections: number
   /** Answers that are sent piece by piece at a time, of all connections. */
   maxDownloads: number
   /** How slowly they may be read. */
   downloadPace: Pace
 }
 
-export interface HttpSurroundings {
+export interface HttpSurroundings extends ListenerSurroundings {
   routes: HttpRoutes
   /** For those who watch over the server (operations.ts): always served, whatever becomes of the rest. */
   operations: HttpRoutes
   /** Whether all else is served at this moment. */
   serving: () => boolean
   log: Logger
-  counter: ConnectionCounter
-  /** What all connections hold that are not logged in: here, while no request is being answered. */
-  prelogin: PreLoginBudget
-  /** How TLS is spoken with who connects now: certificates change while the server runs. */
-  secure: () => TLSSocketOptions
 }
 
 // Not by `import`, which reads every export: `WebSocket` of node:http brings Node's whole HTTP client, 14 MB, into memory.
 const { createServer: createHttp } = process.getBuiltinModule('node:http')
 
-const BACKLOG = 1024
 /** Bytes of the head of a request. */
 const MAX_HEAD = 16 * 1024
 const MAX_HEADERS = 100
@@ -57,26 +42,22 @@ const KEEP_ALIVE = 15_000
 /** One port that speaks HTTP/1.1. */
 export class HttpListener {
   readonly #around: HttpSurroundings
-  readonly #server: Server
+  readonly #listener: Listener<HttpListenerSettings>
   readonly #http: HttpServer
-  /** All connections, with the answers that are under way on each. */
+  /** All connections that speak HTTP, with the answers that are under way on each. */
   readonly #sockets = new Map<Socket, Set<ServerResponse>>()
   readonly #timers = new Map<Socket, NodeJS.Timeout>()
   /** Of those that wait for a request. */
   readonly #shares = new Map<Socket, Share>()
-  /** The connections below TLS. */
-  readonly #below = new WeakMap<Socket, Socket>()
   readonly #closed = new Set<() => void>()
   readonly #downloads: Downloads
-  #settings: HttpListenerSettings
   #closing = false
 
   constructor(around: HttpSurroundings, settings: HttpListenerSettings) {
     this.#around = around
-    this.#settings = settings
     this.#downloads = { running: 0, max: settings.maxDownloads, pace: settings.downloadPace }
-    this.#server = createServer({ noDelay: true, keepAlive: true }, socket => this.#connected(socket))
-    // Never listens itself: it is handed connections, so that TLS is that of the clients' ports.
+    this.#listener = new Listener(around, settings, (socket, { ip }, crowded) => this.#connected(socket, ip, crowded))
+    // Never listens itself: it is handed connections.
     this.#http = createHttp({ maxHeaderSize: MAX_HEAD, keepAliveTimeout: KEEP_ALIVE })
     this.#http.maxHeadersCount = MAX_HEADERS
     this.#http.on('request', (request, response) => this.#requested(request, response))
@@ -87,18 +68,15 @@ export class HttpListener {
 
   /** Opens the port; rejects with what is wrong with it. */
   listen(): Promise<void> {
-    const { port, ip } = this.#settings
-    return openPort(this.#server, { port, ip, backlog: BACKLOG }, error => {
-      this.#around.log.error({ err: error }, 'a listener failed')
-    })
+    return this.#listener.listen()
   }
 
   get port(): number {
-    return portOf(this.#server, this.#settings.port)
+    return this.#listener.port
   }
 
   get settings(): HttpListenerSettings {
-    return this.#settings
+    return this.#listener.settings
   }
 
   get connections(): number {
@@ -107,8 +85,7 @@ export class HttpListener {
 
   /** New limits for connections from now on. */
   update(settings: HttpListenerSettings): void {
-    this.#settings = settings
-    this.#server.maxConnections = settings.maxConnections
+    this.#listener.update(settings)
     this.#around.counter.limit = settings.maxConnectionsPerIp
     this.#http.timeout = settings.idleTimeout
     Object.assign(this.#downloads, { max: settings.maxDownloads, pace: settings.downloadPace })
@@ -117,7 +94,7 @@ export class HttpListener {
   /** Takes no more connections; those that wait for another request are closed. What is being answered goes on. */
   close(): void {
     this.#closing = true
-    this.#server.close()
+    this.#listener.close()
     for (const [socket, running] of this.#sockets) if (running.size === 0) socket.destroy()
   }
 
@@ -134,18 +111,11 @@ export class HttpListener {
     for (const socket of this.#sockets.keys()) socket.destroy()
   }
 
-  #connected(socket: Socket): void {
-    const { counter, log } = this.#around
-    const ip = plainAddress(socket.remoteAddress)
-    socket.on('error', error => log.debug({ err: error, ip }, 'an HTTP connection failed'))
-    if (!counter.enter(ip)) {
-      // No word before a handshake, and none is worth one.
-      if (this.#settings.tls) return void socket.destroy()
-      return void socket.end(bare('503 Service Unavailable'), () => socket.destroy())
-    }
+  #connected(socket: Socket, ip: string, crowded: boolean): void {
+    socket.on('error', error => this.#around.log.debug({ err: error, ip }, 'an HTTP connection failed'))
+    if (crowded) return void socket.end(bare('503 Service Unavailable'), () => socket.destroy())
     this.#sockets.set(socket, new Set())
     socket.once('close', () => {
-      counter.leave(ip)
       clearTimeout(this.#timers.get(socket))
       this.#timers.delete(socket)
       this.#leave(socket)
@@ -153,26 +123,17 @@ export class HttpListener {
       if (this.#sockets.size === 0) for (const tell of this.#closed) tell()
     })
     this.#await(socket, false)
-    if (socket.destroyed) return
-    if (!this.#settings.tls) return void this.#http.emit('connection', socket)
-    const secure = new TLSSocket(socket, this.#around.secure())
-    secure.on('error', error => {
-      log.debug({ err: error, ip }, 'a TLS connection failed')
-      socket.destroy()
-    })
-    secure.once('close', () => socket.destroy())
-    secure.once('secure', () => this.#http.emit('connection', secure))
-    this.#below.set(secure, socket)
+    if (!socket.destroyed) this.#http.emit('connection', socket)
   }
 
   /** The head of a request must be there in time; who has sent nothing yet after an answer may be silent for longer. */
   #await(socket: Socket, kept: boolean): void {
     if (socket.destroyed) return
     clearTimeout(this.#timers.get(socket))
-    const { headTimeout } = this.#settings
-    const timer = setTimeout(() => socket.destroy(), kept ? headTimeout + KEEP_ALIVE : headTimeout)
+    const { preAuthTimeout, tls } = this.settings
+    const timer = setTimeout(() => socket.destroy(), kept ? preAuthTimeout + KEEP_ALIVE : preAuthTimeout)
     this.#timers.set(socket, timer)
-    const cost = this.#settings.tls ? TLS_CONNECTION : PLAIN_CONNECTION
+    const cost = tls === 'direct' ? TLS_CONNECTION : PLAIN_CONNECTION
     const ip = plainAddress(socket.remoteAddress)
     this.#leave(socket)
     this.#shares.set(
@@ -189,12 +150,12 @@ export class HttpListener {
   }
 
   #requested(request: IncomingMessage, response: ServerResponse): void {
-    const socket = this.#below.get(request.socket) ?? request.socket
+    const { socket } = request
     clearTimeout(this.#timers.get(socket))
     this.#leave(socket)
     const running = this.#sockets.get(socket)
     // Node reads on while answers are made: a connection would have any number of them made at once.
-    if (running === undefined || running.size >= MAX_PIPELINED) return void request.socket.destroy()
+    if (running === undefined || running.size >= MAX_PIPELINED) return void socket.destroy()
     const before = [...running].at(-1)
     running.add(response)
     if (this.#closing) response.shouldKeepAlive = false
@@ -202,11 +163,11 @@ export class HttpListener {
       running.delete(response)
       if (!this.#sockets.has(socket) || running.size > 0) return
       this.#await(socket, true)
-      if (this.#closing) request.socket.destroySoon()
+      if (this.#closing) socket.destroySoon()
     })
     if (before === undefined) return this.#handle(request, response)
     before.once('close', () => {
-      if (!request.socket.destroyed) this.#handle(request, response)
+      if (!socket.destroyed) this.#handle(request, response)
     })
   }
 
@@ -222,7 +183,7 @@ export class HttpListener {
 
   #routesFor({ url = '', method = '', socket }: IncomingMessage): HttpRoutes {
     const { routes, operations } = this.#around
-    const open = this.#settings.operations?.(plainAddress(socket.remoteAddress)) === true
+    const open = this.settings.operations?.(plainAddress(socket.remoteAddress)) === true
     return open && operations.find(url.split('?', 1)[0]!, method) !== undefined ? operations : routes
   }
 
@@ -230,7 +191,7 @@ export class HttpListener {
     this.#around.log.debug({ err: error }, 'not a request')
     if (socket.destroyed || !socket.writable) return void socket.destroy()
     // In the middle of an answer a word of ours would be taken for a part of it.
-    const running = this.#sockets.get(this.#below.get(socket) ?? socket) ?? []
+    const running = this.#sockets.get(socket) ?? []
     if ([...running].some(response => response.headersSent)) return void socket.destroy()
     const large = error.code === 'HPE_HEADER_OVERFLOW'
     socket.end(bare(large ? '431 Request Header Fields Too Large' : '400 Bad Request'), () => socket.destroy())

@@ -16,6 +16,8 @@ export interface PortSettings {
   proxyProtocol: boolean
   /** Before the login: here, how long a TLS handshake may take (ms). */
   preAuthTimeout: number
+  /** Connections at a time; undefined: any number. */
+  maxConnections?: number
 }
 
 export interface ListenerSurroundings {
@@ -53,6 +55,7 @@ export class Listener<S extends PortSettings> {
     this.#settings = settings
     this.#accept = accept
     this.#server = createServer(SOCKETS, socket => this.#guard(socket, () => this.#connected(socket)))
+    this.update(settings)
   }
 
   /** Opens the port; rejects with what is wrong with it. */
@@ -74,6 +77,7 @@ export class Listener<S extends PortSettings> {
   /** New limits for connections from now on. */
   update(settings: S): void {
     this.#settings = settings
+    if (settings.maxConnections !== undefined) this.#server.maxConnections = settings.maxConnections
   }
 
   /** Takes no more connections; those there are stay. */
