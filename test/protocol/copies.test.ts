@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { isSm } from '../support/resuming.ts'
+import { authenticated, isSm } from '../support/resuming.ts'
 import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.ts'
 import { says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
@@ -33,11 +33,17 @@ async function stage(t: TestContext, options: TestOptions = {}) {
 }
 
 async function login(server: TestServer, resource?: string): Promise<RawClient> {
-  const bot = await server.connect()
-  await bot.login({ user: 'bot', password: 'secret' })
+  const bot = await authenticated(server, 'bot')
   await bot.bind(resource)
   await bot.enable()
   return bot
+}
+
+/** A client that names its device itself, however its resource is tagged. */
+async function phone(t: TestContext, server: TestServer, tag: string): Promise<RawClient> {
+  const client = await dial(t, server)
+  await logIn(client, 'PLAIN', plain('bot'), agent() + bind(enable, tag))
+  return client
 }
 
 /** The bot is told that everything it sent is safe. */
@@ -51,6 +57,13 @@ const gone = (server: TestServer) =>
     () => [...server.server.host('localhost')!.sessions()].every(s => s.jid.local !== 'bot' || !s.connected),
     'the bot is gone',
   )
+
+/** The connection of the bot breaks, and it logs in again. */
+async function comesBack(server: TestServer, bot: RawClient, resource = 'cron'): Promise<RawClient> {
+  bot.cut('rst')
+  await gone(server)
+  return login(server, resource)
+}
 
 for (const [how, leave] of [
   ['closes its stream', (bot: RawClient) => bot.close()],
@@ -104,9 +117,7 @@ test('each message that the client does not know of stands for one copy, not for
   bot.send(ALARM)
   bot.send(ALARM)
   assert.equal(await count(bot), 5)
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   for (let i = 0; i < 2; i++) again.send(ALARM)
   assert.equal(await count(again), 5, 'the two that it was not told of')
   for (let i = 0; i < 3; i++) again.send(ALARM)
@@ -119,9 +130,7 @@ test('told on a connection that broke: an id that is used once decides, of a cli
   bot.options.autoAck = false
   for (let i = 1; i <= 8; i++) bot.send(unique(`a${i}`))
   await told(bot)
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   again.send(unique('a8'))
   assert.equal(await count(again), 8)
 })
@@ -147,17 +156,13 @@ test('messages without an id: what its client was never told of is recognised, t
   bot.send(nameless)
   bot.send(nameless)
   assert.equal(await count(bot), 2)
-  bot.cut('rst')
-  await gone(server)
-  bot = await login(server, 'cron')
+  bot = await comesBack(server, bot)
   bot.options.autoAck = false
   bot.send(nameless)
   bot.send(nameless)
   assert.equal(await count(bot), 2)
   await told(bot)
-  bot.cut('rst')
-  await gone(server)
-  bot = await login(server, 'cron')
+  bot = await comesBack(server, bot)
   bot.send(nameless)
   assert.equal(await count(bot), 3)
 })
@@ -167,9 +172,7 @@ test('a message without an id is something new too: what comes after it is not o
   const bot = await login(server, 'cron')
   bot.send(unique('z1'))
   await count(bot)
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   again.send("<message to='juliet@localhost' type='chat'><body>new</body></message>")
   again.send(unique('z1'))
   assert.equal(await count(again), 3)
@@ -178,23 +181,17 @@ test('a message without an id is something new too: what comes after it is not o
 test('a device that names itself is the same after a restart', async t => {
   const { store } = faultyStore()
   const first = await stage(t, { store })
-  const phone = async (server: TestServer, tag: string): Promise<RawClient> => {
-    const client = await dial(t, server)
-    await logIn(client, 'PLAIN', plain('bot'), agent() + bind(enable, tag))
-    return client
-  }
-  const bot = await phone(first.server, 'one')
+  const bot = await phone(t, first.server, 'one')
   await first.juliet.close()
   await first.server.server.stop()
   const { server, count } = await stage(t, { store })
-  const back = await server.connect()
-  await back.login({ user: 'bot', password: 'secret' })
+  const back = await authenticated(server, 'bot')
   assert.equal(await back.resume(bot.sm!), true)
   back.send(unique('y1'))
   assert.equal(await count(back), 1)
   back.cut('rst')
   await gone(server)
-  const again = await phone(server, 'two')
+  const again = await phone(t, server, 'two')
   again.send(unique('y1'))
   assert.equal(await count(again), 1)
 })
@@ -204,19 +201,14 @@ test('who sends again under another address hears of it there when it cannot be 
   t.after(() => troubles.writes.open())
   const { server } = await stage(t, { store })
   await server.register('nurse')
-  const phone = async (tag: string): Promise<RawClient> => {
-    const client = await dial(t, server)
-    await logIn(client, 'PLAIN', plain('bot'), agent() + bind(enable, tag))
-    return client
-  }
   troubles.writes.close()
   const text = "<message to='nurse@localhost' type='chat' id='w1'><body>wait</body></message>"
-  const bot = await phone('one')
+  const bot = await phone(t, server, 'one')
   bot.send(text)
   await bot.ping()
   bot.cut('rst')
   await gone(server)
-  const again = await phone('two')
+  const again = await phone(t, server, 'two')
   again.send(text)
   again.askAck()
   await again.ping()
@@ -239,8 +231,7 @@ test('the count of a lost session is not told where its client may not have hear
   bot.cut('rst')
   const { sm } = bot
   await eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'the session is gone')
-  const again = await server.connect()
-  await again.login({ user: 'bot', password: 'secret' })
+  const again = await authenticated(server, 'bot')
   assert.equal(await again.resume(sm!), false)
   assert.equal(sm!.unacked.length, 1, 'nobody has told it')
 })
@@ -252,9 +243,7 @@ test('told on a connection that broke, under an id that says nothing: better twi
   bot.send(ALARM)
   bot.send(ALARM)
   await told(bot)
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   again.send(ALARM)
   assert.equal(await count(again), 3)
 })
@@ -267,9 +256,7 @@ test('a client that has answered since knows: what it sends later is new', async
   await told(bot)
   await asked
   await bot.ping()
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   again.send(ALARM)
   assert.equal(await count(again), 2)
 })
@@ -279,26 +266,19 @@ test('another device, or none that is known to be the same, sends no copies', as
   const bot = await login(server, 'cron')
   bot.send(unique('b1'))
   await count(bot)
-  bot.cut('rst')
-  await gone(server)
-  const other = await login(server, 'desk')
+  const other = await comesBack(server, bot, 'desk')
   other.send(unique('b1'))
   assert.equal(await count(other), 2)
 })
 
 test('a device that names itself is the same under another resource', async t => {
   const { server, count } = await stage(t)
-  const phone = async (tag: string): Promise<RawClient> => {
-    const client = await dial(t, server)
-    await logIn(client, 'PLAIN', plain('bot'), agent() + bind(enable, tag))
-    return client
-  }
-  const bot = await phone('one')
+  const bot = await phone(t, server, 'one')
   bot.send(unique('c1'))
   await count(bot)
   bot.cut('rst')
   await gone(server)
-  const again = await phone('two')
+  const again = await phone(t, server, 'two')
   assert.notEqual(again.jid, bot.jid)
   again.send(unique('c1'))
   assert.equal(await count(again), 1)
@@ -310,9 +290,7 @@ test('after something new for the same addressee nothing old comes again', async
   bot.send(unique('d1'))
   bot.send(unique('d2'))
   await count(bot)
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   again.send(unique('d2'))
   assert.equal(await count(again), 2)
   again.send(unique('d1'))
@@ -324,9 +302,7 @@ test('a receipt between the copies does not end them', async t => {
   const bot = await login(server, 'cron')
   bot.send(unique('e1'))
   await count(bot)
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   again.send("<message to='juliet@localhost' type='chat' id='r'><received xmlns='urn:xmpp:receipts' id='x'/></message>")
   again.send(unique('e1'))
   assert.equal(await count(again), 2, 'the message and the receipt')
@@ -353,9 +329,7 @@ test('copies of copies: whoever breaks while sending again sends again', async t
   for (const id of ['g1', 'g2', 'g3']) bot.send(unique(id))
   await count(bot)
   for (const sent of [['g1'], ['g1', 'g2'], ['g1', 'g2', 'g3']]) {
-    bot.cut('rst')
-    await gone(server)
-    bot = await login(server, 'cron')
+    bot = await comesBack(server, bot)
     for (const id of sent) bot.send(unique(id))
     assert.equal(await count(bot), 3)
   }
@@ -369,8 +343,7 @@ test('who wants a session back that is gone learns how far that was: only the re
   bot.cut('rst')
   const { sm } = bot
   await eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'the session is gone')
-  const again = await server.connect()
-  await again.login({ user: 'bot', password: 'secret' })
+  const again = await authenticated(server, 'bot')
   assert.equal(await again.resume(sm!), false)
   assert.equal(sm!.unacked.length, 0, 'h says that we have it')
   await again.bind('cron')
@@ -388,8 +361,7 @@ test('so it is where the client is cut again before it says anything', async t =
   const { sm } = bot
   const ended = () => eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'it is gone')
   await ended()
-  const again = await server.connect()
-  await again.login({ user: 'bot', password: 'secret' })
+  const again = await authenticated(server, 'bot')
   assert.equal(await again.resume(sm!), false)
   assert.equal(sm!.unacked.length, 0, 'h says that we have it')
   await again.bind('cron')
@@ -410,8 +382,7 @@ test('who comes back after a restart knows what it was told by the resumption', 
   await first.juliet.close()
   await first.server.server.stop()
   const { server, count } = await stage(t, { store })
-  const again = await server.connect()
-  await again.login({ user: 'bot', password: 'secret' })
+  const again = await authenticated(server, 'bot')
   assert.equal(await again.resume(bot.sm!), true)
   assert.equal(bot.sm!.unacked.length, 0)
   again.send(ALARM)
@@ -424,15 +395,12 @@ test('a client that was told by a resumption, and answered since, sends nothing 
   bot.send(ALARM)
   await count(bot)
   bot.cut('rst')
-  const back = await server.connect()
-  await back.login({ user: 'bot', password: 'secret' })
+  const back = await authenticated(server, 'bot')
   const asked = new Promise<void>(resolve => back.once('asked', resolve))
   assert.equal(await back.resume(bot.sm!), true)
   await asked
   await back.ping()
-  back.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, back)
   again.send(ALARM)
   assert.equal(await count(again), 2)
 })
@@ -450,8 +418,7 @@ test('what a resumption says that we do not have is sent again, and is no new me
   await bot.ping()
   bot.cut('rst')
   await gone(server)
-  const back = await server.connect()
-  await back.login({ user: 'bot', password: 'secret' })
+  const back = await authenticated(server, 'bot')
   assert.equal(await back.resume(bot.sm!), true)
   assert.ok(bot.sm!.unacked.length > 0)
   troubles.writes.open()
@@ -466,9 +433,7 @@ test('a session that has ended keeps nothing of what its client might have sent 
   bot.send(unique('x1'))
   bot.send("<message to='bot@localhost' type='chat' id='x2'><body>x2</body></message>")
   await bot.ping()
-  bot.cut('rst')
-  await gone(server)
-  const again = await login(server, 'cron')
+  const again = await comesBack(server, bot)
   again.send(unique('x3'))
   await again.ping()
   const { run } = last().inbound.end

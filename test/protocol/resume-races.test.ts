@@ -1,6 +1,6 @@
 /** A client that comes back while the server is still at work on what it sent before (XEP-0198 5). */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { defineModule } from '../../src/core/module.ts'
 import { xml } from '../../src/xml/index.ts'
 import { faultyStore, Gate } from '../support/faultystore.ts'
@@ -9,9 +9,10 @@ import { authenticated, bodies, isSm, managed } from '../support/resuming.ts'
 import { serve } from '../support/talk.ts'
 import { eventually } from '../support/waiting.ts'
 
-/** Questions that are answered, and messages that are let through, when the gate opens. */
-function slow() {
+/** A server whose answers to romeo's question, and whose messages, wait for the gate; `started` does something that comes there. */
+async function slow(t: TestContext) {
   const gate = new Gate()
+  t.after(() => gate.open())
   const mod = defineModule({
     name: 'mod_slow',
     summary: 'Takes its time.',
@@ -24,7 +25,26 @@ function slow() {
       ctx.hook('filter_packet', ({ stanza }) => (stanza.kind === 'message' ? gate.pass() : undefined))
     },
   })
-  return { gate, extra: [mod] }
+  const server = await serve(t, { extra: [mod] })
+  const romeo = await managed(server, 'romeo', 'orchard')
+  const juliet = await managed(server, 'juliet')
+  /** Romeo's connection breaks while this is on its way; resolves with a new one, logged in. */
+  const breaks = async (stanza: string): Promise<RawClient> => {
+    gate.close()
+    const before = gate.calls
+    romeo.send(stanza)
+    await eventually(() => gate.calls > before, 'it is on its way')
+    romeo.cut('rst')
+    return authenticated(server, 'romeo')
+  }
+  return { server, gate, romeo, juliet, breaks }
+}
+
+/** All that a client sent is acknowledged, and nothing in it was against the protocol. */
+async function inOrder(client: RawClient, wrong: string[]): Promise<void> {
+  client.askAck()
+  await client.receive(el => isSm('a')(el) && client.sm!.unacked.length === 0)
+  assert.deepEqual(wrong, [])
 }
 
 /** Every breach of the protocol that a client sees. */
@@ -41,16 +61,9 @@ const say = (to: string, body: string) =>
 for (const waits of [false, true]) {
   const when = waits ? 'after it was given up waiting for' : 'soon after'
   test(`a stanza that is still being handled when its session is resumed counts once (done ${when})`, async t => {
-    const { gate, extra } = slow()
-    t.after(() => gate.open())
-    const server = await serve(t, { extra })
-    const romeo = await managed(server, 'romeo')
-    gate.close()
-    const before = gate.calls
-    romeo.send(SLOW)
-    await eventually(() => gate.calls > before, 'the question is being answered')
-    romeo.cut('rst')
-    const back = await authenticated(server, 'romeo')
+    const { server, gate, romeo, juliet, breaks } = await slow(t)
+    await juliet.close()
+    const back = await breaks(SLOW)
     const wrong = violations(back)
     const resumed = back.resume(romeo.sm!)
     if (waits) await resumed
@@ -58,47 +71,25 @@ for (const waits of [false, true]) {
     gate.open()
     assert.equal(await resumed, true)
     await back.ping()
-    back.askAck()
-    await back.receive(el => isSm('a')(el) && back.sm!.unacked.length === 0)
-    assert.deepEqual(wrong, [])
+    await inOrder(back, wrong)
   })
 }
 
 test('a message that is on its way to its account while its session is resumed comes once', async t => {
-  const { gate, extra } = slow()
-  t.after(() => gate.open())
-  const server = await serve(t, { extra })
-  const romeo = await managed(server, 'romeo')
-  const juliet = await managed(server, 'juliet')
-  gate.close()
-  const before = gate.calls
-  romeo.send(say('juliet', '1'))
-  await eventually(() => gate.calls > before, 'the message is on its way')
-  romeo.cut('rst')
-  const back = await authenticated(server, 'romeo')
+  const { gate, romeo, juliet, breaks } = await slow(t)
+  const back = await breaks(say('juliet', '1'))
   const wrong = violations(back)
   const resumed = back.resume(romeo.sm!)
   setTimeout(() => gate.open(), 100)
   assert.equal(await resumed, true)
   back.send(say('juliet', '2'))
   assert.deepEqual(await bodies(juliet, '2'), ['1', '2'])
-  back.askAck()
-  await back.receive(el => isSm('a')(el) && back.sm!.unacked.length === 0)
-  assert.deepEqual(wrong, [])
+  await inOrder(back, wrong)
 })
 
 test('a message that is on its way when its client comes back as a new session comes once', async t => {
-  const { gate, extra } = slow()
-  t.after(() => gate.open())
-  const server = await serve(t, { extra })
-  const romeo = await managed(server, 'romeo', 'orchard')
-  const juliet = await managed(server, 'juliet')
-  gate.close()
-  const before = gate.calls
-  romeo.send(say('juliet', '1'))
-  await eventually(() => gate.calls > before, 'the message is on its way')
-  romeo.cut('rst')
-  const again = await authenticated(server, 'romeo')
+  const { gate, juliet, breaks } = await slow(t)
+  const again = await breaks(say('juliet', '1'))
   await again.bind('orchard')
   const enabled = again.enable()
   setTimeout(() => gate.open(), 100)
