@@ -4,15 +4,15 @@
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { xml } from '@xmpp/client'
-import sharp from 'sharp'
 import { S3Server } from '../../scripts/s3.ts'
 import { Bot, type El } from '../support/bot.ts'
 import { Device, slixmpp } from '../support/device.ts'
+import { emptyFolder } from '../support/folder.ts'
+import { png } from '../support/pictures.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { hermodProcess } from '../support/serverprocess.ts'
 
@@ -25,12 +25,7 @@ const PUBSUB = 'http://jabber.org/protocol/pubsub'
 
 const sha1 = (bytes: Buffer): string => createHash('sha1').update(bytes).digest('hex')
 
-function picture(red: number): Promise<Buffer> {
-  const background = { r: red, g: 100, b: 90 }
-  return sharp({ create: { width: 64, height: 64, channels: 3, background } })
-    .png()
-    .toBuffer()
-}
+const picture = (red: number): Promise<Buffer> => png(64, { r: red, g: 100, b: 90 })
 
 async function archive(bot: Bot): Promise<(string | null)[]> {
   const bodies: (string | null)[] = []
@@ -163,9 +158,8 @@ async function story(t: TestContext, python: string, folder: string, blobs: stri
   assert.equal(await state(again, id!), 'read')
 }
 
-async function here(t: TestContext, prefix: string): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), prefix))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+async function here(t: TestContext, _prefix: string): Promise<string> {
+  const folder = await emptyFolder(t)
   return folder
 }
 

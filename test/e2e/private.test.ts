@@ -1,10 +1,10 @@
 /** What a real server leaves on the disk, and who may read it. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmod, lstat, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
+import { emptyFolder } from '../support/folder.ts'
 import { hermodProcess } from '../support/serverprocess.ts'
 
 const LEVEL = 'storage.driver=level'
@@ -20,8 +20,7 @@ async function open(folder: string): Promise<string[]> {
 }
 
 test('a data folder that was there, open to all, is closed; so is all that the server writes', async t => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'private-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = await emptyFolder(t)
   const data = path.join(folder, 'data')
   await mkdir(path.join(data, 'store'), { recursive: true })
   await mkdir(path.join(data, 'blobs'))

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { emptyFolder } from '../support/folder.ts'
 import { http } from '../support/httpclient.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
@@ -18,8 +18,7 @@ const DOMAIN = 'hermod.test'
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=='
 
 async function start(t: TestContext) {
-  const folder = await mkdtemp(path.join(tmpdir(), 'restore-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = await emptyFolder(t)
   const data = path.join(folder, 'data')
   const server = await hermodProcess({ folder, data, domain: DOMAIN, sets: ['storage.driver=level'] })
   t.after(() => server.kill())

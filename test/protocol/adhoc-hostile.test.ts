@@ -5,7 +5,7 @@ import { failed, NS_COMMANDS, offered, run, step } from '../support/commands.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
-import { refused, serve } from '../support/talk.ts'
+import { closed, refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 import { eventually, settled } from '../support/waiting.ts'
 
@@ -26,8 +26,6 @@ before(async () => {
   })
 })
 after(() => server.stop())
-
-const ended = (client: RawClient) => new Promise<string>(resolve => client.once('closed', resolve))
 
 async function login(user: string, password: string): Promise<void> {
   const client = await server.connect()
@@ -231,7 +229,7 @@ test('an administrator who takes the own account away is out, and the server goe
   alice.send(
     `<iq type='set' id='bye' to='localhost'><command xmlns='${NS_COMMANDS}' node='${node('delete-user')}' sessionid='${going.sessionid}'>${x}</command></iq>`,
   )
-  await ended(alice)
+  await closed(alice)
   await admin.ping()
   const again = await server.client('alice')
   await refused('forbidden', step(again, node('delete-user')))

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { emptyFolder } from '../support/folder.ts'
 import { accountService, jwt } from '../support/jwt.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
@@ -27,8 +27,7 @@ const SECRET = Buffer.alloc(32, 9)
 const KEY = JSON.stringify({ kty: 'oct', k: SECRET.toString('base64url') })
 
 async function keyFile(t: TestContext, text = KEY): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'hermod-jwt-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = await emptyFolder(t)
   const file = path.join(folder, 'jwt.jwk')
   await writeFile(file, text)
   return file

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
-import sharp from 'sharp'
+import { png } from '../support/pictures.ts'
 import { child } from '../support/rawxml.ts'
 import { bucket, missingS3 } from '../support/s3.ts'
 import { refused, serve } from '../support/talk.ts'
@@ -10,9 +10,7 @@ import { refused, serve } from '../support/talk.ts'
 const missing = await missingS3()
 
 async function photo(colour: string): Promise<{ bytes: Buffer; hash: string; vcard: string }> {
-  const bytes = await sharp({ create: { width: 200, height: 200, channels: 3, background: colour } })
-    .png()
-    .toBuffer()
+  const bytes = await png(200, colour)
   const hash = createHash('sha1').update(bytes).digest('hex')
   const binval = `<BINVAL>${bytes.toString('base64')}</BINVAL>`
   return { bytes, hash, vcard: `<vCard xmlns='vcard-temp'><PHOTO><TYPE>image/png</TYPE>${binval}</PHOTO></vCard>` }

@@ -6,6 +6,7 @@ import type { BlobStore } from '../../src/storage/blob.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { StoreError } from '../../src/storage/store.ts'
 import { faultyStore } from '../support/faultystore.ts'
+import { png } from '../support/pictures.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, bare, befriend, nothing, presenceFrom, refused, serve } from '../support/talk.ts'
@@ -29,12 +30,8 @@ after(() => server.stop())
 let seed = 0
 
 /** Another picture each time, if nothing else is said. */
-async function picture(side = 64, colour = ++seed): Promise<Buffer> {
-  const background = { r: (colour * 37) % 256, g: (colour * 101) % 256, b: 90 }
-  return sharp({ create: { width: side, height: side, channels: 3, background } })
-    .png()
-    .toBuffer()
-}
+const picture = (side = 64, colour = ++seed): Promise<Buffer> =>
+  png(side, { r: (colour * 37) % 256, g: (colour * 101) % 256, b: 90 })
 
 const sha1 = (bytes: Buffer) => createHash('sha1').update(bytes).digest('hex')
 

@@ -1,13 +1,13 @@
 /** What goes on while a backup is written. */
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { restoreFromFile } from '../../src/storage/backup.ts'
 import type { BlobStore } from '../../src/storage/blob.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { http } from '../support/httpclient.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
@@ -23,8 +23,7 @@ async function upload(client: RawClient, body: string): Promise<string> {
 
 /** A server whose files are read only when the test lets them. */
 async function start(t: TestContext) {
-  const folder = await mkdtemp(path.join(tmpdir(), 'backup-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = await emptyFolder(t)
   const memory = openMemoryBlobs()
   const reading = Promise.withResolvers<void>()
   const go = Promise.withResolvers<void>()

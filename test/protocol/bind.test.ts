@@ -4,7 +4,7 @@ import { defineModule } from '../../src/core/module.ts'
 import { StanzaError } from '../../src/xmpp/errors.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { errorCondition } from '../support/rawxml.ts'
-import { available, nothing, refused, says, serve } from '../support/talk.ts'
+import { available, closed, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 
 async function authenticated(server: TestServer, user = 'juliet'): Promise<RawClient> {
@@ -13,9 +13,6 @@ async function authenticated(server: TestServer, user = 'juliet'): Promise<RawCl
   await client.login({ user, password: 'secret' })
   return client
 }
-
-const closed = (client: RawClient): Promise<string> =>
-  client.closed ? Promise.resolve('') : new Promise(resolve => client.once('closed', resolve))
 
 function sessions(server: TestServer, user = 'juliet'): string[] {
   const account = server.server.host('localhost')!.accounts.get(user)

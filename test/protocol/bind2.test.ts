@@ -13,7 +13,6 @@ import {
   bind,
   byPassword,
   chat,
-  closed,
   DESK,
   dial,
   enable,
@@ -23,7 +22,7 @@ import {
   resources,
   slowBind,
 } from '../support/sasl2client.ts'
-import { available, copyOf, nothing, presenceFrom, says } from '../support/talk.ts'
+import { available, closed, copyOf, nothing, presenceFrom, says } from '../support/talk.ts'
 import { eventually } from '../support/waiting.ts'
 
 test('a resource that carries the client’s tag, is the same for the device each time, and cannot be guessed', async t => {

@@ -5,7 +5,7 @@ import { faultyStore } from '../support/faultystore.ts'
 import { friends, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
-import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
+import { available, befriend, closed, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -26,8 +26,6 @@ async function start(t: TestContext, options = {}): Promise<{ server: TestServer
   const server = await serve(t, { config: CONFIG, ...options })
   return { server, admin: await server.client('admin') }
 }
-
-const ended = (client: RawClient) => new Promise<string>(resolve => client.once('closed', resolve))
 
 async function login(server: TestServer, user: string, password: string): Promise<RawClient> {
   const client = await server.connect()
@@ -65,13 +63,13 @@ test('an account is added, gets another password, and is deleted', async t => {
   await refused('conflict', add('bob@localhost'))
   const bob = await login(server, 'bob', 'correct horse')
 
-  const gone = ended(bob)
+  const gone = closed(bob)
   await run(admin, node('change-user-password'), { accountjid: 'bob@localhost', password: 'battery staple' })
   assert.match(await gone, /not-authorized/)
   await assert.rejects(login(server, 'bob', 'correct horse'))
   const again = await login(server, 'bob', 'battery staple')
 
-  const goneAgain = ended(again)
+  const goneAgain = closed(again)
   await run(admin, node('delete-user'), { accountjids: 'bob@localhost/anything' })
   assert.match(await goneAgain, /not-authorized/)
   await assert.rejects(login(server, 'bob', 'battery staple'))
@@ -108,7 +106,7 @@ test('a disabled account is out, keeps its data, and can be let in again', async
   const bob = await server.client('bob')
   const item = "<query xmlns='jabber:iq:roster'><item jid='romeo@example.net' name='Romeo'/></query>"
   await bob.request('set', item)
-  const gone = ended(bob)
+  const gone = closed(bob)
   await run(admin, node('disable-user'), { accountjids: 'bob@localhost' })
   assert.match(await gone, /not-authorized/)
   await assert.rejects(server.client('bob'))
@@ -135,11 +133,11 @@ test('one session is ended by its full address, all by the bare one', async t =>
   const { server, admin } = await start(t)
   const one = await server.client('bob', { resource: 'one' })
   const two = await server.client('bob', { resource: 'two' })
-  const gone = ended(one)
+  const gone = closed(one)
   await run(admin, node('end-user-session'), { accountjids: 'bob@localhost/one' })
   await gone
   await two.ping()
-  const ends = Promise.all([ended(two), ended(await server.client('carol'))])
+  const ends = Promise.all([closed(two), closed(await server.client('carol'))])
   await run(admin, node('end-user-session'), { accountjids: ['bob@localhost', 'carol@localhost'] })
   await ends
 })

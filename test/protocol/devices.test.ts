@@ -3,7 +3,6 @@ import { type TestContext, test } from 'node:test'
 import type { TableRow } from '../../src/core/commands/command.ts'
 import type { Device } from '../../src/core/devices.ts'
 import { faultyStore } from '../support/faultystore.ts'
-import type { RawClient } from '../support/rawclient.ts'
 import { detached } from '../support/resuming.ts'
 import {
   agent,
@@ -22,7 +21,7 @@ import {
   slowBind,
   tokenOf,
 } from '../support/sasl2client.ts'
-import { serve } from '../support/talk.ts'
+import { closed, serve } from '../support/talk.ts'
 import { type TestOptions, TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -32,9 +31,6 @@ async function people(t: TestContext, options: TestOptions = {}) {
   await server.register('juliet', 'romeo')
   return { server, clock }
 }
-
-const closed = (client: RawClient): Promise<string> =>
-  client.closed ? Promise.resolve('') : new Promise(resolve => client.once('closed', resolve))
 
 const list = (server: TestServer, account = 'juliet@localhost') =>
   server.command<TableRow[]>('list_devices', { account })

@@ -3,15 +3,13 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
-import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, says, serve } from '../support/talk.ts'
+import { available, closed, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { header, NS_STREAM, Wire } from '../support/wire.ts'
 
 const NS_ERRORS = 'urn:ietf:params:xml:ns:xmpp-streams'
 const isError = (el: XmlElement): boolean => el.ns === NS_STREAM && el.name === 'error'
-const closed = (client: RawClient): Promise<string> => new Promise(resolve => client.once('closed', resolve))
 
 const drain = (server: TestServer): Promise<unknown> => server.command('drain')
 

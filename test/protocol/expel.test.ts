@@ -14,7 +14,6 @@ import {
   bind,
   byPassword,
   byToken,
-  closed,
   dial,
   outcome,
   overSasl2,
@@ -29,7 +28,7 @@ import {
   UPGRADE,
 } from '../support/sasl2client.ts'
 import { scramClient } from '../support/scram.ts'
-import { serve } from '../support/talk.ts'
+import { closed, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 

@@ -12,7 +12,6 @@ import {
   bind,
   byPassword,
   byToken,
-  closed,
   DESK,
   dial,
   enable,
@@ -23,7 +22,7 @@ import {
   SASL2,
   tokenOf,
 } from '../support/sasl2client.ts'
-import { serve } from '../support/talk.ts'
+import { closed, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 
 const SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'

@@ -1,13 +1,13 @@
 /** What a hostile stranger sends to the HTTP port, byte by byte. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { defineModule } from '../../src/core/module.ts'
 import { openFileBlobs } from '../../src/storage/blob-files.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { bytes, http } from '../support/httpclient.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
@@ -18,8 +18,7 @@ import { eventually } from '../support/waiting.ts'
 const HOST = 'Host: x\r\n'
 
 async function start(t: TestContext, listen: Record<string, unknown> = {}) {
-  const folder = await mkdtemp(path.join(tmpdir(), 'hostile-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = await emptyFolder(t)
   const server = await serve(t, { http: listen, blobs: await openFileBlobs(folder) })
   const alice = await server.client('alice')
   return { server, alice, folder }

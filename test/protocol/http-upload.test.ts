@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import type { BlobStore } from '../../src/storage/blob.ts'
@@ -10,6 +7,7 @@ import { openFileBlobs } from '../../src/storage/blob-files.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { StoreError } from '../../src/storage/store.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { http, bytes as raw } from '../support/httpclient.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement, xmlText } from '../support/rawxml.ts'
@@ -452,8 +450,7 @@ test('a reload changes limits, and files stay', async t => {
 })
 
 test('files lie on the disk, and outlive a restart', async t => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'uploads-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = await emptyFolder(t)
   const store = openMemoryStore()
   const one = await start(t, {}, { store, blobs: await openFileBlobs(folder) })
   const alice = await one.server.client('alice')

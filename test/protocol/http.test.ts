@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
-import sharp from 'sharp'
 import { HttpError } from '../../src/core/http.ts'
 import { defineModule } from '../../src/core/module.ts'
 import { selfSigned } from '../../src/net/selfsigned.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { bytes, http } from '../support/httpclient.ts'
+import { png } from '../support/pictures.ts'
 import { serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
@@ -245,8 +245,7 @@ test('a stop waits for a download so long and no longer', async t => {
 test('TLS with the certificate of the name that is asked for, also after a reload', async t => {
   const names = async (...hosts: string[]) => await selfSigned(hosts)
   const [a, b] = [await names('a.example'), await names('b.example')]
-  const folder = await mkdtemp(path.join(tmpdir(), 'http-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = await emptyFolder(t)
   const files = async (name: string, { cert, key }: { cert: string; key: string }) => {
     const file = path.join(folder, `${name}.pem`)
     await writeFile(file, cert + key)
@@ -302,10 +301,7 @@ test('a link to a blob is good for who has it', async t => {
 
 test('the picture that alice published is fetched by its link', async t => {
   const server = await start(t)
-  const background = { r: 200, g: 100, b: 90 }
-  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background } })
-    .png()
-    .toBuffer()
+  const picture = await png()
   const alice = await server.client('alice')
   await server.command('set_picture', { account: 'alice@localhost', base64: picture.toString('base64') })
   await alice.ping()

@@ -9,7 +9,6 @@ import {
   bind,
   byPassword,
   chat,
-  closed,
   DESK,
   dial,
   enable,
@@ -17,7 +16,7 @@ import {
   people,
   resources,
 } from '../support/sasl2client.ts'
-import { available, says, serve } from '../support/talk.ts'
+import { available, closed, says, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 const resume = (sm: { id: string; handled: number }): string =>

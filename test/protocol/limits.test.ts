@@ -4,7 +4,7 @@ import type { C2SSession } from '../../src/c2s/session.ts'
 import type { C2SStream } from '../../src/c2s/stream.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
-import { available, nothing, says, serve } from '../support/talk.ts'
+import { available, closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 import { header, Wire } from '../support/wire.ts'
@@ -14,8 +14,6 @@ async function wire(t: TestContext, server: TestServer): Promise<Wire> {
   t.after(() => made.cut())
   return made
 }
-
-const closed = (client: RawClient): Promise<string> => new Promise(resolve => client.once('closed', resolve))
 
 test('who does not log in and bind in time is closed, in whatever state it was left', async t => {
   const server = await serve(t, { listen: { pre_auth_timeout: '1s' } })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
-import { authenticated, closed, detached, isSm, JULIET, managed, NS } from '../support/resuming.ts'
+import { authenticated, detached, isSm, JULIET, managed, NS } from '../support/resuming.ts'
 import {
   agent,
   answer,
@@ -16,7 +16,7 @@ import {
   requestToken,
   tokenOf,
 } from '../support/sasl2client.ts'
-import { available, says, serve } from '../support/talk.ts'
+import { available, closed, says, serve } from '../support/talk.ts'
 
 type Line = Record<string, unknown> & { level: string; msg: string }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, befriend, refused, serve } from '../support/talk.ts'
+import { available, befriend, closed, refused, serve } from '../support/talk.ts'
 
 const PING = "<ping xmlns='urn:xmpp:ping'/>"
 const isPing = (el: Parameters<typeof child>[0]) => child(el, 'ping', 'urn:xmpp:ping') !== undefined
@@ -27,7 +27,7 @@ test('a client that is silent is pinged, and killed where it does not answer', a
   const alive = await server.client('alice')
   const dead = await server.client('bob')
   dead.options.autoPong = false
-  const gone = new Promise<string>(resolve => dead.once('closed', resolve))
+  const gone = closed(dead)
   const ping = await alive.receive(isPing)
   assert.equal(ping.attrs['from'], 'localhost')
   assert.match(await gone, /connection-timeout/)

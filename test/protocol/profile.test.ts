@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import os from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import sharp from 'sharp'
 import type { TableRow } from '../../src/core/commands/command.ts'
 import type { Profile } from '../../src/modules/mod_profile.ts'
+import { emptyFolder } from '../support/folder.ts'
+import { png } from '../support/pictures.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom } from '../support/talk.ts'
@@ -33,12 +34,6 @@ async function profile(user: string): Promise<Profile> {
 
 async function vcardOf(client: RawClient, to?: string): Promise<XmlElement | undefined> {
   return child(await client.request('get', "<vCard xmlns='vcard-temp'/>", to), 'vCard', 'vcard-temp')
-}
-
-async function png(side = 64): Promise<Buffer> {
-  return sharp({ create: { width: side, height: side, channels: 3, background: 'teal' } })
-    .png()
-    .toBuffer()
 }
 
 const says = (from: RawClient, status: string | undefined) => (el: XmlElement) =>
@@ -95,8 +90,7 @@ test('a status is shown with presence where the client says none', async () => {
 })
 
 test('a picture: given as a file or in Base64, shown to clients, taken away', async t => {
-  const folder = await mkdtemp(path.join(os.tmpdir(), 'picture-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = await emptyFolder(t)
   const file = path.join(folder, 'erin.png')
   await writeFile(file, await png(300))
   const erin = await server.client('erin')

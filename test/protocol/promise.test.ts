@@ -4,7 +4,7 @@ import { openMemoryStore } from '../../src/storage/memory.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { Outgoing, RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
-import { nothing, says, serve } from '../support/talk.ts'
+import { closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -246,7 +246,7 @@ test('no false bounce: neither a cut, nor a session that ends, nor a restart tel
   other.cut()
   await nothing(romeo, isError)
   const told = acked(romeo)
-  const gone = new Promise(resolve => romeo.once('closed', resolve))
+  const gone = closed(romeo)
   say(romeo, '3')
   await romeo.ping()
   await server.server.stop()

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { chance, SEED } from '../support/chance.ts'
 import { itemIds, OWNER, PUBSUB, publish } from '../support/publishing.ts'
 import { errorCondition } from '../support/rawxml.ts'
 import { serve } from '../support/talk.ts'
@@ -50,15 +51,6 @@ const VALUES = [
   `${PUBSUB}#publish-options`,
 ]
 
-/** Numbers that look random and are the same each time. */
-function numbers(seed: number): (below: number) => number {
-  let state = seed
-  return below => {
-    state = (state * 1664525 + 1013904223) >>> 0
-    return Math.floor((state / 2 ** 32) * below)
-  }
-}
-
 function tree(pick: (below: number) => number, depth: number): string {
   const name = NAMES[pick(NAMES.length)]!
   const attrs = new Map<string, string>()
@@ -76,7 +68,7 @@ test('whatever is asked is answered, and nothing fails inside', async t => {
   const alice = await server.client('alice')
   await publish(alice, 'n', "<p xmlns='urn:p'/>", 'kept', { access_model: 'whitelist' })
   const counts: Record<string, number> = {}
-  const pick = numbers(2026)
+  const pick = chance(SEED).below
   for (let i = 0; i < 1500; i++) {
     const ns = pick(2) === 0 ? PUBSUB : OWNER
     const to = ['', " to='pubsub.localhost'", " to='nobody@localhost'"][pick(3)]

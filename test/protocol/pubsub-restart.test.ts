@@ -14,8 +14,7 @@ import {
   refusal,
 } from '../support/publishing.ts'
 import { child } from '../support/rawxml.ts'
-import { closed } from '../support/resuming.ts'
-import { available, refused, serve } from '../support/talk.ts'
+import { available, closed, refused, serve } from '../support/talk.ts'
 import { builtins } from '../support/testserver.ts'
 
 const SERVICE = 'pubsub.localhost'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { RawClient, type RawClientOptions } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
-import { available, presenceFrom, refused, serve } from '../support/talk.ts'
+import { available, closed, presenceFrom, refused, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 
 const NS = 'jabber:iq:register'
@@ -129,7 +129,7 @@ test('a user changes the password; sessions elsewhere end', async t => {
   const server = await open(t)
   const one = await server.client('alice')
   const other = await server.client('alice')
-  const gone = new Promise<string>(resolve => other.once('closed', resolve))
+  const gone = closed(other)
   const about = (await one.request('get', query())).children[0]!
   assert.ok(child(about, 'registered'))
   assert.equal(child(about, 'username')?.text, 'alice')
@@ -199,7 +199,7 @@ test('a user removes the account: the answer, then the end of all its sessions, 
   const removed = new Promise<void>(resolve => {
     host.hooks.add('test', 'remove_user', () => resolve(), { order: 1000 }) // after all others
   })
-  const ends = Promise.all([one, other].map(client => new Promise<string>(resolve => client.once('closed', resolve))))
+  const ends = Promise.all([one, other].map(client => closed(client)))
   await one.request('set', query('<remove/>'))
   for (const end of await ends) assert.match(end, /not-authorized/)
   await bob.receive(presenceFrom(other.jid, 'unavailable'))

@@ -4,10 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,6 +16,7 @@ import { hostOptions, listenOptions, serverOptions } from '../../src/config/core
 import type { Opt } from '../../src/config/schema.ts'
 import { selfSigned } from '../../src/net/selfsigned.ts'
 import { Jid } from '../../src/xmpp/jid.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { jwt } from '../support/jwt.ts'
 import { serve } from '../support/talk.ts'
 import { type TestOptions, TestServer } from '../support/testserver.ts'
@@ -96,8 +96,7 @@ async function iterations(server: TestServer): Promise<unknown> {
 const KEYS = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)] as const
 
 async function keyFile(t: TestContext, key: Buffer): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'hermod-reload-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = await emptyFolder(t)
   const file = path.join(folder, 'jwt.jwk')
   await writeFile(file, JSON.stringify({ kty: 'oct', k: key.toString('base64url') }))
   return file
@@ -156,8 +155,7 @@ const may =
     server.parts.around.allowed(rule, Jid.from('romeo@localhost'), 'localhost')
 
 async function live(t: TestContext): Promise<Record<string, Live>> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'hermod-reload-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = await emptyFolder(t)
   const made = await selfSigned(['localhost'])
   const cert = path.join(folder, 'cert.pem')
   await writeFile(cert, made.cert + made.key)

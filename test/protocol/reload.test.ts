@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { child } from '../support/rawxml.ts'
-import { closed } from '../support/resuming.ts'
-import { available, befriend, refused, says, serve } from '../support/talk.ts'
+import { available, befriend, closed, refused, says, serve } from '../support/talk.ts'
 
 const BOTH = ['localhost', 'verona.example']
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
-import { available, nothing, refused, says, serve } from '../support/talk.ts'
+import { available, closed, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -24,7 +24,6 @@ async function register(t: TestContext, server: TestServer, name: string): Promi
 
 const account = (user: string) => ({ account: `${user}@localhost` })
 const exists = (server: TestServer, user: string) => server.server.host('localhost')!.users.exists(user)
-const ended = (client: RawClient) => new Promise<string>(resolve => client.once('closed', resolve))
 
 /** Waits until the account has been removed with everything in it. */
 const removed = (server: TestServer) =>
@@ -61,7 +60,7 @@ test('an account that is to be removed is locked, and can be had back', async t 
   const now = Date.UTC(2026, 0, 1)
   const server = await start(t, { now: () => now })
   const alice = await server.client('alice')
-  const gone = ended(alice)
+  const gone = closed(alice)
   await server.command('unregister_later', { ...account('alice'), grace: '7d' })
   assert.match(await gone, /not-authorized/)
   await assert.rejects(server.client('alice'))
@@ -172,7 +171,7 @@ test('by option an account that its user removes is only locked at first', async
   const mod_register = { require_tls: false, removal_grace: '30d' }
   const server = await start(t, { modules: { mod_register } })
   const alice = await server.client('alice')
-  const gone = ended(alice)
+  const gone = closed(alice)
   await alice.request('set', query('<remove/>'))
   assert.match(await gone, /not-authorized/)
   const pending = async () => (await server.command('unregister_pending', { host: 'localhost' })) as unknown[]

@@ -3,20 +3,8 @@ import { test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { errorCondition } from '../support/rawxml.ts'
-import {
-  authenticated,
-  bodies,
-  closed,
-  couple,
-  detached,
-  failed,
-  isSm,
-  JULIET,
-  managed,
-  NS,
-  say,
-} from '../support/resuming.ts'
-import { nothing, presenceFrom, says } from '../support/talk.ts'
+import { authenticated, bodies, couple, detached, failed, isSm, JULIET, managed, NS, say } from '../support/resuming.ts'
+import { closed, nothing, presenceFrom, says } from '../support/talk.ts'
 import { eventually } from '../support/waiting.ts'
 
 test('a client whose connection was cut gets what it has not seen, in order, then what came meanwhile', async t => {

@@ -1,14 +1,14 @@
 /** What clients see while the S3 server fails, each fault by each way that leads there. */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
-import sharp from 'sharp'
 import { openS3Blobs } from '../../src/storage/blob-s3.ts'
 import { FakeS3, type Fault } from '../support/fakes3.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { bytes, http } from '../support/httpclient.ts'
+import { png } from '../support/pictures.ts'
 import { ITEMS, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
@@ -32,8 +32,7 @@ const OUTAGES: [name: string, fault: Fault][] = [
 ]
 
 async function start(t: TestContext) {
-  const folder = await mkdtemp(path.join(tmpdir(), 's3-faults-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = await emptyFolder(t)
   const s3 = await FakeS3.start(t)
   const spool = path.join(folder, 'spool')
   const account = { region: 'us-east-1', bucket: 'hermod', accessKey: 'key', secretKey: 'secret' }
@@ -44,9 +43,7 @@ async function start(t: TestContext) {
 }
 
 async function picture(colour: string) {
-  const bytes = await sharp({ create: { width: 32, height: 32, channels: 3, background: colour } })
-    .png()
-    .toBuffer()
+  const bytes = await png(32, colour)
   const hash = createHash('sha1').update(bytes).digest('hex')
   const data = `<data xmlns='${DATA}'>${bytes.toString('base64')}</data>`
   const binval = `<BINVAL>${bytes.toString('base64')}</BINVAL>`

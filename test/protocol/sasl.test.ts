@@ -6,7 +6,7 @@ import { serverEndPoint } from '../../src/net/channelbinding.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { type ClientOptions, scramClient } from '../support/scram.ts'
-import { serve } from '../support/talk.ts'
+import { closed, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
@@ -183,14 +183,14 @@ test('what is no login, by name; and the stream goes on', async t => {
 test('a second login on one stream, a stanza in the middle of one', async t => {
   const server = await people(t)
   const client = await dial(t, server)
-  const gone = new Promise(resolve => client.once('closed', resolve))
+  const gone = closed(client)
   await client.login({ user: 'juliet', password: 'secret' })
   client.write(auth('PLAIN', base64('\0romeo\0secret')))
   assert.match(String(await gone), /not-authorized/)
   const other = await dial(t, server)
-  const closed = new Promise(resolve => other.once('closed', resolve))
+  const ended = closed(other)
   other.write(`${auth('PLAIN', '')}<message to='romeo@localhost'/>`)
-  assert.match(String(await closed), /not-authorized/)
+  assert.match(String(await ended), /not-authorized/)
 })
 
 test('an unknown user looks like a known one with a wrong password', async t => {
@@ -208,7 +208,7 @@ test('an unknown user looks like a known one with a wrong password', async t => 
 test('after five wrong passwords the stream is closed', async t => {
   const server = await people(t)
   const client = await dial(t, server)
-  const gone = new Promise(resolve => client.once('closed', resolve))
+  const gone = closed(client)
   for (let i = 0; i < 5; i++) {
     client.write(auth('PLAIN', base64('\0juliet\0wrong')))
     assert.equal(await answer(client), 'not-authorized')

@@ -10,7 +10,6 @@ import {
   bind,
   bindingOf,
   byPassword,
-  closed,
   dial,
   FAST,
   HASHES,
@@ -22,6 +21,7 @@ import {
   SASL2,
   scram,
 } from '../support/sasl2client.ts'
+import { closed } from '../support/talk.ts'
 import { Wire } from '../support/wire.ts'
 
 test('it is offered under TLS beside SASL, with the same mechanisms and what can be had inline', async t => {

@@ -5,7 +5,7 @@ import type { C2SStream } from '../../src/c2s/stream.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { errorCondition, type XmlElement } from '../support/rawxml.ts'
-import { available, nothing, says, serve } from '../support/talk.ts'
+import { available, closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -32,8 +32,6 @@ async function acked(client: RawClient): Promise<number> {
   client.askAck()
   return Number((await client.receive(isSm('a'))).attrs['h'])
 }
-
-const closed = (client: RawClient): Promise<string> => new Promise(resolve => client.once('closed', resolve))
 
 /** Two users and a server whose disk obeys. */
 async function withDisk(t: TestContext, only = 'queue') {

@@ -7,15 +7,13 @@ import type { SocketTransport } from '../../src/net/transport.ts'
 import { xml } from '../../src/xml/index.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { available, nothing, refused, says, serve } from '../support/talk.ts'
+import { available, closed, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 import { header, Wire } from '../support/wire.ts'
 
 /** A letter beyond the first plane: two units of a string. Names may have it (XML 1.0, production 4). */
 const LETTER = '\u{20000}'
-
-const closed = (client: RawClient): Promise<string> => new Promise(resolve => client.once('closed', resolve))
 
 async function start(t: TestContext, options: TestOptions = {}) {
   const server = await serve(t, options)

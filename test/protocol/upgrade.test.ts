@@ -7,7 +7,6 @@ import {
   base64,
   bind,
   byPassword,
-  closed,
   dial,
   HASHES,
   offered,
@@ -19,6 +18,7 @@ import {
   scram,
   UPGRADE,
 } from '../support/sasl2client.ts'
+import { closed } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 

@@ -13,12 +13,13 @@ import { HeldBlobs } from '../../src/storage/blob-held.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { type Store, StoreError } from '../../src/storage/store.ts'
-import { folder, level } from './suites/level.ts'
+import { emptyFolder } from '../support/folder.ts'
+import { level } from './suites/level.ts'
 
 const HOST = 'example.org'
 
 test('a backup of one driver restores into another, with progress', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const { store: source } = await level(t)
   await fill(source, 3000)
   const file = join(path, 'backup')
@@ -38,7 +39,7 @@ test('a backup of one driver restores into another, with progress', async t => {
 })
 
 test('memory while a backup is made and restored does not grow with the store', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const { store: source } = await level(t, { durability: 'async' })
   const { store: target } = await level(t, { durability: 'async' })
   const table = source.table<Uint8Array>(HOST, { name: 'b', codec: 'bytes' })
@@ -63,7 +64,7 @@ test('memory while a backup is made and restored does not grow with the store', 
 })
 
 test('a damaged or cut file leaves the store as it was', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const source = openMemoryStore()
   await fill(source, 100)
   const file = join(path, 'backup')
@@ -95,7 +96,7 @@ test('a damaged or cut file leaves the store as it was', async t => {
 })
 
 test('a store that has rows is not restored into', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const store = openMemoryStore()
   await fill(store, 3)
   await backupToFile({ store }, join(path, 'backup'))
@@ -103,7 +104,7 @@ test('a store that has rows is not restored into', async t => {
 })
 
 test('a backup that fails leaves the one before and no rest of itself', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const file = join(path, 'backup')
   await writeFile(file, 'the one before')
   const broken: Store = Object.assign(openMemoryStore(), {
@@ -127,7 +128,7 @@ const put = (blobs: BlobStore, key: string, bytes: Buffer) =>
 const PICTURE = `avatars/example.org/u/${'a'.repeat(40)}`
 
 test('pictures and files go with the rows, and come back beside those that are there', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const [store, blobs] = [openMemoryStore(), openMemoryBlobs()]
   await fill(store, 3)
   const large = randomBytes(3_000_000)
@@ -157,7 +158,7 @@ test('pictures and files go with the rows, and come back beside those that are t
 })
 
 test('a backup of before, of rows alone, is read still', async t => {
-  const file = join(await folder(t), 'backup')
+  const file = join(await emptyFolder(t), 'backup')
   const [store, copy] = [openMemoryStore(), openMemoryStore()]
   await fill(store, 3000)
   const chunks: Uint8Array[] = []
@@ -170,7 +171,7 @@ test('a backup of before, of rows alone, is read still', async t => {
 })
 
 test('a file that is no backup is told apart from one that is cut, however short it is', async t => {
-  const file = join(await folder(t), 'backup')
+  const file = join(await emptyFolder(t), 'backup')
   for (const text of ['junk\n', 'hermit', 'some other file, long enough']) {
     await writeFile(file, text)
     await assert.rejects(restoreFromFile({ store: openMemoryStore() }, file), /it is no backup of hermod/, text)
@@ -178,7 +179,7 @@ test('a file that is no backup is told apart from one that is cut, however short
 })
 
 test('whichever byte of a backup is changed, and wherever it is cut, nothing is touched', async t => {
-  const file = join(await folder(t), 'backup')
+  const file = join(await emptyFolder(t), 'backup')
   const [store, blobs] = [openMemoryStore(), openMemoryBlobs()]
   await fill(store, 3)
   await put(blobs, PICTURE, Buffer.from('a picture'))
@@ -206,7 +207,7 @@ test('whichever byte of a backup is changed, and wherever it is cut, nothing is 
 })
 
 test('memory does not grow with the files of a backup', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const [from, to] = [await openFileBlobs(join(path, 'from')), await openFileBlobs(join(path, 'to'))]
   const chunk = randomBytes(1 << 20)
   for (let i = 0; i < 3; i++) {
@@ -232,7 +233,7 @@ test('memory does not grow with the files of a backup', async t => {
 })
 
 test('a download that breaks off goes on where it was; one that does so again and again fails the backup', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const memory = openMemoryBlobs()
   const bytes = randomBytes(500_000)
   await put(memory, 'upload/h/x/y', bytes)
@@ -272,7 +273,7 @@ test('a download that breaks off goes on where it was; one that does so again an
 })
 
 test('a damaged file does not keep the others from being saved', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const blobs = await openFileBlobs(join(path, 'blobs'))
   await put(blobs, 'upload/h/x/1', Buffer.from('one'))
   await put(blobs, 'upload/h/x/2', Buffer.from('two'))
@@ -316,7 +317,7 @@ test('nothing is deleted while a backup is made, and what was being deleted is g
 })
 
 test('a place where a backup cannot be written, or read, says why', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const contents = { store: openMemoryStore() }
   const file = join(path, 'backup')
   await assert.rejects(backupToFile(contents, join(path, 'no/backup')), /there is no folder .*no: make it/)
@@ -342,7 +343,7 @@ test('a place where a backup cannot be written, or read, says why', async t => {
 })
 
 test('a file that somebody has put in the way does not get the data', async t => {
-  const path = await folder(t)
+  const path = await emptyFolder(t)
   const [file, trap] = [join(path, 'backup'), join(path, 'trap')]
   await writeFile(trap, '')
   await symlink(trap, `${file}.partial`)

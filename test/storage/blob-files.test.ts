@@ -1,28 +1,22 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises'
-import os from 'node:os'
+import { chmod, readdir, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { type FileBlobs, openFileBlobs } from '../../src/storage/blob-files.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { blobConformance, bytesOf, put } from './blob-conformance.ts'
 
-async function folder(t: TestContext): Promise<string> {
-  const made = await mkdtemp(path.join(os.tmpdir(), 'blobs-'))
-  t.after(() => rm(made, { recursive: true, force: true }))
-  return made
-}
-
 async function open(t: TestContext): Promise<FileBlobs> {
-  return openFileBlobs(await folder(t))
+  return openFileBlobs(await emptyFolder(t))
 }
 
 blobConformance('files', open)
 
 test('they outlive the server; what a crash left half written does not', async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await put(await openFileBlobs(where), 'a/b/c', 'kept')
   await writeFile(path.join(where, '.undone', 'half'), 'ha')
   const again = await openFileBlobs(where)
@@ -35,7 +29,7 @@ test('they outlive the server; what a crash left half written does not', async t
 })
 
 test('a server that is killed while it writes: what it said is stored is there, and nothing by halves', async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   const module = JSON.stringify(path.resolve(import.meta.dirname, '../../src/storage/blob-files.ts'))
   const script = `
     import { openFileBlobs } from ${module}
@@ -67,7 +61,7 @@ test('a server that is killed while it writes: what it said is stored is there, 
 })
 
 test('empty folders go with their last blob', async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   const blobs = await openFileBlobs(where)
   await put(blobs, 'a/b/c', '1')
   await put(blobs, 'a/d', '2')
@@ -78,7 +72,7 @@ test('empty folders go with their last blob', async t => {
 })
 
 test('a file that lost its end is an error, not a shorter picture', async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   const blobs = await openFileBlobs(where)
   await put(blobs, 'k', 'a picture')
   await truncate(path.join(where, 'k'), 40)
@@ -103,7 +97,7 @@ test('a blob that is being read is read to its end, whatever takes its place', a
 test('a folder that cannot be written says what to do', {
   skip: process.getuid?.() === 0 && 'root may write',
 }, async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   const blobs = await openFileBlobs(where)
   await chmod(where, 0o500)
   await assert.rejects(put(blobs, 'a/b', 'x'), { name: 'StoreError', message: /give its user the folder/ })
@@ -112,7 +106,7 @@ test('a folder that cannot be written says what to do', {
 })
 
 test('links can be made by nobody else, and end', async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   let now = 1_000_000
   const blobs = await openFileBlobs(where, { url: 'https://example.org/blobs/', now: () => now })
   const query = (link: string) => new URL(link, 'http://localhost').searchParams
@@ -129,5 +123,5 @@ test('links can be made by nobody else, and end', async t => {
   assert.ok(blobs.allows('a/b', query(lasting)))
   const again = await openFileBlobs(where, { now: () => now })
   assert.ok(again.allows('a/b', query(lasting)), 'after a restart too')
-  assert.ok(!(await openFileBlobs(await folder(t))).allows('a/b', query(lasting)), 'another server')
+  assert.ok(!(await openFileBlobs(await emptyFolder(t))).allows('a/b', query(lasting)), 'another server')
 })

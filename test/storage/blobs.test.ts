@@ -1,21 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import os from 'node:os'
+import { readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { loadConfig } from '../../src/config/load.ts'
 import { openBlobs } from '../../src/storage/blobs.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { bytesOf, put } from './blob-conformance.ts'
 
 const log = { warn() {} }
-
-async function folder(t: TestContext): Promise<string> {
-  const made = await mkdtemp(path.join(os.tmpdir(), 'blobs-'))
-  t.after(() => rm(made, { recursive: true, force: true }))
-  return made
-}
 
 async function opened(text: string, env: Record<string, string> = {}) {
   const { config } = await loadConfig({ text, env, modules: [] })
@@ -23,7 +17,7 @@ async function opened(text: string, env: Record<string, string> = {}) {
 }
 
 test('they lie in the data folder if nothing else is said', async t => {
-  const data = await folder(t)
+  const data = await emptyFolder(t)
   const blobs = await opened(`data: ${data}`)
   await put(blobs, 'a/b', 'x')
   assert.deepEqual(await readdir(path.join(data, 'blobs', 'a')), ['b'])
@@ -31,7 +25,7 @@ test('they lie in the data folder if nothing else is said', async t => {
 })
 
 test('another folder, another address', async t => {
-  const data = await folder(t)
+  const data = await emptyFolder(t)
   const blobs = await opened(`{data: ${data}, blobs: {path: ${data}/elsewhere, url: 'https://example.org/b'}}`)
   await put(blobs, 'a', 'x')
   assert.ok((await readdir(path.join(data, 'elsewhere'))).includes('a'))
@@ -39,7 +33,7 @@ test('another folder, another address', async t => {
 })
 
 test('where the store is in memory, so are they, unless a driver is named', async t => {
-  const data = await folder(t)
+  const data = await emptyFolder(t)
   const blobs = await opened(`{data: ${data}, storage: {driver: memory}}`)
   await put(blobs, 'a', 'x')
   assert.equal(await bytesOf(blobs, 'a'), 'x')
@@ -49,7 +43,7 @@ test('where the store is in memory, so are they, unless a driver is named', asyn
 })
 
 test('S3, its keys from the environment and a file; nothing is asked of it before it is needed', async t => {
-  const file = path.join(await folder(t), 'secret')
+  const file = path.join(await emptyFolder(t), 'secret')
   await writeFile(file, 'geheim\n', { mode: 0o600 })
   const s3 = `{endpoint: 'http://127.0.0.1:1', bucket: b-1, access_key: {env: KEY}, secret_key: {file: ${file}}}`
   const blobs = await opened(`{blobs: {driver: s3, s3: ${s3}}}`, { KEY: 'me' })
@@ -68,7 +62,7 @@ test('what cannot be an endpoint or a bucket is told at start', async () => {
 })
 
 test('a disk that takes no more: an error, nothing is half there, what was there stays', async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   // A process that may write files of 512 KiB at most stands for a full disk: writes fail in the middle.
   const script = `
     import { openFileBlobs } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../src/storage/blob-files.ts'))}

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { backupToFile } from '../../src/storage/backup.ts'
@@ -12,15 +11,10 @@ import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { openStoreFolder, prepareRestore } from '../../src/storage/folder.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { Store } from '../../src/storage/store.ts'
+import { emptyFolder } from '../support/folder.ts'
 
 const PICTURE = `avatars/example.org/u/${'a'.repeat(40)}`
 const ROWS = 500
-
-async function folder(t: TestContext): Promise<string> {
-  const made = await mkdtemp(path.join(tmpdir(), 'restore-'))
-  t.after(() => rm(made, { recursive: true, force: true }))
-  return made
-}
 
 async function fill(store: Store, word: string): Promise<void> {
   const table = store.table<string>('example.org', { name: 'passwd' })
@@ -38,7 +32,7 @@ async function wordOf(store: Store): Promise<string> {
 
 /** A data folder whose rows say `old`, and a backup whose rows say `new`, with a picture. */
 async function prepared(t: TestContext) {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   const [data, file] = [path.join(where, 'data'), path.join(where, 'backup')]
   const old = await openStoreFolder(data, {})
   await fill(old, 'old')
@@ -79,7 +73,7 @@ test('a restored backup is the store from the next start on; every one before is
 
 /** A folder that was kept, as the store of a data folder. */
 async function asData(t: TestContext, store: string): Promise<string> {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await cp(store, path.join(where, 'store'), { recursive: true })
   return where
 }

@@ -11,8 +11,9 @@ import type { CommitReport } from '../../src/storage/groupcommit.ts'
 import { openLevelStore } from '../../src/storage/level.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { StoreError } from '../../src/storage/store.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { conformance, conformanceOnDisk } from './conformance.ts'
-import { folder, keys, level, retry } from './suites/level.ts'
+import { keys, level, retry } from './suites/level.ts'
 
 const HOST = 'example.org'
 
@@ -130,13 +131,13 @@ describe('level: opening', () => {
     await assert.rejects(openLevelStore(path), /another hermod runs on this folder/)
     await store.close()
 
-    const foreign = await folder(t)
+    const foreign = await emptyFolder(t)
     const db = new Level(foreign)
     await db.put('x', 'y')
     await db.close()
     await assert.rejects(openLevelStore(foreign), /not hermod's: choose another folder/)
 
-    const newer = await folder(t)
+    const newer = await emptyFolder(t)
     const other = new Level(newer)
     await other.put('!format', '99')
     await other.close()
@@ -157,7 +158,7 @@ describe('level: opening', () => {
   })
 
   test('kill -9: what was acknowledged is there, and of a commit all rows or none', async t => {
-    const path = await folder(t)
+    const path = await emptyFolder(t)
     const child = spawn(process.execPath, [join(import.meta.dirname, 'suites', 'killed-writer.ts'), path], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })

@@ -3,6 +3,8 @@ export const SEED = Number(process.env['HERMOD_TEST_SEED'] ?? 20_261_124)
 
 /** Seeded chance: the same seed draws the same numbers (the network and the scheduler stay their own masters). */
 export interface Chance {
+  /** An integer from 0 to one less than this. */
+  below(end: number): number
   /** An integer from low to high, both included. */
   int(low: number, high: number): number
   /** True with that probability (0 to 1). */
@@ -21,15 +23,16 @@ export function chance(seed: number): Chance {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
     return ((t ^ (t >>> 14)) >>> 0) / 0x1_0000_0000
   }
-  const int = (low: number, high: number): number => low + Math.floor(next() * (high - low + 1))
+  const below = (end: number): number => Math.floor(next() * end)
   return {
-    int,
+    below,
+    int: (low, high) => low + below(high - low + 1),
     one: probability => next() < probability,
-    pick: items => items[int(0, items.length - 1)]!,
+    pick: items => items[below(items.length)]!,
     some: (items, count) => {
       const left = [...items]
       const drawn = []
-      while (left.length > 0 && drawn.length < count) drawn.push(left.splice(int(0, left.length - 1), 1)[0]!)
+      while (left.length > 0 && drawn.length < count) drawn.push(left.splice(below(left.length), 1)[0]!)
       return drawn
     },
   }

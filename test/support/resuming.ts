@@ -10,7 +10,6 @@ export const NS = 'urn:xmpp:sm:3'
 export const JULIET = 'juliet@localhost/balcony'
 export const isSm = (name: string) => (el: XmlElement) => el.ns === NS && el.name === name
 export const bodyOf = (el: XmlElement) => child(el, 'body')?.text
-export const closed = (client: RawClient): Promise<string> => new Promise(resolve => client.once('closed', resolve))
 
 export async function managed(server: TestServer, user: string, resource?: string): Promise<RawClient> {
   const client = await server.client(user, { resource })

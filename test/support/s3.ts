@@ -1,11 +1,9 @@
-/** A real S3 server for one test. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import os from 'node:os'
 import path from 'node:path'
 import type { TestContext } from 'node:test'
 import { bringS3, S3Server } from '../../scripts/s3.ts'
 import type { BlobStore } from '../../src/storage/blob.ts'
 import { openS3Blobs } from '../../src/storage/blob-s3.ts'
+import { emptyFolder } from './folder.ts'
 
 /** Why there is none here (no Python, no way to PyPI); false where there is one. */
 export async function missingS3(): Promise<string | false> {
@@ -23,8 +21,7 @@ export async function bucket(
   name: string,
   timeout: number,
 ): Promise<{ s3: S3Server; blobs: BlobStore }> {
-  const folder = await mkdtemp(path.join(os.tmpdir(), 's3-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = await emptyFolder(t)
   const s3 = await S3Server.start(folder)
   t.after(() => s3.stop())
   const { endpoint, region, accessKey, secretKey } = s3

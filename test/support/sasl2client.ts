@@ -160,11 +160,6 @@ export async function people(t: TestContext, options: TestOptions = {}): Promise
   return server
 }
 
-/** Why the connection of a client ended, or ends. */
-export function closed(client: RawClient): Promise<string> {
-  return client.closed ? Promise.resolve('') : new Promise(resolve => client.once('closed', resolve))
-}
-
 /** The mechanisms on offer. */
 export function offered(client: RawClient): string[] {
   const authentication = child(client.features, 'authentication', SASL2)

@@ -47,6 +47,11 @@ export async function available(client: RawClient, presence = '<presence/>'): Pr
   await client.receive(presenceFrom(client.jid))
 }
 
+/** Until the connection has ended; resolves with why. */
+export function closed(client: RawClient): Promise<string> {
+  return client.closed ? Promise.resolve('') : new Promise(resolve => client.once('closed', resolve))
+}
+
 /** Both see each other's presence from now on. Both must be available. */
 export async function befriend(one: RawClient, other: RawClient): Promise<void> {
   await subscribe(one, other)

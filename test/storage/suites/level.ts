@@ -18,12 +18,6 @@ export async function level(t: TestContext, options: LevelOptions = {}): Promise
   return { store, path }
 }
 
-export async function folder(t: TestContext): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'hermod-store-'))
-  t.after(() => rm(path, { recursive: true, force: true }))
-  return path
-}
-
 export function keys(rows: readonly { ck: readonly (string | number)[] }[]): number[] {
   return rows.map(row => row.ck[0] as number)
 }

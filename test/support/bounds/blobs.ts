@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
@@ -10,16 +9,11 @@ import { runInNewContext } from 'node:vm'
 import { openFileBlobs } from '../../../src/storage/blob-files.ts'
 import { openS3Blobs } from '../../../src/storage/blob-s3.ts'
 import { FakeS3 } from '../fakes3.ts'
+import { emptyFolder } from '../folder.ts'
 import { bytes } from '../httpclient.ts'
 import { serve } from '../talk.ts'
 import { eventually } from '../waiting.ts'
 import type { Bound } from './bound.ts'
-
-async function folder(t: TestContext): Promise<string> {
-  const made = await mkdtemp(path.join(tmpdir(), 'bounds-'))
-  t.after(() => rm(made, { recursive: true, force: true }))
-  return made
-}
 
 /** Bytes of buffers that are in use. */
 function buffers(): number {
@@ -36,7 +30,7 @@ async function holdsLess(most: number, before: number, what: string): Promise<vo
 
 /** Sixteen files for a server that lets them wait: four are sent, the others lie on the disk. */
 async function onTheirWay(t: TestContext): Promise<void> {
-  const spool = path.join(await folder(t), 'spool')
+  const spool = path.join(await emptyFolder(t), 'spool')
   const s3 = await FakeS3.start(t)
   const account = { region: 'us-east-1', bucket: 'hermod', accessKey: 'key', secretKey: 'secret' }
   const blobs = openS3Blobs({ ...account, endpoint: s3.endpoint, pathStyle: true, spool, timeout: 60_000 })
@@ -64,7 +58,7 @@ async function onTheirWay(t: TestContext): Promise<void> {
 
 /** Twenty downloads of 50 MiB that nobody reads. */
 async function downloadsInMemory(t: TestContext): Promise<void> {
-  const blobs = await openFileBlobs(await folder(t))
+  const blobs = await openFileBlobs(await emptyFolder(t))
   const chunk = Buffer.alloc(1 << 20)
   const size = 50 << 20
   await blobs.put('upload/x', Readable.from(Array.from({ length: 50 }, () => chunk)), { type: 'video/mp4', size })

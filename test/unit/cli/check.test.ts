@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { check } from '../../../src/cli/check.ts'
 import { selfSigned } from '../../../src/net/selfsigned.ts'
+import { emptyFolder } from '../../support/folder.ts'
 
 const DAY = 86_400_000
 
 async function setting(t: TestContext) {
-  const folder = await mkdtemp(path.join(tmpdir(), 'hermod-check-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = await emptyFolder(t)
   const file = path.join(folder, 'hermod.yml')
   const at = (name: string): string => path.join(folder, name)
   const make = async (name: string, names: string[], made = Date.now()) => {

@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { ControlClient } from '../../../src/cli/control.ts'
@@ -10,10 +8,10 @@ import type { Config } from '../../../src/config/core.ts'
 import { defineCommand } from '../../../src/core/commands/command.ts'
 import { Commands } from '../../../src/core/commands/commands.ts'
 import { createLog } from '../../../src/core/log.ts'
+import { emptyFolder } from '../../support/folder.ts'
 
 test('the control socket moves: who asked at the old place is answered, and only the new one is left', async t => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'hermod-port-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = await emptyFolder(t)
   const at = (name: string): string => path.join(folder, name)
   const config = (name: string | undefined) => ({ data: folder, ctl_socket: name && at(name) }) as Config
   const port = new ControlPort()

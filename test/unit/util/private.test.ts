@@ -1,18 +1,12 @@
 import assert from 'node:assert/strict'
-import { chmod, chown, lstat, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, chown, lstat, mkdir, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { makePrivate } from '../../../src/util/private.ts'
+import { emptyFolder } from '../../support/folder.ts'
 
 const NOBODY = 65_534
 const root = process.getuid?.() === 0
-
-async function folder(t: TestContext): Promise<string> {
-  const made = await mkdtemp(path.join(tmpdir(), 'private-'))
-  t.after(() => rm(made, { recursive: true, force: true }))
-  return made
-}
 
 const mode = async (file: string): Promise<string> => ((await lstat(file)).mode & 0o777).toString(8)
 
@@ -32,7 +26,7 @@ async function asNobody<T>(work: () => Promise<T>): Promise<T> {
 }
 
 test('a folder that is made is for its user alone, whatever the umask', async t => {
-  const where = path.join(await folder(t), 'a/b')
+  const where = path.join(await emptyFolder(t), 'a/b')
   const before = process.umask(0)
   try {
     await makePrivate(where)
@@ -43,7 +37,7 @@ test('a folder that is made is for its user alone, whatever the umask', async t 
 })
 
 test('one that others could read is mended, with the files in it, and the log says so', async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await chmod(where, 0o755)
   await writeFile(path.join(where, 'key'), '')
   await chmod(path.join(where, 'key'), 0o664)
@@ -62,7 +56,7 @@ test('one that others could read is mended, with the files in it, and the log sa
 })
 
 test('what a link in it leads to is left alone', async t => {
-  const [where, elsewhere] = [await folder(t), await folder(t)]
+  const [where, elsewhere] = [await emptyFolder(t), await emptyFolder(t)]
   const file = path.join(elsewhere, 'file')
   await writeFile(file, '')
   await chmod(file, 0o644)
@@ -72,7 +66,7 @@ test('what a link in it leads to is left alone', async t => {
 })
 
 test('a file in its place says so', async t => {
-  const where = path.join(await folder(t), 'data')
+  const where = path.join(await emptyFolder(t), 'data')
   await writeFile(where, '')
   await assert.rejects(makePrivate(where), /data is no folder: /)
 })
@@ -80,7 +74,7 @@ test('a file in its place says so', async t => {
 test('one of somebody else that others can read is refused, with what to do', {
   skip: !root && 'only root can give a folder away',
 }, async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await chown(where, 1234, 1234)
   await chmod(where, 0o777)
   await asNobody(() =>
@@ -96,7 +90,7 @@ test('one of somebody else that others can read is refused, with what to do', {
 test('a file in it of somebody else is told of: nobody gets to it any more', {
   skip: !root && 'only root can give a file away',
 }, async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await chown(where, NOBODY, NOBODY)
   const file = path.join(where, 'selfsigned.key')
   await writeFile(file, '')
@@ -107,14 +101,14 @@ test('a file in it of somebody else is told of: nobody gets to it any more', {
 })
 
 test('one that cannot be read says so', { skip: !root && 'only root can give a folder away' }, async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await asNobody(() => assert.rejects(makePrivate(where), /this user may not read the folder/))
 })
 
 test('root takes a folder of somebody else, and says who can read it', {
   skip: !root && 'only root can',
 }, async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await chown(where, 1234, 1234)
   await chmod(where, 0o755)
   const { said, log } = listening()
@@ -124,7 +118,7 @@ test('root takes a folder of somebody else, and says who can read it', {
 })
 
 test('one that cannot be made says who has to make it', { skip: !root && 'root sets it up' }, async t => {
-  const where = await folder(t)
+  const where = await emptyFolder(t)
   await asNobody(() =>
     assert.rejects(makePrivate(path.join(where, 'data')), /this user may not make the folder .*data: make it/),
   )
