@@ -1,5 +1,5 @@
 import type { Span } from '../core/chunks.ts'
-import { type Op, pages, type Row, type Table } from '../storage/store.ts'
+import { type Op, pages, partitionsOf, type Row, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { type Element, parseElement } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -163,9 +163,8 @@ export class Archive {
     })
   }
 
-  async owners(after: Jid | undefined, limit: number): Promise<Jid[]> {
-    const keys = await this.#rows.partitions(after && [after.local], limit)
-    return keys.map(([local]) => Jid.of(String(local), this.#domain))
+  async *owners(): AsyncGenerator<Jid> {
+    for await (const [local] of partitionsOf(this.#rows)) yield Jid.of(String(local), this.#domain)
   }
 
   /** How much an owner has; only what came since the last time is looked at. */

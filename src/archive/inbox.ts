@@ -1,4 +1,4 @@
-import type { Store, Table } from '../storage/store.ts'
+import { partitionsOf, type Store, type Table } from '../storage/store.ts'
 import { Jid } from '../xmpp/jid.ts'
 
 /** Conversations noted in memory at which they are written before their time. */
@@ -54,13 +54,7 @@ export class Inbox {
 
   /** Forgets the conversations beyond the most recent ones. */
   async sweep(): Promise<void> {
-    let after: string | undefined
-    for (;;) {
-      const users = await this.#recent.partitions(after === undefined ? undefined : [after], 100)
-      for (const [user] of users) await this.#sweepUser(String(user))
-      if (users.length < 100) return
-      after = String(users.at(-1)![0])
-    }
+    for await (const [user] of partitionsOf(this.#recent)) await this.#sweepUser(String(user))
   }
 
   async #sweepUser(user: string): Promise<void> {

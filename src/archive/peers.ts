@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { Changes } from '../core/changes.ts'
 import type { Chunks, Span } from '../core/chunks.ts'
-import { pages, type Row, type Table } from '../storage/store.ts'
+import { pages, partitionsOf, type Row, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 
 /** What the index says of a message, beyond its id. */
@@ -231,13 +231,7 @@ export class PeerIndex {
     const until = this.#ids.ordered()
     this.#forgetPending()
     this.#again = false
-    let last: string | undefined
-    for (;;) {
-      const owners = await this.#rows.partitions(last === undefined ? undefined : [last], PAGE)
-      for (const [owner] of owners) await this.#mendOwner(String(owner), until)
-      if (owners.length < PAGE) break
-      last = String(owners.at(-1)![0])
-    }
+    for await (const [owner] of partitionsOf(this.#rows)) await this.#mendOwner(String(owner), until)
     await this.#reach(until)
     this.#behind = this.#again
   }

@@ -2,8 +2,6 @@ import { firstIdAt } from '../util/ids.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Archive } from './archive.ts'
 
-const OWNERS = 100
-
 export interface Limits {
   /** What is older (ms since 1970) goes. */
   readonly before: number
@@ -23,18 +21,13 @@ export async function sweep(
   waiting: (owner: Jid) => Promise<string | undefined>,
 ): Promise<number> {
   let removed = 0
-  let after: Jid | undefined
-  for (;;) {
-    const owners = await archive.owners(after, OWNERS)
-    for (const owner of owners) {
-      const until = await keptFrom(archive, owner, limits)
-      if (until === '') continue
-      const kept = await waiting(owner)
-      removed += await archive.purge(owner, kept !== undefined && kept < until ? kept : until)
-    }
-    if (owners.length < OWNERS) return removed
-    after = owners.at(-1)
+  for await (const owner of archive.owners()) {
+    const until = await keptFrom(archive, owner, limits)
+    if (until === '') continue
+    const kept = await waiting(owner)
+    removed += await archive.purge(owner, kept !== undefined && kept < until ? kept : until)
   }
+  return removed
 }
 
 async function keptFrom(archive: Archive, owner: Jid, { before, maxMessages, maxBytes }: Limits): Promise<string> {

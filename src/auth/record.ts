@@ -1,4 +1,4 @@
-import type { Key, Table, TableSpec } from '../storage/store.ts'
+import { partitionsOf, type Table, type TableSpec } from '../storage/store.ts'
 import type { ScramHash, ScramKeys } from './derive.ts'
 import type { Shape } from './shapes.ts'
 
@@ -24,20 +24,13 @@ export interface CredentialRecord {
 /** Partition `[user]`, one row with the clustering key `[]`. */
 export const PASSWD: TableSpec<CredentialRecord> = { name: 'passwd', version: 1 }
 
-const PAGE = 1000
-
 /** The shapes of accounts that are there. */
 export async function* shapesIn(table: Table<CredentialRecord>, limit: number): AsyncIterable<Shape> {
-  let after: Key | undefined
-  for (let left = limit; left > 0; ) {
-    const keys = await table.partitions(after, Math.min(left, PAGE))
-    for (const key of keys) {
-      const record = await table.get(key, [])
-      if (record !== undefined) yield shapeOf(record.scram)
-    }
-    if (keys.length < PAGE) return
-    after = keys.at(-1)
-    left -= keys.length
+  let left = limit
+  for await (const key of partitionsOf(table)) {
+    if (left-- <= 0) return
+    const record = await table.get(key, [])
+    if (record !== undefined) yield shapeOf(record.scram)
   }
 }
 

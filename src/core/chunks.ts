@@ -1,4 +1,4 @@
-import type { Op, Store, Table } from '../storage/store.ts'
+import { type Op, partitionsOf, type Store, type Table } from '../storage/store.ts'
 
 /** Anything with an ordered id in front. */
 type Item = readonly [id: string, ...rest: unknown[]]
@@ -112,10 +112,9 @@ export class Chunks<T extends Item> {
     }
   }
 
-  /** The owners after this one in order, some of them; none at the end. */
-  async owners(after: string | undefined): Promise<string[]> {
-    const keys = await this.#table.partitions(after === undefined ? undefined : [after], PAGE)
-    return keys.map(key => String(key[0]))
+  /** All owners, in order: for administration. */
+  async *owners(): AsyncGenerator<string> {
+    for await (const [owner] of partitionsOf(this.#table)) yield String(owner)
   }
 
   /**

@@ -1,7 +1,7 @@
 import { opt } from '../config/schema.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
-import type { TableSpec } from '../storage/store.ts'
+import { partitionsOf, type TableSpec } from '../storage/store.ts'
 
 /** `[user]`: when the account was removed, ms since 1970. */
 const TABLE: TableSpec<number> = { name: 'tombstones', version: 1 }
@@ -29,15 +29,9 @@ export const mod_tombstones = defineModule({
     )
     ctx.every(SWEEP, async () => {
       if (expiry === Number.POSITIVE_INFINITY) return
-      let after: readonly (string | number)[] | undefined
-      for (;;) {
-        const keys = await table.partitions(after, 1000)
-        for (const key of keys) {
-          const at = await table.get(key, [])
-          if (at !== undefined && at + expiry <= ctx.now()) await table.del(key, [])
-        }
-        if (keys.length < 1000) return
-        after = keys.at(-1)
+      for await (const key of partitionsOf(table)) {
+        const at = await table.get(key, [])
+        if (at !== undefined && at + expiry <= ctx.now()) await table.del(key, [])
       }
     })
     ctx.command({

@@ -210,20 +210,15 @@ export async function expireAll(
 ): Promise<number> {
   const { store } = engine
   let count = 0
-  let after: string | undefined
-  for (;;) {
-    const keys = await store.services(after, SERVICES)
-    for (const key of keys) {
-      const service = await serviceOf(key)
-      if (service === undefined) continue
-      for (const name of await store.names(service.shelf)) {
-        const node = await findNode(service, name)
-        if (node !== undefined) count += await expire(service, node)
-      }
+  for await (const key of store.shelves()) {
+    const service = await serviceOf(key)
+    if (service === undefined) continue
+    for (const name of await store.names(service.shelf)) {
+      const node = await findNode(service, name)
+      if (node !== undefined) count += await expire(service, node)
     }
-    if (keys.length < SERVICES) return count
-    after = keys.at(-1)
   }
+  return count
 }
 
 export interface ItemsRequest {
@@ -234,8 +229,6 @@ export interface ItemsRequest {
   readonly after?: string | undefined
   readonly before?: string | undefined
 }
-
-const SERVICES = 100
 
 /** Items that are read at once, where they are small; bytes of one answer, and of what is read at once. */
 const PAGE = 50

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Key, Op, Range, Store, Table } from '../storage/store.ts'
+import { type Key, type Op, partitionsOf, type Range, type Store, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { Lru } from '../util/lru.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -353,10 +353,9 @@ export class PubsubStore {
 
   // ---- administration
 
-  /** Every service that has nodes, for administration. */
-  async services(after: string | undefined, limit: number): Promise<string[]> {
-    const keys = await this.#tables.nodes.partitions(after === undefined ? undefined : [after], limit)
-    return keys.map(key => String(key[0]))
+  /** The key of every shelf that has nodes, for administration. */
+  async *shelves(): AsyncGenerator<string> {
+    for await (const [key] of partitionsOf(this.#tables.nodes)) yield String(key)
   }
 }
 

@@ -128,6 +128,16 @@ export async function* pages<V>(table: Table<V>, pk: Key, range: Range = {}): As
   }
 }
 
+/** All partition keys, in order. For administration only: see {@link Table.partitions}. */
+export async function* partitionsOf(table: Pick<Table<unknown>, 'partitions'>): AsyncGenerator<Key> {
+  for (let after: Key | undefined; ; ) {
+    const keys = await table.partitions(after, PAGE_ROWS)
+    yield* keys
+    if (keys.length < PAGE_ROWS) return
+    after = keys.at(-1)
+  }
+}
+
 /** A read or write that the database refused. `retry` says whether the same call may succeed later (a full disk). */
 export class StoreError extends Error {
   readonly retry: boolean

@@ -1,8 +1,7 @@
+import { partitionsOf } from '../../storage/store.ts'
 import type { Host } from '../host.ts'
 import { QUEUE } from './store.ts'
 
-/** Rows that are counted before others have their turn. */
-const PAGE = 1000
 /** The least time between two counts (ms), and how many times the time that one takes. */
 const PAUSE = 30_000
 const SHARE = 100
@@ -39,23 +38,13 @@ export class QueueCount {
     let count = 0
     try {
       for (const host of this.#hosts()) {
-        for await (const user of usersOf(host)) count += await host.queued(user)
+        const queue = host.store.table(host.name, QUEUE)
+        for await (const [user] of partitionsOf(queue)) count += await host.queued(String(user))
       }
       this.#last = count
     } catch {
       // The store cannot be read now; what it can and cannot is said elsewhere.
     }
     this.#next = performance.now() + Math.max(PAUSE, SHARE * (performance.now() - begun))
-  }
-}
-
-/** The accounts for which something waits. */
-async function* usersOf(host: Host): AsyncGenerator<string> {
-  const queue = host.store.table(host.name, QUEUE)
-  for (let after: readonly (string | number)[] | undefined; ; ) {
-    const keys = await queue.partitions(after, PAGE)
-    for (const [user] of keys) yield String(user)
-    after = keys.at(-1)
-    if (keys.length < PAGE) return
   }
 }

@@ -54,7 +54,6 @@ interface Row {
 const SHOWN = new Slot<Row>('avatar')
 /** The picture of the vCard4 that is being published. */
 const COMING = new Slot<Picture>('avatar of a vCard4')
-/** The last change that is under way. */
 /** Somebody who is nobody's contact. */
 const STRANGER = Jid.of('', 'stranger.invalid')
 const LINK_TTL = 3_600_000

@@ -1,6 +1,6 @@
 import { Changes } from '../../core/changes.ts'
 import type { ModuleContext } from '../../core/module.ts'
-import type { Table } from '../../storage/store.ts'
+import { partitionsOf, type Table } from '../../storage/store.ts'
 
 /** What an invitation is good for; ejabberd's words. */
 export type InviteType =
@@ -146,16 +146,10 @@ export class Invites {
 
   /** For administration: reads all of them. */
   async *all(): AsyncGenerator<{ token: string; invite: Invite }> {
-    let after: readonly (string | number)[] | undefined
-    for (;;) {
-      const keys = await this.#invites.partitions(after, 1000)
-      for (const key of keys) {
-        const token = String(key[0])
-        const invite = await this.#invites.get([token], [])
-        if (invite !== undefined) yield { token, invite }
-      }
-      if (keys.length < 1000) return
-      after = keys.at(-1)
+    for await (const [key] of partitionsOf(this.#invites)) {
+      const token = String(key)
+      const invite = await this.#invites.get([token], [])
+      if (invite !== undefined) yield { token, invite }
     }
   }
 

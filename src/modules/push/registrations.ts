@@ -3,7 +3,7 @@ import { DEVICE } from '../../core/devices.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { isPointer, QUEUE } from '../../core/queue/store.ts'
 import { type Session, Slot } from '../../core/session.ts'
-import type { Key, Table } from '../../storage/store.ts'
+import { partitionsOf, type Table } from '../../storage/store.ts'
 import { parseElement } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
@@ -22,9 +22,6 @@ const MAX_PUBLISHING = 2000
 
 /** How long (ms) the session that a device left behind may still be resumed. */
 const OLD_SESSION = 300_000
-
-/** Users that are read from the store together. */
-const PAGE = 100
 
 /** On accounts with devices to wake. */
 const WATCH = new Slot<Watch>('mod_push')
@@ -122,13 +119,15 @@ export class Registrations {
 
   /** Tells of what has waited since before the start; resolves when all accounts have been looked at. */
   async wakeAll(): Promise<void> {
-    for await (const user of this.#users()) await this.#wake(user)
+    for await (const [user] of partitionsOf(this.table)) await this.#wake(String(user))
   }
 
   /** Forgets devices that were last enabled before this moment (ms since 1970); says how many. */
   async deleteOld(before: number): Promise<number> {
     let count = 0
-    for await (const user of this.#users()) count += await this.#forgetThose(user, ({ at }) => at < before)
+    for await (const [user] of partitionsOf(this.table)) {
+      count += await this.#forgetThose(String(user), ({ at }) => at < before)
+    }
     return count
   }
 
@@ -144,16 +143,6 @@ export class Registrations {
     const gone = targets.filter(target => which(target.registration))
     for (const target of gone) await this.#forget(account!, target)
     return gone.length
-  }
-
-  async *#users(): AsyncGenerator<string> {
-    let after: Key | undefined
-    for (;;) {
-      const keys = await this.table.partitions(after, PAGE)
-      for (const [user] of keys) yield String(user)
-      if (keys.length < PAGE) return
-      after = keys.at(-1)
-    }
   }
 
   async #wake(user: string): Promise<void> {

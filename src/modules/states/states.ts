@@ -228,13 +228,8 @@ export class States {
   /** Forgets what is older than `id`; resolves with how many messages that were. */
   async purge(id: string): Promise<number> {
     let count = 0
-    let last: string | undefined
-    for (;;) {
-      const recipients = await this.#chunks.owners(last)
-      if (recipients.length === 0) return count
-      for (const to of recipients) count += await this.#chunks.purge(to, id)
-      last = recipients.at(-1)
-    }
+    for await (const to of this.#chunks.owners()) count += await this.#chunks.purge(to, id)
+    return count
   }
 
   async forget(to: string): Promise<void> {
