@@ -45,7 +45,7 @@ export const mod_unregister_later = defineModule({
     const forget = async (user: string): Promise<Removal | undefined> => {
       const removal = await removals.get([user], [])
       if (removal === undefined) return undefined
-      await Promise.all([removals.del([user], []), due.del(KEY, [removal.at, user])])
+      await ctx.commit([removals.delOp([user]), due.delOp(KEY, [removal.at, user])])
       return removal
     }
     const service: RemovalService = {
@@ -54,7 +54,7 @@ export const mod_unregister_later = defineModule({
         const banned = before?.banned ?? given ?? (await host.users.isDisabled(user))
         const at = ctx.now() + grace
         // In this order: an account that was not locked after all is not removed either.
-        await Promise.all([removals.put([user], [], { at, banned }), due.put(KEY, [at, user], true)])
+        await ctx.commit([removals.putOp([user], [], { at, banned }), due.putOp(KEY, [at, user], true)])
         if (!banned) await host.users.disable(user, REASON)
         return at
       },

@@ -16,7 +16,7 @@ export async function createNode(
   name: string,
   config: Partial<NodeConfig>,
   creator: Jid,
-): Promise<{ node: Node; saved: Promise<unknown> }> {
+): Promise<{ node: Node; saved: Promise<void> }> {
   const { store, maxNodes } = service.engine
   const { shelf, owner } = service
   mayMake(service, creator)
@@ -29,9 +29,7 @@ export async function createNode(
   }
   const initial = initialConfig(service, name, config)
   mustFit(service, textSize(name, differences(initial, shelf.defaults)))
-  const { node, saved } = store.create(shelf, name, initial, creator.bare, service.engine.now())
-  if (owner !== undefined) return { node, saved }
-  return { node, saved: Promise.all([saved, store.affiliate(shelf, node, creator.bare, 'owner')]) }
+  return store.create(shelf, name, initial, creator.bare, service.engine.now(), owner === undefined)
 }
 
 /** The nodes of an account are all in memory while it is: names and configurations have so many characters. */

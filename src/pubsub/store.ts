@@ -127,12 +127,14 @@ export class PubsubStore {
     return (await this.#tables.nodes.scan([shelf.key], range)).map(row => String(row.ck[0]))
   }
 
+  /** `owned`: it is noted that the creator owns it, which goes without saying for an account's own. */
   create(
     shelf: Shelf,
     name: string,
     config: NodeConfig,
     creator: Jid,
     now: number,
+    owned = false,
   ): { node: Node; saved: Promise<void> } {
     const stored = { config: differences(config, shelf.defaults), creator: creator.toString(), created: now }
     const node = new Node(name, stored, this.#config(shelf, stored))
@@ -140,8 +142,11 @@ export class PubsubStore {
     node.count = 0
     node.bytes = 0
     shelf.nodes.set(name, node)
-    const saved = this.#tables.nodes.put([shelf.key], [name], stored).catch((error: unknown) => {
+    const ops = [this.#tables.nodes.putOp([shelf.key], [name], stored)]
+    if (owned) ops.push(...this.#affiliation(shelf, node, creator, 'owner'))
+    const saved = this.#store.commit(ops).catch((error: unknown) => {
       if (shelf.nodes.get(name) === node) shelf.nodes.delete(name)
+      this.#unsaved(shelf, node)
       throw error
     })
     return { node, saved }
@@ -287,6 +292,10 @@ export class PubsubStore {
   }
 
   async affiliate(shelf: Shelf, node: Node, bare: Jid, affiliation: Affiliation): Promise<void> {
+    await this.#saveEntity(shelf, node, this.#affiliation(shelf, node, bare, affiliation))
+  }
+
+  #affiliation(shelf: Shelf, node: Node, bare: Jid, affiliation: Affiliation): Op[] {
     const key = bare.toString()
     const ck = [node.name, 'a', key]
     this.#change(shelf, node, () => node.setAffiliation(key, affiliation))
@@ -294,7 +303,7 @@ export class PubsubStore {
       affiliation === 'none'
         ? this.#tables.entities.delOp([shelf.key], ck)
         : this.#tables.entities.putOp([shelf.key], ck, { affiliation })
-    await this.#saveEntity(shelf, node, key, op)
+    return [op, this.#relation(shelf, node, key)]
   }
 
   /** `subscription` undefined: there is none any more. */
@@ -314,29 +323,34 @@ export class PubsubStore {
             subscription: subscription.state,
             deliver: subscription.deliver,
           })
-    await this.#saveEntity(shelf, node, jid.bare.toString(), op)
+    await this.#saveEntity(shelf, node, [op, this.#relation(shelf, node, jid.bare.toString())])
   }
 
-  async #saveEntity(shelf: Shelf, node: Node, bare: string, op: Op): Promise<void> {
-    const made = !shelf.personal && node.creator === bare
-    const there = made || node.isKnown(bare)
+  /** What somebody is to a node now, by who it is. */
+  #relation(shelf: Shelf, node: Node, bare: string): Op {
+    const { byEntity } = this.#tables
     const ck = [shelf.key, node.name]
+    const made = shelf.key === '' && node.creator === bare
+    if (!made && !node.isKnown(bare)) return byEntity.delOp([bare], ck)
+    return byEntity.putOp([bare], ck, {
+      owner: node.affiliations.get(bare) === 'owner',
+      ...(made ? { made } : {}),
+    })
+  }
+
+  async #saveEntity(shelf: Shelf, node: Node, ops: readonly Op[]): Promise<void> {
     try {
-      await this.#store.commit([
-        op,
-        there
-          ? this.#tables.byEntity.putOp([bare], ck, {
-              owner: node.affiliations.get(bare) === 'owner',
-              ...(made ? { made } : {}),
-            })
-          : this.#tables.byEntity.delOp([bare], ck),
-      ])
+      await this.#store.commit(ops)
     } catch (error) {
-      // What is in memory is not what is in the store: read again.
-      this.#inMemory.forget(node)
-      shelf.entityTotals.delete(node.creator)
+      this.#unsaved(shelf, node)
       throw error
     }
+  }
+
+  /** What is in memory is not what is in the store: read again. */
+  #unsaved(shelf: Shelf, node: Node): void {
+    this.#inMemory.forget(node)
+    shelf.entityTotals.delete(node.creator)
   }
 
   /** Nodes of a service, or of all, that this bare address is something to; so many of them. */

@@ -57,6 +57,7 @@ export const mod_avatar = defineModule({
     const pictures = new Pictures({
       host: host.name,
       blobs: ctx.blobs,
+      store: ctx,
       table: ctx.table({ name: 'picture', version: 1 }),
       due: ctx.table({ name: 'picture_due', version: 1 }),
       images,

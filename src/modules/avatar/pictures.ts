@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Logger } from '../../core/log.ts'
 import { type BlobStore, readBlob } from '../../storage/blob.ts'
-import type { Table } from '../../storage/store.ts'
+import type { Op, Store, Table } from '../../storage/store.ts'
 import { Attempts } from '../../util/attempts.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { Image, Images, ImageType } from './images.ts'
@@ -36,6 +36,7 @@ interface Due {
 export interface PicturesOptions {
   host: string
   blobs: BlobStore
+  store: Pick<Store, 'commit'>
   table: Table<Row>
   due: Table<Due>
   images: Images
@@ -80,7 +81,7 @@ export class Pictures {
 
   /** Keeps a checked picture. `was` is the SHA-1 of what it was made from. */
   async keep(user: string, image: Image, was?: string): Promise<Picture> {
-    const { table, blobs, images, sides, now } = this.#options
+    const { store, table, blobs, images, sides, now } = this.#options
     const hash = sha1(image.bytes)
     const there = await table.get([user], [hash])
     if (there === undefined) await this.#makeRoom(user)
@@ -94,7 +95,7 @@ export class Pictures {
       at: now(),
       ...(was === undefined || was === hash ? {} : { was }),
     }
-    await Promise.all([table.put([user], [hash], row), this.#mark(user, row.at)])
+    await store.commit([table.putOp([user], [hash], row), await this.#mark(user, row.at)])
     const key = this.#key(user, hash)
     if (there === undefined || !(await this.#isThere(key))) {
       await Promise.all([
@@ -105,7 +106,7 @@ export class Pictures {
       ])
     }
     // Somebody may have looked through them since the row was read.
-    await this.#mark(user, now())
+    await this.release(user)
     return pictureOf(hash, row)
   }
 
@@ -134,7 +135,7 @@ export class Pictures {
 
   /** Something that referred to a picture of the user does so no more. */
   async release(user: string): Promise<void> {
-    await this.#mark(user, this.#options.now())
+    await this.#options.store.commit([await this.#mark(user, this.#options.now())])
   }
 
   /** The account is gone: so is all that there is now, at once or, if the blob store is away, later. */
@@ -213,9 +214,9 @@ export class Pictures {
     throw new StanzaError('resource-constraint', `${MAX_PICTURES} pictures in so short a time are enough`)
   }
 
-  async #mark(user: string, at: number): Promise<void> {
-    const there = await this.#options.due.get(['due'], [user])
-    await this.#options.due.put(['due'], [user], { ...there, at })
+  async #mark(user: string, at: number): Promise<Op> {
+    const { due } = this.#options
+    return due.putOp(['due'], [user], { ...(await due.get(['due'], [user])), at })
   }
 
   #key(user: string, hash: string): string {

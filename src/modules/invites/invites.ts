@@ -67,11 +67,10 @@ export class Invites {
     const invite: Invite = { type, createdAt: now, expires: now + lifetime, uses }
     if (inviter !== undefined) invite.inviter = inviter
     if (username !== undefined) invite.username = username
-    await Promise.all([
-      this.#invites.put([token], [], invite),
-      inviter !== undefined && this.#byInviter.put([inviter], [token], true),
-      username !== undefined && this.#names.put([username], [], token),
-    ])
+    const ops = [this.#invites.putOp([token], [], invite)]
+    if (inviter !== undefined) ops.push(this.#byInviter.putOp([inviter], [token], true))
+    if (username !== undefined) ops.push(this.#names.putOp([username], [], token))
+    await this.#ctx.commit(ops)
     return token
   }
 
@@ -179,10 +178,9 @@ export class Invites {
   }
 
   async #remove(token: string, { inviter, username }: Invite): Promise<void> {
-    await Promise.all([
-      this.#invites.del([token], []),
-      inviter !== undefined && this.#byInviter.del([inviter], [token]),
-      username !== undefined && (await this.#names.get([username], [])) === token && this.#names.del([username], []),
-    ])
+    const ops = [this.#invites.delOp([token])]
+    if (inviter !== undefined) ops.push(this.#byInviter.delOp([inviter], [token]))
+    if (username !== undefined && (await this.#names.get([username])) === token) ops.push(this.#names.delOp([username]))
+    await this.#ctx.commit(ops)
   }
 }

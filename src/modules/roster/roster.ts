@@ -1,6 +1,6 @@
 import type { Account } from '../../core/account.ts'
 import { Slot } from '../../core/session.ts'
-import type { Table } from '../../storage/store.ts'
+import type { Op, Table } from '../../storage/store.ts'
 import { type Element, xml } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { attribute, isVisible, NONE, type Subscription } from '../../xmpp/subscription.ts'
@@ -157,13 +157,13 @@ export class Roster {
     const { jid, ...stored } = item
     const before = this.get(jid)
     this.#keep(jid, item)
-    return this.#save(jid, before, item, this.#tables.items.put([this.account.user], [jid.toString()], stored))
+    return this.#save(jid, before, item, this.#tables.items.putOp([this.account.user], [jid.toString()], stored))
   }
 
   remove(jid: Jid): Promise<string> {
     const before = this.get(jid)
     this.#keep(jid, undefined)
-    return this.#save(jid, before, undefined, this.#tables.items.del([this.account.user], [jid.toString()]))
+    return this.#save(jid, before, undefined, this.#tables.items.delOp([this.account.user], [jid.toString()]))
   }
 
   #keep(jid: Jid, item: RosterItem | undefined): void {
@@ -193,49 +193,34 @@ export class Roster {
     }
   }
 
-  /** The version and the change join the batch of the item. What could not be stored is undone, unless it has changed again. */
-  async #save(
-    jid: Jid,
-    before: RosterItem | undefined,
-    after: RosterItem | undefined,
-    written: Promise<void>,
-  ): Promise<string> {
+  /**
+   * With the version and the change, where clients see the item: of a contact that only asked, their version stays what it
+   * is. What could not be stored is undone, unless it has changed again.
+   */
+  async #save(jid: Jid, before: RosterItem | undefined, after: RosterItem | undefined, op: Op): Promise<string> {
     const { user, host } = this.account
     const { versions, changes } = this.#tables
+    const ops = [op]
     const seen = [before, after].some(item => item !== undefined && shown(item))
-    if (!seen) return this.#saveUnseen(jid, before, after, written)
-    const change = { jid: jid.toString(), after: this.#version }
-    const version = host.ids.ordered()
-    this.#version = version
-    const saved = [written, versions.put([user], [], version), changes.put([user], [version], change)]
-    try {
-      await Promise.all(saved)
-    } catch (error) {
-      if (this.get(jid) === after) this.#keep(jid, before)
+    if (seen) {
+      const change = { jid: jid.toString(), after: this.#version }
       this.#version = host.ids.ordered()
-      changes.del([user], [version]).catch(() => {}) // of the same batch, it is not there
-      throw error
+      ops.push(versions.putOp([user], [], this.#version), changes.putOp([user], [this.#version], change))
     }
-    this.#forgetOld(version).catch(() => {
-      this.#log = undefined // to be read again
-    })
-    return version
-  }
-
-  /** Of a contact that only asked: clients do not see it, and their version stays what it is. */
-  async #saveUnseen(
-    jid: Jid,
-    before: RosterItem | undefined,
-    after: RosterItem | undefined,
-    written: Promise<void>,
-  ): Promise<string> {
+    const version = this.#version
     try {
-      await written
+      await host.store.commit(ops)
     } catch (error) {
       if (this.get(jid) === after) this.#keep(jid, before)
+      if (seen) this.#version = host.ids.ordered()
       throw error
     }
-    return this.#version
+    if (seen) {
+      this.#forgetOld(version).catch(() => {
+        this.#log = undefined // to be read again
+      })
+    }
+    return version
   }
 
   /** Keeps the log of changes short. */

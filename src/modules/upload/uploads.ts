@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { ModuleContext } from '../../core/module.ts'
 import type { BlobStore } from '../../storage/blob.ts'
-import type { Key, Table } from '../../storage/store.ts'
+import type { Key, Store, Table } from '../../storage/store.ts'
 import { Turns } from '../../util/turns.ts'
 
 /** A file, or one that may still come, in `[bare address]` x `[at, id]`. */
@@ -48,6 +48,7 @@ const OVERDUE = 0
 
 /** Who has uploaded what. Rows are written before the bytes and go after them, so that no file is forgotten. */
 export class Uploads {
+  readonly #store: Pick<Store, 'commit'>
   readonly #table: Table<Upload>
   readonly #slots: Table<Slot>
   /** `[day]` x `[at, id]`: what there is by age. */
@@ -62,7 +63,8 @@ export class Uploads {
   readonly #taken = new Set<string>()
   #pending: number | undefined
 
-  constructor(ctx: Pick<ModuleContext, 'table' | 'blobs' | 'now'>, prefix: string, limits: UploadLimits) {
+  constructor(ctx: Pick<ModuleContext, 'table' | 'commit' | 'blobs' | 'now'>, prefix: string, limits: UploadLimits) {
+    this.#store = ctx
     this.#table = ctx.table<Upload>({ name: 'upload' })
     this.#slots = ctx.table<Slot>({ name: 'upload_slot' })
     this.#days = ctx.table<{ owner: string; name: string }>({ name: 'upload_day' })
@@ -88,11 +90,10 @@ export class Uploads {
       const { name } = upload
       const until = now + this.#limits.putTimeout
       this.#pending++
-      // In one turn, so they are one batch on the disk.
-      await Promise.all([
-        this.#days.put([dayOf(now)], [now, id], { owner, name }),
-        this.#table.put([owner], [now, id], upload),
-        this.#slots.put(SLOTS, [id], { ...upload, owner, at: now, until, secret: hash(secret).toString('hex') }),
+      await this.#store.commit([
+        this.#days.putOp([dayOf(now)], [now, id], { owner, name }),
+        this.#table.putOp([owner], [now, id], upload),
+        this.#slots.putOp(SLOTS, [id], { ...upload, owner, at: now, until, secret: hash(secret).toString('hex') }),
       ])
       return { id, secret }
     })
@@ -142,10 +143,10 @@ export class Uploads {
   /** Deletes a file, or what was to become one. */
   async forget(owner: string, at: number, id: string, name: string): Promise<void> {
     await this.#blobs.del(this.key(id, name))
-    await Promise.all([
-      this.#table.del([owner], [at, id]),
-      this.#days.del([dayOf(at)], [at, id]),
-      this.#days.del([OVERDUE], [at, id]),
+    await this.#store.commit([
+      this.#table.delOp([owner], [at, id]),
+      this.#days.delOp([dayOf(at)], [at, id]),
+      this.#days.delOp([OVERDUE], [at, id]),
     ])
   }
 
@@ -155,8 +156,10 @@ export class Uploads {
       await this.forget(owner, at, id, name)
     } catch (error) {
       if (!(error instanceof Error) || error.name !== 'StoreError') throw error
-      await this.#days.put([OVERDUE], [at, id], { owner, name })
-      await this.#table.del([owner], [at, id])
+      await this.#store.commit([
+        this.#days.putOp([OVERDUE], [at, id], { owner, name }),
+        this.#table.delOp([owner], [at, id]),
+      ])
     }
   }
 
