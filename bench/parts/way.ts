@@ -21,7 +21,7 @@ async function measure(name: string, run: () => unknown, per = 1, after: () => u
 
 declare module '../../src/core/hooks.ts' {
   interface HookMap {
-    bench: { n: number }
+    bench: Async<{ n: number }>
   }
 }
 

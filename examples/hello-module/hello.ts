@@ -1,4 +1,4 @@
-import { arg, defineModule, type Jid, opt, Stanza, StanzaError, xml } from 'hermod'
+import { arg, defineModule, type Jid, opt, Stanza, StanzaError, type Told, xml } from 'hermod'
 
 const NS = 'urn:example:hello'
 
@@ -11,7 +11,7 @@ interface Greeted {
 declare module 'hermod' {
   interface HookMap {
     /** A user was greeted. */
-    user_greeted: { user: Jid; times: number }
+    user_greeted: Told<{ user: Jid; times: number }>
   }
   interface ServiceMap {
     hello: { greeted(user: string): Promise<number> }

@@ -69,8 +69,8 @@ function members(body: string): { name: string; doc: string; type: string }[] {
 function endOfType(text: string): number {
   let open = 0
   for (let at = 0; at < text.length; at++) {
-    if ('{(['.includes(text[at]!)) open++
-    else if ('})]'.includes(text[at]!)) open--
+    if ('{([<'.includes(text[at]!)) open++
+    else if ('})]'.includes(text[at]!) || (text[at] === '>' && text[at - 1] !== '=')) open--
     else if (text[at] === '\n' && open === 0) return at
   }
   return text.length

@@ -33,13 +33,13 @@ const XEPS = `
 Each with the file that does it, and what is left out. \`hermod.doap\` says the same for machines.
 `.trim()
 
-const KINDS: Readonly<Record<string, string>> = { run: 'waits', runSync: 'at once', notify: 'told', settle: 'told' }
+const KINDS: Readonly<Record<string, string>> = { Async: 'waits', Sync: 'at once', Told: 'told' }
 
 /** Pages by file, from the root of the project. */
 export function referencePages({ hooks, commands, metrics }: Running, xeps: readonly Spoken[]): [string, string][] {
   const from = sources()
   const calls = from.flatMap(({ file, text }) =>
-    [...text.matchAll(/\.(run|runSync|notify|settle)\(\s*'(\w+)'/g)].map(m => ({ file, how: m[1]!, hook: m[2]! })),
+    [...text.matchAll(/\.(?:run|runSync|notify|settle|#tell)\(\s*'(\w+)'/g)].map(m => ({ file, hook: m[1]! })),
   )
   const listeners = (hook: string): string =>
     hooks
@@ -47,9 +47,9 @@ export function referencePages({ hooks, commands, metrics }: Running, xeps: read
       .map(({ order, owner }) => `${owner} ${order}`)
       .join(', ')
   const runBy = (hook: string): string => unique(calls.filter(call => call.hook === hook).map(call => link(call.file)))
-  const how = (hook: string): string => unique(calls.filter(call => call.hook === hook).map(call => KINDS[call.how]!))
   const hookRows = declared('HookMap', from).map(hook => {
-    return [`\`${hook.name}\``, `\`${hook.type}\``, hook.doc, how(hook.name), runBy(hook.name), listeners(hook.name)]
+    const [, kind, event] = /^(\w+)<(.*)>$/.exec(hook.type)!
+    return [`\`${hook.name}\``, `\`${event}\``, hook.doc, KINDS[kind!]!, runBy(hook.name), listeners(hook.name)]
   })
   const docOfService = ({ doc, type, file }: Declared): string =>
     doc === '' ? docOf(type, from.find(source => source.file === file)!) : doc

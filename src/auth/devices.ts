@@ -12,7 +12,7 @@ import { type TokenAttempt, tokenProof } from './token.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** A device was logged out: modules forget what they keep of it. */
-    device_revoked: { user: string; id: string }
+    device_revoked: Async<{ user: string; id: string }>
   }
 }
 

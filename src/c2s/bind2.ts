@@ -14,17 +14,17 @@ import type { C2SSession } from './session.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** What clients may ask for in `<bind/>` is about to be offered; handlers add their namespaces (XEP-0386 3.1). */
-    bind2_features: { features: string[] }
+    bind2_features: Sync<{ features: string[] }>
     /**
      * A client asks for a resource, and has no session yet: handlers put into `bound` what they first have to look up, such
      * as the state of the archive. Nothing that comes after it is missing from what the session will get.
      */
-    bind2_request: { account: Account; request: Element; bound: Element }
+    bind2_request: Async<{ account: Account; request: Element; bound: Element }>
     /**
      * The session is there and nothing has been sent to it yet: handlers do what `request` asks for and put their answers
-     * into `bound`. Synchronous.
+     * into `bound`.
      */
-    bind2_bound: { session: Session; request: Element; bound: Element }
+    bind2_bound: Sync<{ session: Session; request: Element; bound: Element }>
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ScramHash } from '../auth/derive.ts'
-import type { HookMap } from '../core/hooks.ts'
+import type { HookEvent } from '../core/hooks.ts'
 import { type Element, NS, type ParserLimits, xml } from '../xml/index.ts'
 import { inlineFeatures } from './bind2.ts'
 import { type LoginStream, mayLogIn, saslContext } from './login.ts'
@@ -12,13 +12,13 @@ declare module '../core/hooks.ts' {
      * Features are about to be offered; handlers add theirs (RFC 6120 4.3.2). `idle`: who looks after clients that send
      * nothing for so many seconds says so (XEP-0478).
      */
-    stream_features: {
+    stream_features: Sync<{
       features: Element[]
       authenticated: boolean
       secured: boolean
       ip: string
       idle: number | undefined
-    }
+    }>
   }
 }
 
@@ -63,7 +63,7 @@ function send(stream: OfferStream, hashes: readonly ScramHash[] | undefined): vo
     for (const feature of target.host.disco.streamFeatures()) features.append(feature)
   }
   const { secured, ip } = stream
-  const event: HookMap['stream_features'] = { features: [], authenticated, secured, ip, idle: undefined }
+  const event: HookEvent<'stream_features'> = { features: [], authenticated, secured, ip, idle: undefined }
   if (authenticated || mayLogIn(stream)) target.host.hooks.runSync('stream_features', event)
   features.append(
     // XEP-0478

@@ -1,4 +1,4 @@
-import type { HookMap } from '../core/hooks.ts'
+import type { HookEvent } from '../core/hooks.ts'
 import { deviceOf } from '../core/queue/devicename.ts'
 import type { Entry, Origin } from '../core/queue/entry.ts'
 import { type Fingerprint, fingerprint, shortHash } from '../core/queue/fingerprint.ts'
@@ -12,14 +12,14 @@ import { WRAP } from './outbox.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** A message of a client is about to be routed, for the first time: not one sent again after a broken connection. */
-    message_sent: {
+    message_sent: Sync<{
       session: Session
       stanza: Stanza
       /** Its id in the archive of its sender, where it is put there before it is routed. */
       archived: string | undefined
       /** Called when it has been routed, or refused. */
       routed: (() => void) | undefined
-    }
+    }>
   }
 }
 
@@ -186,7 +186,7 @@ export class Inbound {
     const session = this.#session
     const { hooks, router } = session.account.host
     if (!hooks.has('message_sent')) return router.route(stanza, { session, origin })
-    const event: HookMap['message_sent'] = { session, stanza, archived: undefined, routed: undefined }
+    const event: HookEvent<'message_sent'> = { session, stanza, archived: undefined, routed: undefined }
     hooks.runSync('message_sent', event)
     const { routed } = event
     if (routed === undefined) return router.route(stanza, { session, origin })

@@ -14,9 +14,9 @@ import { isTrue } from './request.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** A stanza that a client sent, stamped with its address. A handler may put another in its place; STOP drops it. */
-    user_send_packet: { session: Session; stanza: Stanza }
+    user_send_packet: Async<{ session: Session; stanza: Stanza }>
     /** Presence to an address, before it is routed. STOP: the handler routes it itself. */
-    presence_out: { session: Session; stanza: Stanza }
+    presence_out: Async<{ session: Session; stanza: Stanza }>
   }
 }
 

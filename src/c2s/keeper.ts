@@ -14,9 +14,9 @@ import { C2SSession } from './session.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** The server stops: modules put into `state`, under their name, what they keep with the session (JSON). */
-    session_suspend: { session: Session; state: Record<string, unknown> }
+    session_suspend: Sync<{ session: Session; state: Record<string, unknown> }>
     /** A session is back after a restart, not yet resumed, with what modules had put aside. */
-    session_restored: { session: Session; state: Record<string, unknown> }
+    session_restored: Sync<{ session: Session; state: Record<string, unknown> }>
   }
 }
 

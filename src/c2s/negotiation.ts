@@ -12,7 +12,13 @@ import { type Sasl2Stream, sasl2Abort, sasl2Authenticate, sasl2Next, sasl2Respon
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** An iq from a client that is not logged in (XEP-0077). A handler sets `answer`. */
-    unauthenticated_iq: { stanza: Stanza; secured: boolean; ip: string; stream: object; answer: Stanza | undefined }
+    unauthenticated_iq: Async<{
+      stanza: Stanza
+      secured: boolean
+      ip: string
+      stream: object
+      answer: Stanza | undefined
+    }>
   }
 }
 

@@ -8,8 +8,8 @@ import type { Outbox, Unacked } from './outbox.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
-    /** A stanza on its way to a client. Synchronous. STOP: the handler has taken it. */
-    user_receive_packet: { session: Session; stanza: Stanza; entry: Entry | undefined }
+    /** A stanza on its way to a client. STOP: the handler has taken it. */
+    user_receive_packet: Sync<{ session: Session; stanza: Stanza; entry: Entry | undefined }>
   }
 }
 

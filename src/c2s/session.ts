@@ -18,13 +18,13 @@ import { give, isFull, MAX_BACKLOG } from './outgoing.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** A resource was bound. */
-    session_opened: { session: Session }
+    session_opened: Told<{ session: Session }>
     /** A session came back on a new connection (XEP-0198 5). */
-    session_resumed: { session: Session }
+    session_resumed: Told<{ session: Session }>
     /** A session's connection is gone; it waits to be resumed. */
-    session_detached: { session: Session }
+    session_detached: Told<{ session: Session }>
     /** A session has ended; it is no longer among those of its account. */
-    session_closed: { session: Session; reason: string }
+    session_closed: Told<{ session: Session; reason: string }>
   }
 }
 

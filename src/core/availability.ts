@@ -9,11 +9,11 @@ declare module './hooks.ts' {
      * Presence without an address goes out: available, where the session is so already, or unavailable, where it still is what
      * it was (RFC 6121 4.2 to 4.5).
      */
-    presence_broadcast: { session: Session; stanza: Stanza }
+    presence_broadcast: Told<{ session: Session; stanza: Stanza }>
     /** A session broadcast that it is available; `initial` for the first time since it was not. */
-    set_presence: { session: Session; stanza: Stanza; initial: boolean }
+    set_presence: Told<{ session: Session; stanza: Stanza; initial: boolean }>
     /** A session that was available is so no longer, by its own word (`status` is the text it gave) or because it ended. */
-    unset_presence: { session: Session; status: string | undefined }
+    unset_presence: Told<{ session: Session; status: string | undefined }>
   }
 }
 

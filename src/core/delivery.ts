@@ -3,7 +3,7 @@ import { findChild, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import { type HookMap, STOP } from './hooks.ts'
+import { type HookEvent, STOP } from './hooks.ts'
 import type { Entry, MessageAbout, Origin } from './queue/entry.ts'
 import { type Session, takesMessages } from './session.ts'
 
@@ -13,13 +13,13 @@ declare module './hooks.ts' {
      * A message for an account, before it is queued or given to a session. STOP takes it (blocked, filtered); a handler may
      * put another in its place.
      */
-    deliver_message: { account: Account; stanza: Stanza }
+    deliver_message: Sync<{ account: Account; stanza: Stanza }>
     /**
      * A message has its id and is about to be queued and delivered. What a handler adds to `rows` is written with it, or not
      * at all. `archived`: by one of them it is in the archive of its account (`host.archive`), and the queue keeps only its id.
      * `sent`: by one it is in that of its sender, an account of this host. `about`, for who asks later what became of it.
      */
-    archive_message: {
+    archive_message: Sync<{
       account: Account
       stanza: Stanza
       id: string
@@ -28,14 +28,14 @@ declare module './hooks.ts' {
       archived: boolean
       sent: boolean
       about: MessageAbout | null | undefined
-    }
+    }>
     /**
      * Nobody is there to take a message that will be kept, or whoever is there has more than enough to take. A handler throws
      * StanzaError to refuse it (quota).
      */
-    offline_message: { account: Account; stanza: Stanza }
+    offline_message: Sync<{ account: Account; stanza: Stanza }>
     /** A message was handed to sessions of its account, or queued (`sessions` empty). */
-    message_delivered: { account: Account; stanza: Stanza; sessions: readonly Session[] }
+    message_delivered: Told<{ account: Account; stanza: Stanza; sessions: readonly Session[] }>
   }
 }
 
@@ -106,7 +106,7 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
   const bytes = Buffer.from(stored.toString())
   const entry = queue.push(id, bytes, origin)
   if (host.hooks.has('archive_message')) {
-    const event: HookMap['archive_message'] = {
+    const event: HookEvent<'archive_message'> = {
       account,
       stanza: stored,
       id,

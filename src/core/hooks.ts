@@ -11,15 +11,41 @@ export const NORMAL = 50
 export const STORE = 70
 export const OBSERVE = 90
 
+type Answer = void | typeof STOP
+type Answered = undefined | typeof STOP
+
+/** A hook whose handlers answer at once: who runs it is on its way to a client, or goes on with what they put into the event. */
+export interface Sync<E> {
+  readonly kind: 'sync'
+  readonly event: E
+  readonly answer: Answer
+}
+/** A hook whose runner waits for handlers that return a promise, and goes by their verdict. */
+export interface Async<E> {
+  readonly kind: 'async'
+  readonly event: E
+  readonly answer: Answer | Promise<Answer>
+}
+/** A hook that tells of something: nobody waits for what handlers do about it. */
+export interface Told<E> {
+  readonly kind: 'told'
+  readonly event: E
+  readonly answer: Answer | Promise<Answer>
+}
+
 /**
- * The hooks and the event each one carries; an event's mutable fields are its fold.
- * Declared where they are run (core) or by the module that runs them, by declaration merging.
+ * The hooks, by what they are and the event that each one carries; an event's mutable fields are its fold.
+ * Declared where they are run (core) or by the module that runs them, by declaration merging: `name: Sync<{ ... }>`.
  */
 // biome-ignore lint/suspicious/noEmptyInterface: extended by declaration merging
 export interface HookMap {}
 
-export type HookName = keyof HookMap & string
-export type Handler<E> = (event: E) => void | typeof STOP | Promise<void | typeof STOP>
+type Kinds = (Sync<never> | Async<never> | Told<never>)['kind']
+export type HookName<K extends Kinds = Kinds> = {
+  [N in keyof HookMap & string]: HookMap[N] extends { kind: K } ? N : never
+}[keyof HookMap & string]
+export type HookEvent<N extends HookName> = HookMap[N]['event']
+export type Handler<N extends HookName> = (event: HookEvent<N>) => HookMap[N]['answer']
 
 export interface HookOptions {
   /** Default {@link NORMAL}. */
@@ -36,7 +62,7 @@ interface Entry {
   seq: number
   owner: string
   failClosed: boolean
-  handler: Handler<unknown>
+  handler: (event: unknown) => Answer | Promise<Answer>
 }
 
 /** One host's hooks. Running one costs no promise unless a handler returns one. */
@@ -52,13 +78,13 @@ export class Hooks {
   }
 
   /** Adds a handler in the name of `owner` (a module); the returned function takes it away again. */
-  add<N extends HookName>(owner: string, name: N, handler: Handler<HookMap[N]>, options: HookOptions = {}): () => void {
+  add<N extends HookName>(owner: string, name: N, handler: Handler<N>, options: HookOptions = {}): () => void {
     const entry: Entry = {
       order: options.order ?? NORMAL,
       seq: this.#seq++,
       owner,
       failClosed: options.failClosed ?? false,
-      handler: handler as Handler<unknown>,
+      handler: handler as Entry['handler'],
     }
     this.#chains.set(name, this.#sorted([...(this.#chains.get(name) ?? []), entry]))
     return () => {
@@ -96,15 +122,13 @@ export class Hooks {
   }
 
   /** Runs a chain. The answer is STOP if a handler stopped it; a promise only if a handler returned one. */
-  run<N extends HookName>(name: N, event: HookMap[N]): undefined | typeof STOP | Promise<undefined | typeof STOP> {
-    if (this.#held?.name === name) return this.#held.until.then(() => this.run(name, event))
-    const chain = this.#chains.get(name)
-    return chain === undefined ? undefined : this.#from(name, chain, 0, event)
+  run<N extends HookName<'async'>>(name: N, event: HookEvent<N>): Answered | Promise<Answered> {
+    return this.#run(name, event)
   }
 
-  /** Runs a chain whose handlers must answer at once (delivery to a session): a promise is an error of the handler. */
-  runSync<N extends HookName>(name: N, event: HookMap[N]): undefined | typeof STOP {
-    const answer = this.run(name, event)
+  /** Runs a chain whose handlers answer at once. That one returns a promise in spite of its type is logged. */
+  runSync<N extends HookName<'sync'>>(name: N, event: HookEvent<N>): Answered {
+    const answer = this.#run(name, event)
     if (answer instanceof Promise) {
       answer.catch(() => {})
       this.#log.error({ hook: name }, 'a handler of a synchronous hook returned a promise; its answer is lost')
@@ -117,7 +141,7 @@ export class Hooks {
    * Tells of something where there is no sender to answer. Whatever a handler throws is logged, also what elsewhere would be
    * a verdict, and the others are told all the same; STOP still ends the chain.
    */
-  notify<N extends HookName>(name: N, event: HookMap[N]): undefined | typeof STOP {
+  notify<N extends HookName<'sync' | 'told'>>(name: N, event: HookEvent<N>): Answered {
     const chain = this.#chains.get(name)
     if (chain === undefined) return undefined
     for (const entry of chain) {
@@ -134,7 +158,7 @@ export class Hooks {
   }
 
   /** As {@link notify} tells all; resolves when everybody has done what they do about it. Never rejects. */
-  async settle<N extends HookName>(name: N, event: HookMap[N]): Promise<void> {
+  async settle<N extends HookName<'told'>>(name: N, event: HookEvent<N>): Promise<void> {
     const work: Promise<unknown>[] = []
     for (const entry of this.#chains.get(name) ?? []) {
       try {
@@ -154,15 +178,16 @@ export class Hooks {
       .flatMap(hook => this.#chains.get(hook)!.map(({ order, owner }) => ({ hook, order, owner })))
   }
 
-  #from(
-    name: string,
-    chain: readonly Entry[],
-    start: number,
-    event: unknown,
-  ): undefined | typeof STOP | Promise<undefined | typeof STOP> {
+  #run(name: HookName, event: unknown): Answered | Promise<Answered> {
+    if (this.#held?.name === name) return this.#held.until.then(() => this.#run(name, event))
+    const chain = this.#chains.get(name)
+    return chain === undefined ? undefined : this.#from(name, chain, 0, event)
+  }
+
+  #from(name: string, chain: readonly Entry[], start: number, event: unknown): Answered | Promise<Answered> {
     for (let i = start; i < chain.length; i++) {
       const entry = chain[i]!
-      let answer: void | typeof STOP | Promise<void | typeof STOP>
+      let answer: Answer | Promise<Answer>
       try {
         answer = entry.handler(event)
       } catch (error) {

@@ -6,7 +6,7 @@ import { AdHocCommands } from './adhoc.ts'
 import { asSent, notStored } from './delivery.ts'
 import { DiscoRegistry } from './disco.ts'
 import { Fanout } from './fanout.ts'
-import { type HookMap, Hooks, STOP } from './hooks.ts'
+import { type HookEvent, Hooks, STOP } from './hooks.ts'
 import { IqTable } from './iq.ts'
 import { IqRequests } from './iqrequests.ts'
 import { LocalDelivery } from './localdelivery.ts'
@@ -26,24 +26,24 @@ import type { Users } from './users.ts'
 declare module './hooks.ts' {
   interface HookMap {
     /** An account comes into memory: modules load what they need at hand for it. */
-    account_load: { account: Account }
+    account_load: Async<{ account: Account }>
     /** An account leaves memory. */
-    account_unload: { account: Account }
+    account_unload: Told<{ account: Account }>
     /**
      * A session has acknowledged a message of its account: it is delivered. What a handler adds to `rows` is written as it
      * leaves the queue, or not at all.
      */
-    message_acknowledged: { account: Account; entry: Entry; session: Session; readonly rows: Op[] }
+    message_acknowledged: Sync<{ account: Account; entry: Entry; session: Session; readonly rows: Op[] }>
     /** A further session has acknowledged a message that was delivered already. */
-    message_acknowledged_again: { entry: Entry; session: Session }
+    message_acknowledged_again: Told<{ entry: Entry; session: Session }>
     /**
      * Somebody wants an account of a name that nobody has now. A handler that keeps it from them says why in `kept`;
      * `invitation` is the token of the invitation that they came with.
      */
-    name_wanted: { user: string; invitation: string | undefined; kept: string | undefined }
-    register_user: { user: Jid }
+    name_wanted: Async<{ user: string; invitation: string | undefined; kept: string | undefined }>
+    register_user: Async<{ user: Jid }>
     /** An account is being removed: modules delete what they keep of it. */
-    remove_user: { user: Jid }
+    remove_user: Async<{ user: Jid }>
   }
 }
 
@@ -180,7 +180,7 @@ export class Host {
   /** Why nobody can take the name now though it is free; undefined if they can. */
   async nameKept(user: string, invitation?: string): Promise<string | undefined> {
     if (this.#removals.has(user)) return 'the account that had that name is being removed'
-    const event: HookMap['name_wanted'] = { user, invitation, kept: undefined }
+    const event: HookEvent<'name_wanted'> = { user, invitation, kept: undefined }
     const verdict = await this.hooks.run('name_wanted', event)
     return verdict === STOP ? (event.kept ?? 'that name cannot be looked at now; try again later') : event.kept
   }
@@ -254,7 +254,7 @@ export class Host {
   #confirmed(queue: MessageQueue, entry: Entry, session: Session): readonly Op[] {
     const account = this.accounts.get(queue.key[0])
     if (account === undefined || !this.hooks.has('message_acknowledged')) return NO_ROWS
-    const event: HookMap['message_acknowledged'] = { account, entry, session, rows: [] }
+    const event: HookEvent<'message_acknowledged'> = { account, entry, session, rows: [] }
     this.hooks.notify('message_acknowledged', event)
     return event.rows
   }

@@ -11,9 +11,9 @@ import type { Destination, Source } from './router.ts'
 declare module './hooks.ts' {
   interface HookMap {
     /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
-    presence_in: { account: Account; stanza: Stanza }
+    presence_in: Async<{ account: Account; stanza: Stanza }>
     /** A message or presence for the host itself. */
-    host_packet: { stanza: Stanza }
+    host_packet: Async<{ stanza: Stanza }>
   }
 }
 

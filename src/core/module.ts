@@ -9,7 +9,7 @@ import type { AdHocCommand, AdHocSource } from './adhoc.ts'
 import type { ArgShape, Command, Returns } from './commands/command.ts'
 import type { Commands } from './commands/commands.ts'
 import type { Domain, DomainHandler } from './domains.ts'
-import type { Handler, HookMap, HookName, HookOptions } from './hooks.ts'
+import type { Handler, HookName, HookOptions } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { HttpHandler, HttpMethod, HttpOrigin } from './http.ts'
 import type { IqHandler, IqOptions, IqScope, IqTarget } from './iq.ts'
@@ -56,7 +56,7 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   table<V>(spec: TableSpec<V>): Table<V>
   /** Rows of several tables or partitions, all or none: see Store.commit there. */
   commit(ops: readonly Op[]): Promise<void>
-  hook<N extends HookName>(name: N, handler: Handler<HookMap[N]>, options?: HookOptions): void
+  hook<N extends HookName>(name: N, handler: Handler<N>, options?: HookOptions): void
   /**
    * Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. What acts on the
    * account of who asks is of scope `own` (see iq.ts).

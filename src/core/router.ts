@@ -1,6 +1,6 @@
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import { type HookMap, type Hooks, STOP } from './hooks.ts'
+import { type HookEvent, type Hooks, STOP } from './hooks.ts'
 import type { Host } from './host.ts'
 import { asStanzaError } from './iq.ts'
 import type { Logger } from './log.ts'
@@ -16,7 +16,7 @@ declare module './hooks.ts' {
      * StanzaError to refuse it. `hidden`: a handler has found that to its sender the account is none at all; it is answered
      * as such.
      */
-    filter_packet: { stanza: Stanza; hidden: boolean }
+    filter_packet: Async<{ stanza: Stanza; hidden: boolean }>
   }
 }
 
@@ -115,7 +115,7 @@ export class Router {
 
   #route(stanza: Stanza, source: Source): void | Promise<void> {
     const there = this.#destinations.get(stanza.to!.domain) ?? this.fallback
-    const event: HookMap['filter_packet'] = { stanza, hidden: false }
+    const event: HookEvent<'filter_packet'> = { stanza, hidden: false }
     const { domain } = stanza.from
     if (domain !== there.name) {
       const filter = this.#destinations.get(domain)?.filter
@@ -139,13 +139,17 @@ export class Router {
   }
 }
 
-function arrive(there: Destination, event: HookMap['filter_packet'], source: Source): void | Promise<void> {
+function arrive(there: Destination, event: HookEvent<'filter_packet'>, source: Source): void | Promise<void> {
   const verdict = there.filter?.run('filter_packet', event)
   if (verdict === undefined) return hand(there, event, source)
   if (verdict !== STOP) return verdict.then(late => (late === STOP ? undefined : hand(there, event, source)))
 }
 
-function hand(there: Destination, { stanza, hidden }: HookMap['filter_packet'], source: Source): void | Promise<void> {
+function hand(
+  there: Destination,
+  { stanza, hidden }: HookEvent<'filter_packet'>,
+  source: Source,
+): void | Promise<void> {
   const { session } = source
   // To other hosts of this server a client is an address, as one of another server.
   const known = session === undefined || session.account.host.hooks === there.filter

@@ -1,6 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
-import { FIRST, type HookMap, STOP } from '../core/hooks.ts'
+import { FIRST, type HookEvent, STOP } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
 import type { Table, TableSpec } from '../storage/store.ts'
@@ -25,11 +25,11 @@ export interface BlockingService {
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** An account has blocked an address and says why: `<report/>` (XEP-0377). */
-    address_reported: { account: Account; jid: Jid; report: Element }
+    address_reported: Told<{ account: Account; jid: Jid; report: Element }>
     /** An account has blocked these addresses. `before`: an address was blocked already, by others of the list. */
-    addresses_blocked: { account: Account; jids: readonly Jid[]; before: (jid: Jid) => boolean }
+    addresses_blocked: Told<{ account: Account; jids: readonly Jid[]; before: (jid: Jid) => boolean }>
     /** An account has taken these off its list; some of those they cover may be blocked by others in it. */
-    addresses_unblocked: { account: Account; jids: readonly Jid[] }
+    addresses_unblocked: Told<{ account: Account; jids: readonly Jid[] }>
   }
 }
 
@@ -272,7 +272,7 @@ function outgoing(account: Account, stanza: Stanza): void {
  * XEP-0191 3.3: presence is ignored; the rest gets what it would get from an account that does not exist. For iqs that is not
  * always the `service-unavailable` of the XEP: an answer that only the blocked get would tell them that they are, and by whom.
  */
-function incoming(account: Account, event: HookMap['filter_packet']): typeof STOP | undefined {
+function incoming(account: Account, event: HookEvent<'filter_packet'>): typeof STOP | undefined {
   const { stanza } = event
   if (!blocks(account, stanza.from)) return undefined
   if (stanza.kind === 'presence' || (stanza.kind === 'message' && stanza.type === 'headline')) return STOP

@@ -1,5 +1,5 @@
 import type { Account } from '../core/account.ts'
-import type { HookMap } from '../core/hooks.ts'
+import type { HookEvent } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
 import { childElements, clone, type Element, elementNs, findChild, NS, serialize, textOf, xml } from '../xml/index.ts'
@@ -83,7 +83,7 @@ export const mod_bookmarks = defineModule({
 })
 
 /** Throws StanzaError where there is no room for one more, or one that is larger than before. */
-async function mustFit(ctx: Ctx, { account, id, payload }: HookMap['pep_publish']): Promise<void> {
+async function mustFit(ctx: Ctx, { account, id, payload }: HookEvent<'pep_publish'>): Promise<void> {
   const pep = ctx.use('pep')!
   const size = Buffer.byteLength(serialize(payload))
   const total = await pep.bytes(account, NS.BOOKMARKS2)

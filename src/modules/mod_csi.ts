@@ -1,5 +1,5 @@
 import { opt } from '../config/schema.ts'
-import { FIRST, type HookMap, STOP } from '../core/hooks.ts'
+import { FIRST, type HookEvent, STOP } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { childElements, type Element, findChild, findChildren, NS, xml } from '../xml/index.ts'
@@ -58,7 +58,7 @@ export const mod_csi = defineModule({
       if (inactive.has(session)) session.slots.set(HELD, held)
     }
 
-    const receive = ({ session, stanza, entry }: HookMap['user_receive_packet']): undefined | typeof STOP => {
+    const receive = ({ session, stanza, entry }: HookEvent<'user_receive_packet'>): undefined | typeof STOP => {
       const held = session.slots.get(HELD)
       if (held === undefined) return
       const key = entry === undefined ? replaceKey(stanza) : undefined

@@ -1,6 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
-import type { HookMap } from '../core/hooks.ts'
+import type { HookEvent } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { deviceOf, isLasting, nameOf } from '../core/queue/devicename.ts'
 import { type Besides, Entry } from '../core/queue/entry.ts'
@@ -130,7 +130,7 @@ class DeviceQueues {
    * A device was the first to acknowledge a message, which leaves the queue: in the same commit it is kept for the others,
    * unless it is for one of them alone.
    */
-  delivered({ account, entry, session, rows }: HookMap['message_acknowledged']): void {
+  delivered({ account, entry, session, rows }: HookEvent<'message_acknowledged'>): void {
     const own = deviceOf(session)
     const devices = this.#of(account)
     this.has(account, own, entry.id)

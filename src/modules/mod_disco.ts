@@ -1,7 +1,7 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
 import type { DiscoItem } from '../core/disco.ts'
-import type { HookMap } from '../core/hooks.ts'
+import type { HookEvent } from '../core/hooks.ts'
 import type { AccountRequest, IqRequest, IqTarget } from '../core/iq.ts'
 import { defineModule, type Identity } from '../core/module.ts'
 import { type Element, NS, xml } from '../xml/index.ts'
@@ -12,14 +12,14 @@ import type { Jid } from '../xmpp/jid.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** What is said of the host or its accounts beyond identities and features (XEP-0128); run when a feature changes. */
-    disco_forms: { scope: IqTarget; forms: Element[] }
+    disco_forms: Sync<{ scope: IqTarget; forms: Element[] }>
     /** Somebody asks about a node; who knows it sets `answer` to what goes into the `<query/>`. */
-    disco_info: DiscoNode & { answer: readonly Element[] | undefined }
+    disco_info: Async<DiscoNode & { answer: readonly Element[] | undefined }>
     /**
      * Somebody asks for items; `node` is empty for those of the host or account itself. Who knows the node sets `known`.
      * `trusted`: they may see the account's presence (always true of the host).
      */
-    disco_items: DiscoNode & { items: DiscoItem[]; known: boolean }
+    disco_items: Async<DiscoNode & { items: DiscoItem[]; known: boolean }>
   }
 }
 
@@ -106,7 +106,7 @@ export const mod_disco = defineModule({
       const node = request.payload.attrs['node'] ?? ''
       if (node === '') return withChildren({ xmlns: NS.DISCO_INFO }, info(scope).children)
       const { from, account } = request
-      const event: HookMap['disco_info'] = { scope, from, account, trusted, node, answer: undefined }
+      const event: HookEvent<'disco_info'> = { scope, from, account, trusted, node, answer: undefined }
       return after(hooks.run('disco_info', event), () => {
         if (event.answer === undefined) throw new StanzaError('item-not-found')
         return withChildren({ xmlns: NS.DISCO_INFO, node }, event.answer)

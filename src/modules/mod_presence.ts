@@ -1,6 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
-import { FIRST, type HookMap } from '../core/hooks.ts'
+import { FIRST, type HookEvent } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { xml } from '../xml/index.ts'
@@ -203,7 +203,7 @@ function goFrom(ctx: Ctx, session: Session, jid: Jid): void {
  * XEP-0191 3.3: to who is blocked now, and could see the user, the user goes offline: contacts, single clients of contacts, and
  * whom a client has told directly.
  */
-function withdraw(ctx: Ctx, { account, jids, before }: HookMap['addresses_blocked']): void {
+function withdraw(ctx: Ctx, { account, jids, before }: HookEvent<'addresses_blocked'>): void {
   const contacts = subscribersAmong(ctx, account, jids).filter(jid => !before(jid))
   const [blocked, known] = [new Set(jids.map(String)), new Set(contacts.map(String))]
   for (const session of account.sessions.values()) {

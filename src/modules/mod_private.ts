@@ -7,9 +7,9 @@ import { StanzaError } from '../xmpp/errors.ts'
 declare module '../core/hooks.ts' {
   interface HookMap {
     /** A user stores a piece. A handler that keeps a part of it elsewhere puts a piece without that part in its place. */
-    private_write: { account: Account; piece: Element }
+    private_write: Async<{ account: Account; piece: Element }>
     /** A piece is read: as it was stored, or empty. A handler puts one in its place that has what is kept elsewhere too. */
-    private_read: { account: Account; piece: Element }
+    private_read: Async<{ account: Account; piece: Element }>
   }
 }
 

@@ -15,11 +15,11 @@ declare module '../core/hooks.ts' {
      * A user's vCard is about to be stored. A handler may put another one in its place, or throws StanzaError to refuse it.
      * `asked`: a client sent it, all of it; else the server changes it, by what was said elsewhere.
      */
-    vcard_set: { account: Account; vcard: Element; asked: boolean }
+    vcard_set: Async<{ account: Account; vcard: Element; asked: boolean }>
     /** A user's vCard is durable. */
-    vcard_stored: { account: Account; vcard: Element; asked: boolean }
+    vcard_stored: Async<{ account: Account; vcard: Element; asked: boolean }>
     /** A user's vCard is about to be shown; undefined where none is stored. A handler may put another one in its place. */
-    vcard_get: { account: Account; vcard: Element | undefined; asker: Jid }
+    vcard_get: Async<{ account: Account; vcard: Element | undefined; asker: Jid }>
   }
 }
 

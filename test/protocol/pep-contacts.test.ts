@@ -1,7 +1,7 @@
 /** Who hears of an account's nodes besides its contacts here: subscribers, contacts on other servers, modules. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { HookMap } from '../../src/core/hooks.ts'
+import type { HookEvent } from '../../src/core/hooks.ts'
 import { defineModule } from '../../src/core/module.ts'
 import { parseElement, xml } from '../../src/xml/index.ts'
 import { verificationString } from '../../src/xmpp/caps.ts'
@@ -207,7 +207,7 @@ async function withModule(
       const note = (what: string, { node, id }: { node: string; id: string }) => log.push(`${what} ${node} ${id}`)
       ctx.hook('pep_published', event => void note('published', event))
       ctx.hook('pep_retracted', ({ node, ids }) => void log.push(`gone ${node} ${ids.join(' ')}`))
-      ctx.hook('pep_read', async ({ items }: HookMap['pep_read']) => {
+      ctx.hook('pep_read', async ({ items }: HookEvent<'pep_read'>) => {
         for (const item of items) {
           if (item.payload.attrs['ref'] === '7') item.payload = xml('p', { xmlns: 'urn:p' }, 'seven')
         }

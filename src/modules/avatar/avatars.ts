@@ -1,6 +1,6 @@
 import type { Account } from '../../core/account.ts'
 import { Changes } from '../../core/changes.ts'
-import type { HookMap } from '../../core/hooks.ts'
+import type { HookEvent } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { Slot } from '../../core/session.ts'
 import type { Table } from '../../storage/store.ts'
@@ -129,7 +129,7 @@ export class Avatars implements AvatarService {
   // ---- PEP (XEP-0084, XEP-0398 3)
 
   /** A picture goes into the store, and what stands for it into the item. */
-  async publishing(event: HookMap['pep_publish']): Promise<void> {
+  async publishing(event: HookEvent<'pep_publish'>): Promise<void> {
     const { account, node, payload } = event
     if (node === NS.AVATAR_DATA) {
       const isData = payload.name === 'data' && elementNs(payload) === NS.AVATAR_DATA
@@ -154,7 +154,7 @@ export class Avatars implements AvatarService {
   }
 
   /** Metadata says of our pictures what is so, also where one had to be made anew. */
-  async #correct(event: HookMap['pep_publish']): Promise<void> {
+  async #correct(event: HookEvent<'pep_publish'>): Promise<void> {
     const { account, payload } = event
     const infos = forms.infosIn(payload)
     const ours = new Map<Element, Picture>()
@@ -200,7 +200,7 @@ export class Avatars implements AvatarService {
   }
 
   /** What leaves the server has its bytes in it. */
-  async reading(event: HookMap['pep_read']): Promise<void> {
+  async reading(event: HookEvent<'pep_read'>): Promise<void> {
     const { account, node, items } = event
     if (node === NS.VCARD4_NODE) {
       if (!this.hash(account) || items.length === 0 || !(await this.isOpen(account))) return
@@ -220,7 +220,7 @@ export class Avatars implements AvatarService {
 
   // ---- vcard-temp (XEP-0054, XEP-0153)
 
-  async vcardSet(event: HookMap['vcard_set']): Promise<void> {
+  async vcardSet(event: HookEvent<'vcard_set'>): Promise<void> {
     const { account, vcard, asked } = event
     event.vcard = forms.withoutPhoto(vcard)
     if (!asked) return
@@ -233,11 +233,11 @@ export class Avatars implements AvatarService {
     }
   }
 
-  async vcardStored({ account, vcard }: HookMap['vcard_stored']): Promise<void> {
+  async vcardStored({ account, vcard }: HookEvent<'vcard_stored'>): Promise<void> {
     await this.#came(account, this.#coming.get(vcard))
   }
 
-  async vcardGet(event: HookMap['vcard_get']): Promise<void> {
+  async vcardGet(event: HookEvent<'vcard_get'>): Promise<void> {
     const { account, asker } = event
     const shown = account.slots.get(SHOWN)
     if (shown === undefined || shown.hash === '') return

@@ -1,6 +1,6 @@
 import type { Account } from '../../core/account.ts'
 import { sessionOf } from '../../core/directory.ts'
-import type { HookMap } from '../../core/hooks.ts'
+import type { HookEvent } from '../../core/hooks.ts'
 import type { AccountRequest } from '../../core/iq.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import { FEATURES } from '../../pubsub/describe.ts'
@@ -52,13 +52,13 @@ declare module '../../core/hooks.ts' {
      * it follows from the payload; or it throws StanzaError to refuse. `session` is the client that published it, where it is
      * one of this server.
      */
-    pep_publish: { account: Account; node: string; id: string; payload: Element; session: Session | undefined }
+    pep_publish: Async<{ account: Account; node: string; id: string; payload: Element; session: Session | undefined }>
     /** An item is durable, whoever published it. */
-    pep_published: { account: Account; node: string; id: string; payload: Element }
+    pep_published: Told<{ account: Account; node: string; id: string; payload: Element }>
     /** Items are gone: retracted, purged, expired, pushed out by newer ones, or with their node. */
-    pep_retracted: { account: Account; node: string; ids: readonly string[] }
+    pep_retracted: Told<{ account: Account; node: string; ids: readonly string[] }>
     /** Items are about to leave the server, in an answer or a notification; a handler may replace a payload by what it stands for. */
-    pep_read: { account: Account; node: string; items: Item[] }
+    pep_read: Async<{ account: Account; node: string; items: Item[] }>
   }
 }
 
@@ -101,7 +101,7 @@ class Personal implements Service, Owner {
   }
 
   async publishing(node: string, item: Payload, session: Session | undefined): Promise<Payload> {
-    const event: HookMap['pep_publish'] = { account: this.#account, node, ...item, session }
+    const event: HookEvent<'pep_publish'> = { account: this.#account, node, ...item, session }
     await this.#account.host.hooks.run('pep_publish', event)
     return { id: event.id, payload: event.payload }
   }
@@ -117,7 +117,7 @@ class Personal implements Service, Owner {
 
   #tell<N extends 'pep_published' | 'pep_retracted'>(
     hook: N,
-    event: HookMap[N],
+    event: HookEvent<N>,
     settled: boolean,
   ): void | Promise<void> {
     const { hooks } = this.#account.host

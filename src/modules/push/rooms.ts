@@ -1,4 +1,4 @@
-import { type HookMap, OBSERVE } from '../../core/hooks.ts'
+import { type HookEvent, OBSERVE } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Session } from '../../core/session.ts'
 import { parseElement } from '../../xml/index.ts'
@@ -16,7 +16,7 @@ export function hearRooms(ctx: ModuleContext<PushOptions>, registrations: Regist
   const tell = (session: Session, notice: Notice | undefined): void => {
     if (notice !== undefined) registrations.watch(session.account)?.passed(notice, session)
   }
-  const receive = ({ session, stanza, entry }: HookMap['user_receive_packet']): void => {
+  const receive = ({ session, stanza, entry }: HookEvent<'user_receive_packet'>): void => {
     if (entry === undefined && parked.has(session)) tell(session, noticeIn(stanza))
   }
   const park = (session: Session): void => {

@@ -39,11 +39,11 @@ declare module '../../core/services.ts' {
 declare module '../../core/hooks.ts' {
   interface HookMap {
     /** A contact may see an account's presence from now on: it gets what there is (RFC 6121 3.1.5). */
-    subscription_granted: { account: Account; contact: Jid }
+    subscription_granted: Told<{ account: Account; contact: Jid }>
     /** A contact may no longer see it (RFC 6121 3.2.1, 3.3.3). */
-    subscription_revoked: { account: Account; contact: Jid }
+    subscription_revoked: Told<{ account: Account; contact: Jid }>
     /** An account has put a contact, who may see its presence, into other groups than those `before`. */
-    contact_moved: { account: Account; contact: Jid; before: readonly string[] }
+    contact_moved: Told<{ account: Account; contact: Jid; before: readonly string[] }>
   }
 }
 

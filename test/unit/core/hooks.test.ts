@@ -10,7 +10,9 @@ interface Fold {
 
 declare module '../../../src/core/hooks.ts' {
   interface HookMap {
-    test_fold: Fold
+    test_fold: Async<Fold>
+    test_sync: Sync<Fold>
+    test_told: Told<Fold>
   }
 }
 
@@ -115,23 +117,26 @@ test('a verdict for the sender passes on to who ran the chain', async () => {
 test('a synchronous run takes no promise for an answer', () => {
   const { log, lines } = listening()
   const hooks = new Hooks(log)
-  hooks.add('m', 'test_fold', () => Promise.resolve(STOP))
-  assert.equal(hooks.runSync('test_fold', fold()), undefined)
+  // @ts-expect-error: its type says so
+  hooks.add('m', 'test_sync', () => Promise.resolve(STOP))
+  // @ts-expect-error: nobody waits for a synchronous hook
+  assert.ok(hooks.run('test_sync', fold()) instanceof Promise)
+  assert.equal(hooks.runSync('test_sync', fold()), undefined)
   assert.equal(lines.length, 1)
-  hooks.add('m', 'test_fold', () => STOP, { order: FIRST })
-  assert.equal(hooks.runSync('test_fold', fold()), STOP)
+  hooks.add('m', 'test_sync', () => STOP, { order: FIRST })
+  assert.equal(hooks.runSync('test_sync', fold()), STOP)
 })
 
 test('a notification has no verdict: whatever its handlers throw, who tells is not disturbed', async () => {
   const { log, lines } = listening()
   const hooks = new Hooks(log)
-  hooks.add('mod_one', 'test_fold', () => {
+  hooks.add('mod_one', 'test_told', () => {
     throw new StanzaError('forbidden')
   })
-  hooks.add('mod_two', 'test_fold', () => Promise.reject(new StanzaError('forbidden')))
-  hooks.add('mod_three', 'test_fold', say('three'), { order: OBSERVE })
+  hooks.add('mod_two', 'test_told', () => Promise.reject(new StanzaError('forbidden')))
+  hooks.add('mod_three', 'test_told', say('three'), { order: OBSERVE })
   const event = fold()
-  hooks.notify('test_fold', event)
+  hooks.notify('test_told', event)
   await Promise.resolve()
   assert.ok(lines.length >= 1)
   assert.equal(lines[0]!['module'], 'mod_one')
