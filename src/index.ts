@@ -11,7 +11,9 @@ export { type OptionShape, type Options, opt, type XepReference } from './config
 export type { Account } from './core/account.ts'
 export { type AdHocAnswer, type AdHocCommand, type AdHocSource, type FormAnswers, formStage } from './core/adhoc.ts'
 export {
+  type AccountName,
   arg,
+  type Columns,
   type Command,
   CommandError,
   type CommandResult,

@@ -58,7 +58,8 @@ export const hello = defineModule({
       name: 'greeted',
       summary: 'Says how often a user was greeted.',
       args: { account: arg.account('The user') },
-      run: ({ account }) => greeted(account.split('@')[0]!),
+      returns: 'int',
+      run: ({ account }) => greeted(account.user),
     })
     ctx.hook('remove_user', ({ user }) => table.del([user.local]))
   },

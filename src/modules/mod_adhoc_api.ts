@@ -13,6 +13,7 @@ import {
 import { administersAll } from '../core/commands/access.ts'
 import {
   type ArgKind,
+  accessOf,
   type Command,
   type CommandResult,
   isTable,
@@ -74,7 +75,7 @@ export const mod_adhoc_api = defineModule({
     ctx.adhoc(() =>
       ctx.commands
         .list()
-        .filter(({ args }) => Object.values(args).every(({ kind }) => kind !== 'file'))
+        .filter(command => accessOf(command) !== 'machine')
         .map(offer),
     )
   },
@@ -113,8 +114,9 @@ function done({ returns = 'text?' }: Command, result: CommandResult, maxRows: nu
     if (rows.length === all.length) return { payload }
     return { payload, notes: [{ type: 'warn', text: `The first ${rows.length} of ${all.length} rows` }] }
   }
-  const text = cut(textOf(result as Value), MAX_ANSWER)
-  const payload = dataForm('result', NS.ADMIN, [{ var: 'result', label: 'Result', ...typed(returns), values: [text] }])
+  const text = cut(textsOf(result as Value).join('\n'), MAX_ANSWER)
+  const values = Array.isArray(result) ? text.split('\n') : [text]
+  const payload = dataForm('result', NS.ADMIN, [{ var: 'result', label: 'Result', ...typed(returns), values }])
   return { payload, notes: [{ type: 'info', text: cut(text, MAX_NOTE) }] }
 }
 
@@ -124,17 +126,17 @@ function typed(kind: ValueKind): { type?: string } {
   return type === undefined ? {} : { type }
 }
 
-function textOf(value: Value): string {
-  return Array.isArray(value) ? value.join('\n') : String(value ?? '')
+function textsOf(value: Value): readonly string[] {
+  return [value ?? ''].flat().map(String)
 }
 
 /** As many as are shown, and as an answer has room for. */
-function firstRows(result: readonly TableRow[], most: number): Record<string, string>[] {
-  const rows: Record<string, string>[] = []
+function firstRows(result: readonly TableRow[], most: number): Record<string, readonly string[]>[] {
+  const rows: Record<string, readonly string[]>[] = []
   let length = 0
   for (const values of result.slice(0, most)) {
-    const row = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, textOf(value)]))
-    for (const value of Object.values(row)) length += value.length
+    const row = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, textsOf(value)]))
+    for (const text of Object.values(row).flat()) length += text.length
     if (length > MAX_ANSWER && rows.length > 0) break
     rows.push(row)
   }

@@ -50,7 +50,7 @@ export function dataForm(
 export function tableForm(
   formType: string,
   columns: readonly Omit<FormField, 'values'>[],
-  rows: readonly Readonly<Record<string, string>>[],
+  rows: readonly Readonly<Record<string, string | readonly string[]>>[],
 ): Element {
   return xml(
     'x',
@@ -65,7 +65,7 @@ export function tableForm(
       xml(
         'item',
         {},
-        columns.map(column => fieldElement({ var: column.var, values: [row[column.var] ?? ''] })),
+        columns.map(column => fieldElement({ var: column.var, values: [row[column.var] ?? ''].flat() })),
       ),
     ),
   )

@@ -278,6 +278,10 @@ auth_http: { url: 'http://127.0.0.1:${closed}/' }`
       assert.equal(ended.code, code, words.join(' '))
       assert.match(ended.stdout + ended.stderr, text)
     }
+    const about = await ctl(['register', '--help'])
+    assert.equal(about.code, 0)
+    assert.match(about.stdout, /^register ACCOUNT PASSWORD\n\nMakes an account\.\n/)
+    assert.equal(about.stdout, (await ctl(['help', 'register'])).stdout)
     await stop()
     const ended = await ctl(['status'])
     assert.equal(ended.code, 5)

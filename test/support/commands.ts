@@ -1,6 +1,7 @@
 /** Ad-hoc commands (XEP-0050) as a test client runs them. */
 import assert from 'node:assert/strict'
 import { parseOptions } from '../../src/config/validate.ts'
+import type { ModuleDefinition } from '../../src/core/module.ts'
 import type { RawClient } from './rawclient.ts'
 import { child, type XmlElement, xmlText } from './rawxml.ts'
 import { builtins, type TestServer } from './testserver.ts'
@@ -92,8 +93,10 @@ export async function reconfigure(
   host: string,
   name: string,
   options: Record<string, unknown> | undefined,
+  extra: readonly ModuleDefinition[] = [],
 ): Promise<void> {
   const definitions = await builtins()
+  for (const definition of extra) definitions.set(definition.name, definition)
   const perHost = new Map(server.config.perHost)
   const { [name]: _, ...others } = perHost.get(host)!.modules
   const mine = options === undefined ? {} : { [name]: parseOptions(definitions.get(name)!.options, options) }

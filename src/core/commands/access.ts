@@ -19,5 +19,7 @@ export function administersAll(face: Face, jid: Jid): boolean {
 
 /** Whether a command may be run for the host of the module, as its declaration has it. */
 export function mayRun(face: Face, command: Command, jid: Jid): boolean {
-  return accessOf(command) === 'server' ? administersAll(face, jid) : administers(face, jid, face.host)
+  const access = accessOf(command)
+  if (access === 'machine') return false
+  return access === 'server' ? administersAll(face, jid) : administers(face, jid, face.host)
 }

@@ -43,15 +43,26 @@ export type AccountName = Pick<Account, 'jid' | 'user' | 'host'>
 interface Among<V> {
   values?: readonly V[]
 }
+type Optional<V> = Among<V> & { optional: true }
+
+function declare(kind: ArgKind, doc: string, options: Partial<Optional<unknown>> = {}): Arg<unknown> {
+  const { optional = false, values } = options as Partial<Optional<string>>
+  return { kind, doc, optional, ...(values === undefined ? {} : { values }) }
+}
 
 function make<T>(kind: ArgKind) {
-  function arg<const V extends T = T>(doc: string, options: Among<V> & { optional: true }): Arg<V | undefined>
+  function arg<const V extends T = T>(doc: string, options: Optional<V>): Arg<V | undefined>
   function arg<const V extends T = T>(doc: string, options?: Among<V>): Arg<V>
-  function arg(doc: string, options: Among<unknown> & { optional?: true } = {}): Arg<unknown> {
-    const { optional = false, values } = options as Among<string> & { optional?: true }
-    return { kind, doc, optional, ...(values === undefined ? {} : { values }) }
+  function arg(doc: string, options?: Partial<Optional<unknown>>): Arg<unknown> {
+    return declare(kind, doc, options)
   }
   return arg
+}
+
+function list<const V extends string = string>(doc: string, options: Optional<V>): Arg<readonly V[] | undefined>
+function list<const V extends string = string>(doc: string, options?: Among<V>): Arg<readonly V[]>
+function list(doc: string, options?: Partial<Optional<string>>): Arg<unknown> {
+  return declare('list', doc, options)
 }
 
 function account(doc: string): Arg<Account>
@@ -69,7 +80,7 @@ export const arg = {
   int: make<number>('int'),
   bool: make<boolean>('bool'),
   /** Texts; typed in one word, with commas between them. */
-  list: make<readonly string[]>('list'),
+  list,
   /** JSON. */
   object: <S extends ArgShape>(doc: string, members: S): Arg<Members<S>> => ({
     kind: 'object',
@@ -123,6 +134,12 @@ export interface CommandIo {
   progress(text: string): void
 }
 
+/**
+ * The administrators of the host that a command is about; those of every host; or only who is on the machine, as whoever may
+ * open the control socket is.
+ */
+export type Access = 'host' | 'server' | 'machine'
+
 export interface Command<S extends ArgShape = ArgShape, R extends Returns = Returns> {
   /** snake_case; ejabberd's word where it has one. */
   readonly name: string
@@ -133,11 +150,8 @@ export interface Command<S extends ArgShape = ArgShape, R extends Returns = Retu
   readonly example?: string
   /** What it does that cannot be taken back: hermodctl asks first, and without `yes` it is refused. */
   readonly confirm?: string
-  /**
-   * Who may run it from a client: the administrators of the host that it is about, or (`server`) those of every host. Without
-   * it, those of the host where it is about one.
-   */
-  readonly access?: 'host' | 'server'
+  /** Who may run it, where that does not follow from its arguments ({@link accessOf}). */
+  readonly access?: Access
   run(args: Args<S>, io: CommandIo): Result<R> | Promise<Result<R>>
 }
 
@@ -162,9 +176,11 @@ export function subjectOf({ args }: Command): { name: string; arg: Arg<unknown> 
   return found && { name: found[0], arg: found[1] }
 }
 
-/** {@link Command.access}, as it is declared or follows from what the command is about. */
-export function accessOf(command: Command): 'host' | 'server' {
-  return command.access ?? (subjectOf(command) === undefined ? 'server' : 'host')
+/** A command that must be told which host it is about is for who administers that one, unless it declares otherwise. */
+export function accessOf(command: Command): Access {
+  if (command.access !== undefined) return command.access
+  if (Object.values(command.args).some(({ kind }) => kind === 'file')) return 'machine'
+  return subjectOf(command)?.arg.optional === false ? 'host' : 'server'
 }
 
 export function isTable(returns: Returns | undefined): returns is Columns {

@@ -8,7 +8,7 @@ import { helpOn, helpOnAll } from '../../../src/cli/help.ts'
 import { invocation } from '../../../src/cli/invocation.ts'
 import { table } from '../../../src/cli/table.ts'
 import { completeWords, confirmed } from '../../../src/cli/words.ts'
-import type { ArgKind } from '../../../src/core/commands/command.ts'
+import { type ArgKind, arg } from '../../../src/core/commands/command.ts'
 import type { CommandInfo } from '../../../src/core/control/protocol.ts'
 
 function info(...kinds: [name: string, kind: ArgKind, optional?: boolean][]): CommandInfo {
@@ -94,6 +94,7 @@ describe('tables', () => {
       ['NAME       VALUE  MORE', 'a          1', 'long name  true   x'].join('\n'),
     )
     assert.equal(table([], ['name']), '(none)')
+    assert.equal(table([{ name: ['a', 'b'] }], ['name']), 'NAME\na, b')
   })
 })
 
@@ -103,6 +104,22 @@ describe('help', () => {
     assert.match(text, /^do HOST \[WHY\]\n\nDoes\.\n\n/)
     assert.match(text, /HOST +The host\nWHY +The why/)
     assert.match(text, /Example: hermodctl do localhost$/)
+  })
+
+  test('says how what is no plain text is typed', () => {
+    const args = {
+      sure: arg.bool('Whether'),
+      tags: arg.list('Which'),
+      how: arg.text('How', { values: ['fast', 'slow'] }),
+      card: arg.object('Who', { name: arg.text('Name'), age: arg.int('Age') }),
+    }
+    const lines = helpOn({ name: 'do', summary: 'Does.', args }).split('\n')
+    assert.deepEqual(lines.slice(-4), [
+      'SURE      Whether (true, false)',
+      'TAGS      Which (with commas between them)',
+      'HOW       How (fast, slow)',
+      'CARD      Who (JSON: an object with some of name, age)',
+    ])
   })
 
   test('on all, a line each', () => {

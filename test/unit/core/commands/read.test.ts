@@ -93,6 +93,55 @@ describe('arguments of commands', () => {
     await refused('usage', /kind: one of a, b, not ""/, 'pick', 'localhost', '1', '')
   })
 
+  const kinds = new Commands(HOSTS)
+  kinds.add(
+    'test',
+    defineCommand({
+      name: 'kinds',
+      summary: 'Echoes.',
+      args: {
+        sure: arg.bool('Whether'),
+        tags: arg.list('Which', { values: ['a', 'b', 'c'], optional: true }),
+        card: arg.object('Who', {
+          name: arg.text('Name'),
+          age: arg.int('Age', { optional: true }),
+          tags: arg.list('Tags'),
+        }),
+      },
+      run: args => JSON.stringify(args),
+    }),
+  )
+  const card = { name: 'Al', tags: ['x', 'y'] }
+
+  test('booleans, lists and objects are typed as words, or come as JSON', async () => {
+    const echo = async (given: readonly string[] | Record<string, unknown>) =>
+      JSON.parse(String(await kinds.run('kinds', given)))
+    for (const [word, sure] of Object.entries({ true: true, yes: true, 1: true, false: false, no: false, 0: false }))
+      assert.deepEqual(await echo([word, 'a, b,', JSON.stringify(card)]), { sure, tags: ['a', 'b'], card })
+    assert.deepEqual(await echo(['yes', '', JSON.stringify(card)]), { sure: true, card })
+    assert.deepEqual(await echo({ sure: false, tags: ['c'], card }), { sure: false, tags: ['c'], card })
+    const nobody = { ...card, age: null }
+    assert.deepEqual(await echo({ sure: true, tags: null, card: nobody }), { sure: true, card: nobody })
+  })
+
+  test('what is no such value is refused, and so is what an object does not have', async () => {
+    const wrong: [Record<string, unknown>, RegExp][] = [
+      [{ sure: 'perhaps' }, /sure: true or false, not "perhaps"/],
+      [{ sure: 1 }, /sure: true or false, not "1"/],
+      [{ sure: true, tags: 'a,d' }, /tags: one of a, b, c, not "a,d"/],
+      [{ sure: true, tags: [1] }, /tags: one of a, b, c/],
+      [{ sure: true, card: '{' }, /card: a JSON object, not "\{"/],
+      [{ sure: true, card: [] }, /card: a JSON object/],
+      [{ sure: true, card: { tags: [] } }, /card: name is missing/],
+      [{ sure: true, card: { ...card, colour: 'red' } }, /card has no "colour", but: name, age, tags/],
+      [{ sure: true, card: { ...card, name: null } }, /name: a text, not "null"/],
+      [{ sure: true, card: { ...card, age: '7' } }, /age: a whole number, not "7"/],
+      [{ sure: true, card: { ...card, tags: 'x,y' } }, /tags: a list of texts, not "x,y"/],
+      [{ sure: true, card: JSON.parse('{"__proto__": {"name": "x"}}') }, /card has no "__proto__"/],
+    ]
+    for (const [given, message] of wrong) await assert.rejects(kinds.run('kinds', given), { code: 'usage', message })
+  })
+
   test('too few, too many, and a command that is not there, with what to do', async () => {
     await refused('usage', /many is missing .*usage: pick HOST MANY KIND \[TO\]/, 'pick', 'localhost')
     await refused('usage', /1 word\(s\) too many: y\. usage: /, 'echo_account', 'a@localhost', 'x', 'y')

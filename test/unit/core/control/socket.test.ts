@@ -30,6 +30,16 @@ describe('the control socket', () => {
   const add = (command: Parameters<typeof defineCommand>[0]) => commands.add('test', defineCommand(command))
   add({ name: 'fail', summary: '', args: {}, run: () => Promise.reject(new Error('no luck')) })
   add({ name: 'echo', summary: '', args: { word: arg.text('') }, run: echo })
+  const repeat = { words: arg.list('Which'), loud: arg.bool('Whether in capitals') }
+  commands.add(
+    'test',
+    defineCommand({
+      name: 'repeat',
+      summary: 'Repeats.',
+      args: repeat,
+      run: ({ words, loud }) => (loud ? words.join(' ').toUpperCase() : words.join(' ')),
+    }),
+  )
   add({
     name: 'wait',
     summary: '',
@@ -113,7 +123,16 @@ describe('the control socket', () => {
 
   test('what is no request gets an error, and the next request its answer', async () => {
     const client = new Client()
-    for (const line of ['', 'x', 'null', '7', '{}', '{"command":"echo"}', '{"command":"echo","args":[1]}']) {
+    for (const line of [
+      '',
+      'x',
+      'null',
+      '7',
+      '{}',
+      '{"command":"echo"}',
+      '{"command":"echo","args":[1]}',
+      '{"command":"echo","args":null}',
+    ]) {
       client.socket.write(`${line}\n`)
       const answer = await client.read()
       assert.ok(answer !== undefined && 'error' in answer && answer.error.code === 'usage', line)
@@ -125,6 +144,15 @@ describe('the control socket', () => {
     client.end()
   })
 
+  test('arguments may come by name, as JSON', async () => {
+    const client = new Client()
+    client.socket.write(`${JSON.stringify({ command: 'repeat', args: { words: ['a', 'b'], loud: true } })}\n`)
+    assert.deepEqual(await client.read(), { result: 'A B' })
+    client.ask('repeat', 'a,b', 'no')
+    assert.deepEqual(await client.read(), { result: 'a b' })
+    client.end()
+  })
+
   test('says what commands there are', async () => {
     const client = new Client()
     client.ask('commands')
@@ -132,7 +160,7 @@ describe('the control socket', () => {
     assert.ok(answer !== undefined && 'commands' in answer)
     assert.deepEqual(
       answer.commands.map(c => c.name),
-      ['echo', 'fail', 'wait'],
+      ['echo', 'fail', 'repeat', 'wait'],
     )
     client.end()
   })
