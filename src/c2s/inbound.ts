@@ -112,7 +112,7 @@ export class Inbound {
   async start(handled?: number): Promise<void> {
     const { account } = this.#session
     const device = shortHash(deviceOf(this.#session))
-    const ring = await account.host.window.of(account)
+    const ring = await account.host.queues.window.of(account)
     await within(WAIT_EARLIER, ring.sinceLeft(device))
     this.#ring = ring
     this.#run = handled === undefined ? new Run(device) : ring.resumed(device)

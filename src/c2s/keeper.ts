@@ -55,7 +55,7 @@ export class SessionKeeper {
     const sessions = this.#sessions()
     await Promise.all(sessions.map(session => session.stream?.halt(timeout)))
     await Promise.all(sessions.map(session => session.inbound.allSafe(timeout)))
-    for (const { host } of this.#c2s.hosts.values()) await host.flushQueues()
+    for (const { host } of this.#c2s.hosts.values()) await host.queues.flush()
     for (const session of sessions) {
       if (!session.resumable) session.end(new StreamError('system-shutdown'))
     }

@@ -1,9 +1,8 @@
-import { type Op, pages, type Store, type Table } from '../storage/store.ts'
+import type { Store, Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Account } from './account.ts'
 import { AdHocCommands } from './adhoc.ts'
-import { asSent, notStored } from './delivery.ts'
 import { DiscoRegistry } from './disco.ts'
 import { Fanout } from './fanout.ts'
 import { type HookEvent, Hooks, STOP } from './hooks.ts'
@@ -12,10 +11,7 @@ import { IqRequests } from './iqrequests.ts'
 import { LocalDelivery } from './localdelivery.ts'
 import type { Logger } from './log.ts'
 import { Nonzas } from './nonzas.ts'
-import { type Entry, NO_ROWS } from './queue/entry.ts'
-import { MessageQueue } from './queue/queue.ts'
-import { QueueStore, sizeOfRow } from './queue/store.ts'
-import { SENT_WINDOW, SenderWindow } from './queue/window.ts'
+import { Queues } from './queue/queues.ts'
 import { Removals } from './removals.ts'
 import { Residents } from './residents.ts'
 import type { Destination, Router } from './router.ts'
@@ -29,13 +25,6 @@ declare module './hooks.ts' {
     account_load: Async<{ account: Account }>
     /** An account leaves memory. */
     account_unload: Told<{ account: Account }>
-    /**
-     * A session has acknowledged a message of its account: it is delivered. What a handler adds to `rows` is written as it
-     * leaves the queue, or not at all.
-     */
-    message_acknowledged: Sync<{ account: Account; entry: Entry; session: Session; readonly rows: Op[] }>
-    /** A further session has acknowledged a message that was delivered already. */
-    message_acknowledged_again: Told<{ entry: Entry; session: Session }>
     /**
      * Somebody wants an account of a name that nobody has now. A handler that keeps it from them says why in `kept`;
      * `invitation` is the token of the invitation that they came with.
@@ -62,14 +51,8 @@ export interface HostOptions {
   now?: () => number
 }
 
-/** Messages that wait for a failing store while clients may have them, and bytes of them. */
-const MAX_REWRITES = 10_000
-const MAX_REWRITE_BYTES = 64 * 1024 * 1024
-
 /** Bytes that modules keep with accounts that nobody uses now. */
 const MAX_IDLE_BYTES = 128 * 1024 * 1024
-
-const EVERYTHING = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
 /** A virtual host: its accounts, and what modules have added to it. */
 export class Host {
@@ -98,12 +81,8 @@ export class Host {
    * stored only here, so nothing may be removed that the user's queue still holds.
    */
   readonly archive: Table<Buffer>
-  readonly #queues: QueueStore
-  readonly #window: SenderWindow
+  readonly queues: Queues
   readonly #removals: Removals
-  readonly #retryWrites: number
-  readonly #rewrites = new Set<Entry>()
-  #rewriteBytes = 0
 
   constructor(options: HostOptions) {
     this.name = options.name
@@ -124,35 +103,11 @@ export class Host {
       max: options.idleAccounts ?? 20_000,
       maxBytes: options.idleBytes ?? MAX_IDLE_BYTES,
     })
-    this.#retryWrites = options.retryWrites ?? 1000
     this.hooks = new Hooks(options.log)
     this.destination = new LocalDelivery(this)
-    this.#queues = new QueueStore(options.store, options.name, {
-      failed: (queue, entry, error) => this.#writeFailed(queue, entry, error),
-      trouble: (what, user, error) => this.log.error({ err: error, user }, what),
-      confirmed: (queue, entry, holder) => this.#confirmed(queue, entry, holder as Session),
-      confirmedAgain: (_queue, entry, holder) => {
-        if (!this.hooks.has('message_acknowledged_again')) return
-        this.hooks.notify('message_acknowledged_again', { entry, session: holder as Session })
-      },
-      archived: async (key, id) => {
-        const bytes = await this.archive.get(key, [id])
-        if (bytes === undefined) this.log.error({ user: key[0], id }, 'a queued message is missing in the archive')
-        return bytes
-      },
-    })
     this.archive = options.store.table(options.name, { name: 'archive', codec: 'bytes' })
-    this.#window = new SenderWindow(options.store.table(options.name, SENT_WINDOW), this.now)
+    this.queues = new Queues(this, options.retryWrites)
     this.#removals = new Removals(options.store.table(options.name, { name: 'removals' }))
-  }
-
-  get window(): SenderWindow {
-    return this.#window
-  }
-
-  /** Has everything written that is queued; resolves when it is durable. */
-  flushQueues(): Promise<void> {
-    return this.#queues.flush()
   }
 
   /** All sessions of this host. */
@@ -167,12 +122,7 @@ export class Host {
 
   async #load(user: string): Promise<Account | undefined> {
     if (!(await this.users.exists(user))) return undefined
-    const [last] = await this.#queues.table.keys([user], { reverse: true, limit: 1 })
-    const lastId = last === undefined ? '' : String(last[0])
-    this.ids.after(lastId)
-    const queue = new MessageQueue(this.#queues, user, lastId)
-    queue.onBounce = entry => this.#bounce(entry)
-    const account = new Account(this, Jid.of(user, this.name), queue)
+    const account = new Account(this, Jid.of(user, this.name), await this.queues.open(user))
     await this.hooks.run('account_load', { account })
     return account
   }
@@ -207,77 +157,10 @@ export class Host {
   }
 
   async #forget(user: string): Promise<void> {
-    // First: what comes from now on is for nobody, and not for whoever takes the name next. So too the copy in the archive of
-    // its sender, of what waits to be written again.
-    for (const entry of this.#rewrites) {
-      entry.rows = NO_ROWS
-      entry.archived = false
-    }
-    const account = this.accounts.get(user)
-    if (account !== undefined) {
-      account.queue.end()
-      this.#window.end(account)
-    }
+    // First: what comes from now on is for nobody, and not for whoever takes the name next.
+    this.queues.end(this.accounts.get(user))
     this.accounts.end(user)
     await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })
-    await this.#queues.table.clear([user])
-    await this.#window.clear(user)
-  }
-
-  /** Messages that wait for an account, in flight or in the store. */
-  async queued(user: string): Promise<number> {
-    return (await this.waiting(user)).messages
-  }
-
-  /** As {@link queued}, with their bytes; counted up to `most` only, of either. */
-  async waiting(user: string, most = EVERYTHING): Promise<{ messages: number; bytes: number }> {
-    let messages = 0
-    let bytes = 0
-    for await (const rows of pages(this.#queues.table, [user])) {
-      messages += rows.length
-      for (const { value } of rows) bytes += sizeOfRow(value)
-      if (messages >= most.messages || bytes >= most.bytes) break
-    }
-    return { messages, bytes }
-  }
-
-  /** The id of the oldest message that waits for an account, in flight or in the store; undefined if none does. */
-  async oldestQueued(user: string): Promise<string | undefined> {
-    const stored = this.#queues.table.keys([user], { limit: 1 })
-    // In the same turn: what is written afterwards is still here now.
-    const inFlight = this.accounts.get(user)?.queue.oldest
-    const [key] = await stored
-    const waiting = key && String(key[0])
-    return waiting === undefined || (inFlight !== undefined && inFlight < waiting) ? inFlight : waiting
-  }
-
-  #confirmed(queue: MessageQueue, entry: Entry, session: Session): readonly Op[] {
-    const account = this.accounts.get(queue.key[0])
-    if (account === undefined || !this.hooks.has('message_acknowledged')) return NO_ROWS
-    const event: HookEvent<'message_acknowledged'> = { account, entry, session, rows: [] }
-    this.hooks.notify('message_acknowledged', event)
-    return event.rows
-  }
-
-  #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {
-    if (entry.done) return
-    this.log.error({ err: error, user: queue.key[0], message: entry.id }, 'a message could not be stored')
-    // A client that was given it may have it, though it did not say so: then it is not bounced but kept and written again,
-    // and its sender waits. At the bound of memory it is bounced after all.
-    const tooMuch = this.#rewrites.size >= MAX_REWRITES || this.#rewriteBytes >= MAX_REWRITE_BYTES
-    if (!entry.sent || tooMuch) return queue.bounce(entry)
-    entry.failed = true
-    this.#rewrites.add(entry)
-    const size = entry.rows.reduce((sum, op) => sum + op.size, entry.bytes.length)
-    this.#rewriteBytes += size
-    setTimeout(() => {
-      this.#rewrites.delete(entry)
-      this.#rewriteBytes -= size
-      queue.rewrite(entry)
-    }, this.#retryWrites).unref()
-  }
-
-  #bounce(entry: Entry): void {
-    void this.router.bounce(asSent(entry), notStored())
+    await this.queues.clear(user)
   }
 }

@@ -49,7 +49,7 @@ export const mod_offline = defineModule({
       const count: Count = { waiting: undefined, at: ctx.now() }
       account.slots.set(COUNT, count)
       // In a moment, when the message that waits first is among them.
-      const counted = Promise.resolve().then(() => ctx.host.waiting(account.user, most))
+      const counted = Promise.resolve().then(() => ctx.host.queues.waiting(account.user, most))
       counted.then(
         waiting => {
           count.waiting = waiting

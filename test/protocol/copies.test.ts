@@ -423,7 +423,7 @@ test('what a resumption says that we do not have is sent again, and is no new me
   assert.ok(bot.sm!.unacked.length > 0)
   troubles.writes.open()
   await count(back)
-  assert.equal(await server.server.host('localhost')!.queued('nurse'), 2)
+  assert.equal(await server.server.host('localhost')!.queues.count('nurse'), 2)
 })
 
 test('a session that has ended keeps nothing of what its client might have sent again', async t => {

@@ -30,7 +30,7 @@ async function come(server: TestServer, user: string, resource?: string, sm = fa
   return client
 }
 
-const queued = (server: TestServer, user = 'juliet') => server.server.host('localhost')!.queued(user)
+const queued = (server: TestServer, user = 'juliet') => server.server.host('localhost')!.queues.count(user)
 /** Whether anything of juliet's is still on its way. */
 const open = (server: TestServer) => server.server.host('localhost')!.accounts.get('juliet')!.queue.size
 const isPing = (el: XmlElement) => child(el, 'ping', 'urn:xmpp:ping') !== undefined
@@ -246,5 +246,5 @@ test('an account that cannot be read: its sender gets an error that passes, and 
   troubles.failReads = false
   romeo.send("<message to='juliet@localhost' type='chat' id='b'><body>b</body></message>")
   await romeo.ping()
-  assert.equal(await server.server.host('localhost')!.queued('juliet'), 1)
+  assert.equal(await server.server.host('localhost')!.queues.count('juliet'), 1)
 })

@@ -248,7 +248,7 @@ test('what waited and was fetched from the archive is not delivered again, once 
     romeo.send(`<message to='juliet@localhost' type='chat' id='${body}'><body>${body}</body></message>`)
   }
   await romeo.ping()
-  assert.equal(await host.queued('juliet'), 3)
+  assert.equal(await host.queues.count('juliet'), 3)
 
   // Her connection breaks before she has acknowledged: nothing is lost.
   const lost = await server.client('juliet', { resource: 'lost' })
@@ -257,7 +257,7 @@ test('what waited and was fetched from the archive is not delivered again, once 
   assert.deepEqual((await query(lost)).bodies, ['1', '2', '3'])
   lost.cut()
   await detached(server, 'juliet@localhost/lost')
-  assert.equal(await host.queued('juliet'), 3)
+  assert.equal(await host.queues.count('juliet'), 3)
 
   const juliet = await server.client('juliet', { resource: 'lost' })
   await juliet.enable()
@@ -265,7 +265,7 @@ test('what waited and was fetched from the archive is not delivered again, once 
   juliet.ack()
   await available(juliet)
   await nothing(juliet, el => child(el, 'body') !== undefined)
-  assert.equal(await host.queued('juliet'), 0)
+  assert.equal(await host.queues.count('juliet'), 0)
   await tell(romeo, juliet, '4')
   assert.deepEqual((await query(juliet)).bodies, ['1', '2', '3', '4'])
 })
@@ -300,7 +300,7 @@ test('until delivered: nothing is kept, and no archive is offered', async t => {
   await juliet.close()
   const host = server.server.host('localhost')!
   await eventually(() => [...host.sessions()].length === 1, 'she is gone')
-  assert.equal(await host.queued('juliet'), 0)
+  assert.equal(await host.queues.count('juliet'), 0)
   assert.deepEqual(await host.archive.scan(['juliet']), [])
 })
 

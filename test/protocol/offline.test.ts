@@ -42,7 +42,7 @@ test('beyond the bound the sender gets an error, and what waits is untouched', a
   assert.equal(answer.attrs['id'], '4')
   assert.equal(answer.attrs['from'], 'bob@localhost')
   assert.equal(errorCondition(answer), 'service-unavailable')
-  assert.equal(await server.server.host('localhost')!.queued('bob'), 3)
+  assert.equal(await server.server.host('localhost')!.queues.count('bob'), 3)
 
   const bob = await server.client('bob')
   await available(bob)
@@ -115,7 +115,7 @@ test('what waits has so many bytes, in the archive or in the queue', async t => 
     await nothing(alice, isError)
     send(alice, '4')
     assert.equal((await alice.receive(isError)).attrs['id'], '4')
-    const { messages, bytes } = await server.server.host('localhost')!.waiting('bob')
+    const { messages, bytes } = await server.server.host('localhost')!.queues.waiting('bob')
     assert.equal(messages, 3)
     assert.ok(bytes > 300_000 && bytes < 302_000)
     // Counted anew from what is stored: the same.
@@ -177,6 +177,6 @@ test('what goes to a client that takes nothing for the account has nothing count
     alice.write(past + waits('a') + waits('b') + waits('c'))
     await alice.ping()
   }
-  const waiting = await server.server.host('localhost')!.queued('bob')
+  const waiting = await server.server.host('localhost')!.queues.count('bob')
   assert.ok(waiting >= 4 && waiting <= 8, `${waiting} wait`)
 })

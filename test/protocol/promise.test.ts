@@ -92,7 +92,7 @@ test('and what it read it does not get again', async t => {
   assert.ok(await juliet.close())
   const host = server.server.host('localhost')!
   await eventually(() => host.accounts.get('juliet')!.queue.size === 0)
-  assert.equal(await host.queued('juliet'), 0)
+  assert.equal(await host.queues.count('juliet'), 0)
   assert.deepEqual(await everything(server, 0), [])
 })
 

@@ -17,7 +17,7 @@ const say = (client: RawClient, body: string, more = '') =>
   client.send(`<message to='${TO}' type='chat' id='${body}'><body>${body}</body>${more}</message>`)
 const propose = (to: string) =>
   `<message to='${to}' type='chat'><propose xmlns='urn:xmpp:jingle-message:0' id='call'/><store xmlns='urn:xmpp:hints'/></message>`
-const count = (server: TestServer) => server.server.host('localhost')!.queued('juliet')
+const count = (server: TestServer) => server.server.host('localhost')!.queues.count('juliet')
 
 type Options = Record<string, unknown>
 

@@ -42,7 +42,7 @@ test('a restart is not an event: the client resumes and gets exactly what it has
   await again.ping()
   const session = [...next.server.host('localhost')!.sessions()].find(s => s.jid.toString() === JULIET)!
   assert.deepEqual([session.priority, session.presence?.type], [3, 'available'])
-  assert.equal(await next.server.host('localhost')!.queued('juliet'), 0)
+  assert.equal(await next.server.host('localhost')!.queues.count('juliet'), 0)
 })
 
 test('messages that had waited before are not given twice after a restart', async t => {
@@ -74,7 +74,7 @@ test('messages that had waited before are not given twice after a restart', asyn
   assert.equal(child(messages[0], 'stanza-id')!.attrs['id'], ids.get('2'))
   again.ack()
   await again.ping()
-  assert.equal(await next.server.host('localhost')!.queued('juliet'), 0)
+  assert.equal(await next.server.host('localhost')!.queues.count('juliet'), 0)
 })
 
 test('what is delivered while the server writes its sessions down does not spoil the count', async t => {

@@ -117,5 +117,5 @@ test('who closes a stream, and resumes its session all the same before that is n
   await back.ping()
   back.send(say('nurse', '2'))
   await back.ping()
-  assert.equal(await server.server.host('localhost')!.queued('nurse'), 2)
+  assert.equal(await server.server.host('localhost')!.queues.count('nurse'), 2)
 })

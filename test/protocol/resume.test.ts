@@ -26,7 +26,7 @@ test('a client whose connection was cut gets what it has not seen, in order, the
   assert.deepEqual(await bodies(again, '7'), ['4', '5', '6', '7'])
   again.ack()
   await again.ping()
-  assert.equal(await server.server.host('localhost')!.queued('juliet'), 0)
+  assert.equal(await server.server.host('localhost')!.queues.count('juliet'), 0)
 })
 
 test('resumed says how many stanzas came from the client, and the count goes on', async t => {

@@ -188,7 +188,7 @@ test('... or when its recipient has it, whatever the disk does', async t => {
   await nothing(romeo, isSm('a'))
   juliet.ack()
   assert.equal((await romeo.receive(isSm('a'))).attrs['h'], '2', 'the ping of the question above counts')
-  assert.equal(await server.server.host('localhost')!.queued('juliet'), 0)
+  assert.equal(await server.server.host('localhost')!.queues.count('juliet'), 0)
 })
 
 test('a message that cannot be stored is an error, which is an answer; sent again it is a new attempt', async t => {
@@ -202,7 +202,7 @@ test('a message that cannot be stored is an error, which is an answer; sent agai
   troubles.failWrites = false
   romeo.send(message('juliet@localhost', 'one'))
   assert.equal(await acked(romeo), 2)
-  assert.equal(await server.server.host('localhost')!.queued('juliet'), 1, 'it was not taken for a copy')
+  assert.equal(await server.server.host('localhost')!.queues.count('juliet'), 1, 'it was not taken for a copy')
 })
 
 test('the same message twice on one stream: both are answered', async t => {
@@ -231,7 +231,7 @@ test('the same message on two streams at a time, and twice on one: each is a mes
   troubles.writes.open()
   assert.equal((await one.receive(isSm('a'))).attrs['h'], '4')
   assert.equal((await other.receive(isSm('a'))).attrs['h'], '2')
-  assert.equal(await server.server.host('localhost')!.queued('juliet'), 3)
+  assert.equal(await server.server.host('localhost')!.queues.count('juliet'), 3)
 })
 
 test('a client that sends much without asking is told now and then', async t => {
@@ -253,7 +253,7 @@ test('what was sent before stream management is covered by the first acknowledge
   assert.equal(
     await server.server
       .host('localhost')!
-      .queued('juliet')
+      .queues.count('juliet')
       .then(n => n > 0 || sessionOf(server, juliet).account.queue.size > 0),
     true,
   )

@@ -39,7 +39,7 @@ export class QueueCount {
     try {
       for (const host of this.#hosts()) {
         const queue = host.store.table(host.name, QUEUE)
-        for await (const [user] of partitionsOf(queue)) count += await host.queued(String(user))
+        for await (const [user] of partitionsOf(queue)) count += await host.queues.count(String(user))
       }
       this.#last = count
     } catch {

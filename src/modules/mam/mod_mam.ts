@@ -148,7 +148,7 @@ export const mod_mam = defineModule({
 
 /** What waits for its user stays. */
 function clean(host: Host, archive: Archive, limits: Limits): Promise<number> {
-  return sweep(archive, limits, ({ local }) => host.oldestQueued(local))
+  return sweep(archive, limits, ({ local }) => host.queues.oldest(local))
 }
 
 function prefsOf(ctx: Ctx, account: Account): Prefs {

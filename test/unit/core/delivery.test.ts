@@ -84,10 +84,10 @@ for (const [address, place, ...verdicts] of TABLE) {
         assert.deepEqual(codes(session), getters.includes(session) ? [type] : [], session.name)
       }
       await settled(1)
-      await at.flushQueues()
+      await at.queues.flush()
       const kept =
         (verdict === 'all' || verdict === 'session' || verdict === 'queue') && (type === 'chat' || type === 'normal')
-      assert.equal(await at.queued('juliet'), kept ? 1 : 0)
+      assert.equal(await at.queues.count('juliet'), kept ? 1 : 0)
     })
   }
 }

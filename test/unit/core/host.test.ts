@@ -74,7 +74,7 @@ test('a removed account leaves nothing for whoever takes its name, not even what
   const session = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
   await session.account.queue.attach(session)
   assert.deepEqual(session.stanzas, [])
-  assert.equal(await at.queued('juliet'), 0)
+  assert.equal(await at.queues.count('juliet'), 0)
 })
 
 test('an account that is removed while it is loaded is nobody for who waits for it', async () => {
@@ -104,7 +104,7 @@ test('a message that cannot be stored comes back without the id that was meant f
   assert.match(error, /<body>lost words<\/body><error type='wait'><resource-constraint /)
   assert.doesNotMatch(error, /stanza-id/)
   assert.equal(origin.safeIds.length, 1)
-  assert.equal(await at.queued('juliet'), 0)
+  assert.equal(await at.queues.count('juliet'), 0)
 })
 
 test('a message that a client may have is written again until it is kept', async () => {
@@ -122,7 +122,7 @@ test('a message that a client may have is written again until it is kept', async
   await settled()
   troubles.failWrites = false
   await safe.promise
-  assert.equal(await at.queued('juliet'), 1)
+  assert.equal(await at.queues.count('juliet'), 1)
   assert.deepEqual(romeo.stanzas, [])
 })
 
@@ -152,9 +152,9 @@ test('how many messages wait is counted in pages', async () => {
   const at = host()
   await load(at, 'juliet')
   for (let i = 0; i < 2003; i++) void at.destination.deliver(message('juliet@example.org', 'chat'), {})
-  await at.flushQueues()
-  assert.equal(await at.queued('juliet'), 2003)
-  assert.equal(await at.queued('romeo'), 0)
+  await at.queues.flush()
+  assert.equal(await at.queues.count('juliet'), 2003)
+  assert.equal(await at.queues.count('romeo'), 0)
 })
 
 test('ids go on above what the store holds, though the clock went back', async () => {

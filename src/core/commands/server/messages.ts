@@ -46,7 +46,7 @@ export function messageCommands(server: ServerControl): Command[] {
       summary: 'Counts the messages that wait for an account: queued, or in flight and not yet acknowledged.',
       args: { account: arg.account('The account') },
       returns: 'int',
-      run: ({ account: { host, user } }) => host.queued(user),
+      run: ({ account: { host, user } }) => host.queues.count(user),
     }),
   ]
 }

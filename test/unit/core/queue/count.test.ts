@@ -8,11 +8,11 @@ test('what waits is counted over all hosts, once for all who ask at a time, and 
   const store = openMemoryStore()
   let counted = 0
   const host = (name: string): Host => {
-    const queued = async (user: string) => {
+    const count = async (user: string) => {
       counted++
       return (await store.table(name, { name: 'queue', codec: 'bytes', unique: true }).keys([user])).length
     }
-    return { name, store, queued } as unknown as Host
+    return { name, store, queues: { count } } as unknown as Host
   }
   const put = (name: string, user: string, id: string) =>
     store.table<Buffer>(name, { name: 'queue', codec: 'bytes', unique: true }).put([user], [id], Buffer.alloc(0))
