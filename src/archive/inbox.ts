@@ -1,4 +1,4 @@
-import { partitionsOf, type Store, type Table } from '../storage/store.ts'
+import { pages, partitionsOf, type Store, type Table } from '../storage/store.ts'
 import { Jid } from '../xmpp/jid.ts'
 
 /** Conversations noted in memory at which they are written before their time. */
@@ -61,8 +61,7 @@ export class Inbox {
     const kept = await this.#recent.scan([user], { reverse: true, limit: this.#most })
     if (kept.length < this.#most) return
     const oldest = kept.at(-1)!.ck
-    for (;;) {
-      const rows = await this.#recent.scan([user], { lt: oldest, limit: 500 })
+    for await (const rows of pages(this.#recent, [user], { lt: oldest })) {
       const gone: Promise<void>[] = []
       for (const { ck, value: peer } of rows) {
         const ops = [this.#recent.delOp([user], ck)]
@@ -71,7 +70,6 @@ export class Inbox {
         gone.push(this.#store.commit(ops))
       }
       await Promise.all(gone)
-      if (rows.length < 500) return
     }
   }
 

@@ -33,7 +33,7 @@ export async function ownAffiliations(
 export async function affiliate(service: Service, name: string, list: Element[], by: Jid): Promise<void> {
   if (list.length > MAX_CHANGES) throw new StanzaError('policy-violation', `${MAX_CHANGES} changes at a time`)
   const { access, store, events } = service.engine
-  const { node, ended, saved } = await change(service, name, async node => {
+  const { node, ended } = await change(service, name, async node => {
     access.mustOwn(service, node, by)
     const changes = new Map<string, Affiliation>()
     const refuse = (text: string): never => {
@@ -77,7 +77,6 @@ export async function affiliate(service: Service, name: string, list: Element[],
     for (const { jid } of ended) saved.push(store.subscribe(service.shelf, node, jid, undefined))
     return { node, ended, saved: Promise.all(saved) }
   })
-  await saved
   for (const { jid } of ended) await events.subscription(service, node, jid, 'none')
 }
 
@@ -104,12 +103,11 @@ export async function forgetEntity(
   for (const { service: key, node: name } of await engine.store.nodesOf(user.toString())) {
     const service = await serviceOf(key)
     if (service === undefined || (await findNode(service, name)) === undefined) continue
-    const orphan = await change(service, name, async node => {
+    const { orphan } = await change(service, name, async node => {
       const mine = [...node.subscriptions.values()].filter(({ jid }) => jid.bare.equals(user))
       const saved = mine.map(({ jid }) => engine.store.subscribe(service.shelf, node, jid, undefined))
       saved.push(engine.store.affiliate(service.shelf, node, user, 'none'))
-      await Promise.all(saved)
-      return engine.access.owners(service, node).length === 0
+      return { saved: Promise.all(saved), orphan: engine.access.owners(service, node).length === 0 }
     })
     if (orphan) await remove(service, name, undefined)
   }

@@ -112,7 +112,16 @@ export async function findNode(service: Service, name: string): Promise<Node | u
   return node
 }
 
-/** Changes a node that is still there, one change of a service after the other. Throws `item-not-found`. */
-export function change<T>(service: Service, name: string, run: (node: Node) => Promise<T>): Promise<T> {
-  return service.engine.store.write(service.shelf, async () => run(await openNode(service, name)))
+/**
+ * Changes a node that is still there, one change of a service after the other; resolves when it is durable. Throws
+ * `item-not-found`.
+ */
+export async function change<T extends { saved: Promise<unknown> } | undefined>(
+  service: Service,
+  name: string,
+  run: (node: Node) => Promise<T>,
+): Promise<T> {
+  const done = await service.engine.store.write(service.shelf, async () => run(await openNode(service, name)))
+  await done?.saved
+  return done
 }

@@ -151,7 +151,6 @@ export async function retract(
     return taken && { node, saved: taken.saved }
   })
   if (done === undefined) return false
-  await done.saved
   await service.owner?.retracted(name, [id], by !== undefined)
   if (notify ?? done.node.config.notify_retract) {
     await told(service, done.node, service.engine.events.retracted(service, done.node, [id]))
@@ -173,14 +172,13 @@ async function mayRetract(service: Service, node: Node, id: string, by: Jid): Pr
 
 /** Takes all items away (XEP-0060 8.5). */
 export async function purge(service: Service, name: string, by: Jid | undefined): Promise<void> {
-  const { node, gone, saved } = await change(service, name, async node => {
+  const { node, gone } = await change(service, name, async node => {
     if (by !== undefined) {
       service.engine.access.mustOwn(service, node, by)
       if (!node.config.persist_items) throw unsupported('persistent-items')
     }
     return { node, ...(await service.engine.store.items.purge(service.shelf, node)) }
   })
-  await saved
   await service.owner?.retracted(name, gone, by !== undefined)
   if (node.config.notify_retract) await told(service, node, service.engine.events.purged(service, node))
 }

@@ -1,4 +1,4 @@
-import type { Key, Op, Range, Store, Table } from '../storage/store.ts'
+import { type Key, type Op, pages, type Range, type Store, type Table } from '../storage/store.ts'
 import { type IdGenerator, orderedTime } from '../util/ids.ts'
 import { parseElement, serialize } from '../xml/index.ts'
 import { noRoom } from './errors.ts'
@@ -31,8 +31,7 @@ interface Place {
   size: number
 }
 
-/** Rows that one scan reads: of ids, and of items, which may be large. */
-const PAGE = 500
+/** Items that are read at once: they may be large. */
 const STEP = 8
 
 /**
@@ -57,13 +56,7 @@ export class ItemStore {
     { limit, after, reverse = true }: { limit: number; after?: string | undefined; reverse?: boolean },
   ): Promise<PlacedItem[]> {
     const range: Range = { gte: ['o'], lte: ['o'], reverse, limit }
-    if (after !== undefined && reverse) {
-      delete range.lte
-      range.lt = ['o', after]
-    } else if (after !== undefined) {
-      delete range.gte
-      range.gt = ['o', after]
-    }
+    if (after !== undefined) range[reverse ? 'lt' : 'gt'] = ['o', after]
     const rows = await this.#table.scan(this.#pk(shelf, node), range)
     return rows.flatMap(({ ck, value }) => {
       const order = String(ck[1])
@@ -95,18 +88,7 @@ export class ItemStore {
     if (node.count !== undefined) return node.count
     const pk = this.#pk(shelf, node)
     let count = 0
-    let after: Key = ['i']
-    for (;;) {
-      const range: Range = { gt: after, lte: ['i'], limit: PAGE }
-      if (count === 0) {
-        delete range.gt
-        range.gte = ['i']
-      }
-      const rows = await this.#table.scan(pk, range)
-      count += rows.length
-      if (rows.length < PAGE) break
-      after = rows.at(-1)!.ck
-    }
+    for await (const rows of pages(this.#table, pk, { gte: ['i'], lte: ['i'] })) count += rows.length
     const [last] = await this.#table.scan(pk, { gte: ['o'], lte: ['o'], reverse: true, limit: 1 })
     if (last !== undefined) this.#ids.after(String(last.ck[1]))
     node.count = count
@@ -168,15 +150,11 @@ export class ItemStore {
 
   /** Where the items are, oldest first; a few are read at once. */
   async *#places(pk: Key, limit = STEP): AsyncGenerator<Place> {
-    const range: Range = { gte: ['o'], lte: ['o'], limit: Math.min(limit, STEP) }
-    for (;;) {
-      const rows = await this.#table.scan(pk, range)
+    const range = { gte: ['o'], lte: ['o'], limit: Math.min(limit, STEP) }
+    for await (const rows of pages(this.#table, pk, range)) {
       for (const { ck, value } of rows) {
         if (typeof value !== 'string') yield { id: value.id, order: String(ck[1]), size: sizeOf(value) }
       }
-      if (rows.length < range.limit!) return
-      delete range.gte
-      range.gt = rows.at(-1)!.ck
     }
   }
 

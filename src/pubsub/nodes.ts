@@ -87,7 +87,6 @@ export async function configure(service: Service, name: string, wanted: Partial<
       : await store.items.purge(service.shelf, node)
     return { node, before, cut, saved: Promise.all([saved, cut.saved]) }
   })
-  await done.saved
   const { node, before } = done
   await service.owner?.retracted(name, done.cut.gone, true)
   if (node.config.notify_config) {
@@ -109,7 +108,6 @@ export async function remove(service: Service, name: string, by: Jid | undefined
     const gone = service.owner === undefined ? [] : await service.engine.store.items.ids(service.shelf, node)
     return { node, recipients, gone, saved: service.engine.store.delete(service.shelf, node) }
   })
-  await done.saved
   await service.owner?.retracted(name, done.gone, by !== undefined)
   if (done.node.config.notify_delete) await service.engine.events.deleted(service, done.node, done.recipients, uri)
 }

@@ -39,7 +39,7 @@ export async function subscribe(
   const jid = subscriberOf(address, from)
   const deliver = readOptions(options) ?? true
   const { access, store, events } = service.engine
-  const { node, subscription, saved, fresh } = await change(service, name, async node => {
+  const { node, subscription, fresh } = await change(service, name, async node => {
     const refusal = await access.notSubscribing(service, node, jid)
     if (refusal !== undefined) throw refusal
     if (!node.config.subscribe) throw unsupported('subscribe')
@@ -58,7 +58,6 @@ export async function subscribe(
     const saved = store.subscribe(service.shelf, node, jid, { state, deliver })
     return { node, subscription: { jid, state, deliver } as const, saved, fresh: true }
   })
-  await saved
   if (!fresh) return subscription
   if (subscription.state === 'pending') askOwners(service, node, jid)
   else await subscribed(service, node, jid)
@@ -101,12 +100,11 @@ export async function unsubscribe(
 ): Promise<void> {
   const jid = Jid.parse(address ?? '')
   if (jid === undefined) throw pubsubError('bad-request', 'invalid-jid')
-  const { node, saved } = await change(service, name, async node => {
+  const { node } = await change(service, name, async node => {
     if (!jid.bare.equals(from.bare)) throw new StanzaError('forbidden')
     if (!node.subscriptions.has(jid.toString())) throw notSubscribed()
     return { node, saved: service.engine.store.subscribe(service.shelf, node, jid, undefined) }
   })
-  await saved
   await service.engine.events.ownersTold(service, node, jid, 'none')
 }
 
@@ -151,12 +149,11 @@ function ownSubscription(node: Node, el: Element, from: Jid): Subscription {
 
 export async function setOptions(service: Service, name: string, el: Element, from: Jid): Promise<void> {
   const deliver = readOptions(el)
-  const { saved } = await change(service, name, async node => {
+  await change(service, name, async node => {
     const { jid, state, deliver: before } = ownSubscription(node, el, from)
     const options = { state, deliver: deliver ?? before }
     return { saved: service.engine.store.subscribe(service.shelf, node, jid, options) }
   })
-  await saved
 }
 
 // ---- approval (XEP-0060 8.6)
@@ -193,7 +190,6 @@ export async function answered(service: Service, stanza: Stanza): Promise<boolea
     return { node, saved: service.engine.store.subscribe(service.shelf, node, jid, next) }
   })
   if (done === undefined) return true
-  await done.saved
   await service.engine.events.subscription(service, done.node, jid, allow ? 'subscribed' : 'none')
   if (allow) await subscribed(service, done.node, jid)
   return true
@@ -213,7 +209,7 @@ export async function endForContact(service: Service, contact: Jid): Promise<voi
   for (const { node: name } of await store.nodesOf(contact.bare.toString(), service.shelf.key)) {
     const there = await findNode(service, name)
     if (there === undefined || !isForContacts(there) || !there.isSubscribed(contact.bare.toString())) continue
-    const { node, ended, saved } = await change(service, name, async node => {
+    const { node, ended } = await change(service, name, async node => {
       const owners = isForContacts(node) ? await access.contactsAt(service, node) : []
       const ended = [...node.subscriptions.values()]
         .map(({ jid }) => jid)
@@ -221,7 +217,6 @@ export async function endForContact(service: Service, contact: Jid): Promise<voi
       const saved = ended.map(jid => store.subscribe(service.shelf, node, jid, undefined))
       return { node, ended, saved: Promise.all(saved) }
     })
-    await saved
     for (const jid of ended) {
       await events.subscription(service, node, jid, 'none')
       await events.ownersTold(service, node, jid, 'none')
@@ -267,7 +262,7 @@ export async function nodesOf(service: Service, name: string | undefined, who: J
  */
 export async function manage(service: Service, name: string, list: Element[], by: Jid): Promise<void> {
   if (list.length > MAX_CHANGES) throw new StanzaError('policy-violation', `${MAX_CHANGES} changes at a time`)
-  const { node, changes, saved } = await change(service, name, async node => {
+  const { node, changes } = await change(service, name, async node => {
     service.engine.access.mustOwn(service, node, by)
     const changes: { jid: Jid; state: 'none' | 'subscribed' }[] = []
     const named = new Set<string>()
@@ -293,7 +288,6 @@ export async function manage(service: Service, name: string, list: Element[], by
     })
     return { node, changes, saved: Promise.all(saved) }
   })
-  await saved
   for (const { jid, state } of changes) {
     await service.engine.events.subscription(service, node, jid, state)
     if (state === 'subscribed') await subscribed(service, node, jid)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Logger } from '../../core/log.ts'
 import { type BlobStore, readBlob } from '../../storage/blob.ts'
-import type { Op, Store, Table } from '../../storage/store.ts'
+import { type Op, pages, type Store, type Table } from '../../storage/store.ts'
 import { Attempts } from '../../util/attempts.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { Image, Images, ImageType } from './images.ts'
@@ -54,7 +54,6 @@ export interface PicturesOptions {
 
 /** The most pictures that a user has in the store, those included that nothing refers to any more. */
 const MAX_PICTURES = 20
-const PAGE = 100
 
 /**
  * The pictures of the users of a host. What is a row here may be in the blob store; what is not, is not: the row is written
@@ -151,8 +150,7 @@ export class Pictures {
   /** Deletes what nothing refers to, of users whose pictures changed longer ago than the grace. */
   async sweep(): Promise<void> {
     const { due, grace, now } = this.#options
-    for (let after: string | undefined; ; ) {
-      const rows = await due.scan(['due'], { limit: PAGE, ...(after === undefined ? {} : { gt: [after] }) })
+    for await (const rows of pages(due, ['due'])) {
       for (const { ck, value } of rows) {
         if (value.at > now() - grace) continue
         const user = String(ck[0])
@@ -161,8 +159,6 @@ export class Pictures {
         const { at } = (await due.get(['due'], ck)) ?? {}
         if (at === value.at) await due.del(['due'], ck)
       }
-      if (rows.length < PAGE) return
-      after = String(rows.at(-1)!.ck[0])
     }
   }
 
