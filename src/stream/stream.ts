@@ -132,32 +132,33 @@ export class XmppStream implements Paced {
 
   /** The peer begins. */
   accept(): void {
-    const { transport } = this
+    this.#begin()
+    const { peer, secured } = this.transport
+    this.#share = this.#server.prelogin.enter(peer.ip, secured ? TLS_CONNECTION : PLAIN_CONNECTION, () =>
+      this.fail(new StreamError('resource-constraint', 'too many connections are not logged in; try again later')),
+    )
+  }
+
+  /** We begin, with our header; again after a {@link restart}. */
+  initiate(to: string): void {
+    if (!this.#initiating) this.#begin()
+    this.#initiating = true
+    if (!this.#closing) this.#sendHeader(undefined, to)
+  }
+
+  #begin(): void {
     this.#deadline = setTimeout(
       () => this.fail(new StreamError('connection-timeout', 'you did not log in in time')),
       this.#settings.preAuthTimeout,
     )
     // What fails in any of them, or in a timer or promise of the stream, ends the stream and nothing else.
-    transport.open({
+    this.transport.open({
       data: chunk => this.#onData(chunk),
       end: () => this.#guard(() => this.#onPeerDone()),
       close: failed => this.#onGone('the connection broke', failed),
       drain: () => this.#guard(() => this.#handler.onDrain()),
       failed: error => this.failWith(error),
     })
-    this.#share = this.#server.prelogin.enter(
-      transport.peer.ip,
-      transport.secured ? TLS_CONNECTION : PLAIN_CONNECTION,
-      () =>
-        this.fail(new StreamError('resource-constraint', 'too many connections are not logged in; try again later')),
-    )
-  }
-
-  /** We begin, with our header; again after a {@link restart}. */
-  initiate(to: string): void {
-    if (!this.#initiating) this.accept()
-    this.#initiating = true
-    if (!this.#closing) this.#sendHeader(undefined, to)
   }
 
   /** Nothing is sent any more. */
