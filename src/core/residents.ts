@@ -21,15 +21,13 @@ export class Residents<Key, Actor> {
   readonly #how: Residency<Key, Actor>
   readonly #here = new Map<Key, Actor>()
   readonly #loading = new Map<Key, Promise<Actor | undefined>>()
-  /** Of all that are here, as it was when they were last looked through, and what they have grown by since. */
-  #bytes = 0
-  /** Where idle ones leave. */
-  #fullAt: { size: number; bytes: number }
+  /** So many may come, and all may grow by so many bytes, until it is looked whether idle ones are too many. */
+  #room: { number: number; bytes: number }
   #leaving: NodeJS.Immediate | undefined
 
   constructor(how: Residency<Key, Actor>) {
     this.#how = how
-    this.#fullAt = { size: how.max, bytes: how.maxBytes }
+    this.#room = { number: how.max, bytes: how.maxBytes }
   }
 
   get size(): number {
@@ -59,8 +57,8 @@ export class Residents<Key, Actor> {
 
   /** One of them weighs so many bytes more, or less. */
   grew(bytes: number): void {
-    this.#bytes += bytes
-    if (this.#here.size <= this.#fullAt.size && this.#bytes <= this.#fullAt.bytes) return
+    this.#room.bytes -= bytes
+    if (this.#room.number >= 0 && this.#room.bytes >= 0) return
     // Not before those who wait for the one that has just come have had their turn with it.
     this.#leaving ??= setImmediate(() => this.#makeRoom())
   }
@@ -82,6 +80,7 @@ export class Residents<Key, Actor> {
       return undefined
     }
     this.#here.set(key, actor)
+    this.#room.number--
     this.grew(0)
     return actor
   }
@@ -94,25 +93,23 @@ export class Residents<Key, Actor> {
   #makeRoom(): void {
     this.#leaving = undefined
     const { idle, weight, max, maxBytes } = this.#how
+    const idlers = [...this.#here].filter(([, actor]) => idle(actor))
+    let number = idlers.length
     let bytes = 0
-    for (const actor of this.#here.values()) bytes += weight(actor)
-    let tooMany = this.#here.size > max ? this.#here.size - max * 0.9 : 0
-    const most = bytes > maxBytes ? maxBytes * 0.9 : bytes
+    for (const [, actor] of idlers) bytes += weight(actor)
+    const most = number > max ? max * 0.9 : max
+    const mostBytes = bytes > maxBytes ? maxBytes * 0.9 : maxBytes
     // As long as they are not too many, who has no more than its share of the bytes takes nothing from others.
     const share = (maxBytes * 0.9) / max
-    for (const [key, actor] of this.#here) {
-      if (tooMany <= 0 && bytes <= most) break
+    for (const [key, actor] of idlers) {
+      if (number <= most && bytes <= mostBytes) break
       const held = weight(actor)
-      if ((tooMany <= 0 && held <= share) || !idle(actor)) continue
+      if (number <= most && held <= share) continue
       this.#leave(key, actor)
-      tooMany--
+      number--
       bytes -= held
     }
-    this.#bytes = bytes
-    // Where most are in use there is little to find: looked for again when there is a tenth more.
-    this.#fullAt = {
-      size: Math.max(max, this.#here.size + max * 0.1),
-      bytes: Math.max(maxBytes, bytes + maxBytes * 0.1),
-    }
+    // Those in use may become idle meanwhile, and are seen the next time.
+    this.#room = { number: Math.max(max - number, max * 0.1), bytes: Math.max(maxBytes - bytes, maxBytes * 0.1) }
   }
 }
