@@ -1,9 +1,11 @@
 import type { OptionShape, Options } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
+import type { TableSpec } from '../storage/store.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { defineCommand } from './commands/command.ts'
 import type { Commands } from './commands/commands.ts'
 import { Domain } from './domains.ts'
+import { OBSERVE } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { HttpRoutes } from './http.ts'
 import type { Logger } from './log.ts'
@@ -124,6 +126,14 @@ function createContext(
     blobs: around.blobs,
     now: host.now,
     table: spec => host.store.table(host.name, spec),
+    userTable: <V>(spec: TableSpec<V>) => {
+      const table = host.store.table<V>(host.name, spec)
+      // After all handlers: some do something about what is in it.
+      marks.add(() =>
+        host.hooks.add(name, 'remove_user', ({ user }) => table.clear([user.local]), { order: OBSERVE + 1 }),
+      )
+      return table
+    },
     commit: ops => host.store.commit(ops),
     hook: (hook, handler, settings) => marks.add(() => host.hooks.add(name, hook, handler, settings)),
     iq: (scope, type, ns, payload, handler, more) => {

@@ -107,7 +107,7 @@ export class Host {
     this.destination = new LocalDelivery(this)
     this.archive = options.store.table(options.name, { name: 'archive', codec: 'bytes' })
     this.queues = new Queues(this, options.retryWrites)
-    this.#removals = new Removals(options.store.table(options.name, { name: 'removals' }))
+    this.#removals = new Removals(options.store.table(options.name, { name: 'removals_begun' }))
   }
 
   /** All sessions of this host. */

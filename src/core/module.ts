@@ -54,6 +54,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   readonly blobs: BlobStore
   /** A table of this host (see storage/store.ts). */
   table<V>(spec: TableSpec<V>): Table<V>
+  /** As {@link table}, of what belongs to a user: its partitions are `[localpart]`, and each goes with the account. */
+  userTable<V>(spec: TableSpec<V>): Table<V>
   /** Rows of several tables or partitions, all or none: see Store.commit there. */
   commit(ops: readonly Op[]): Promise<void>
   hook<N extends HookName>(name: N, handler: Handler<N>, options?: HookOptions): void

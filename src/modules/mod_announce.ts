@@ -62,14 +62,13 @@ export const mod_announce = defineModule({
   async start(ctx) {
     const texts = ctx.table<Motd>({ name: 'announce' })
     /** `[user]` x `[id]`: the message of the day that the account was sent. */
-    const seen = ctx.table<true>({ name: 'motd_seen' })
+    const seen = ctx.userTable<true>({ name: 'motd_seen' })
     const announcer = new Announcer(ctx, texts, seen)
     await announcer.load()
     ctx.provide('announce', announcer)
 
     ctx.hook('set_presence', ({ session }) => announcer.came(session), { order: OBSERVE })
     ctx.hook('register_user', ({ user }) => announcer.joined(user), { order: OBSERVE })
-    ctx.hook('remove_user', ({ user }) => seen.clear([user.local]))
     ctx.hook('host_packet', ({ stanza }) => {
       if (stanza.kind !== 'message' || !stanza.to!.resource.startsWith('announce/')) return
       return stanza.type === 'error' ? STOP : addressed(ctx, stanza).then(() => STOP)

@@ -67,7 +67,7 @@ export const mod_blocking = defineModule({
   xep: { number: 191, version: '1.3', name: 'Blocking Command' },
   options,
   async start(ctx) {
-    const table = ctx.table(TABLE)
+    const table = ctx.userTable(TABLE)
     const load = async (account: Account): Promise<void> => {
       const stored = await table.get([account.user], [])
       if (account.slots.get(LIST) === undefined) keep(account, stored === undefined ? NOBODY : new Map(stored))
@@ -82,7 +82,6 @@ export const mod_blocking = defineModule({
     }
     for (const account of ctx.host.accounts.values()) await load(account)
     ctx.hook('account_load', ({ account }) => load(account))
-    ctx.hook('remove_user', ({ user }) => table.del([user.local], []))
     ctx.hook('session_suspend', ({ session, state }) => {
       if (session.slots.get(ASKED) === true) state['mod_blocking'] = true
     })

@@ -65,7 +65,6 @@ export const mod_device_queue = defineModule({
       const account = await ctx.account(user)
       if (account !== undefined) queues.forget(account, nameOf(id))
     })
-    ctx.hook('remove_user', ({ user }) => queues.clear(user.local))
   },
 })
 
@@ -77,9 +76,9 @@ class DeviceQueues {
   constructor(ctx: Context) {
     this.#ctx = ctx
     // [user] [device]: when it was there last.
-    this.#devices = ctx.table<number>({ name: 'queue_device' })
+    this.#devices = ctx.userTable<number>({ name: 'queue_device' })
     // [user] [device, id, bytes]: the message.
-    this.#messages = ctx.table<Buffer>({ name: 'device_queue', codec: 'bytes', unique: true })
+    this.#messages = ctx.userTable<Buffer>({ name: 'device_queue', codec: 'bytes', unique: true })
   }
 
   async load(account: Account): Promise<void> {
@@ -183,10 +182,6 @@ class DeviceQueues {
     const pk = [account.user]
     this.#written(this.#devices.del(pk, [name]))
     this.#written(this.#messages.clear(pk, { gte: [name], lte: [name] }))
-  }
-
-  async clear(user: string): Promise<void> {
-    await Promise.all([this.#devices.clear([user]), this.#messages.clear([user])])
   }
 
   #written(promise: Promise<void>): void {

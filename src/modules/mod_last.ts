@@ -3,10 +3,9 @@ import type { Account } from '../core/account.ts'
 import { answerOf, badPayload, formStage } from '../core/adhoc.ts'
 import { arg } from '../core/commands/command.ts'
 import { FILTER, OBSERVE } from '../core/hooks.ts'
-import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
-import type { TableSpec } from '../storage/store.ts'
+import { partitionsOf } from '../storage/store.ts'
 import { cut } from '../util/text.ts'
 import { type Element, elementNs, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
@@ -45,7 +44,6 @@ interface Last {
   status: string
 }
 
-const TABLE: TableSpec<Last> = { name: 'last', version: 1 }
 /** Characters kept of a farewell; strangers do not write it, but it is kept for long. */
 const MAX_STATUS = 1024
 /** On a session that told everybody that it leaves: its end is no news. */
@@ -64,18 +62,17 @@ export const mod_last = defineModule({
   },
   async start(ctx) {
     const { privacy } = ctx.options
-    const table = ctx.table(TABLE)
+    const table = ctx.userTable<Last>({ name: 'last', version: 1 })
     ctx.feature(NS.LAST)
     ctx.iq('server', 'get', NS.LAST, 'query', () => answer(ctx.uptime()))
 
-    const choices = ctx.table<Privacy>({ name: 'last_privacy', version: 1 })
+    const choices = ctx.userTable<Privacy>({ name: 'last_privacy', version: 1 })
     const load = async (account: Account): Promise<void> => {
       const chosen = await choices.get([account.user], [])
       if (chosen !== undefined) account.slots.set(CHOSEN, chosen)
     }
     ctx.hook('account_load', ({ account }) => load(account))
     await Promise.all([...ctx.host.accounts.values()].map(load))
-    ctx.hook('remove_user', ({ user }) => choices.del([user.local], []))
 
     /** The stricter of the host's rule and the user's. */
     const privacyOf = (account: Account): Privacy => {
@@ -158,7 +155,11 @@ export const mod_last = defineModule({
       },
     })
 
-    if (privacy === 'nobody') return forget(ctx.host)
+    if (privacy === 'nobody') {
+      // What was kept before the operator chose that nothing is.
+      for await (const key of partitionsOf(table)) await table.del(key)
+      return
+    }
 
     const left = (session: Session, status: string): void => {
       if (privacyOf(session.account) === 'nobody') return
@@ -180,7 +181,6 @@ export const mod_last = defineModule({
       },
       { order: OBSERVE },
     )
-    ctx.hook('remove_user', ({ user }) => table.del([user.local], []))
   },
 })
 
@@ -198,14 +198,4 @@ function isQueryOfClient(stanza: Stanza): boolean {
   const { to, type, payload } = stanza
   if (type !== 'get' || to!.resource === '' || to!.local === '') return false
   return payload!.name === 'query' && elementNs(payload!) === NS.LAST
-}
-
-/** Deletes what was kept before the operator chose that nothing is. */
-async function forget(host: Host): Promise<void> {
-  const table = host.store.table(host.name, TABLE)
-  for (;;) {
-    const keys = await table.partitions(undefined, 1000)
-    if (keys.length === 0) return
-    for (const key of keys) await table.clear(key)
-  }
 }

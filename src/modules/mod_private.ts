@@ -28,7 +28,7 @@ export const mod_private = defineModule({
   start(ctx) {
     const { max_size: maxSize, max_bytes: maxBytes, max_items: maxItems } = ctx.options
     /** `[user]` x `[namespace, name]` */
-    const table = ctx.table<string>({ name: 'private', version: 1 })
+    const table = ctx.userTable<string>({ name: 'private', version: 1 })
     ctx.feature(NS.PRIVATE, 'server', 'account')
 
     ctx.iq('own', 'set', NS.PRIVATE, 'query', async ({ account, payload }) => {
@@ -81,8 +81,6 @@ export const mod_private = defineModule({
       await ctx.host.hooks.run('private_read', event)
       return xml('query', { xmlns: NS.PRIVATE }, event.piece)
     })
-
-    ctx.hook('remove_user', ({ user }) => table.clear([user.local]))
   },
 })
 

@@ -81,14 +81,13 @@ export const mod_profile = defineModule({
   options: {},
   async start(ctx) {
     /** `[user]` */
-    const table = ctx.table<{ status: string }>({ name: 'profile', version: 1 })
+    const table = ctx.userTable<{ status: string }>({ name: 'profile', version: 1 })
     const load = async (account: Account): Promise<void> => {
       const row = await table.get([account.user], [])
       if (row !== undefined) account.slots.set(STATUS, row.status)
     }
     ctx.hook('account_load', ({ account }) => load(account))
     await Promise.all([...ctx.host.accounts.values()].map(load))
-    ctx.hook('remove_user', ({ user }) => table.del([user.local], []))
 
     ctx.hook(
       'user_send_packet',

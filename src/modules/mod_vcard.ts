@@ -64,7 +64,7 @@ export const mod_vcard = defineModule({
   },
   start(ctx) {
     const { max_size: maxSize, privacy } = ctx.options
-    const table = ctx.table<string>({ name: 'vcard', version: 1 })
+    const table = ctx.userTable<string>({ name: 'vcard', version: 1 })
     ctx.feature(NS.VCARD, 'server', 'account')
 
     const changes = new Changes()
@@ -113,8 +113,6 @@ export const mod_vcard = defineModule({
       if (vcard === undefined) throw new StanzaError(own ? 'item-not-found' : 'service-unavailable')
       return vcard
     })
-
-    ctx.hook('remove_user', ({ user }) => table.del([user.local], []))
 
     const args = { account: arg.account('The account'), name: arg.text('Name of the field, such as FN or NICKNAME') }
     const subname = arg.text('Name of the part, such as FAMILY of N or USERID of EMAIL')

@@ -1,6 +1,7 @@
 /** Accounts that go: names that are kept (mod_tombstones), and a time of grace (mod_unregister_later). */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { defineModule } from '../../src/core/module.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { available, closed, nothing, refused, says, serve } from '../support/talk.ts'
@@ -141,7 +142,7 @@ test('a removal that a stop or a crash cuts short is finished at the next start;
 
   const second = await start(t, { store, modules: { mod_tombstones } })
   assert.deepEqual(await store.table('localhost', { name: 'vcard' }).partitions(), [])
-  assert.deepEqual(await store.table('localhost', { name: 'removals' }).partitions(), [])
+  assert.deepEqual(await store.table('localhost', { name: 'removals_begun' }).partitions(), [])
   await register(t, second, 'alice')
   const other = await RawClient.connect({ host: '127.0.0.1', port: second.port, domain: 'localhost' })
   t.after(() => other.cut())
@@ -180,4 +181,41 @@ test('by option an account that its user removes is only locked at first', async
   await assert.rejects(server.client('alice'))
   await server.command('unregister_cancel', account('alice'))
   await server.client('alice')
+})
+
+test('a table of users loses the rows of who is removed: after handlers have looked, and after a kill', async t => {
+  const { store } = faultyStore()
+  const notes = store.table<string>('localhost', { name: 'notes' })
+  const seen: unknown[] = []
+  const killed = Promise.withResolvers<void>()
+  const mod_notes = (hang: boolean) =>
+    defineModule({
+      name: 'mod_notes',
+      summary: 'Keeps notes.',
+      options: {},
+      start(ctx) {
+        const table = ctx.userTable<string>({ name: 'notes' })
+        ctx.hook('remove_user', async ({ user }) => void seen.push(await table.scan([user.local])), { order: 90 })
+        if (!hang) return
+        ctx.hook('remove_user', () => {
+          killed.resolve()
+          return new Promise<never>(() => {})
+        })
+      },
+    })
+  const first = await start(t, { store, extra: [mod_notes(true)] })
+  for (const user of ['alice', 'bob']) {
+    await first.register(user)
+    for (const id of ['1', '2']) await notes.put([user], [id], `of ${user}`)
+  }
+  void first.server.host('localhost')!.removeAccount('alice')
+  await killed.promise
+  await first.stop()
+  assert.equal((await notes.scan(['alice'])).length, 2)
+
+  const second = await start(t, { store, extra: [mod_notes(false)] })
+  assert.deepEqual(seen, [['1', '2'].map(id => ({ ck: [id], value: 'of alice' }))])
+  assert.deepEqual(await notes.partitions(), [['bob']])
+  await second.command('unregister', account('bob'))
+  assert.deepEqual(await notes.partitions(), [])
 })

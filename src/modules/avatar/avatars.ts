@@ -327,11 +327,6 @@ export class Avatars implements AvatarService {
     return hashes
   }
 
-  async removeUser(user: string): Promise<void> {
-    await this.#table.del([user], [])
-    await this.#pictures.removeAll(user)
-  }
-
   /** A blob store that is away is no fault of who asks: they may try again. */
   async #waiting<T>(work: () => Promise<T>): Promise<T> {
     try {

@@ -68,7 +68,7 @@ export const mod_avatar = defineModule({
       now: () => ctx.now(),
       log: ctx.log,
     })
-    const avatars = new Avatars(ctx, pictures, images, ctx.table({ name: 'avatar', version: 1 }))
+    const avatars = new Avatars(ctx, pictures, images, ctx.userTable({ name: 'avatar', version: 1 }))
     ctx.provide('avatar', avatars)
 
     ctx.hook('account_load', ({ account }) => avatars.load(account))
@@ -103,7 +103,7 @@ export const mod_avatar = defineModule({
       if (state['mod_avatar'] === true) session.slots.set(SHOWS_NONE, true)
     })
     // After the modules whose rows refer to pictures.
-    ctx.hook('remove_user', ({ user }) => avatars.removeUser(user.local), { order: OBSERVE })
+    ctx.hook('remove_user', ({ user }) => pictures.removeAll(user.local), { order: OBSERVE })
     ctx.every(Math.min(options.keep, 600_000), () => pictures.sweep())
     ctx.command({
       name: 'sweep_pictures',

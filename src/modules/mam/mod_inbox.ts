@@ -33,8 +33,8 @@ export const mod_inbox = defineModule({
   summary: 'Lists a user’s conversations with the last message of each and how many are unread.',
   options,
   start(ctx) {
-    const table = ctx.table<string>({ name: 'inbox' })
-    const recent = ctx.table<string>({ name: 'inbox_recent' })
+    const table = ctx.userTable<string>({ name: 'inbox' })
+    const recent = ctx.userTable<string>({ name: 'inbox_recent' })
     const inbox = new Inbox(ctx, table, recent, ctx.options.max_conversations)
     ctx.every(FLUSH, () => inbox.flush())
     ctx.onStop(() => inbox.flush())
@@ -49,11 +49,7 @@ export const mod_inbox = defineModule({
       },
       { order: OBSERVE },
     )
-    ctx.hook('remove_user', async ({ user }) => {
-      await inbox.flush()
-      await table.clear([user.local])
-      await recent.clear([user.local])
-    })
+    ctx.hook('remove_user', () => inbox.flush())
     ctx.iq('own', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, request))
   },
 })

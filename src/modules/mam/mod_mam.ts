@@ -99,12 +99,9 @@ export const mod_mam = defineModule({
     ctx.provide('archive', archive)
     const answers = new Answers()
     ctx.provide('archive_answers', answers)
-    const prefs = ctx.table<Prefs>({ name: 'archive_prefs' })
+    const prefs = ctx.userTable<Prefs>({ name: 'archive_prefs' })
     commands(ctx, archive)
-    ctx.hook('remove_user', async ({ user }) => {
-      await archive.clear(user)
-      await prefs.del([user.local], [])
-    })
+    ctx.hook('remove_user', ({ user }) => archive.clear(user))
     if (!options.archive) return
 
     const load = async (account: Account): Promise<void> => {

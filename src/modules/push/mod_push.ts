@@ -22,7 +22,6 @@ export const mod_push = defineModule({
     for (const account of ctx.host.accounts.values()) await registrations.load(account)
     ctx.hook('account_load', ({ account }) => registrations.load(account))
     ctx.hook('account_unload', ({ account }) => registrations.unload(account))
-    ctx.hook('remove_user', ({ user }) => registrations.table.clear([user.local]))
     ctx.hook('device_revoked', ({ user, id }) => registrations.revoked(user, id))
     ctx.onStop(() => {
       for (const account of ctx.host.accounts.values()) registrations.unload(account)

@@ -65,9 +65,9 @@ export const mod_roster = defineModule({
   },
   async start(ctx) {
     const tables = {
-      items: ctx.table<StoredItem>({ name: 'roster' }),
-      versions: ctx.table<string>({ name: 'roster_version' }),
-      changes: ctx.table<StoredChange>({ name: 'roster_change' }),
+      items: ctx.userTable<StoredItem>({ name: 'roster' }),
+      versions: ctx.userTable<string>({ name: 'roster_version' }),
+      changes: ctx.userTable<StoredChange>({ name: 'roster_change' }),
     }
     const { max_items: items, max_bytes: bytes, max_requests: requests } = ctx.options
     const rosters = new Rosters(tables, { items, bytes, requests })

@@ -140,14 +140,12 @@ export class Rosters {
     return undefined
   }
 
-  /** An account is removed: its contacts need not wait for it, and nothing is kept. */
+  /** An account is removed: its contacts need not wait for it. */
   async forget(host: Host, user: Jid): Promise<void> {
     for (const { ck, value } of await this.#tables.items.scan([user.local])) {
       const contact = Jid.parse(String(ck[0]))
       if (contact !== undefined) endSubscriptions(host, user, contact, value.subscription)
     }
-    await this.#tables.items.clear([user.local])
-    await Promise.all([this.#tables.versions.del([user.local], []), this.#tables.changes.clear([user.local])])
   }
 
   /** The user's side of a subscription (RFC 6121 3, A.2). */
