@@ -18,8 +18,9 @@ const ROOMS: Record<string, readonly string[]> = {
   stream: ['core/log', 'net', 'xmpp', 'xml', 'util'],
   c2s: ['core', 'auth', 'stream', 'net', 'xmpp', 'xml', 'util', 'storage/store'],
   http: ['core', 'net', 'xmpp', 'xml', 'util', 'storage/blob'],
-  archive: ['core', 'xmpp', 'xml', 'util', 'storage/store'],
-  pubsub: ['core', 'xmpp', 'xml', 'util', 'storage/store'],
+  // Engines know no host, no account and no module: rooms and services of any kind are built of them.
+  archive: ['core/changes', 'core/chunks', 'core/iq', 'xmpp', 'xml', 'util', 'storage/store'],
+  pubsub: ['core/disco', 'core/fanout', 'core/iq', 'core/log', 'core/session', 'xmpp', 'xml', 'util', 'storage/store'],
   modules: [
     'core',
     'archive',

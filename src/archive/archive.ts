@@ -102,8 +102,8 @@ export class Archive {
     const { from, after, before, peer, backwards, limit, bytes } = slice
     if (peer !== undefined) return this.#readPeer(owner, peer.bare.toString(), slice)
     const rows = await this.#rows.scan([owner.local], {
-      ...(after !== undefined && (from === undefined || after >= from) ? { gt: [after] } : {}),
-      ...(from !== undefined && (after === undefined || after < from) ? { gte: [from] } : {}),
+      ...(after === undefined ? {} : { gt: [after] }),
+      ...(from === undefined ? {} : { gte: [from] }),
       ...(before === undefined ? {} : { lt: [before] }),
       reverse: backwards,
       limit,
