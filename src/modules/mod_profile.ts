@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { Account } from '../core/account.ts'
 import { setPresence } from '../core/availability.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
-import { commanded } from '../core/commands/result.ts'
+import { commanded, failing } from '../core/commands/result.ts'
 import { FILTER } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
@@ -314,9 +314,5 @@ function entriesOf(text: string): string[] {
 async function readPicture(file: string | undefined, base64: string | undefined): Promise<Buffer | null> {
   if (file !== undefined && base64 !== undefined) throw new CommandError('usage', 'a file or Base64, not both')
   if (file === undefined) return base64 === undefined ? null : Buffer.from(base64, 'base64')
-  try {
-    return await readFile(file)
-  } catch (error) {
-    throw new CommandError('failed', `cannot read ${file}: ${error instanceof Error ? error.message : error}`)
-  }
+  return failing(readFile(file), `cannot read ${file}: `)
 }

@@ -31,10 +31,13 @@ export interface Arg<T> {
 
 /** Arguments by name, in the order in which they are typed. */
 export type ArgShape = Readonly<Record<string, Arg<unknown>>>
-export type Args<S extends ArgShape> = { readonly [K in keyof S]: S[K] extends Arg<infer T> ? T : never }
+type TypeOf<A> = A extends Arg<infer T> ? T : never
+export type Args<S extends ArgShape> = { readonly [K in keyof S]: TypeOf<S[K]> }
 /** An object of JSON: of what may be left out, `null` says that there is none. */
 export type Members<S extends ArgShape> = {
-  readonly [K in keyof S]?: S[K] extends Arg<infer T> ? (undefined extends T ? T | null : T) : never
+  readonly [K in keyof S as undefined extends TypeOf<S[K]> ? never : K]: TypeOf<S[K]>
+} & {
+  readonly [K in keyof S as undefined extends TypeOf<S[K]> ? K : never]?: Exclude<TypeOf<S[K]>, undefined> | null
 }
 
 /** The address of an account, of a host that is served here. */

@@ -41,8 +41,7 @@ export class Commands {
     at.set(host, command)
     this.#commands.set(name, { owner, at })
     return () => {
-      at.delete(host)
-      if (at.size === 0) this.#commands.delete(name)
+      if (at.delete(host) && at.size === 0) this.#commands.delete(name)
     }
   }
 
@@ -88,7 +87,12 @@ export class Commands {
     if (subject === undefined || at.has('')) return [[command]]
     const { name, arg } = subject
     const value = args[name]
-    if (value === undefined) return [...at].map(([host, command]) => [command, { [name]: this.hosts.get(host)! }])
+    if (value === undefined) {
+      return [...this.hosts.values()].flatMap(host => {
+        const there = at.get(host.name)
+        return there === undefined ? [] : [[there, { [name]: host }]]
+      })
+    }
     const host = arg.kind === 'host' ? (value as Host) : (value as AccountName).host
     const there = at.get(host.name)
     if (there === undefined) throw new CommandError('not_found', `${owner} does not run on ${host.name}`)

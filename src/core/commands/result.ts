@@ -47,6 +47,15 @@ function encodeValue(kind: Kind, value: unknown): Value {
   return kind === 'jid' ? String(value) : (value as Value)
 }
 
+/** What went wrong is for the person who typed the command to mend. */
+export async function failing<T>(work: Promise<T>, what = ''): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw new CommandError('failed', what + (error instanceof Error ? error.message : String(error)))
+  }
+}
+
 /** What a client would be told as an error stanza, the administrator is told in words. */
 export async function commanded<T>(work: Promise<T>): Promise<T> {
   try {

@@ -30,8 +30,9 @@ export class Administration {
       node: `${NS.ADMIN}#${node}`,
       name,
       allowed(from) {
-        const command = declared === undefined ? undefined : ctx.commands.get(declared)
-        return command === undefined ? administers(ctx, from, ctx.host) : mayRun(ctx, command, from)
+        if (declared === undefined) return administers(ctx, from, ctx.host)
+        const command = ctx.commands.get(declared)
+        return command !== undefined && mayRun(ctx, command, from)
       },
       execute(from) {
         ctx.log.info({ command: node, by: from.toString() }, 'an administrator runs a command')

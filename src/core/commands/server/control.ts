@@ -1,9 +1,7 @@
-import type { Store } from '../../../storage/store.ts'
 import type { Host } from '../../host.ts'
 import type { Logger } from '../../log.ts'
 import type { Metrics } from '../../metrics.ts'
 import type { Router } from '../../router.ts'
-import type { Commands } from '../commands.ts'
 
 /** What commands may do with the server they run in. */
 export interface ServerControl {
@@ -13,11 +11,8 @@ export interface ServerControl {
   readonly log: Logger
   readonly metrics: Metrics
   readonly router: Router
-  readonly store: Store
-  readonly commands: Commands
   readonly sessionCount: number
   readonly state: 'starting' | 'running' | 'draining' | 'stopping'
-  host(name: string): Host | undefined
   modules(): { host: string; module: string; xep: string }[]
   ports(): { port: number; ip: string; tls: string; streams: number }[]
   certificates(): { names: readonly string[]; file: string | undefined; notAfter: Date }[]

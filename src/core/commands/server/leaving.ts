@@ -2,6 +2,7 @@ import { xml } from '../../../xml/index.ts'
 import { Stanza } from '../../../xmpp/stanza.ts'
 import { onlineAccounts } from '../../people.ts'
 import { arg, type Command, CommandError, defineCommand } from '../command.ts'
+import { failing } from '../result.ts'
 import type { ServerControl } from './control.ts'
 
 /** A day: longer is a mistake in the unit. */
@@ -37,10 +38,7 @@ export function leavingCommands(server: ServerControl): Command[] {
         announcement: arg.text('What people who are online are told', { optional: true }),
       },
       async run({ delay = 0, announcement }) {
-        await server.checkConfig().catch((error: unknown) => {
-          const why = error instanceof Error ? error.message : String(error)
-          throw new CommandError('failed', `not restarted, for the server would not start again: ${why}`)
-        })
+        await failing(server.checkConfig(), 'not restarted, for the server would not start again: ')
         plan(delay, announcement, () => server.restartSoon())
         return delay === 0 ? 'restarting' : `restarting in ${delay} s; to go on after all: stop_cancel`
       },

@@ -52,7 +52,7 @@ export function messageCommands(server: ServerControl): Command[] {
 }
 
 async function send(server: ServerControl, el: Element, sender: Jid, to: Jid): Promise<void> {
-  if (server.host(sender.domain) === undefined) {
+  if (!server.router.hosts.has(sender.domain)) {
     throw new CommandError(
       'not_found',
       `the sender must be of a host served here (${names(server)}), not ${sender.domain}`,

@@ -1,5 +1,6 @@
 import { LOG_LEVELS, setLogLevel } from '../../log.ts'
-import { arg, type Command, CommandError, defineCommand } from '../command.ts'
+import { arg, type Command, defineCommand } from '../command.ts'
+import { failing } from '../result.ts'
 import { type BackupReport, names, type ServerControl } from './control.ts'
 
 export function serverCommands(server: ServerControl): Command[] {
@@ -51,9 +52,7 @@ export function serverCommands(server: ServerControl): Command[] {
       summary: 'Reads the configuration again, wholly or not at all; sessions stay. Names what needs a restart.',
       args: {},
       async run() {
-        const left = await server.reloadConfig().catch((error: unknown) => {
-          throw new CommandError('failed', `not reloaded, all stays as it was: ${messageOf(error)}`)
-        })
+        const left = await failing(server.reloadConfig(), 'not reloaded, all stays as it was: ')
         return left.length === 0 ? 'reloaded' : `reloaded, but a restart is needed for: ${left.join(', ')}`
       },
     }),
@@ -87,12 +86,11 @@ export function serverCommands(server: ServerControl): Command[] {
         }),
       },
       example: 'backup /backups/hermod.bak',
-      run: ({ file, content }, io) =>
-        failing(async () => {
-          const { bytes, missing, ...blobs } = await server.backup(file, content === 'rows', text => io.progress(text))
-          const damaged = missing === 0 ? '' : `; ${missing} of the files are damaged and were left out, see the log`
-          return `${bytes} bytes, with ${filesOf(blobs)}${damaged}`
-        }),
+      async run({ file, content }, { progress }) {
+        const { bytes, missing, ...blobs } = await failing(server.backup(file, content === 'rows', progress))
+        const damaged = missing === 0 ? '' : `; ${missing} of the files are damaged and were left out, see the log`
+        return `${bytes} bytes, with ${filesOf(blobs)}${damaged}`
+      },
     }),
     defineCommand({
       name: 'restore',
@@ -101,13 +99,12 @@ export function serverCommands(server: ServerControl): Command[] {
       example: '--yes restore /backups/hermod.bak',
       confirm:
         'All accounts, messages and settings of users that the server keeps now are replaced by those of the backup, and it restarts.',
-      run: ({ file }, io) =>
-        failing(async () => {
-          const found = await server.restore(file, text => io.progress(text))
-          const { accounts, waiting, archived, rows, kept } = found
-          const messages = `${waiting} messages that wait, ${archived} in archives`
-          return `read: ${accounts} accounts, ${messages}, ${filesOf(found)} (${rows} rows). The server restarts on them now. The store that it had is kept in ${kept}: remove it when it is not needed any more`
-        }),
+      async run({ file }, { progress }) {
+        const found = await failing(server.restore(file, progress))
+        const { accounts, waiting, archived, rows, kept } = found
+        const messages = `${waiting} messages that wait, ${archived} in archives`
+        return `read: ${accounts} accounts, ${messages}, ${filesOf(found)} (${rows} rows). The server restarts on them now. The store that it had is kept in ${kept}: remove it when it is not needed any more`
+      },
     }),
     defineCommand({
       name: 'hooks',
@@ -128,17 +125,4 @@ export function serverCommands(server: ServerControl): Command[] {
 
 function filesOf({ pictures, files }: Pick<BackupReport, 'pictures' | 'files'>): string {
   return `${pictures} pictures and ${files} other files`
-}
-
-/** Files that are missing, in the way or broken are for the person to mend. */
-async function failing(fn: () => Promise<string>): Promise<string> {
-  try {
-    return await fn()
-  } catch (error) {
-    throw new CommandError('failed', messageOf(error))
-  }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
