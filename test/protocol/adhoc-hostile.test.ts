@@ -56,8 +56,7 @@ test('who opens commands on device after device ends only what is the account’
 })
 
 test('nothing that stands in a command ends more than the command', async () => {
-  const alice = await server.client('alice')
-  const admin = await server.client('admin')
+  const [alice, admin] = await server.clients('alice', 'admin')
   const long = 'x'.repeat(200_000)
   for (const attrs of [
     `node='${long}'`,
@@ -220,8 +219,7 @@ test('the rosters of many are an answer that a client can take', async () => {
 })
 
 test('an administrator who takes the own account away is out, and the server goes on', async () => {
-  const admin = await server.client('admin')
-  const alice = await server.client('alice')
+  const [admin, alice] = await server.clients('admin', 'alice')
   const { sessionid } = await step(admin, node('edit-admin'))
   await step(admin, node('edit-admin'), { sessionid, answers: { adminjids: ['admin@localhost', 'alice@localhost'] } })
   const going = await step(alice, node('delete-user'))
@@ -236,8 +234,7 @@ test('an administrator who takes the own account away is out, and the server goe
 })
 
 test('who loses the right in the middle of a command does not finish it', async () => {
-  const admin = await server.client('admin')
-  const bob = await server.client('bob')
+  const [admin, bob] = await server.clients('admin', 'bob')
   const appoint = async (...adminjids: string[]) => {
     const { sessionid } = await step(admin, node('edit-admin'))
     await step(admin, node('edit-admin'), { sessionid, answers: { adminjids } })

@@ -178,8 +178,7 @@ test('a form comes back submitted or cancelled, and in no other way', async () =
 })
 
 test('a session belongs to one client and one command', async () => {
-  const alice = await server.client('alice')
-  const other = await server.client('alice')
+  const [alice, other] = await server.clients('alice', 'alice')
   const { sessionid } = await step(alice, 'order')
   assert.deepEqual(await error(other, 'order', `sessionid='${sessionid}'`), ['bad-request', 'bad-sessionid'])
   const admin = await server.client('admin')
@@ -188,8 +187,7 @@ test('a session belongs to one client and one command', async () => {
 })
 
 test('a client has only so many commands in progress: its oldest gives way; and none waits for ever', async () => {
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   const bobs = await step(bob, 'order')
   const [one, two, three] = [await step(alice, 'order'), await step(alice, 'order'), await step(alice, 'order')]
   const gone = ['not-allowed', 'session-expired']
@@ -215,8 +213,7 @@ test('all clients together have only so many', async t => {
 })
 
 test('administrators are offered the commands of hermodctl, and nobody else is', async () => {
-  const alice = await server.client('alice')
-  const admin = await server.client('admin')
+  const [alice, admin] = await server.clients('alice', 'admin')
   assert.deepEqual(
     (await offered(alice)).filter(node => node.startsWith('api-commands/')),
     [],
@@ -274,8 +271,7 @@ test('a table that is too long, or too large, is shown as far as there is room',
 })
 
 test('the commands of the server are also found at one’s own address, never at another’s', async () => {
-  const alice = await server.client('alice')
-  const admin = await server.client('admin')
+  const [alice, admin] = await server.clients('alice', 'admin')
   const own = await offered(admin, 'admin@localhost')
   assert.ok(own.includes('api-commands/stats'))
   assert.ok(!(await offered(alice, 'alice@localhost')).includes('api-commands/stats'))

@@ -4,7 +4,7 @@ import { offered, reconfigure, run } from '../support/commands.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
-import { available, nothing, refused, says, serve } from '../support/talk.ts'
+import { available, nothing, online, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 
 const CONFIG = { acl: { admin: { user: ['admin@localhost'] } } }
@@ -12,8 +12,7 @@ const ADMIN = 'http://jabber.org/protocol/admin#'
 
 async function start(t: TestContext): Promise<{ server: TestServer; admin: RawClient; alice: RawClient }> {
   const server = await serve(t, { config: CONFIG })
-  const admin = await server.client('admin')
-  const alice = await server.client('alice')
+  const [admin, alice] = await server.clients('admin', 'alice')
   await available(alice)
   return { server, admin, alice }
 }
@@ -37,8 +36,7 @@ test('a message to announce/online reaches who is online, with its subject, and 
   const got = await alice.receive(says('Lunch'))
   assert.equal(got.attrs['from'], 'localhost')
   assert.equal(child(got, 'subject')?.text, 'News')
-  const bob = await server.client('bob')
-  await available(bob)
+  const [bob] = await online(server, 'bob')
   await nothing(bob, says('Lunch'), admin)
 })
 
@@ -47,8 +45,7 @@ test('a message to announce/all waits for who is offline', async t => {
   await server.register('bob')
   admin.send(message('all', 'For all'))
   await alice.receive(says('For all'))
-  const bob = await server.client('bob')
-  await available(bob)
+  const [bob] = await online(server, 'bob')
   await bob.receive(says('For all'))
   await nothing(bob, says('For all'))
 })
@@ -78,8 +75,7 @@ test('a message to all hosts needs the right on all of them', async t => {
   Object.assign(server.server.config.perHost.get('other.example')!, {
     acl: { admin: { user: ['boss@other.example'], server: [], ip: [] } },
   })
-  const admin = await server.client('admin')
-  await available(admin)
+  const [admin] = await online(server, 'admin')
   admin.send(message('all-hosts/online', 'x'))
   assert.equal(errorCondition(await admin.receive(el => el.attrs['type'] === 'error')), 'forbidden')
   admin.send(message('online', 'Here'))
@@ -111,24 +107,21 @@ test('the message of the day: who is online gets it now, others when they come, 
   const [alices, bobs] = [delivered(server, 'alice'), delivered(server, 'bob')]
   admin.send(message('motd', 'Day one'))
   await alice.receive(says('Day one'))
-  const [bob, other] = [await server.client('bob'), await server.client('bob')]
+  const [bob, other] = await server.clients('bob', 'bob')
   await Promise.all([available(bob), available(other)]) // both at once
   await Promise.race([bob.receive(says('Day one')), other.receive(says('Day one'))])
   await alices
-  const again = await server.client('alice')
-  await available(again)
+  const [again] = await online(server, 'alice')
   await nothing(again, says('Day one'), bob)
   await bobs
   await bob.close()
-  const later = await server.client('bob')
-  await available(later)
+  const [later] = await online(server, 'bob')
   await nothing(later, says('Day one'), other)
 
   // Other words are for those who have not seen it.
   admin.send(message('motd/update', 'Day one, corrected'))
   await admin.ping()
-  const carol = await server.client('carol')
-  await available(carol)
+  const [carol] = await online(server, 'carol')
   await carol.receive(says('Day one, corrected'))
   await nothing(alice, says('Day one, corrected'), carol)
 
@@ -136,25 +129,21 @@ test('the message of the day: who is online gets it now, others when they come, 
   await alice.receive(says('Day two'))
   admin.send("<message to='localhost/announce/motd/delete'/>")
   await admin.ping()
-  const dave = await server.client('dave')
-  await available(dave)
+  const [dave] = await online(server, 'dave')
   await nothing(dave, says('Day two'))
 })
 
 test('the message of the day outlives a restart, and so does who has seen it', async t => {
   const { store } = faultyStore()
   const first = await serve(t, { config: CONFIG, store })
-  const alice = await first.client('alice')
-  await available(alice)
+  const [alice] = await online(first, 'alice')
   await first.command('announce_motd_set_online', { host: 'localhost', subject: '', body: 'Remember' })
   await alice.receive(says('Remember'))
   await alice.close()
   await first.stop()
   const second = await serve(t, { config: CONFIG, store })
   assert.equal(await second.command('announce_motd_get', { host: 'localhost' }), 'Remember')
-  const [again, bob] = [await second.client('alice'), await second.client('bob')]
-  await available(again)
-  await available(bob)
+  const [again, bob] = await online(second, 'alice', 'bob')
   await bob.receive(says('Remember'))
   await nothing(again, says('Remember'), bob)
 })

@@ -21,8 +21,7 @@ test('pictures lie in S3: shown inline, by link, through a failure, and gone wit
 }, async t => {
   const { s3, blobs } = await bucket(t, 'avatars', 2000)
   const server = await serve(t, { blobs })
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   const shown = async (): Promise<Buffer> => {
     const answer = await bob.request('get', "<vCard xmlns='vcard-temp'/>", 'alice@localhost')
     return Buffer.from(child(child(child(answer, 'vCard'), 'PHOTO'), 'BINVAL')!.text, 'base64')

@@ -9,7 +9,7 @@ import { faultyStore } from '../support/faultystore.ts'
 import { png } from '../support/pictures.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, bare, befriend, nothing, presenceFrom, refused, serve } from '../support/talk.ts'
+import { available, bare, befriend, nothing, online, presenceFrom, refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -94,8 +94,7 @@ async function keys(user?: string): Promise<string[]> {
 }
 
 test('a picture published by PEP: contacts get the very bytes, and it is the photo of the vCard', async () => {
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   const bytes = await picture()
   const hash = await publishAvatar(alice, bytes)
   assert.ok((await dataOf(bob, 'alice@localhost')).equals(bytes))
@@ -116,8 +115,7 @@ test('the account says that it converts', async () => {
 })
 
 test('a photo set in a vCard: it is published by PEP, and contacts are told', async () => {
-  const carol = await server.client('carol')
-  const dave = await server.client('dave')
+  const [carol, dave] = await server.clients('carol', 'dave')
   const bytes = await picture()
   await available(carol)
   await available(dave)
@@ -138,10 +136,7 @@ test('a photo set in a vCard: it is published by PEP, and contacts are told', as
 })
 
 test('presence tells of the picture, unless the client says that it shows none', async () => {
-  const erin = await server.client('erin')
-  const frank = await server.client('frank')
-  await available(erin)
-  await available(frank)
+  const [erin, frank] = await online(server, 'erin', 'frank')
   await befriend(erin, frank)
   const hash = await publishAvatar(erin, await picture())
   await frank.receive(showing(erin, hash))
@@ -159,16 +154,14 @@ test('presence tells of the picture, unless the client says that it shows none',
 })
 
 test('presence of who never had a picture is left as it is', async () => {
-  const gina = await server.client('gina')
-  await available(gina)
+  const [gina] = await online(server, 'gina')
   gina.send('<presence><show>away</show></presence>')
   const echo = await gina.receive(el => child(el, 'show')?.text === 'away')
   assert.equal(child(echo, 'x', UPDATE), undefined)
 })
 
 test('presence sent to somebody tells of it where everybody may see it, and not where only contacts may', async () => {
-  const heidi = await server.client('heidi')
-  const ivan = await server.client('ivan')
+  const [heidi, ivan] = await server.clients('heidi', 'ivan')
   await available(ivan)
   await available(heidi)
   const hash = await publishAvatar(heidi, await picture(), 'open')
@@ -176,8 +169,7 @@ test('presence sent to somebody tells of it where everybody may see it, and not 
   heidi.send(`<presence to='${ivan.jid}'/>`)
   assert.ok(showing(heidi, hash)(await ivan.receive(presenceFrom(heidi.jid))))
 
-  const judy = await server.client('judy')
-  await available(judy)
+  const [judy] = await online(server, 'judy')
   const secret = await publishAvatar(judy, await picture(), 'presence')
   await judy.receive(showing(judy, secret))
   judy.send(`<presence to='${ivan.jid}'/>`)
@@ -189,10 +181,7 @@ test('presence sent to somebody tells of it where everybody may see it, and not 
 })
 
 test('presence to strangers tells no more of a picture that is not for everybody any more', async () => {
-  const lena = await server.client('lena')
-  const ivan = await server.client('ivan')
-  await available(lena)
-  await available(ivan)
+  const [lena, ivan] = await online(server, 'lena', 'ivan')
   const hash = await publishAvatar(lena, await picture(), 'open')
   await lena.receive(showing(lena, hash))
   const fields = `<field var='FORM_TYPE'><value>${PUBSUB}#node_config</value></field><field var='pubsub#access_model'><value>whitelist</value></field>`
@@ -206,8 +195,7 @@ test('presence to strangers tells no more of a picture that is not for everybody
 
 test('without PEP there is the vCard', async t => {
   const own = await serve(t, { modules: { mod_pubsub: false } })
-  const mona = await own.client('mona')
-  const ned = await own.client('ned')
+  const [mona, ned] = await own.clients('mona', 'ned')
   await available(mona)
   const bytes = await picture()
   await setVCard(mona, photo(bytes))
@@ -218,10 +206,7 @@ test('without PEP there is the vCard', async t => {
 })
 
 test('the picture is taken away: by PEP, by a vCard, and each way contacts are told', async () => {
-  const kim = await server.client('kim')
-  const lee = await server.client('lee')
-  await available(kim)
-  await available(lee)
+  const [kim, lee] = await online(server, 'kim', 'lee')
   await befriend(kim, lee)
   const take = [
     () => publish(kim, METADATA, 'none', `<metadata xmlns='${METADATA}'/>`),
@@ -240,8 +225,7 @@ test('the picture is taken away: by PEP, by a vCard, and each way contacts are t
 })
 
 test('a vCard without a photo takes away what came with a vCard, and leaves what came by PEP', async () => {
-  const mia = await server.client('mia')
-  await available(mia)
+  const [mia] = await online(server, 'mia')
   const first = await picture()
   await setVCard(mia, photo(first))
   await mia.receive(showing(mia, sha1(first)))
@@ -301,8 +285,7 @@ test('a picture with metadata in it is published without; what tells of it is pu
 })
 
 test('the photo of a vCard4 is the same picture', async () => {
-  const rita = await server.client('rita')
-  const sam = await server.client('sam')
+  const [rita, sam] = await server.clients('rita', 'sam')
   await available(rita)
   const bytes = await picture()
   const uri = `data:image/png;base64,${bytes.toString('base64')}`
@@ -377,8 +360,7 @@ test('pictures that nothing refers to any more go after a while; what is in use 
 
 test('pictures go with the account', async t => {
   const { server: own, list } = await sweeping(t)
-  const will = await own.client('will')
-  const xena = await own.client('xena')
+  const [will, xena] = await own.clients('will', 'xena')
   await publishAvatar(will, await picture(200))
   const stays = await publishAvatar(xena, await picture())
   assert.equal((await list()).length, 4)
@@ -402,10 +384,7 @@ test('a blob store that fails: clients are told to come later, nothing is lost, 
     list: async (...args) => fail() ?? inner.list(...args),
   }
   const own = await serve(t, { blobs: failing })
-  const yann = await own.client('yann')
-  const zoe = await own.client('zoe')
-  await available(yann)
-  await available(zoe)
+  const [yann, zoe] = await online(own, 'yann', 'zoe')
   await befriend(yann, zoe)
   const first = await picture()
   await publishAvatar(yann, first)
@@ -444,8 +423,7 @@ test('at most 20 pictures in a short time', async () => {
 test('who has published a picture finds it in the vCard and in presence, and who took it away does not', async t => {
   const { store, troubles } = faultyStore({ only: 'avatar' })
   const slow = await serve(t, { store })
-  const una = await slow.client('una')
-  await available(una)
+  const [una] = await online(slow, 'una')
   const pubsub = (content: string, ns = PUBSUB) => una.request('set', `<pubsub xmlns='${ns}'>${content}</pubsub>`)
   /** The answer comes when the picture is what all others see. */
   const other = await slow.client('vera')
@@ -487,7 +465,7 @@ test('an element of another namespace is no picture of a vCard', async () => {
 test('pictures that are refused count: so many are looked at in a minute', async t => {
   let now = Date.now()
   const own = await serve(t, { now: () => now })
-  const [wim, xena] = [await own.client('wim'), await own.client('xena')]
+  const [wim, xena] = await own.clients('wim', 'xena')
   const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>')
   for (let i = 0; i < 30; i++) await refused('not-acceptable', publishData(wim, svg))
   await refused('resource-constraint', publishData(wim, await picture()))

@@ -41,7 +41,7 @@ async function start(t: TestContext) {
 
 test('who leaves, comes or uploads while a backup is written is let; no file that is in it goes before', async t => {
   const { file, server, memory, reading, go } = await start(t)
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   await upload(alice, 'of alice')
   const saved = server.server.backup(file, false, () => {})
   await reading

@@ -4,7 +4,7 @@ import { defineModule } from '../../src/core/module.ts'
 import { StanzaError } from '../../src/xmpp/errors.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { errorCondition } from '../support/rawxml.ts'
-import { available, closed, nothing, refused, says, serve } from '../support/talk.ts'
+import { available, closed, nothing, online, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 
 async function authenticated(server: TestServer, user = 'juliet'): Promise<RawClient> {
@@ -90,8 +90,7 @@ test('one session more than an account may have ends the oldest', async t => {
 
 test('nothing is taken before a resource is bound', async t => {
   const server = await serve(t)
-  const romeo = await server.client('romeo')
-  await available(romeo)
+  const [romeo] = await online(server, 'romeo')
   for (const stanza of [
     "<message to='romeo@localhost' type='chat'><body>early</body></message>",
     '<presence/>',

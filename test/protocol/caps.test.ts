@@ -21,7 +21,7 @@ const asks = (el: XmlElement) =>
 async function setup(t: TestContext) {
   const server = await serve(t, { modules: { mod_pubsub: false } })
   const caps = server.server.host('localhost')!.services.use('caps')!
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   const features = async (client: RawClient, hash: string, attrs = "hash='sha-1'"): Promise<string[] | undefined> => {
     const c = `<c xmlns='${CAPS}' ${attrs} node='urn:client' ver='${hash}'/>`
     const known: Features | undefined = await caps.features(

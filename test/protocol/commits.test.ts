@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { available, serve } from '../support/talk.ts'
+import { online, serve } from '../support/talk.ts'
 
 interface Case {
   /** What Juliet does; it fails. */
@@ -46,8 +46,7 @@ for (const { does, broken, others } of CASES) {
     const { store, troubles } = faultyStore({ only: broken })
     const server = await serve(t, { store, http: {}, blobs: openMemoryBlobs(), modules: { mod_http_upload: {} } })
     await server.register('nurse')
-    const juliet = await server.client('juliet')
-    await available(juliet)
+    const [juliet] = await online(server, 'juliet')
     troubles.failWrites = true
     await assert.rejects(does(juliet), /iq error/)
     await server.stop()

@@ -5,7 +5,7 @@ import { faultyStore } from '../support/faultystore.ts'
 import { friends, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
-import { available, befriend, closed, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
+import { available, befriend, closed, nothing, online, presenceFrom, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -165,7 +165,7 @@ test('who was there last, and what the server knows of a user', async t => {
 test('users are counted and listed: registered, online, active, idle', async t => {
   const { server, admin } = await start(t)
   await server.register('offline')
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   await available(admin)
   await available(alice, '<presence><show>chat</show></presence>')
   await available(bob, '<presence><show>xa</show></presence>')
@@ -244,8 +244,7 @@ test('who is in the blacklist hears nothing of its contacts, nor they of it: not
   await publish(alice, 'urn:n', "<n xmlns='urn:n'/>", 'x')
   await publish(mallory, 'urn:n', "<n xmlns='urn:n'/>", 'y')
   await alice.close()
-  const back = await server.client('alice')
-  await available(back)
+  const [back] = await online(server, 'alice')
   hears(back, 'mallory@')
   mallory.send("<presence to='alice@localhost' type='probe'/>")
   // A ping of the server is refused to who is kept out; one's own roster is not.
@@ -345,8 +344,7 @@ test('an administrator of one host does not touch accounts of another, nor the s
 
 test('the server is stopped, or started again, after everybody was told', async t => {
   const { server, admin } = await start(t)
-  const alice = await server.client('alice')
-  await available(alice)
+  const [alice] = await online(server, 'alice')
   const done: string[] = []
   server.server.stopSoon = () => void done.push('stop')
   server.server.restartSoon = () => void done.push('restart')

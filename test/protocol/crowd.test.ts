@@ -10,8 +10,7 @@ const PORTION = 32
 test('of thousands of stanzas that come in one piece a portion is handled, then others have their turn', async t => {
   const turns = turnsOf('mallory')
   const server = await serve(t, { extra: [turns.module] })
-  const mallory = await server.client('mallory')
-  const bob = await server.client('bob')
+  const [mallory, bob] = await server.clients('mallory', 'bob')
   mallory.write('<presence/>'.repeat(2000))
   await mallory.ping()
   await bob.ping()
@@ -37,8 +36,7 @@ test('who sends more than allowed in one piece has to wait within it', async t =
   const turns = turnsOf('mallory')
   const slow = { rate: 1_000_000, burst_size: 1_000_000, stanza_rate: 100, stanza_burst: 100 }
   const server = await serve(t, { extra: [turns.module], config: { shaper: { slow } }, listen: { shaper: 'slow' } })
-  const mallory = await server.client('mallory')
-  const bob = await server.client('bob')
+  const [mallory, bob] = await server.clients('mallory', 'bob')
   mallory.write('<presence/>'.repeat(2000))
   const began = performance.now()
   while (turns.handled < 100) await bob.ping()
@@ -74,7 +72,7 @@ test('many clients with one stanza each that is much work: who has little is ans
 
 test('what a client sent before it ended its connection is handled to the last', async t => {
   const server = await serve(t)
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   bob.send('<presence/>')
   await bob.ping()
   const one = (i: number) => `<message to='bob@localhost' type='chat' id='m${i}'><body>number ${i}</body></message>`

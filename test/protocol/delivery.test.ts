@@ -60,8 +60,7 @@ test('messages to the account go to all that take them, not to those that do not
 
 test('a session that has become unavailable, or negative, gets no more; when it is there again, what it missed', async t => {
   const server = await serve(t)
-  const romeo = await server.client('romeo')
-  const juliet = await server.client('juliet')
+  const [romeo, juliet] = await server.clients('romeo', 'juliet')
   await available(juliet)
   for (const [gone, n] of [
     ["<presence type='unavailable'/>", 1],

@@ -1,5 +1,5 @@
 import { test } from 'node:test'
-import { available, nothing, says, serve } from '../support/talk.ts'
+import { nothing, online, says, serve } from '../support/talk.ts'
 
 const hint = (name: string) => `<${name} xmlns='urn:xmpp:hints'/>`
 
@@ -19,8 +19,7 @@ test('hints decide what waits for somebody who is away', async t => {
   send('last', '')
   await alice.ping()
 
-  const bob = await server.client('bob')
-  await available(bob)
+  const [bob] = await online(server, 'bob')
   await bob.receive(says('not archived'))
   await bob.receive(el => el.children.some(c => c.ns === 'http://jabber.org/protocol/chatstates'))
   await bob.receive(says('last'))

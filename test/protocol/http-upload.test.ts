@@ -242,7 +242,7 @@ test('who has used up the day is told when to come again, and can', async t => {
   const begin = Date.parse('2026-05-01T10:00:00Z')
   let now = begin
   const { server } = await start(t, { daily_quota: 100 }, { now: () => now })
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   await upload(alice, 'x'.repeat(60))
   now += 3_600_000
   await upload(alice, 'x'.repeat(40))
@@ -298,7 +298,7 @@ async function begun(t: TestContext, server: TestServer, put: string, size: numb
 
 test('one account’s slow uploads leave room for others', async t => {
   const { server } = await start(t, { max_uploads: 4, max_user_uploads: 2 })
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   const slow = []
   for (let i = 0; i < 2; i++) slow.push(await begun(t, server, (await slot(alice, { size: 100_000 })).put, 100_000))
   const third = (await slot(alice)).put
@@ -409,7 +409,7 @@ test('files go when they are old, by themselves and by command', async t => {
 
 test('who is removed takes their files along, also what is still to come', async t => {
   const { server, blobs } = await start(t)
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   await upload(alice)
   await upload(bob)
   const { put } = await slot(alice)

@@ -4,7 +4,7 @@ import type { Jid } from '../../src/xmpp/jid.ts'
 import { failed, offered, run, step } from '../support/commands.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
+import { available, nothing, online, presenceFrom, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 
 const INVITE = 'urn:xmpp:invite#invite'
@@ -83,7 +83,7 @@ test('a user invites a contact: a link at once, good for a while', async t => {
 
 test('who may invite new users is offered it, others are not', async t => {
   const server = await start(t)
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   const invitations = async (client: RawClient) =>
     (await offered(client)).filter(node => node.startsWith('urn:xmpp:invite'))
   assert.deepEqual(await invitations(alice), [INVITE, CREATE])
@@ -288,7 +288,7 @@ test('who has an account becomes a contact by the link: both ways, at once, with
 
 test('a token is good for its inviter only, and what is no token is a request like any other', async t => {
   const server = await start(t)
-  const [alice, bob, carol] = [await server.client('alice'), await server.client('bob'), await server.client('carol')]
+  const [alice, bob, carol] = await server.clients('alice', 'bob', 'carol')
   await available(alice)
   const token = tokenOf((await run(bob, INVITE)).values['uri']![0]!)
   const ask = (value: string) =>
@@ -320,8 +320,7 @@ test('the invitations of a user go with the account', async t => {
 
 test('whoever watches registrations is told', async t => {
   const server = await start(t, { register: { registration: 'open', registration_watchers: ['admin@localhost'] } })
-  const admin = await server.client('admin')
-  await available(admin)
+  const [admin] = await online(server, 'admin')
   const client = await stranger(t, server)
   await register(client, 'newcomer')
   await admin.receive(says('The account newcomer@localhost was made from 127.0.0.1.'))

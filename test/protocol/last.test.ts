@@ -4,7 +4,7 @@ import { openMemoryStore } from '../../src/storage/memory.ts'
 import { run } from '../support/commands.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { available, befriend, presenceFrom, refused, serve } from '../support/talk.ts'
+import { available, befriend, online, presenceFrom, refused, serve } from '../support/talk.ts'
 
 const LAST = "<query xmlns='jabber:iq:last'/>"
 
@@ -30,10 +30,7 @@ test('the server says how long it has been up', async t => {
 test('a contact learns when and with which words somebody left', async t => {
   let now = Date.UTC(2026, 0, 1)
   const server = await serve(t, { now: () => now })
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
-  await available(alice)
-  await available(bob)
+  const [alice, bob] = await online(server, 'alice', 'bob')
   await befriend(alice, bob)
   assert.deepEqual(await ask(alice, 'bob@localhost'), { seconds: 0, status: '' })
   await leave(bob, 'Heading home')
@@ -50,10 +47,7 @@ test('a contact learns when and with which words somebody left', async t => {
 test('a connection that breaks is an end too', async t => {
   let now = Date.UTC(2026, 0, 1)
   const server = await serve(t, { now: () => now })
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
-  await available(alice)
-  await available(bob)
+  const [alice, bob] = await online(server, 'alice', 'bob')
   await befriend(alice, bob)
   bob.cut()
   await alice.receive(presenceFrom(bob.jid, 'unavailable'))
@@ -63,8 +57,7 @@ test('a connection that breaks is an end too', async t => {
 
 test('a stranger learns nothing: neither of an account, nor of none, nor from the client', async t => {
   const server = await serve(t)
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   await available(bob)
   for (const jid of ['bob@localhost', 'nobody@localhost', bob.jid, 'bob@localhost/gone', 'nobody@localhost/x']) {
     await refused('forbidden', alice.request('get', LAST, jid))
@@ -73,10 +66,7 @@ test('a stranger learns nothing: neither of an account, nor of none, nor from th
 
 test('a contact may ask the client itself', async t => {
   const server = await serve(t)
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
-  await available(alice)
-  await available(bob)
+  const [alice, bob] = await online(server, 'alice', 'bob')
   await befriend(alice, bob)
   const answer = ask(alice, bob.jid)
   const request = await bob.receive(el => el.name === 'iq' && el.attrs['type'] === 'get')
@@ -97,8 +87,7 @@ test('oneself is always told; an account that was never used has nothing to tell
 
 test('a farewell is kept up to a bound', async t => {
   const server = await serve(t, { modules: { mod_last: { privacy: 'everyone' } } })
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   await available(bob)
   await leave(bob, 'x'.repeat(5000))
   assert.equal((await ask(alice, 'bob@localhost')).status.length, 1024)
@@ -135,7 +124,7 @@ test('a user says who is told, for themselves, and stricter than the host', asyn
   let now = Date.UTC(2026, 0, 1)
   const { store } = faultyStore()
   const server = await serve(t, { now: () => now, store, modules: { mod_last: { privacy: 'everyone' } } })
-  const [alice, bob, eve] = [await server.client('alice'), await server.client('bob'), await server.client('eve')]
+  const [alice, bob, eve] = await server.clients('alice', 'bob', 'eve')
   await available(alice)
   await available(bob)
   await befriend(alice, bob)
@@ -161,7 +150,7 @@ test('a user says who is told, for themselves, and stricter than the host', asyn
   await server.stop()
   // Over a restart; and a host that tells fewer tells those.
   const again = await serve(t, { now: () => now, store, modules: { mod_last: { privacy: 'contacts' } } })
-  const [bobAgain, eveAgain] = [await again.client('bob'), await again.client('eve')]
+  const [bobAgain, eveAgain] = await again.clients('bob', 'eve')
   assert.deepEqual((await run(bobAgain, 'last-seen')).values['last_seen'], ['nobody'])
   await refused('bad-request', run(bobAgain, 'last-seen', { last_seen: 'everyone' })) // that is not on offer
   const there = again.server.host('localhost')!

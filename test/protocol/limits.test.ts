@@ -254,8 +254,7 @@ test('a client that does not read gets no more than so much, and loses nothing b
 test('a client faster than its shaper is read more slowly, and nothing of what it sends is lost', async t => {
   const config = { shaper: { slow: { rate: '400 KiB', burst_size: '50 KiB' } } }
   const server = await serve(t, { config, listen: { shaper: 'slow' } })
-  const romeo = await server.client('romeo')
-  const other = await server.client('other')
+  const [romeo, other] = await server.clients('romeo', 'other')
   const started = performance.now()
   const body = 'x'.repeat(10_000)
   for (let i = 0; i < 20; i++) {
@@ -284,8 +283,7 @@ test('the number of stanzas is shaped too', async t => {
 
 test('a client that does not answer is taken for dead, and its messages are not lost', async t => {
   const server = await serve(t, { config: { ack_timeout: '1s' } })
-  const romeo = await server.client('romeo')
-  const juliet = await server.client('juliet')
+  const [romeo, juliet] = await server.clients('romeo', 'juliet')
   await juliet.enable()
   await available(juliet)
   juliet.fallSilent()

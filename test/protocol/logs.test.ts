@@ -66,7 +66,7 @@ test('at info: logins, sessions with their reason and duration; no stanzas', asy
 test('at trace: stanzas in and out', async t => {
   const log = collected()
   const server = await serve(t, { logTo: log.to, config: { loglevel: 'trace' } })
-  const [romeo, juliet] = [await server.client('romeo'), await server.client('juliet')]
+  const [romeo, juliet] = await server.clients('romeo', 'juliet')
   await available(juliet)
   romeo.send("<message to='juliet@localhost' type='chat' id='a'><body>shall I hear more?</body></message>")
   await juliet.receive(says('shall I hear more?'))

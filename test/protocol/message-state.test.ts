@@ -6,7 +6,7 @@ import { firstIdAt } from '../../src/util/ids.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
-import { available, befriend, refused, says, serve } from '../support/talk.ts'
+import { available, befriend, online, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 
 const NS = 'urn:hermod:message-states:0'
@@ -83,8 +83,7 @@ for (const archive of [true, false]) {
 
 test('who may not see somebody’s presence does not learn whether a message reached them', async t => {
   const server = await serve(t)
-  const stranger = await server.client('stranger')
-  const juliet = await server.client('juliet')
+  const [stranger, juliet] = await server.clients('stranger', 'juliet')
   await available(juliet)
   say(stranger, 'juliet@localhost', 'a')
   await juliet.receive(says('a'))
@@ -337,8 +336,7 @@ for (const archive of [true, false]) {
 test('states are asked for by time, of what one wrote and of what one got', async t => {
   let now = Date.parse('2026-03-01T10:00:00Z')
   const { server, romeo, juliet } = await friends(t, { now: () => now })
-  const nurse = await server.client('nurse')
-  await available(nurse)
+  const [nurse] = await online(server, 'nurse')
   for (const [client, id] of [
     [romeo, 'a'],
     [romeo, 'b'],

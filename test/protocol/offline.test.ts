@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition } from '../support/rawxml.ts'
-import { available, befriend, nothing, says, serve } from '../support/talk.ts'
+import { available, befriend, nothing, online, says, serve } from '../support/talk.ts'
 import { eventually } from '../support/waiting.ts'
 
 const send = (client: RawClient, body: string, to = 'bob@localhost') =>
@@ -44,8 +44,7 @@ test('beyond the bound the sender gets an error, and what waits is untouched', a
   assert.equal(errorCondition(answer), 'service-unavailable')
   assert.equal(await server.server.host('localhost')!.queues.count('bob'), 3)
 
-  const bob = await server.client('bob')
-  await available(bob)
+  const [bob] = await online(server, 'bob')
   for (const body of ['1', '2', '3']) await bob.receive(says(body))
   await bob.close()
   send(alice, 'room again')
@@ -68,8 +67,7 @@ test('strangers leave room for contacts, in messages and in bytes', async t => {
     await mallory!.receive(isError)
     send(alice!, 'are you there?')
     await nothing(alice!, isError, alice!)
-    const back = await server.client('bob')
-    await available(back)
+    const [back] = await online(server, 'bob')
     await back.receive(says('are you there?'))
   }
 })
@@ -83,8 +81,7 @@ test('a session that comes and takes them has them counted anew', async t => {
     await alice.ping()
     send(alice, `${round}b`)
     await nothing(alice, isError, alice)
-    const bob = await server.client('bob')
-    await available(bob)
+    const [bob] = await online(server, 'bob')
     await bob.receive(says(`${round}b`))
     await bob.close()
     await eventually(() => server.server.host('localhost')!.accounts.get('bob')!.queue.size === 0, 'he has them')
@@ -93,8 +90,7 @@ test('a session that comes and takes them has them counted anew', async t => {
 
 test('whoever is online has no bound of this kind', async t => {
   const server = await serve(t, { modules: { mod_offline: { max_user_messages: 1 } } })
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   await available(bob)
   for (let n = 0; n < 10; n++) send(alice, String(n))
   for (let n = 0; n < 10; n++) await bob.receive(says(String(n)))

@@ -33,7 +33,7 @@ test('nobody may ask unless the port says so', async t => {
 
 test('numbers by name: messages, queue, store, event loop', async t => {
   const server = await serve(t, { http: { metrics: 'loopback' } })
-  const [romeo, juliet] = [await server.client('romeo'), await server.client('juliet')]
+  const [romeo, juliet] = await server.clients('romeo', 'juliet')
   await server.register('mercutio')
   await available(juliet)
   for (const to of ['juliet', 'mercutio']) {

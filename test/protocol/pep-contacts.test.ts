@@ -22,7 +22,7 @@ import {
   tells,
 } from '../support/publishing.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, befriend, nothing, refused, serve } from '../support/talk.ts'
+import { available, befriend, nothing, online, refused, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -32,8 +32,7 @@ const INFO = 'http://jabber.org/protocol/disco#info'
 test('a stranger subscribes to an open node, and is told at the address that it gave', async t => {
   const server = await serve(t)
   const alice = await interested(server, 'alice', [])
-  const eve = await server.client('eve')
-  await available(eve)
+  const [eve] = await online(server, 'eve')
   await publish(alice, 'urn:p', P, 'x', { access_model: 'open' })
   const subscribe = pubsub("<subscribe node='urn:p' jid='eve@localhost'/>")
   const answer = await eve.request('set', subscribe, 'alice@localhost')
@@ -64,7 +63,7 @@ test('a contact that has subscribed and whose client wants to hear is told once'
 test('a user is asked who may subscribe to a node of hers, and answers herself', async t => {
   const server = await serve(t)
   const alice = await server.client('alice')
-  const [eve, mallory] = [await server.client('eve'), await server.client('mallory')]
+  const [eve, mallory] = await server.clients('eve', 'mallory')
   for (const client of [alice, eve]) await available(client)
   await publish(alice, 'urn:p', P, 'x', { access_model: 'authorize' })
   const subscribe = pubsub("<subscribe node='urn:p' jid='eve@localhost'/>")

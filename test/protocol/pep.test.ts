@@ -142,8 +142,7 @@ test('an item that is taken back is gone, and who is to know is told', async () 
 })
 
 test('strangers get one answer, whatever there is', async () => {
-  const alice = await server.client('agnes')
-  const eve = await server.client('evelyn')
+  const [alice, eve] = await server.clients('agnes', 'evelyn')
   await publish(alice, TUNE, tune('1'), 'a')
   await publish(alice, 'urn:secret', "<s xmlns='urn:secret'/>", 'a', { access_model: 'whitelist' })
   await server.register('nora')
@@ -215,8 +214,7 @@ test('what cannot be is no node', async () => {
 })
 
 test('a stranger fetches an open device list and its bundle, as for OMEMO', async () => {
-  const alice = await server.client('alia')
-  const eve = await server.client('eva')
+  const [alice, eve] = await server.clients('alia', 'eva')
   const open = { access_model: 'open' }
   const devices = "<devices xmlns='urn:xmpp:omemo:2'><device id='31415'/></devices>"
   await publish(alice, 'urn:xmpp:omemo:2:devices', devices, 'current', open)

@@ -8,8 +8,7 @@ const isPing = (el: Parameters<typeof child>[0]) => child(el, 'ping', 'urn:xmpp:
 
 test('the server and one’s own account answer; others’ accounts only to contacts', async t => {
   const server = await serve(t)
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   assert.equal((await alice.request('get', PING, 'localhost')).attrs['from'], 'localhost')
   await alice.request('get', PING)
   await alice.request('get', PING, 'alice@localhost')
@@ -24,8 +23,7 @@ test('the server and one’s own account answer; others’ accounts only to cont
 test('a client that is silent is pinged, and killed where it does not answer', async t => {
   const mod_ping = { send_pings: true, ping_interval: '1s', timeout: '1s', timeout_action: 'kill' }
   const server = await serve(t, { modules: { mod_ping } })
-  const alive = await server.client('alice')
-  const dead = await server.client('bob')
+  const [alive, dead] = await server.clients('alice', 'bob')
   dead.options.autoPong = false
   const gone = closed(dead)
   const ping = await alive.receive(isPing)

@@ -15,8 +15,7 @@ before(async () => {
 after(() => server.stop())
 
 test('what a client keeps, another client of the user reads', async () => {
-  const one = await server.client('alice')
-  const other = await server.client('alice')
+  const [one, other] = await server.clients('alice', 'alice')
   await one.request('set', query("<note xmlns='urn:note'><to>Bob</to></note><list xmlns='urn:note'/>"))
   const answer = (await other.request('get', query(NOTE))).children[0]!
   assert.equal(answer.ns, 'jabber:iq:private')

@@ -9,7 +9,7 @@ import { emptyFolder } from '../support/folder.ts'
 import { png } from '../support/pictures.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, befriend, nothing, presenceFrom } from '../support/talk.ts'
+import { befriend, nothing, online, presenceFrom } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
 let server: TestServer
@@ -40,8 +40,7 @@ const says = (from: RawClient, status: string | undefined) => (el: XmlElement) =
   presenceFrom(from.jid)(el) && child(el, 'status')?.text === status
 
 test('a profile that an administrator writes is what clients read, and the other way', async () => {
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   await admin('set_profile', 'alice@localhost', JSON.stringify({ name: 'Alice', emails: ['a@x.example'], title: 'Dr' }))
   const vcard = await vcardOf(bob, 'alice@localhost')
   assert.equal(child(vcard, 'FN')?.text, 'Alice')
@@ -67,10 +66,7 @@ test('a profile that an administrator writes is what clients read, and the other
 })
 
 test('a status is shown with presence where the client says none', async () => {
-  const carol = await server.client('carol')
-  const dave = await server.client('dave')
-  await available(carol)
-  await available(dave)
+  const [carol, dave] = await online(server, 'carol', 'dave')
   await befriend(carol, dave)
   await admin('update_profile', 'carol@localhost', 'status', 'on holiday')
   await dave.receive(says(carol, 'on holiday'))
@@ -93,8 +89,7 @@ test('a picture: given as a file or in Base64, shown to clients, taken away', as
   const folder = await emptyFolder(t)
   const file = path.join(folder, 'erin.png')
   await writeFile(file, await png(300))
-  const erin = await server.client('erin')
-  await available(erin)
+  const [erin] = await online(server, 'erin')
   await admin('set_picture', 'erin@localhost', file)
   const [picture] = (await admin('get_picture', 'erin@localhost')) as TableRow[]
   assert.deepEqual([picture?.['type'], picture?.['width'], picture?.['height']], ['image/png', 300, 300])

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
 import { form, ITEMS, itemIds, owner, publish, pubsub, refusal } from '../support/publishing.ts'
 import { child } from '../support/rawxml.ts'
-import { available, refused, serve } from '../support/talk.ts'
+import { available, online, refused, serve } from '../support/talk.ts'
 
 const SERVICE = 'pubsub.localhost'
 const P = "<p xmlns='urn:p'/>"
@@ -98,7 +98,7 @@ test('so many may wait for an owner’s answer', async t => {
   const ask = (user: string) => table.put([''], ['n', 's', user], { subscription: 'pending', deliver: true })
   for (let i = 0; i < 99; i++) await ask(`user${i}@localhost`)
   const server = await serve(t, { store })
-  const [bob, carol] = [await server.client('bob'), await server.client('carol')]
+  const [bob, carol] = await server.clients('bob', 'carol')
   await bob.request('set', pubsub("<subscribe node='n' jid='bob@localhost'/>"), SERVICE)
   const one = pubsub("<subscribe node='n' jid='carol@localhost'/>")
   await refusal('policy-violation too-many-subscriptions', carol, 'set', one, SERVICE)
@@ -146,8 +146,7 @@ test('items are gone when their time is over, and a command deletes them', async
 
 test('who may make nodes is configured', async t => {
   const server = await serve(t, { modules: { mod_pubsub: { access_createnode: 'none', host: 'news.@HOST@' } } })
-  const alice = await server.client('alice')
-  await available(alice)
+  const [alice] = await online(server, 'alice')
   await refused('forbidden', alice.request('set', pubsub('<create/>'), 'news.localhost'))
   await refused('forbidden', publish(alice, 'n', P, 'x', undefined, 'news.localhost'))
   await publish(alice, 'n', P, 'x')
@@ -156,8 +155,7 @@ test('who may make nodes is configured', async t => {
 
 test('who gives nodes away has made them all the same, and who is given some may make others', async t => {
   const server = await serve(t, { modules: { mod_pubsub: { max_user_nodes: 10 } } })
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   const give = (node: number) =>
     owner(`<affiliations node='${node}'><affiliation jid='bob@localhost' affiliation='owner'/>
       <affiliation jid='alice@localhost' affiliation='none'/></affiliations>`)
@@ -244,7 +242,7 @@ test('a full node goes on with new items in the place of old ones', async t => {
 
 test('the addresses of those who are something to a node have so many bytes, however many they are', async t => {
   const server = await serve(t)
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   await alice.request('set', pubsub("<create node='n'/>"), SERVICE)
   const members = (from: number, count: number) => {
     const list = Array.from(
@@ -328,7 +326,7 @@ test('those of all nodes that one made, together, too; what ends makes room', as
   const long = (i: number) => `${String(i).padEnd(1000, 'x')}@x`
   for (let i = 0; i < 16_200; i++) await table.put([''], ['m', 'a', long(i)], { affiliation: 'member' })
   const server = await serve(t, { store })
-  const [again, bob] = [await server.client('alice'), await server.client('bob')]
+  const [again, bob] = await server.clients('alice', 'bob')
   const members = (node: string, from: number, count: number, affiliation = 'member') => {
     const list = Array.from(
       { length: count },
@@ -349,7 +347,7 @@ test('those of all nodes that one made, together, too; what ends makes room', as
 test('who asks the owners again and again is heard so often in an hour', async t => {
   let now = Date.now()
   const server = await serve(t, { now: () => now })
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   const authorize = form('node_config', { access_model: 'authorize' })
   await alice.request('set', pubsub(`<create node='n'/><configure>${authorize}</configure>`), SERVICE)
   const ask = (what: string) => pubsub(`<${what} node='n' jid='bob@localhost'/>`)
@@ -365,9 +363,8 @@ test('who asks the owners again and again is heard so often in an hour', async t
 test('who was made an owner without being asked is told so often in an hour', async t => {
   let now = Date.now()
   const server = await serve(t, { now: () => now })
-  const [mallory, helper] = [await server.client('mallory'), await server.client('helper')]
-  const bob = await server.client('bob')
-  await available(bob)
+  const [mallory, helper] = await server.clients('mallory', 'helper')
+  const [bob] = await online(server, 'bob')
   await available(mallory)
   const told = { bob: 0, mallory: 0 }
   const isNews = (from: string | undefined) => from === SERVICE

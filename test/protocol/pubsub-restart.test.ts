@@ -36,8 +36,7 @@ test('nodes, items, subscriptions and affiliations survive a restart', async t =
   await server.server.stop()
 
   const next = await serve(t, { store })
-  const again = await next.client('alice')
-  const other = await next.client('bob')
+  const [again, other] = await next.clients('alice', 'bob')
   await available(other)
   assert.deepEqual(await itemIds(again, 'urn:p'), ['2', '1'])
   await publish(again, 'urn:p', P, '3')

@@ -7,7 +7,7 @@ import { PushService } from '../support/pushservice.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { authenticated, detached, managed } from '../support/resuming.ts'
 import { agent, bind, byPassword, DESK, dial, PHONE } from '../support/sasl2client.ts'
-import { available, refused, says, serve } from '../support/talk.ts'
+import { available, online, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -285,8 +285,7 @@ test('a session that waits gives way before one that is connected', async t => {
 test('somebody who asks to be a contact is told of once, and counted', async t => {
   const { server, service, romeo, phone } = await people(t, { include_sender: true })
   await available(romeo)
-  const nurse = await server.client('nurse')
-  await available(nurse)
+  const [nurse] = await online(server, 'nurse')
   const ask = `<presence to='${TO}' type='subscribe'/>`
   romeo.send(ask)
   await phone.receive(el => el.attrs['type'] === 'subscribe')

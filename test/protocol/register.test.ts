@@ -127,8 +127,7 @@ test('only over TLS, and only from where it is allowed', async t => {
 
 test('a user changes the password; sessions elsewhere end', async t => {
   const server = await open(t)
-  const one = await server.client('alice')
-  const other = await server.client('alice')
+  const [one, other] = await server.clients('alice', 'alice')
   const gone = closed(other)
   const about = (await one.request('get', query())).children[0]!
   assert.ok(child(about, 'registered'))
@@ -185,9 +184,7 @@ test('nor by a session that began over TLS and goes on without it; and over TLS 
 
 test('a user removes the account: the answer, then the end of all its sessions, and nothing is left', async t => {
   const server = await open(t)
-  const one = await server.client('alice')
-  const other = await server.client('alice')
-  const bob = await server.client('bob')
+  const [one, other, bob] = await server.clients('alice', 'alice', 'bob')
   await available(other)
   await available(bob)
   bob.send(`<presence to='${other.jid}'/>`)

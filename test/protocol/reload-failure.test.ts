@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { opt } from '../../src/config/schema.ts'
 import { defineModule } from '../../src/core/module.ts'
 import { child } from '../support/rawxml.ts'
-import { available, says, serve } from '../support/talk.ts'
+import { available, online, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 
 /** All of which the order may depend on who came first. */
@@ -25,8 +25,7 @@ const INVITES = { mod_invites: {}, mod_last: { privacy: 'nobody' } }
 
 test('after any number of reloads everything runs in the order of a fresh start', async t => {
   const server = await serve(t, {})
-  const client = await server.client('romeo')
-  await available(client)
+  const [client] = await online(server, 'romeo')
   // A client in the background: mod_csi adds a handler for it while it is.
   client.send("<inactive xmlns='urn:xmpp:csi:0'/>")
   await client.ping()
@@ -69,7 +68,7 @@ test('a module that does not start: all is as it was, and runs', async t => {
   const extra = [fickle(runs)]
   const before: TestOptions = { extra, modules: { mod_mam: { max_page: 3 }, mod_zz_fickle: { mark: 'first' } } }
   const server = await serve(t, before)
-  const [romeo, juliet] = [await server.client('romeo'), await server.client('juliet')]
+  const [romeo, juliet] = await server.clients('romeo', 'juliet')
   for (const client of [romeo, juliet]) await available(client)
   await juliet.request('set', "<block xmlns='urn:xmpp:blocking'><item jid='tybalt@localhost'/></block>")
   const was = orders(server)
@@ -97,8 +96,7 @@ test('a module that does not start: all is as it was, and runs', async t => {
   romeo.send("<message to='juliet@localhost' type='chat' id='a'><body>a</body></message>")
   await juliet.receive(says('a'))
   await juliet.ping()
-  const tybalt = await server.client('tybalt')
-  await available(tybalt)
+  const [tybalt] = await online(server, 'tybalt')
   tybalt.send("<message to='juliet@localhost' type='chat' id='b'><body>b</body></message>")
   await tybalt.receive(el => el.attrs['id'] === 'b' && el.attrs['type'] === 'error')
   juliet.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>")
@@ -142,7 +140,7 @@ test('what clients send while modules change places waits, and misses none of th
     },
   })
   const server = await serve(t, { extra: [slow] })
-  const [romeo, juliet] = [await server.client('romeo'), await server.client('juliet')]
+  const [romeo, juliet] = await server.clients('romeo', 'juliet')
   for (const client of [romeo, juliet]) await available(client)
   const done = server.reload({ extra: [slow], modules: { mod_a_slow: { slow: true }, mod_mam: { max_page: 5 } } })
   await began

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { child } from '../support/rawxml.ts'
-import { available, befriend, closed, refused, says, serve } from '../support/talk.ts'
+import { available, befriend, closed, online, refused, says, serve } from '../support/talk.ts'
 
 const BOTH = ['localhost', 'verona.example']
 
@@ -44,10 +44,7 @@ for (const archive of [true, false]) {
 
 test('a module is restarted with other options, or goes, and nobody notices but those who use it', async t => {
   const server = await serve(t)
-  const romeo = await server.client('romeo')
-  const juliet = await server.client('juliet')
-  await available(romeo)
-  await available(juliet)
+  const [romeo, juliet] = await online(server, 'romeo', 'juliet')
   await befriend(romeo, juliet)
   const archived = async () => {
     const results: string[] = []

@@ -112,7 +112,7 @@ test('a removal that a stop or a crash cuts short is finished at the next start;
   const { store } = faultyStore()
   const mod_tombstones = false
   const first = await start(t, { store, modules: { mod_tombstones } })
-  const [alice, bob] = [await first.client('alice'), await first.client('bob')]
+  const [alice, bob] = await first.clients('alice', 'bob')
   await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>")
   await alice.request('set', "<query xmlns='jabber:iq:roster'><item jid='secret@friend.example'/></query>")
   await alice.close()

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
-import { available, nothing, refused, says, serve } from '../support/talk.ts'
+import { nothing, online, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
@@ -117,8 +117,7 @@ test('reports are bounded: in all, of one user a day, and in length', async t =>
 
 test('whoever watches is told; reports go with the account of who made them', async t => {
   const [server, alice] = await start(t, { report_watchers: ['admin@localhost'] })
-  const admin = await server.client('admin')
-  await available(admin)
+  const [admin] = await online(server, 'admin')
   await block(alice, 'spammer@bad.example', report('abuse', '<text>Insults</text>'))
   await admin.receive(says('alice@localhost reports spammer@bad.example for abuse: Insults'))
   await nothing(admin, says('alice@localhost reports spammer@bad.example for abuse: Insults'))

@@ -30,9 +30,7 @@ const pushOf =
     isPush(el) && itemOf(el)!.attrs['jid'] === jid
 
 test('a contact is added, changed and removed, and every session that asked for the roster learns it', async () => {
-  const alice = await server.client('alice')
-  const other = await server.client('alice')
-  const deaf = await server.client('alice')
+  const [alice, other, deaf] = await server.clients('alice', 'alice', 'alice')
   assert.deepEqual(child(await get(alice), 'query')?.children, [])
   await get(other) // interested, though it never becomes available (RFC 6121 2.2)
 
@@ -91,8 +89,7 @@ test('a roster is for its owner; of an account that does not exist the answer is
 })
 
 test('nobody pushes a roster to the client of another', async () => {
-  const ada = await server.client('ada')
-  const eve = await server.client('eve')
+  const [ada, eve] = await server.clients('ada', 'eve')
   await refused('service-unavailable', set(eve, `<item jid='eve@localhost' subscription='both'/>`, ada.jid))
   await nothing(ada, isPush)
 })
@@ -185,7 +182,7 @@ test('a push tells of what is durable', async t => {
   const { store, troubles } = faultyStore({ only: 'roster' })
   const slow = await TestServer.start({ store })
   t.after(() => slow.stop())
-  const [one, other] = [await slow.client('sam'), await slow.client('sam')]
+  const [one, other] = await slow.clients('sam', 'sam')
   await get(one)
   await get(other)
   troubles.writes.close()
@@ -242,7 +239,7 @@ test('a roster holds so many contacts and no more; what is there can still be ch
 test('an account weighs what is in its roster, and what strangers have put there', async t => {
   const small = await TestServer.start()
   t.after(() => small.stop())
-  const [cat, dog] = [await small.client('cat'), await small.client('dog')]
+  const [cat, dog] = await small.clients('cat', 'dog')
   const weight = () => small.server.host('localhost')!.accounts.get('cat')!.weight
   const before = weight()
   await set(cat, `<item jid='c1@localhost' name='${'x'.repeat(1000)}'/>`)

@@ -38,7 +38,7 @@ async function start(t: TestContext) {
   const account = { region: 'us-east-1', bucket: 'hermod', accessKey: 'key', secretKey: 'secret' }
   const blobs = openS3Blobs({ ...account, endpoint: s3.endpoint, pathStyle: true, spool, timeout: TIMEOUT })
   const server = await serve(t, { blobs, http: {}, modules: { mod_http_upload: { max_size: '20 MiB' } } })
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   return { folder, spool, s3, blobs, server, alice, bob }
 }
 

@@ -136,7 +136,7 @@ test('others may not search; who is gone is not found', async t => {
 test('a user searches only so often', async t => {
   let now = Date.UTC(2026, 0, 1)
   const server = await serve(t, { now: () => now, modules: { mod_search: { max_searches: 2 } } })
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   await jids(alice, '<last>x</last>')
   await jids(alice, '<last>y</last>')
   await refused('resource-constraint', jids(alice, '<last>z</last>'))

@@ -244,8 +244,7 @@ test('a client that sends much without asking is told now and then', async t => 
 
 test('what was sent before stream management is covered by the first acknowledgement, and not counted', async t => {
   const server = await serve(t)
-  const romeo = await server.client('romeo')
-  const juliet = await server.client('juliet')
+  const [romeo, juliet] = await server.clients('romeo', 'juliet')
   await available(juliet)
   romeo.send(message('juliet@localhost', 'early'))
   await juliet.receive(says('early'))

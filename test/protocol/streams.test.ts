@@ -242,7 +242,7 @@ test('what names no language is in that of its stream', async t => {
 
 test('a prefix declared once for many children comes out once, and means the same', async t => {
   const server = await serve(t)
-  const [alice, bob] = [await server.client('alice'), await server.client('bob')]
+  const [alice, bob] = await server.clients('alice', 'bob')
   let bytes = 0
   const { socket } = bob as unknown as { socket: import('node:net').Socket }
   socket.on('data', (chunk: Buffer) => {

@@ -17,7 +17,7 @@ const LETTER = '\u{20000}'
 
 async function start(t: TestContext, options: TestOptions = {}) {
   const server = await serve(t, options)
-  const [mallory, bystander] = [await server.client('mallory'), await server.client('bystander')]
+  const [mallory, bystander] = await server.clients('mallory', 'bystander')
   return { server, mallory, bystander, session: sessionOf(server, 'mallory') }
 }
 

@@ -15,8 +15,7 @@ before(async () => {
 after(() => server.stop())
 
 test('what a user tells of herself, she and others read', async () => {
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   await refused('item-not-found', alice.request('get', GET))
   await alice.request('set', card('Alice &amp; co'))
   for (const answer of [await alice.request('get', GET), await bob.request('get', GET, 'alice@localhost')]) {

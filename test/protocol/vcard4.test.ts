@@ -39,8 +39,7 @@ async function vcardOf(client: RawClient, to?: string): Promise<XmlElement | und
 }
 
 test('a vCard that is set is published as vCard4', async () => {
-  const alice = await server.client('alice')
-  const bob = await server.client('bob')
+  const [alice, bob] = await server.clients('alice', 'bob')
   const content =
     '<FN>Alice</FN><NICKNAME>al</NICKNAME><EMAIL><WORK/><USERID>a@x.example</USERID></EMAIL><TEL><NUMBER>+1-23</NUMBER></TEL>'
   await alice.request('set', `<vCard xmlns='vcard-temp'>${content}<X-MOOD>merry</X-MOOD></vCard>`)
@@ -53,8 +52,7 @@ test('a vCard that is set is published as vCard4', async () => {
 })
 
 test('a vCard4 that is published is the vCard, which keeps what a vCard4 cannot say', async () => {
-  const carol = await server.client('carol')
-  const bob = await server.client('bob')
+  const [carol, bob] = await server.clients('carol', 'bob')
   await carol.request('set', "<vCard xmlns='vcard-temp'><FN>C</FN><TITLE>Dr</TITLE><X-MOOD>merry</X-MOOD></vCard>")
   await publish(carol, '<fn><text>Carol</text></fn><note><text>hi</text></note><geo><uri>geo:1,2</uri></geo>')
   await carol.ping()
@@ -70,8 +68,7 @@ test('a vCard4 that is published is the vCard, which keeps what a vCard4 cannot 
 })
 
 test('it can be asked for and set without PEP', async () => {
-  const dave = await server.client('dave')
-  const bob = await server.client('bob')
+  const [dave, bob] = await server.clients('dave', 'bob')
   await refused('item-not-found', dave.request('get', `<vcard xmlns='${NS}'/>`))
   await refused('service-unavailable', bob.request('get', `<vcard xmlns='${NS}'/>`, 'dave@localhost'))
   await refused('service-unavailable', bob.request('get', `<vcard xmlns='${NS}'/>`, 'nobody@localhost'))
@@ -84,15 +81,13 @@ test('it can be asked for and set without PEP', async () => {
 })
 
 test('what only some may read by PEP, others cannot ask for in another way', async () => {
-  const erin = await server.client('erin')
-  const bob = await server.client('bob')
+  const [erin, bob] = await server.clients('erin', 'bob')
   await publish(erin, '<fn><text>Erin</text></fn>') // a personal node is for contacts, if nothing else is said
   await refused('service-unavailable', bob.request('get', `<vcard xmlns='${NS}'/>`, 'erin@localhost'))
 })
 
 test('what only some may read in a vCard4 does not come into a vCard for everybody', async () => {
-  const gina = await server.client('gina')
-  const bob = await server.client('bob')
+  const [gina, bob] = await server.clients('gina', 'bob')
   await publish(gina, '<fn><text>Gina</text></fn><tel><text>+1-23</text></tel>') // for contacts
   await gina.ping()
   await refused('service-unavailable', bob.request('get', GET, 'gina@localhost'))
@@ -100,8 +95,7 @@ test('what only some may read in a vCard4 does not come into a vCard for everybo
 
 test('nor what is in a vCard for contacts into a vCard4 for everybody', async t => {
   const closed = await serve(t, { modules: { mod_vcard: { privacy: 'contacts' } } })
-  const alice = await closed.client('alice')
-  const bob = await closed.client('bob')
+  const [alice, bob] = await closed.clients('alice', 'bob')
   await publishItem(alice, NODE, card4('<fn><text>Alice</text></fn>'), 'current', { access_model: 'open' })
   await alice.request('set', "<vCard xmlns='vcard-temp'><FN>Alice</FN><TEL><NUMBER>+1-23</NUMBER></TEL></vCard>")
   await alice.ping()

@@ -47,6 +47,13 @@ export async function available(client: RawClient, presence = '<presence/>'): Pr
   await client.receive(presenceFrom(client.jid))
 }
 
+/** A client of each of these users, available. */
+export async function online<U extends string[]>(server: TestServer, ...users: U) {
+  const clients = await server.clients(...users)
+  for (const client of clients) await available(client)
+  return clients
+}
+
 /** Until the connection has ended; resolves with why. */
 export function closed(client: RawClient): Promise<string> {
   return client.closed ? Promise.resolve('') : new Promise(resolve => client.once('closed', resolve))

@@ -106,6 +106,13 @@ export class TestServer {
     return (await this.server.commands.run(name, args)) as T
   }
 
+  /** One of each of these users, in this order. */
+  async clients<U extends string[]>(...users: U): Promise<{ [I in keyof U]: RawClient }> {
+    const clients: RawClient[] = []
+    for (const user of users) clients.push(await this.client(user))
+    return clients as { [I in keyof U]: RawClient }
+  }
+
   /** Another configuration for the running server; resolves with what could not change. */
   async reload(options: TestOptions): Promise<string[]> {
     const definitions = await definitionsOf(options)
