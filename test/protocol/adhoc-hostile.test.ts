@@ -1,6 +1,6 @@
 /** Ad-hoc commands and XEP-0133 in the hands of somebody who means ill, or only does what no client does. */
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import { failed, NS_COMMANDS, offered, run, step } from '../support/commands.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
@@ -13,17 +13,13 @@ const node = (name: string) => `http://jabber.org/protocol/admin#${name}`
 const ADMINS = { acl: { admin: { user: ['admin@localhost'] } } }
 const INVITE = 'urn:xmpp:invite#invite'
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start({
-    hosts: ['localhost', 'other.example'],
-    config: ADMINS,
-    modules: { mod_adhoc: { max_user_sessions: 2, max_sessions: 3 } },
-  })
-  Object.assign(server.server.config.perHost.get('other.example')!, {
-    acl: { admin: { user: ['boss@other.example'], server: [], ip: [] } },
-  })
+const server = await TestServer.start({
+  hosts: ['localhost', 'other.example'],
+  config: ADMINS,
+  modules: { mod_adhoc: { max_user_sessions: 2, max_sessions: 3 } },
+})
+Object.assign(server.server.config.perHost.get('other.example')!, {
+  acl: { admin: { user: ['boss@other.example'], server: [], ip: [] } },
 })
 after(() => server.stop())
 

@@ -2,67 +2,61 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { formStage } from '../../src/core/adhoc.ts'
 import { arg, CommandError } from '../../src/core/commands/command.ts'
-import { defineModule } from '../../src/core/module.ts'
 import { failed, NS_COMMANDS, offered, reconfigure, run, step } from '../support/commands.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { TestServer, testModule } from '../support/testserver.ts'
 
 /** Orders a drink in two stages; asks every administrator what it is told to. */
-const mod_bar = defineModule({
-  name: 'mod_bar',
-  summary: 'For tests.',
-  options: {},
-  start(ctx) {
-    const form = 'urn:bar'
-    ctx.adhoc({
-      node: 'order',
-      name: 'Order a drink',
-      allowed: from => from.domain === ctx.host.name,
-      execute: () => {
-        const drinks = [{ value: 'tea' }, { value: 'milk' }]
-        const what = { var: 'what', type: 'list-single', values: [], required: true, options: drinks }
-        return formStage(
-          form,
-          { title: 'A drink' },
-          [what],
-          first =>
-            formStage(form, {}, [{ var: 'cups', values: ['1'] }], second => {
-              const text = `${second.get('cups')?.[0]} ${first.get('what')?.[0]}`
-              return { notes: [{ type: 'info', text }] }
-            }),
-          { last: false },
-        )
-      },
-    })
-    ctx.command({
-      name: 'bar_bill',
-      summary: 'Shows what an account drank.',
-      args: { account: arg.account('The account'), days: arg.int('For how long', { optional: true }) },
-      returns: { drink: 'jid', cups: 'int?' },
-      run: ({ account, days = 1 }) => {
-        if (days > 100) throw new CommandError('conflict', 'nobody can drink that much')
-        return [
-          { drink: account.jid, cups: days },
-          { drink: 'water', cups: null },
-        ]
-      },
-    })
-    ctx.command({
-      name: 'bar_stock',
-      summary: 'Lists bottles.',
-      args: { bottles: arg.int('How many'), label: arg.int('Letters on each') },
-      returns: { label: 'text' },
-      run: ({ bottles, label }) => Array.from({ length: bottles }, () => ({ label: 'x'.repeat(label) })),
-    })
-    ctx.command({
-      name: 'bar_song',
-      summary: 'Sings.',
-      args: {},
-      run: () => 'la'.repeat(1_000_000),
-    })
-  },
+const mod_bar = testModule('mod_bar', ctx => {
+  const form = 'urn:bar'
+  ctx.adhoc({
+    node: 'order',
+    name: 'Order a drink',
+    allowed: from => from.domain === ctx.host.name,
+    execute: () => {
+      const drinks = [{ value: 'tea' }, { value: 'milk' }]
+      const what = { var: 'what', type: 'list-single', values: [], required: true, options: drinks }
+      return formStage(
+        form,
+        { title: 'A drink' },
+        [what],
+        first =>
+          formStage(form, {}, [{ var: 'cups', values: ['1'] }], second => {
+            const text = `${second.get('cups')?.[0]} ${first.get('what')?.[0]}`
+            return { notes: [{ type: 'info', text }] }
+          }),
+        { last: false },
+      )
+    },
+  })
+  ctx.command({
+    name: 'bar_bill',
+    summary: 'Shows what an account drank.',
+    args: { account: arg.account('The account'), days: arg.int('For how long', { optional: true }) },
+    returns: { drink: 'jid', cups: 'int?' },
+    run: ({ account, days = 1 }) => {
+      if (days > 100) throw new CommandError('conflict', 'nobody can drink that much')
+      return [
+        { drink: account.jid, cups: days },
+        { drink: 'water', cups: null },
+      ]
+    },
+  })
+  ctx.command({
+    name: 'bar_stock',
+    summary: 'Lists bottles.',
+    args: { bottles: arg.int('How many'), label: arg.int('Letters on each') },
+    returns: { label: 'text' },
+    run: ({ bottles, label }) => Array.from({ length: bottles }, () => ({ label: 'x'.repeat(label) })),
+  })
+  ctx.command({
+    name: 'bar_song',
+    summary: 'Sings.',
+    args: {},
+    run: () => 'la'.repeat(1_000_000),
+  })
 })
 
 const ADMINS = { acl: { admin: { user: ['admin@localhost'] } } }

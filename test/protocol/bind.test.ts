@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { defineModule } from '../../src/core/module.ts'
 import { StanzaError } from '../../src/xmpp/errors.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { errorCondition } from '../support/rawxml.ts'
 import { available, closed, nothing, online, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
+import { testModule } from '../support/testserver.ts'
 
 async function authenticated(server: TestServer, user = 'juliet'): Promise<RawClient> {
   await server.register(user)
@@ -200,33 +200,28 @@ test('a crash in a module costs the stanza an error, or nothing; never the strea
   const crash = (): never => {
     throw new Error('broken')
   }
-  const bad = defineModule({
-    name: 'mod_bad',
-    summary: 'Breaks.',
-    options: {},
-    start(ctx) {
-      ctx.iq('server', 'get', 'urn:bad', 'now', crash)
-      ctx.iq('account', 'get', 'urn:bad', 'now', crash)
-      ctx.iq('account', 'get', 'urn:bad', 'later', async () => crash())
-      ctx.iq('account', 'get', 'urn:bad', 'unwritable', ({ payload }) => {
-        payload.append('\u0001')
-        return payload
-      })
-      ctx.nonza('urn:bad', 'nonza', crash)
-      ctx.hook('user_send_packet', crash)
-      ctx.hook('user_receive_packet', crash)
-      ctx.hook('user_receive_packet', () => {
-        throw new StanzaError('forbidden')
-      })
-      ctx.hook('message_sent', crash)
-      ctx.hook('deliver_message', crash)
-      ctx.hook('message_delivered', crash)
-      ctx.hook('session_opened', ({ session }) => {
-        session.timer(1, crash)
-        crash()
-      })
-      ctx.hook('session_closed', crash, { order: 1 })
-    },
+  const bad = testModule('mod_bad', ctx => {
+    ctx.iq('server', 'get', 'urn:bad', 'now', crash)
+    ctx.iq('account', 'get', 'urn:bad', 'now', crash)
+    ctx.iq('account', 'get', 'urn:bad', 'later', async () => crash())
+    ctx.iq('account', 'get', 'urn:bad', 'unwritable', ({ payload }) => {
+      payload.append('\u0001')
+      return payload
+    })
+    ctx.nonza('urn:bad', 'nonza', crash)
+    ctx.hook('user_send_packet', crash)
+    ctx.hook('user_receive_packet', crash)
+    ctx.hook('user_receive_packet', () => {
+      throw new StanzaError('forbidden')
+    })
+    ctx.hook('message_sent', crash)
+    ctx.hook('deliver_message', crash)
+    ctx.hook('message_delivered', crash)
+    ctx.hook('session_opened', ({ session }) => {
+      session.timer(1, crash)
+      crash()
+    })
+    ctx.hook('session_closed', crash, { order: 1 })
   })
   const server = await serve(t, { extra: [bad] })
   const client = await server.client('juliet', { resource: 'balcony' })

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { defineModule } from '../../src/core/module.ts'
 import { xml } from '../../src/xml/index.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
@@ -23,6 +22,7 @@ import {
   slowBind,
 } from '../support/sasl2client.ts'
 import { available, closed, copyOf, nothing, presenceFrom, says } from '../support/talk.ts'
+import { testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
 test('a resource that carries the client’s tag, is the same for the device each time, and cannot be guessed', async t => {
@@ -208,26 +208,21 @@ test('messages that waited are not cleared: they come with the first presence', 
 
 test('modules answer in bound, before the session is there and when it is; nothing comes before the success', async t => {
   const steps: string[] = []
-  const archive = defineModule({
-    name: 'mod_archive',
-    summary: 'Tells of an archive.',
-    options: {},
-    start(ctx) {
-      ctx.hook('bind2_features', ({ features }) => void features.push('urn:archive'))
-      ctx.hook('bind2_request', async ({ account, bound, request }) => {
-        steps.push(`request ${account.sessions.size} ${request.name}`)
-        await turn()
-        bound.append(xml('metadata', { xmlns: 'urn:archive' }))
-      })
-      ctx.hook('bind2_bound', ({ session, bound }) => {
-        steps.push(`bound ${session.account.sessions.size}`)
-        bound.append(xml('ready', { xmlns: 'urn:archive' }))
-      })
-      ctx.hook('session_opened', ({ session }) => {
-        steps.push('opened')
-        session.sendRaw("<note xmlns='urn:note'/>")
-      })
-    },
+  const archive = testModule('mod_archive', ctx => {
+    ctx.hook('bind2_features', ({ features }) => void features.push('urn:archive'))
+    ctx.hook('bind2_request', async ({ account, bound, request }) => {
+      steps.push(`request ${account.sessions.size} ${request.name}`)
+      await turn()
+      bound.append(xml('metadata', { xmlns: 'urn:archive' }))
+    })
+    ctx.hook('bind2_bound', ({ session, bound }) => {
+      steps.push(`bound ${session.account.sessions.size}`)
+      bound.append(xml('ready', { xmlns: 'urn:archive' }))
+    })
+    ctx.hook('session_opened', ({ session }) => {
+      steps.push('opened')
+      session.sendRaw("<note xmlns='urn:note'/>")
+    })
   })
   const server = await people(t, { extra: [archive] })
   const client = await dial(t, server, 'juliet')

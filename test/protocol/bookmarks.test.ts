@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import {
   event,
   type InterestedClient,
@@ -26,11 +26,7 @@ const OPTIONS = {
   access_model: 'whitelist',
 }
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 const conference = (name: string, more = '') =>

@@ -1,8 +1,8 @@
 /** Many stanzas at once: what one client sends keeps nobody else waiting, whatever it costs and in however few bytes it comes. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { defineModule } from '../../src/core/module.ts'
 import { serve } from '../support/talk.ts'
+import { testModule } from '../support/testserver.ts'
 
 /** What is handled of one client in one turn of the event loop, at most. */
 const PORTION = 32
@@ -47,17 +47,12 @@ test('who sends more than allowed in one piece has to wait within it', async t =
 
 test('many clients with one stanza each that is much work: who has little is answered between them', async t => {
   let handled = 0
-  const work = defineModule({
-    name: 'mod_work',
-    summary: 'Takes its time, and everybody else’s.',
-    options: {},
-    start(ctx) {
-      ctx.iq('own', 'set', 'urn:work', 'work', () => {
-        const until = performance.now() + 30
-        while (performance.now() < until);
-        handled++
-      })
-    },
+  const work = testModule('mod_work', ctx => {
+    ctx.iq('own', 'set', 'urn:work', 'work', () => {
+      const until = performance.now() + 30
+      while (performance.now() < until);
+      handled++
+    })
   })
   const server = await serve(t, { extra: [work], config: { max_user_sessions: 50 } })
   const crowd = await Promise.all(Array.from({ length: 20 }, () => server.client('mallory')))
@@ -84,18 +79,13 @@ test('what a client sent before it ended its connection is handled to the last',
 /** How many stanzas of a user were handled, and how many of them in one turn of the event loop. */
 function turnsOf(user: string) {
   const seen = { handled: 0, most: 0, now: 0 }
-  const module = defineModule({
-    name: 'mod_turns',
-    summary: 'Counts stanzas by turns.',
-    options: {},
-    start(ctx) {
-      ctx.hook('user_send_packet', ({ session }) => {
-        if (session.account.user !== user) return
-        seen.handled++
-        if (seen.now++ === 0) setImmediate(() => void (seen.now = 0))
-        seen.most = Math.max(seen.most, seen.now)
-      })
-    },
+  const module = testModule('mod_turns', ctx => {
+    ctx.hook('user_send_packet', ({ session }) => {
+      if (session.account.user !== user) return
+      seen.handled++
+      if (seen.now++ === 0) setImmediate(() => void (seen.now = 0))
+      seen.most = Math.max(seen.most, seen.now)
+    })
   })
   return Object.assign(seen, { module })
 }

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { defineModule } from '../../src/core/module.ts'
+import { after, test } from 'node:test'
 import { parseElement, xml } from '../../src/xml/index.ts'
 import { verificationString } from '../../src/xmpp/caps.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, refused } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { TestServer, testModule } from '../support/testserver.ts'
 
 const INFO = 'http://jabber.org/protocol/disco#info'
 const ITEMS = 'http://jabber.org/protocol/disco#items'
@@ -23,35 +22,26 @@ const identities = (answer: XmlElement) =>
     .map(c => `${c.attrs['category']}/${c.attrs['type']}`)
 
 /** Another module with something to tell. */
-const mod_shelf = defineModule({
-  name: 'mod_shelf',
-  summary: 'For this test.',
-  options: {},
-  start(ctx) {
-    ctx.identity({ category: 'server', type: 'im' }) // as mod_disco has it too
-    ctx.feature('urn:shelf', 'account')
-    ctx.hook('disco_info', event => {
-      if (event.node === 'shelf') event.answer = [xml('feature', { var: `urn:shelf:${event.scope}` })]
-    })
-    ctx.hook('disco_items', event => {
-      if (event.node === '' && event.scope === 'server') event.items.push({ jid: 'books.localhost', name: 'Books' })
-      if (event.node !== 'shelf') return
-      event.known = true
-      if (event.trusted) event.items.push({ jid: 'a@localhost', node: 'book' })
-    })
-  },
+const mod_shelf = testModule('mod_shelf', ctx => {
+  ctx.identity({ category: 'server', type: 'im' }) // as mod_disco has it too
+  ctx.feature('urn:shelf', 'account')
+  ctx.hook('disco_info', event => {
+    if (event.node === 'shelf') event.answer = [xml('feature', { var: `urn:shelf:${event.scope}` })]
+  })
+  ctx.hook('disco_items', event => {
+    if (event.node === '' && event.scope === 'server') event.items.push({ jid: 'books.localhost', name: 'Books' })
+    if (event.node !== 'shelf') return
+    event.known = true
+    if (event.trusted) event.items.push({ jid: 'a@localhost', node: 'book' })
+  })
 })
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start({
-    extra: [mod_shelf],
-    modules: {
-      mod_disco: { contact_addresses: { abuse: ['mailto:abuse@localhost', 'xmpp:abuse@localhost'] } },
-      mod_pubsub: false, // whose identity, and domain, its own tests look at
-    },
-  })
+const server = await TestServer.start({
+  extra: [mod_shelf],
+  modules: {
+    mod_disco: { contact_addresses: { abuse: ['mailto:abuse@localhost', 'xmpp:abuse@localhost'] } },
+    mod_pubsub: false, // whose identity, and domain, its own tests look at
+  },
 })
 after(() => server.stop())
 

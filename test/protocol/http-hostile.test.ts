@@ -5,7 +5,6 @@ import { readdir } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { defineModule } from '../../src/core/module.ts'
 import { openFileBlobs } from '../../src/storage/blob-files.ts'
 import { emptyFolder } from '../support/folder.ts'
 import { bytes, http } from '../support/httpclient.ts'
@@ -13,6 +12,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
+import { testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
 const HOST = 'Host: x\r\n'
@@ -238,19 +238,14 @@ test('a slot takes what was announced, once, whole and as it is', async t => {
 
 test('requests that come all at once are answered one after the other, and so many at most', async t => {
   let [running, most, served] = [0, 0, 0]
-  const mod_test_slow = defineModule({
-    name: 'mod_test_slow',
-    summary: 'For tests.',
-    options: {},
-    start(ctx) {
-      ctx.http('GET', '/slow', async () => {
-        most = Math.max(most, ++running)
-        await new Promise(resolve => setTimeout(resolve, 5))
-        running--
-        served++
-        return { status: 200, body: 'slow' }
-      })
-    },
+  const mod_test_slow = testModule('mod_test_slow', ctx => {
+    ctx.http('GET', '/slow', async () => {
+      most = Math.max(most, ++running)
+      await new Promise(resolve => setTimeout(resolve, 5))
+      running--
+      served++
+      return { status: 200, body: 'slow' }
+    })
   })
   const server = await serve(t, { http: {}, extra: [mod_test_slow] })
   const one = `GET /slow HTTP/1.1\r\n${HOST}\r\n`

@@ -7,14 +7,13 @@ import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { HttpError } from '../../src/core/http.ts'
-import { defineModule } from '../../src/core/module.ts'
 import { selfSigned } from '../../src/net/selfsigned.ts'
 import { openMemoryBlobs } from '../../src/storage/blob-memory.ts'
 import { emptyFolder } from '../support/folder.ts'
 import { bytes, http } from '../support/httpclient.ts'
 import { png } from '../support/pictures.ts'
 import { serve } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { TestServer, testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
 const at = (server: TestServer, path = '/') => `http://localhost:${server.httpPort}${path}`
@@ -23,47 +22,42 @@ const at = (server: TestServer, path = '/') => `http://localhost:${server.httpPo
 const unread: Readable[] = []
 
 /** Serves what tests need: a body that never ends, one that is echoed, and a failure. */
-const mod_test_http = defineModule({
-  name: 'mod_test_http',
-  summary: 'For tests.',
-  options: {},
-  start(ctx) {
-    ctx.http('GET', '/test/endless', () => ({
-      status: 200,
-      headers: { 'Content-Length': 1e12 },
-      body: new Readable({
-        read() {
-          this.push(Buffer.alloc(16_384))
-        },
-      }),
-    }))
-    ctx.http('PUT', '/test/echo', async request => {
-      const chunks: Buffer[] = []
-      for await (const chunk of request.body(1000, { rate: 1, grace: 10_000 })) chunks.push(chunk as Buffer)
-      return { status: 200, headers: { 'X-Rest': request.rest, 'X-Ip': request.ip }, body: Buffer.concat(chunks) }
-    })
-    ctx.http('PUT', '/test/paced', async request => {
-      let size = 0
-      for await (const chunk of request.body(1e9, { rate: 1000, grace: 500 })) {
-        // Now and then the server is the slow one, for longer than the grace.
-        if (size === 0 && request.query.has('wait')) await new Promise(resolve => setTimeout(resolve, 1200))
-        size += (chunk as Buffer).length
-      }
-      return { status: 200, body: String(size) }
-    })
-    ctx.http('PUT', '/test/unread', request => {
-      unread.push(request.body(1e9, { rate: 1, grace: 60_000 }))
-      throw new HttpError(507, 'full')
-    })
-    ctx.http('GET', '/test/short', () => ({
-      status: 200,
-      headers: { 'Content-Length': 10 },
-      body: Readable.from([Buffer.from('short')]),
-    }))
-    ctx.http('GET', '/test/fails', () => {
-      throw new Error('a secret of the server')
-    })
-  },
+const mod_test_http = testModule('mod_test_http', ctx => {
+  ctx.http('GET', '/test/endless', () => ({
+    status: 200,
+    headers: { 'Content-Length': 1e12 },
+    body: new Readable({
+      read() {
+        this.push(Buffer.alloc(16_384))
+      },
+    }),
+  }))
+  ctx.http('PUT', '/test/echo', async request => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request.body(1000, { rate: 1, grace: 10_000 })) chunks.push(chunk as Buffer)
+    return { status: 200, headers: { 'X-Rest': request.rest, 'X-Ip': request.ip }, body: Buffer.concat(chunks) }
+  })
+  ctx.http('PUT', '/test/paced', async request => {
+    let size = 0
+    for await (const chunk of request.body(1e9, { rate: 1000, grace: 500 })) {
+      // Now and then the server is the slow one, for longer than the grace.
+      if (size === 0 && request.query.has('wait')) await new Promise(resolve => setTimeout(resolve, 1200))
+      size += (chunk as Buffer).length
+    }
+    return { status: 200, body: String(size) }
+  })
+  ctx.http('PUT', '/test/unread', request => {
+    unread.push(request.body(1e9, { rate: 1, grace: 60_000 }))
+    throw new HttpError(507, 'full')
+  })
+  ctx.http('GET', '/test/short', () => ({
+    status: 200,
+    headers: { 'Content-Length': 10 },
+    body: Readable.from([Buffer.from('short')]),
+  }))
+  ctx.http('GET', '/test/fails', () => {
+    throw new Error('a secret of the server')
+  })
 })
 
 const start = (t: TestContext, http = {}, more = {}) => serve(t, { http, extra: [mod_test_http], ...more })

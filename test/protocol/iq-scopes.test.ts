@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { Domain } from '../../src/core/domains.ts'
 import type { IqTable } from '../../src/core/iq.ts'
-import { defineModule } from '../../src/core/module.ts'
 import type { Session } from '../../src/core/session.ts'
 import { parseRowKey } from '../../src/storage/codec.ts'
 import { readDump } from '../../src/storage/dump.ts'
@@ -14,7 +13,7 @@ import { OWNER, PUBSUB, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, says, serve } from '../support/talk.ts'
-import { builtins, TestServer } from '../support/testserver.ts'
+import { builtins, TestServer, testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
 const MARK = 'confidential'
@@ -210,15 +209,10 @@ test('nobody who is logged in, with the victim’s address', async () => {
 
 test('to another host of the server a client is an address: its session is known at its own', async t => {
   const seen: [from: string, session: string | undefined][] = []
-  const mod_spy = defineModule({
-    name: 'mod_spy',
-    summary: 'Looks at what comes.',
-    options: {},
-    start(ctx) {
-      ctx.domain('spy.@HOST@', {
-        packet: (stanza, source) => void seen.push([`${stanza.from.bare}`, source.session?.jid.bare.toString()]),
-      })
-    },
+  const mod_spy = testModule('mod_spy', ctx => {
+    ctx.domain('spy.@HOST@', {
+      packet: (stanza, source) => void seen.push([`${stanza.from.bare}`, source.session?.jid.bare.toString()]),
+    })
   })
   const two = await serve(t, { hosts: ['localhost', 'other.test'], extra: [mod_spy] })
   const near = await two.client('alice')

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { defineModule } from '../../src/core/module.ts'
 import type { PepService } from '../../src/modules/pubsub/pep.ts'
 import { type Element, NS, serialize } from '../../src/xml/index.ts'
 import { StanzaError } from '../../src/xmpp/errors.ts'
 import { interested, publishes } from '../support/publishing.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, copied, nothing, serve } from '../support/talk.ts'
+import { testModule } from '../support/testserver.ts'
 
 const MDS = 'urn:xmpp:mds:displayed:0'
 const isMarker = (el: XmlElement) => el.name === 'message' && child(el, 'displayed', NS.MARKERS) !== undefined
@@ -26,20 +26,15 @@ interface Published {
 /** Juliet and romeo on a server whose personal nodes only write down what they are asked. */
 async function people(t: TestContext, refuse = false) {
   const published: Published[] = []
-  const nodes = defineModule({
-    name: 'mod_pubsub',
-    summary: 'Writes down what is published.',
-    options: {},
-    start(ctx) {
-      const pep: Pick<PepService, 'publish'> = {
-        async publish(account, node, id, payload, config = {}) {
-          await Promise.resolve()
-          if (refuse) throw new StanzaError('resource-constraint')
-          published.push({ user: account.user, node, id, payload, config })
-        },
-      }
-      ctx.provide('pep', pep as PepService)
-    },
+  const nodes = testModule('mod_pubsub', ctx => {
+    const pep: Pick<PepService, 'publish'> = {
+      async publish(account, node, id, payload, config = {}) {
+        await Promise.resolve()
+        if (refuse) throw new StanzaError('resource-constraint')
+        published.push({ user: account.user, node, id, payload, config })
+      },
+    }
+    ctx.provide('pep', pep as PepService)
   })
   const server = await serve(t, { extra: [nodes] })
   const juliet = await server.client('juliet', { resource: 'phone' })

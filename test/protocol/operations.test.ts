@@ -1,11 +1,10 @@
 /** /metrics, /health and /ready: what those see who watch over the server. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { defineModule } from '../../src/core/module.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { http } from '../support/httpclient.ts'
 import { available, says, serve } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { TestServer, testModule } from '../support/testserver.ts'
 
 const ask = async (port: number, path: string) => {
   const { status, headers, body } = await http('GET', `http://localhost:${port}${path}`)
@@ -87,14 +86,9 @@ test('not healthy: the store takes no writes', async t => {
 test('not ready while it starts, and while it drains; other requests are then told to come again', async t => {
   const { promise: go, resolve } = Promise.withResolvers<void>()
   const { promise: began, resolve: begin } = Promise.withResolvers<number>()
-  const slow = defineModule({
-    name: 'mod_zz_slow',
-    summary: 'Starts when it is told to.',
-    options: {},
-    async start(ctx) {
-      begin(ctx.httpOrigin()!.port)
-      await go
-    },
+  const slow = testModule('mod_zz_slow', async ctx => {
+    begin(ctx.httpOrigin()!.port)
+    await go
   })
   const starting = TestServer.start({ extra: [slow], http: { metrics: 'loopback' } })
   const port = await began

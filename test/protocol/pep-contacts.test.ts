@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { HookEvent } from '../../src/core/hooks.ts'
-import { defineModule } from '../../src/core/module.ts'
 import { parseElement, xml } from '../../src/xml/index.ts'
 import { verificationString } from '../../src/xmpp/caps.ts'
 import { StanzaError } from '../../src/xmpp/errors.ts'
@@ -24,6 +23,7 @@ import {
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, online, refused, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
+import { testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
 const P = "<p xmlns='urn:p'/>"
@@ -193,25 +193,20 @@ async function withModule(
   t: TestContext,
 ): Promise<{ server: TestServer; log: string[]; pep: NonNullable<ReturnType<typeof pepOf>> }> {
   const log: string[] = []
-  const mod_clerk = defineModule({
-    name: 'mod_clerk',
-    summary: 'For this test.',
-    options: {},
-    start(ctx) {
-      ctx.hook('pep_publish', async event => {
-        log.push(`publish ${event.node} ${event.id} by ${event.session?.jid.resource}`)
-        if (event.id === 'bad') throw new StanzaError('not-acceptable')
-        if (event.id === 'secret') event.payload = xml('p', { xmlns: 'urn:p', ref: '7' })
-      })
-      const note = (what: string, { node, id }: { node: string; id: string }) => log.push(`${what} ${node} ${id}`)
-      ctx.hook('pep_published', event => void note('published', event))
-      ctx.hook('pep_retracted', ({ node, ids }) => void log.push(`gone ${node} ${ids.join(' ')}`))
-      ctx.hook('pep_read', async ({ items }: HookEvent<'pep_read'>) => {
-        for (const item of items) {
-          if (item.payload.attrs['ref'] === '7') item.payload = xml('p', { xmlns: 'urn:p' }, 'seven')
-        }
-      })
-    },
+  const mod_clerk = testModule('mod_clerk', ctx => {
+    ctx.hook('pep_publish', async event => {
+      log.push(`publish ${event.node} ${event.id} by ${event.session?.jid.resource}`)
+      if (event.id === 'bad') throw new StanzaError('not-acceptable')
+      if (event.id === 'secret') event.payload = xml('p', { xmlns: 'urn:p', ref: '7' })
+    })
+    const note = (what: string, { node, id }: { node: string; id: string }) => log.push(`${what} ${node} ${id}`)
+    ctx.hook('pep_published', event => void note('published', event))
+    ctx.hook('pep_retracted', ({ node, ids }) => void log.push(`gone ${node} ${ids.join(' ')}`))
+    ctx.hook('pep_read', async ({ items }: HookEvent<'pep_read'>) => {
+      for (const item of items) {
+        if (item.payload.attrs['ref'] === '7') item.payload = xml('p', { xmlns: 'urn:p' }, 'seven')
+      }
+    })
   })
   const server = await serve(t, { extra: [mod_clerk] })
   return { server, log, pep: pepOf(server)! }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import {
   event,
   form,
@@ -20,11 +20,7 @@ import { child } from '../support/rawxml.ts'
 import { available, bare, befriend, nothing, refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 const TUNE = 'http://jabber.org/protocol/tune'

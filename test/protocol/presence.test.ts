@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, nothing, says } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
-let server: TestServer
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 const is =

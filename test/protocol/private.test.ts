@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import { child } from '../support/rawxml.ts'
 import { refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
@@ -7,11 +7,7 @@ import { TestServer } from '../support/testserver.ts'
 const query = (content: string) => `<query xmlns='jabber:iq:private'>${content}</query>`
 const NOTE = "<note xmlns='urn:note'/>"
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start({ modules: { mod_private: { max_size: 1024, max_items: 3 } } })
-})
+const server = await TestServer.start({ modules: { mod_private: { max_size: 1024, max_items: 3 } } })
 after(() => server.stop())
 
 test('what a client keeps, another client of the user reads', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import sharp from 'sharp'
 import type { TableRow } from '../../src/core/commands/command.ts'
 import type { Profile } from '../../src/modules/mod_profile.ts'
@@ -12,11 +12,7 @@ import { child, type XmlElement } from '../support/rawxml.ts'
 import { befriend, nothing, online, presenceFrom } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 /** As an administrator types it. */

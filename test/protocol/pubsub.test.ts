@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import {
   event,
   form,
@@ -24,11 +24,7 @@ const SERVICE = 'pubsub.localhost'
 const ENTRY = "<entry xmlns='http://www.w3.org/2005/Atom'><title>x</title></entry>"
 const AUTHORIZE = `${PUBSUB}#subscribe_authorization`
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 async function user(name: string): Promise<RawClient> {

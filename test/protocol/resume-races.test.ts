@@ -1,29 +1,24 @@
 /** A client that comes back while the server is still at work on what it sent before (XEP-0198 5). */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { defineModule } from '../../src/core/module.ts'
 import { xml } from '../../src/xml/index.ts'
 import { faultyStore, Gate } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { authenticated, bodies, isSm, managed } from '../support/resuming.ts'
 import { serve } from '../support/talk.ts'
+import { testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
 /** A server whose answers to romeo's question, and whose messages, wait for the gate; `started` does something that comes there. */
 async function slow(t: TestContext) {
   const gate = new Gate()
   t.after(() => gate.open())
-  const mod = defineModule({
-    name: 'mod_slow',
-    summary: 'Takes its time.',
-    options: {},
-    start(ctx) {
-      ctx.iq('own', 'get', 'slow', 'slow', async () => {
-        await gate.pass()
-        return xml('slow', { xmlns: 'slow' })
-      })
-      ctx.hook('filter_packet', ({ stanza }) => (stanza.kind === 'message' ? gate.pass() : undefined))
-    },
+  const mod = testModule('mod_slow', ctx => {
+    ctx.iq('own', 'get', 'slow', 'slow', async () => {
+      await gate.pass()
+      return xml('slow', { xmlns: 'slow' })
+    })
+    ctx.hook('filter_packet', ({ stanza }) => (stanza.kind === 'message' ? gate.pass() : undefined))
   })
   const server = await serve(t, { extra: [mod] })
   const romeo = await managed(server, 'romeo', 'orchard')

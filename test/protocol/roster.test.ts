@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
@@ -8,10 +8,7 @@ import { TestServer } from '../support/testserver.ts'
 
 const NS = 'jabber:iq:roster'
 
-let server: TestServer
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 const get = (client: RawClient, ver?: string, to?: string): Promise<XmlElement> =>

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, bare, befriend, nothing, presenceFrom } from '../support/talk.ts'
@@ -7,10 +7,7 @@ import { TestServer } from '../support/testserver.ts'
 
 const ROSTER = 'jabber:iq:roster'
 
-let server: TestServer
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 /** A client that has the roster and is available. */

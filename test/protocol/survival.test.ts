@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { C2SSession } from '../../src/c2s/session.ts'
-import { defineModule } from '../../src/core/module.ts'
 import type { SocketTransport } from '../../src/net/transport.ts'
 import { xml } from '../../src/xml/index.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { available, closed, nothing, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
+import { testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 import { header, Wire } from '../support/wire.ts'
 
@@ -150,23 +150,18 @@ test('what fails when a connection is gone leaves nothing of it behind', async t
 })
 
 /** A module whose answers and stanzas cannot be written. */
-const broken = defineModule({
-  name: 'mod_broken',
-  summary: 'Makes what has no XML form.',
-  options: {},
-  start(ctx) {
-    ctx.iq('server', 'get', 'urn:broken', 'answer', () => xml('answer', { xmlns: 'urn:broken' }, '\ud800'))
-    ctx.hook('user_receive_packet', event => {
-      const { stanza, session } = event
-      if (session.jid.local !== 'victim' || !stanza.el.children.some(c => typeof c !== 'string' && c.name === 'spoil'))
-        return
-      event.stanza = Stanza.make(
-        xml(stanza.kind, { type: stanza.el.attrs['type'], id: stanza.id }, '\ud800'),
-        stanza.from,
-        stanza.to,
-      )
-    })
-  },
+const broken = testModule('mod_broken', ctx => {
+  ctx.iq('server', 'get', 'urn:broken', 'answer', () => xml('answer', { xmlns: 'urn:broken' }, '\ud800'))
+  ctx.hook('user_receive_packet', event => {
+    const { stanza, session } = event
+    if (session.jid.local !== 'victim' || !stanza.el.children.some(c => typeof c !== 'string' && c.name === 'spoil'))
+      return
+    event.stanza = Stanza.make(
+      xml(stanza.kind, { type: stanza.el.attrs['type'], id: stanza.id }, '\ud800'),
+      stanza.from,
+      stanza.to,
+    )
+  })
 })
 
 test('an answer that cannot be written is an error for who asked', async t => {

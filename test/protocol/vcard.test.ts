@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import { child } from '../support/rawxml.ts'
 import { refused } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
@@ -7,11 +7,7 @@ import { TestServer } from '../support/testserver.ts'
 const GET = "<vCard xmlns='vcard-temp'/>"
 const card = (name: string) => `<vCard xmlns='vcard-temp'><FN>${name}</FN></vCard>`
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start({ modules: { mod_vcard: { max_size: 2048 } } })
-})
+const server = await TestServer.start({ modules: { mod_vcard: { max_size: 2048 } } })
 after(() => server.stop())
 
 test('what a user tells of herself, she and others read', async () => {

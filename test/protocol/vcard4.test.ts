@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import { publish as publishItem } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
@@ -11,11 +11,7 @@ const NODE = 'urn:xmpp:vcard4'
 const PUBSUB = 'http://jabber.org/protocol/pubsub'
 const GET = "<vCard xmlns='vcard-temp'/>"
 
-let server: TestServer
-
-before(async () => {
-  server = await TestServer.start()
-})
+const server = await TestServer.start()
 after(() => server.stop())
 
 const card4 = (content: string) => `<vcard xmlns='${NS}'>${content}</vcard>`

@@ -3,13 +3,13 @@ import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import type { SaslExchange, SaslResult } from '../../src/auth/exchange.ts'
-import { defineModule } from '../../src/core/module.ts'
 import { serverEndPoint } from '../../src/net/channelbinding.ts'
 import { NS_SM, RawClient } from './rawclient.ts'
 import { child, type XmlElement } from './rawxml.ts'
 import { type ClientOptions, scramClient } from './scram.ts'
 import { serve } from './talk.ts'
 import type { TestOptions, TestServer } from './testserver.ts'
+import { testModule } from './testserver.ts'
 
 export const SASL2 = 'urn:xmpp:sasl:2'
 export const BIND2 = 'urn:xmpp:bind:0'
@@ -202,16 +202,11 @@ export function chat(from: RawClient, to: string, body: string): void {
 export function slowBind() {
   const gate = Promise.withResolvers<void>()
   const arrived = Promise.withResolvers<void>()
-  const slow = defineModule({
-    name: 'mod_slow',
-    summary: 'Takes its time.',
-    options: {},
-    start(ctx) {
-      ctx.hook('bind2_request', () => {
-        arrived.resolve()
-        return gate.promise
-      })
-    },
+  const slow = testModule('mod_slow', ctx => {
+    ctx.hook('bind2_request', () => {
+      arrived.resolve()
+      return gate.promise
+    })
   })
   return { slow, arrived, gate }
 }

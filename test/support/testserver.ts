@@ -2,7 +2,7 @@ import { type Config, type HostConfig, hostOptions, listenOptions, serverOptions
 import { parseOptions } from '../../src/config/validate.ts'
 import type { Given } from '../../src/core/commands/read.ts'
 import { createLog } from '../../src/core/log.ts'
-import type { ModuleDefinition } from '../../src/core/module.ts'
+import { defineModule, type ModuleContext, type ModuleDefinition } from '../../src/core/module.ts'
 import { builtinModules } from '../../src/modules.ts'
 import { Server } from '../../src/server.ts'
 import type { BlobStore } from '../../src/storage/blob.ts'
@@ -36,6 +36,11 @@ const PASSWORD = 'secret'
 /** The modules of src/modules, by name. */
 export async function builtins(): Promise<Map<string, ModuleDefinition>> {
   return new Map((await builtinModules()).map(definition => [definition.name, definition]))
+}
+
+/** A module without options, that does this when it starts. */
+export function testModule(name: string, start: (ctx: ModuleContext) => void | Promise<void>): ModuleDefinition {
+  return defineModule({ name, summary: 'For tests.', options: {}, start })
 }
 
 /** A whole server in this process, on a free port of loopback, with a store in memory. Several may run at once. */
