@@ -225,7 +225,7 @@ export class Credentials {
     return { salt: randomBytes(SALT_BYTES), iterations: this.#iterations }
   }
 
-  /** Names in order, after the given one; at most 1000 at a time. */
+  /** Names, after the given one; at most 1000 at a time. */
   async list(after?: string, limit = MAX_LIST): Promise<string[]> {
     const keys = await this.#table.partitions(after === undefined ? undefined : [after], Math.min(limit, MAX_LIST))
     return keys.map(key => String(key[0]))

@@ -3,7 +3,7 @@ import type { Host } from '../core/host.ts'
 import { Entry } from '../core/queue/entry.ts'
 import type { ConnectionInfo, Session } from '../core/session.ts'
 import { takesMessages } from '../core/session.ts'
-import type { Table } from '../storage/store.ts'
+import { partitionsOf, type Table } from '../storage/store.ts'
 import { parseElement } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -105,9 +105,9 @@ export class SessionKeeper {
     let count = 0
     for (const c2s of this.#c2s.hosts.values()) {
       const table = this.#table(c2s.host)
-      const ids = (await table.partitions()).map(key => String(key[0]))
       const restored: C2SSession[] = []
-      for (const id of ids) {
+      for await (const [key] of partitionsOf(table)) {
+        const id = String(key)
         const suspended = await table.get([id], [])
         const session = suspended === undefined ? undefined : await this.#tryRevive(c2s, id, suspended)
         if (session !== undefined) restored.push(session)

@@ -112,7 +112,7 @@ export class Chunks<T extends Item> {
     }
   }
 
-  /** All owners, in order: for administration. */
+  /** All owners: for administration. */
   async *owners(): AsyncGenerator<string> {
     for await (const [owner] of partitionsOf(this.#table)) yield String(owner)
   }

@@ -4,7 +4,7 @@ import type { Host } from './host.ts'
 
 const PAGE = 1000
 
-/** The accounts of a host, in order of their names. */
+/** The accounts of a host. */
 export async function* users(host: Host): AsyncGenerator<string> {
   let after: string | undefined
   for (;;) {

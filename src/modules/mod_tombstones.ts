@@ -50,7 +50,7 @@ export const mod_tombstones = defineModule({
       args: { host: arg.host('The host') },
       returns: { account: 'jid', removed: 'time' },
       async *run() {
-        for (const key of await table.partitions()) {
+        for await (const key of partitionsOf(table)) {
           const removed = await table.get(key, [])
           if (removed !== undefined) yield { account: `${key[0]}@${ctx.host.name}`, removed }
         }

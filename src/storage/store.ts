@@ -82,7 +82,10 @@ export interface Table<V> {
   delOp(pk: Key, ck?: Key): Op
   /** Deletes what was there at the call. When a clear of more than 1000 rows rejects, a part of them may be gone already. */
   clear(pk: Key, range?: Range): Promise<void>
-  /** Partition keys in order, for administration only: reads every partition once. */
+  /**
+   * Keys of the partitions that there are, after this one, in an order of the driver's own. Reads every partition once: for
+   * commands of administrators, and for what is done now and then (starts, sweeps, repairs); never for a user's request.
+   */
   partitions(after?: Key, limit?: number): Promise<Key[]>
 }
 
@@ -128,7 +131,7 @@ export async function* pages<V>(table: Table<V>, pk: Key, range: Range = {}): As
   }
 }
 
-/** All partition keys, in order. For administration only: see {@link Table.partitions}. */
+/** All partition keys. For administration only: see {@link Table.partitions}. */
 export async function* partitionsOf(table: Pick<Table<unknown>, 'partitions'>): AsyncGenerator<Key> {
   for (let after: Key | undefined; ; ) {
     const keys = await table.partitions(after, PAGE_ROWS)

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { ModuleContext } from '../../core/module.ts'
 import type { BlobStore } from '../../storage/blob.ts'
-import type { Key, Store, Table } from '../../storage/store.ts'
+import { type Key, partitionsOf, type Store, type Table } from '../../storage/store.ts'
 import { Turns } from '../../util/turns.ts'
 
 /** A file, or one that may still come, in `[bare address]` x `[at, id]`. */
@@ -196,7 +196,7 @@ export class Uploads {
     const before = this.#now() - age
     let count = 0
     // One partition for each day: few.
-    for (const [day] of await this.#days.partitions()) {
+    for await (const [day] of partitionsOf(this.#days)) {
       const over = Number(day) === OVERDUE
       if (!over && Number(day) * DAY > before) continue
       for (;;) {
