@@ -1,5 +1,5 @@
 import type { Span } from '../core/chunks.ts'
-import { type Op, pages, partitionsOf, type Row, type Table } from '../storage/store.ts'
+import { type Op, pages, partitionsOf, type Row, type Store, type Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import { type Element, parseElement } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -41,6 +41,7 @@ export interface ArchiveTables extends PeerTables {
 export interface ArchiveParts {
   /** The domain of their owners. */
   readonly domain: string
+  readonly store: Pick<Store, 'commit'>
   readonly tables: ArchiveTables
   readonly ids: IdGenerator
 }
@@ -52,11 +53,13 @@ export interface ArchiveParts {
  */
 export class Archive {
   readonly #domain: string
+  readonly #store: Pick<Store, 'commit'>
   readonly #rows: Table<Buffer>
   readonly #peers: PeerIndex
   readonly #tallies: Table<Tally>
 
-  constructor({ domain, tables, ids }: ArchiveParts) {
+  constructor({ domain, store, tables, ids }: ArchiveParts) {
+    this.#store = store
     this.#rows = tables.messages
     this.#domain = domain
     this.#peers = new PeerIndex(tables, ids, (local, bytes) => {
@@ -155,8 +158,10 @@ export class Archive {
   /** Puts other content in the place of a message; its id, and so its time, stays. */
   async replace(owner: Jid, id: string, peer: Jid, bytes: Buffer, el: Element): Promise<void> {
     const before = await this.#rows.get([owner.local], [id])
-    await this.#rows.put([owner.local], [id], bytes)
-    await this.#less(owner, id, { count: 0, bytes: (before?.length ?? 0) - bytes.length })
+    await this.#store.commit([
+      this.#rows.putOp([owner.local], [id], bytes),
+      ...(await this.#less(owner, id, { count: 0, bytes: (before?.length ?? 0) - bytes.length })),
+    ])
     await this.#peers.change(owner.local, peer.bare.toString(), id, {
       ...notedOf(el, owner),
       messageId: undefined,
@@ -200,24 +205,23 @@ export class Archive {
   /** Removes what is older than `id`, oldest first; resolves with how many messages that were. */
   async purge(owner: Jid, id: string): Promise<number> {
     let count = 0
-    let bytes = 0
     for await (const page of pages(this.#rows, [owner.local], { lt: [id] })) {
-      await this.#rows.clear([owner.local], { lte: page.at(-1)!.ck })
+      await this.#store.commit([
+        ...page.map(({ ck }) => this.#rows.delOp([owner.local], ck)),
+        ...(await this.#less(owner, id, { count: page.length, bytes: bytesOf(page) })),
+      ])
       count += page.length
-      bytes += bytesOf(page)
     }
-    if (count === 0) return 0
-    await this.#peers.purge(owner.local, id)
-    await this.#less(owner, id, { count, bytes })
+    if (count > 0) await this.#peers.purge(owner.local, id)
     return count
   }
 
   /** So much has gone that was older than `id`. What was not counted yet may be among it: then all is counted anew. */
-  async #less(owner: Jid, id: string, { count, bytes }: Amount): Promise<void> {
-    const tally = await this.#tallies.get([owner.local], [])
-    if (tally === undefined) return
-    if (tally.upTo < id || tally.bytes === undefined) return this.#tallies.del([owner.local], [])
-    await this.#tallies.put([owner.local], [], { ...tally, count: tally.count - count, bytes: tally.bytes - bytes })
+  async #less({ local }: Jid, id: string, { count, bytes }: Amount): Promise<Op[]> {
+    const tally = await this.#tallies.get([local], [])
+    if (tally === undefined) return []
+    if (tally.upTo < id || tally.bytes === undefined) return [this.#tallies.delOp([local])]
+    return [this.#tallies.putOp([local], [], { ...tally, count: tally.count - count, bytes: tally.bytes - bytes })]
   }
 
   /** Removes all of an owner. */

@@ -194,21 +194,17 @@ export class PeerIndex {
     const upTo = this.#ids.ordered()
     this.#pending = new Map()
     this.#size = 0
+    // Not one commit, which knows a bound: where some of them fail, what is missing is put in by and by.
+    const puts: Promise<void>[] = []
+    for (const [owner, peers] of pending) {
+      for (const [peer, ids] of peers) puts.push(this.#chunks.put(owner, peer, ids))
+    }
     try {
-      await this.#put(pending)
+      await Promise.all(puts)
       await this.#reach(upTo)
     } catch {
       this.#behind = true
     }
-  }
-
-  /** In one turn, so in one commit: all or nothing. */
-  async #put(found: Map<string, Map<string, Item[]>>): Promise<void> {
-    const puts: Promise<void>[] = []
-    for (const [owner, peers] of found) {
-      for (const [peer, ids] of peers) puts.push(this.#chunks.put(owner, peer, ids))
-    }
-    await Promise.all(puts)
   }
 
   async #reach(upTo: string): Promise<void> {

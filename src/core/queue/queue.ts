@@ -1,5 +1,6 @@
 import type { Range } from '../../storage/store.ts'
 import { Entry, type Holder, NO_ROWS, type Origin } from './entry.ts'
+import { Reads } from './reads.ts'
 import type { QueueStore } from './store.ts'
 
 /** Rows read from the store at a time, and bytes of their messages: what is more waits there. */
@@ -27,11 +28,7 @@ export class MessageQueue {
   readonly #live = new Set<Holder>()
   /** Sessions that read their backlog, each with a token of the run that reads it. */
   readonly #catchingUp = new Map<Holder, symbol>()
-  /** Pages being read, and what was done with meanwhile: they may still show it. */
-  #reads = 0
-  readonly #finished = new Set<string>()
-  /** What has left memory for the store meanwhile: they may not show it yet. */
-  readonly #parked = new Set<string>()
+  readonly #reads = new Reads()
   #ended = false
   #floor: string
   /** The newest id, and the one before it. */
@@ -129,13 +126,13 @@ export class MessageQueue {
 
   /** Of a row of the store; undefined if there is none, or somebody acknowledged it meanwhile. */
   async #readBytes(id: string): Promise<Buffer | undefined> {
-    this.#reads++
+    this.#reads.begin()
     try {
       const value = await this.#store.table.get(this.key, [id])
       const bytes = value && (await this.#store.bytesOf(this.key, id, value))
-      return this.#store.isGone(id) || this.#finished.has(id) ? undefined : bytes
+      return this.#store.isGone(id) || this.#reads.isDone(id) ? undefined : bytes
     } finally {
-      this.#hasRead()
+      this.#reads.end()
     }
   }
 
@@ -144,15 +141,14 @@ export class MessageQueue {
     const found = new Set<string>()
     for (const id of this.#entries.keys()) if (id >= first && id <= last) found.add(id)
     if (first > this.#floor) return found
-    const finished = this.#finished
-    this.#reads++
+    this.#reads.begin()
     try {
       for (const ck of await this.#store.table.keys(this.key, { gte: [first], lte: [last], limit })) {
         const id = String(ck[0])
-        if (!this.#store.isGone(id) && !finished.has(id)) found.add(id)
+        if (!this.#store.isGone(id) && !this.#reads.isDone(id)) found.add(id)
       }
     } finally {
-      this.#hasRead()
+      this.#reads.end()
     }
     return found
   }
@@ -165,7 +161,7 @@ export class MessageQueue {
   /** Everything that waits or is in flight, newest first, in pages. */
   async *waiting(): AsyncGenerator<Waiting[]> {
     const inMemory = [...this.#entries.values()]
-    this.#reads++
+    this.#reads.begin()
     try {
       let range: Range = { lte: [this.#floor] }
       let rest = inMemory
@@ -184,13 +180,13 @@ export class MessageQueue {
         for (const entry of rest) if (entry.id >= last) page.set(entry.id, entry)
         rest = rest.filter(({ id }) => id < last)
         yield [...page.values()]
-          .filter(({ id }) => !this.#store.isGone(id) && !this.#finished.has(id))
+          .filter(({ id }) => !this.#store.isGone(id) && !this.#reads.isDone(id))
           .sort((a, b) => (a.id < b.id ? 1 : -1))
         if (last === '') return
         range = { lt: [last] }
       }
     } finally {
-      this.#hasRead()
+      this.#reads.end()
     }
   }
 
@@ -269,7 +265,7 @@ export class MessageQueue {
 
   /** Hands over the next page of a backlog, and what the session gets beside it; resolves with the id that the one after it begins behind. Never rejects. */
   async #readPage(cursor: string, holder: Holder, current: () => boolean): Promise<string> {
-    this.#reads++
+    this.#reads.begin()
     const floor = this.#floor // what is stored from here on may not be in what is read
     try {
       const rows = await this.#readRows(cursor)
@@ -281,7 +277,7 @@ export class MessageQueue {
     } catch (error) {
       this.#store.unread(this, error)
     } finally {
-      this.#hasRead()
+      this.#reads.end()
     }
     await new Promise<void>(resolve => setTimeout(resolve, READ_AGAIN).unref())
     return cursor
@@ -356,7 +352,7 @@ export class MessageQueue {
 
   /** What there is up to `last`, until the session is full; returns the id up to which it has seen everything. */
   #handRows(found: Map<string, Buffer | undefined>, cursor: string, end: string, holder: Holder): string {
-    const last = this.#shownUpTo(found, cursor, end)
+    const last = this.#reads.shownUpTo(found, cursor, end)
     // What was not in the store when that was read comes in its place.
     const count = found.size
     for (const { id, bytes } of this.#entries.values()) if (id > cursor && id <= last) found.set(id, bytes)
@@ -366,7 +362,7 @@ export class MessageQueue {
     for (const id of ids) {
       if (holder.full || id > last) return seen
       seen = id
-      if (this.#store.isGone(id) || this.#finished.has(id)) continue
+      if (this.#store.isGone(id) || this.#reads.isDone(id)) continue
       const bytes = found.get(id)
       const entry = this.#entries.get(id) ?? (bytes === undefined ? undefined : this.#stored(id, bytes))
       if (entry !== undefined) this.#hand(entry, holder, true)
@@ -374,36 +370,19 @@ export class MessageQueue {
     return last > cursor ? last : cursor
   }
 
-  /** Up to where a page shows everything: it ends before what was put into the store while it was read. */
-  #shownUpTo(found: ReadonlyMap<string, unknown>, cursor: string, end: string): string {
-    let last = end
-    for (const id of this.#parked) {
-      // A text that is cut is less than the whole; see #fallBehind.
-      if (id > cursor && id <= last && !found.has(id)) last = id.slice(0, -1)
-    }
-    return last
-  }
-
-  #hasRead(): void {
-    if (--this.#reads > 0) return
-    this.#finished.clear()
-    this.#parked.clear()
-  }
-
   /** Out of memory, once it is durable: it waits in the store. */
   #park(entry: Entry): void {
     if (entry.lazy && !this.#ended) this.#store.write(this, entry)
     if (!entry.committed) return
     this.#entries.delete(entry.id)
-    if (this.#reads > 0) this.#parked.add(entry.id)
+    this.#reads.parked(entry.id)
     if (entry.id > this.#floor) this.#floor = entry.id
   }
 
   #finish(entry: Entry): void {
     entry.done = true
     this.#entries.delete(entry.id)
-    this.#parked.delete(entry.id)
-    if (this.#reads > 0) this.#finished.add(entry.id)
+    this.#reads.done(entry.id)
   }
 }
 

@@ -85,6 +85,7 @@ export const mod_mam = defineModule({
     const { host, options } = ctx
     const archive = new Archive({
       domain: host.name,
+      store: ctx,
       tables: {
         messages: host.archive,
         peers: new Chunks(ctx, ctx.table({ name: 'archive_peers' })),

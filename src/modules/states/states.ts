@@ -124,7 +124,7 @@ export class States {
     if (at - conversation.written < PAUSE) return
     conversation.written = at
     this.#urgent.push(conversation)
-    // At the end of this turn, which may deliver more of it, and in the commit that takes it out of the queue.
+    // At the end of this turn, which may deliver more of it; not later, for it leaves the queue now.
     if (this.#urgent.length === 1) queueMicrotask(() => void this.#flushSome(this.#urgent.splice(0)))
   }
 

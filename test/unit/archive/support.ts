@@ -7,6 +7,7 @@ import type { IdGenerator } from '../../../src/util/ids.ts'
 export function archiveOf(store: Store, ids: IdGenerator, domain = 'example.org'): Archive {
   return new Archive({
     domain,
+    store,
     tables: {
       messages: store.table(domain, { name: 'archive', codec: 'bytes' }),
       peers: new Chunks(store, store.table(domain, { name: 'archive_peers' })),
