@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { AuthMethod } from './auth/chain.ts'
 import type { DeviceSettings } from './auth/devices.ts'
+import type { FailureLimits } from './auth/failures.ts'
 import { HttpSource } from './auth/http.ts'
 import { JwtSource, readJwtKeys } from './auth/jwt.ts'
 import type { ListenerSettings } from './c2s/listener.ts'
@@ -52,12 +53,7 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
   }
 }
 
-export function failureLimits(config: Config): {
-  perAddress: number
-  perAccount: number
-  total: number
-  window: number
-} {
+export function failureLimits(config: Config): FailureLimits {
   return {
     perAddress: config.max_failures_per_ip,
     perAccount: config.max_failures_per_account,

@@ -2,15 +2,18 @@ import { isIP } from 'node:net'
 import { networkOf } from '../util/address.ts'
 import { Lru } from '../util/lru.ts'
 
-export interface FailuresOptions {
+export interface FailureLimits {
   /** Failures from one address within the window; then it has to wait. `Infinity`: never. */
-  perAddress?: number
+  perAddress: number
   /** Failures to one account from one address. */
-  perAccount?: number
+  perAccount: number
   /** Failures to one account from everywhere. */
-  total?: number
+  total: number
   /** Ms that a failure counts. */
-  window?: number
+  window: number
+}
+
+export interface FailuresOptions extends Partial<FailureLimits> {
   /** Addresses, accounts, and pairs of both, that are remembered; beyond, those that were quiet longest go first. */
   max?: number
   now?: () => number
@@ -38,20 +41,14 @@ const LAST_DELAY = 4000
  * host has one to choose from freely.
  */
 export class Failures {
-  #perAddress: number
-  #perAccount: number
-  #window: number
+  #limits: FailureLimits
   readonly #now: () => number
-  #total: number
   readonly #addresses: Lru<string, Count>
   readonly #pairs: Lru<string, Count>
   readonly #accounts: Lru<string, Count>
 
   constructor(options: FailuresOptions = {}) {
-    this.#perAddress = options.perAddress ?? 50
-    this.#perAccount = options.perAccount ?? 20
-    this.#total = options.total ?? 200
-    this.#window = options.window ?? 600_000
+    this.#limits = { perAddress: 50, perAccount: 20, total: 200, window: 600_000, ...options }
     this.#now = options.now ?? Date.now
     this.#addresses = new Lru(options.max ?? 20_000)
     this.#pairs = new Lru(options.max ?? 20_000)
@@ -59,11 +56,8 @@ export class Failures {
   }
 
   /** Other limits from now on; what has been counted stays counted. */
-  configure(limits: { perAddress: number; perAccount: number; total: number; window: number }): void {
-    this.#perAddress = limits.perAddress
-    this.#perAccount = limits.perAccount
-    this.#total = limits.total
-    this.#window = limits.window
+  configure(limits: FailureLimits): void {
+    this.#limits = limits
   }
 
   /** What to do with an attempt. Without an account only the address counts. */
@@ -72,10 +66,13 @@ export class Failures {
     const now = this.#now()
     const byAddress = this.#roll(this.#addresses.get(prefix), now)
     const byAccount = account === undefined ? undefined : this.#roll(this.#pairs.get(pair(prefix, account)), now)
-    const wait = Math.max(this.#wait(byAddress, this.#perAddress, now), this.#wait(byAccount, this.#perAccount, now))
+    const wait = Math.max(
+      this.#wait(byAddress, this.#limits.perAddress, now),
+      this.#wait(byAccount, this.#limits.perAccount, now),
+    )
     if (wait > 0) return { allowed: false, retryAfter: wait }
     // Who asks for no limits gets no delays either.
-    const limit = account === undefined ? this.#perAddress : this.#perAccount
+    const limit = account === undefined ? this.#limits.perAddress : this.#limits.perAccount
     if (limit === Number.POSITIVE_INFINITY) return { allowed: true, delay: 0 }
     const excess = Math.floor(this.#estimate(account === undefined ? byAddress : byAccount, now)) - FREE
     return { allowed: true, delay: excess < 0 ? 0 : Math.min(FIRST_DELAY * 2 ** excess, LAST_DELAY) }
@@ -92,7 +89,7 @@ export class Failures {
   /** Ms until an account is heard again by addresses that nobody has logged in from; 0: it is. */
   attacked(account: string): number {
     const now = this.#now()
-    return this.#wait(this.#roll(this.#accounts.get(account), now), this.#total, now)
+    return this.#wait(this.#roll(this.#accounts.get(account), now), this.#limits.total, now)
   }
 
   /** Forgives the pair, not the address: who guesses must not wash it clean with an account of his own. */
@@ -115,18 +112,18 @@ export class Failures {
   /** Moves the window to where `now` lies in it. */
   #roll(count: Count | undefined, now: number): Count | undefined {
     if (count === undefined) return undefined
-    const passed = Math.floor((now - count.start) / this.#window)
+    const passed = Math.floor((now - count.start) / this.#limits.window)
     if (passed > 0) {
       count.previous = passed === 1 ? count.current : 0
       count.current = 0
-      count.start += passed * this.#window
+      count.start += passed * this.#limits.window
     }
     return count
   }
 
   #estimate(count: Count | undefined, now: number): number {
     if (count === undefined) return 0
-    return count.current + count.previous * (1 - (now - count.start) / this.#window)
+    return count.current + count.previous * (1 - (now - count.start) / this.#limits.window)
   }
 
   /** Ms until the estimate falls below the limit. */
@@ -135,7 +132,7 @@ export class Failures {
     const { current, previous, start } = count
     // Either the window before fades enough within this one, or this one has to fade in the next.
     const windows = current < limit ? 1 - (limit - current) / previous : 2 - limit / current
-    return Math.floor(start + windows * this.#window - now) + 1
+    return Math.floor(start + windows * this.#limits.window - now) + 1
   }
 }
 
