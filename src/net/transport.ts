@@ -87,8 +87,9 @@ const EVENTS = ['data', 'end', 'close', 'drain'] as const
 /** A TCP socket, or TLS over it: gathers what is sent and writes it once a turn. */
 export class SocketTransport implements Transport {
   readonly peer: Peer
+  /** Another after an upgrade. */
+  socket: Socket
   readonly #flusher: Flusher
-  #socket: Socket
   #receiver: Receiver | undefined
   #out: (string | Buffer)[] = []
   /** Characters and bytes sent and not yet handed to the socket. */
@@ -96,29 +97,25 @@ export class SocketTransport implements Transport {
   #closed = false
 
   constructor(socket: Socket, peer: Peer, flusher: Flusher) {
-    this.#socket = socket
+    this.socket = socket
     this.peer = peer
     this.#flusher = flusher
   }
 
-  get socket(): Socket {
-    return this.#socket
-  }
-
   get secured(): boolean {
-    return this.#socket instanceof TLSSocket
+    return this.socket instanceof TLSSocket
   }
 
   get protocol(): string | undefined {
-    return this.#socket instanceof TLSSocket ? (this.#socket.getProtocol() ?? undefined) : undefined
+    return this.socket instanceof TLSSocket ? (this.socket.getProtocol() ?? undefined) : undefined
   }
 
   get backlog(): number {
-    return this.#pending + this.#socket.writableLength
+    return this.#pending + this.socket.writableLength
   }
 
   bindings(endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings {
-    return this.#socket instanceof TLSSocket ? tlsBindings(this.#socket, endPoint, uniqueOnTls13) : NO_BINDINGS
+    return this.socket instanceof TLSSocket ? tlsBindings(this.socket, endPoint, uniqueOnTls13) : NO_BINDINGS
   }
 
   open(receiver: Receiver): void {
@@ -127,18 +124,18 @@ export class SocketTransport implements Transport {
   }
 
   #attach(receiver: Receiver): void {
-    this.#socket.on('error', () => {}) // 'close' follows
-    for (const event of EVENTS) this.#socket.on(event, receiver[event])
+    this.socket.on('error', () => {}) // 'close' follows
+    for (const event of EVENTS) this.socket.on(event, receiver[event])
   }
 
   upgrade(options: TLSSocketOptions): void {
-    const plain = this.#socket
+    const plain = this.socket
     const receiver = this.#receiver!
     // Ours only: who counts connections waits for the end of this socket too.
     for (const event of EVENTS) plain.off(event, receiver[event])
     this.flush()
     try {
-      this.#socket = new TLSSocket(plain, options)
+      this.socket = new TLSSocket(plain, options)
     } finally {
       this.#attach(receiver) // of the plain one too: it is still to be closed, and its end to be heard of
     }
@@ -156,9 +153,9 @@ export class SocketTransport implements Transport {
     if (out.length === 0) return
     this.#out = []
     this.#pending = 0
-    if (this.#socket.destroyed || this.#socket.writableEnded) return
+    if (this.socket.destroyed || this.socket.writableEnded) return
     try {
-      this.#socket.write(out.length === 1 ? out[0]! : join(out))
+      this.socket.write(out.length === 1 ? out[0]! : join(out))
     } catch (error) {
       this.destroy()
       this.#receiver?.failed(error)
@@ -166,32 +163,32 @@ export class SocketTransport implements Transport {
   }
 
   pause(): void {
-    this.#socket.pause()
+    this.socket.pause()
   }
 
   resume(): void {
-    if (!this.#socket.destroyed && this.#socket.isPaused()) this.#socket.resume()
+    if (!this.socket.destroyed && this.socket.isPaused()) this.socket.resume()
   }
 
   allowHalfOpen(): void {
-    this.#socket.allowHalfOpen = true
+    this.socket.allowHalfOpen = true
   }
 
   end(grace: number): void {
     if (this.#closed) return
     this.flush()
     this.#closed = true
-    this.#socket.end()
-    const timer = setTimeout(() => this.#socket.destroy(), grace)
+    this.socket.end()
+    const timer = setTimeout(() => this.socket.destroy(), grace)
     timer.unref()
-    this.#socket.once('close', () => clearTimeout(timer))
+    this.socket.once('close', () => clearTimeout(timer))
   }
 
   /** What comes to a socket that nobody has any more, or lies there unread, is answered by a reset, after which writing fails. */
   linger(wait: number, last: string): Lingering {
     this.flush()
     this.#closed = true
-    const socket = this.#socket
+    const socket = this.socket
     let hurry = (): void => {}
     const hasRead = new Promise<boolean>(resolve => {
       const answer = (read: boolean): void => {
@@ -220,7 +217,7 @@ export class SocketTransport implements Transport {
   destroy(): void {
     this.#closed = true
     this.#out = []
-    this.#socket.destroy()
+    this.socket.destroy()
   }
 }
 
