@@ -7,47 +7,20 @@ import { pageSize } from './items.ts'
 import type { Node } from './node.ts'
 
 /** What every service can do (XEP-0060 10). */
-export const FEATURES: readonly string[] = [
-  NS.PUBSUB,
-  ...[
-    'access-authorize',
-    'access-open',
-    'access-presence',
-    'access-roster',
-    'access-whitelist',
-    'auto-create',
-    'config-node',
-    'config-node-max',
-    'create-and-configure',
-    'create-nodes',
-    'delete-items',
-    'delete-nodes',
-    'instant-nodes',
-    'item-ids',
-    'manage-subscriptions',
-    'member-affiliation',
-    'meta-data',
-    'modify-affiliations',
-    'multi-items',
-    'outcast-affiliation',
-    'persistent-items',
-    'publish',
-    'publish-only-affiliation',
-    'publish-options',
-    'publisher-affiliation',
-    'purge-nodes',
-    'retract-items',
-    'retrieve-affiliations',
-    'retrieve-default',
-    'retrieve-default-sub',
-    'retrieve-items',
-    'retrieve-subscriptions',
-    'rsm',
-    'subscribe',
-    'subscription-notifications',
-    'subscription-options',
-  ].map(name => `${NS.PUBSUB}#${name}`),
-]
+const NAMES = `
+  access-authorize access-open access-presence access-roster access-whitelist auto-create config-node
+  config-node-max create-and-configure create-nodes delete-items delete-nodes instant-nodes item-ids
+  manage-subscriptions member-affiliation meta-data modify-affiliations multi-items outcast-affiliation
+  persistent-items publish publish-only-affiliation publish-options publisher-affiliation purge-nodes
+  retract-items retrieve-affiliations retrieve-default retrieve-default-sub retrieve-items
+  retrieve-subscriptions rsm subscribe subscription-notifications subscription-options
+`
+export const FEATURES: readonly string[] = [NS.PUBSUB, ...features(NAMES)]
+
+/** The features of these names (XEP-0060 10). */
+export function features(names: string): string[] {
+  return [...names.matchAll(/\S+/g)].map(([name]) => `${NS.PUBSUB}#${name}`)
+}
 
 /** disco#info of a node (XEP-0060 5.3, 5.4); undefined where there is none that `from` may know of. */
 export async function nodeInfo(service: Service, name: string, from: Jid): Promise<Element[] | undefined> {

@@ -3,7 +3,7 @@ import { sessionOf } from '../../core/directory.ts'
 import type { HookEvent } from '../../core/hooks.ts'
 import type { AccountRequest } from '../../core/iq.ts'
 import { type Session, Slot } from '../../core/session.ts'
-import { FEATURES } from '../../pubsub/describe.ts'
+import { FEATURES, features } from '../../pubsub/describe.ts'
 import { type Engine, findNode, type Service } from '../../pubsub/engine.ts'
 import { presenceRequired } from '../../pubsub/errors.ts'
 import { hasPayload } from '../../pubsub/events.ts'
@@ -13,7 +13,7 @@ import { remove } from '../../pubsub/nodes.ts'
 import type { Owner, Payload } from '../../pubsub/place.ts'
 import { answer } from '../../pubsub/requests.ts'
 import type { Item, NodeConfig, NodeItem } from '../../pubsub/types.ts'
-import { childElements, type Element, NS } from '../../xml/index.ts'
+import { childElements, type Element } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import type { Interest } from './interest.ts'
@@ -281,15 +281,7 @@ function isEmptyList(result: Element | undefined): boolean {
   return (list.name === 'subscriptions' || list.name === 'affiliations') && childElements(list).length === 0
 }
 
+const NAMES =
+  'auto-subscribe filtered-notifications last-published presence-notifications presence-subscribe pubsub-on-a-jid'
 /** What each account can do as a service. */
-export const PEP_FEATURES: readonly string[] = [
-  ...FEATURES,
-  ...[
-    'auto-subscribe',
-    'filtered-notifications',
-    'last-published',
-    'presence-notifications',
-    'presence-subscribe',
-    'pubsub-on-a-jid',
-  ].map(name => `${NS.PUBSUB}#${name}`),
-]
+export const PEP_FEATURES: readonly string[] = [...FEATURES, ...features(NAMES)]
