@@ -25,18 +25,31 @@ export function onlineAccounts(host: Host): Account[] {
 }
 
 /** Somebody is at one of the clients, as far as their presence says (RFC 6121 4.7.2.1). */
-export function isActive(account: Account): boolean {
+function isActive(account: Account): boolean {
   return account.available().some(({ presence }) => !isAway(childText(presence!.el, 'show')))
 }
 
 /** Available, and nobody is at any of the clients. */
-export function isIdle(account: Account): boolean {
+function isIdle(account: Account): boolean {
   return account.available().length > 0 && !isActive(account)
 }
 
 function isAway(show: string | undefined): boolean {
   return show === 'away' || show === 'xa'
 }
+
+async function* onlineUsers(host: Host, which: (account: Account) => boolean): AsyncGenerator<string> {
+  for (const account of onlineAccounts(host)) if (which(account)) yield account.user
+}
+
+/** Users of a host, by the words of XEP-0133 4.13 to 4.22. */
+export const PEOPLE = {
+  registered: users,
+  disabled: disabledUsers,
+  online: (host: Host) => onlineUsers(host, () => true),
+  active: (host: Host) => onlineUsers(host, isActive),
+  idle: (host: Host) => onlineUsers(host, isIdle),
+} as const
 
 export async function count(list: AsyncIterable<unknown>): Promise<number> {
   let number = 0

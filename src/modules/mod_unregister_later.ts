@@ -1,7 +1,6 @@
 import { opt } from '../config/schema.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
-import { parseDuration } from '../util/duration.ts'
 
 /** Removals to come, of one host. */
 export interface RemovalService {
@@ -76,12 +75,10 @@ export const mod_unregister_later = defineModule({
       summary: 'Locks an account now, and removes it with everything in it after a time of grace.',
       args: {
         account: arg.account('The account'),
-        grace: arg.text('How long it can be had back, such as 30d; default as configured', { optional: true }),
+        grace: arg.duration('How long it can be had back, such as 30d; default as configured', { optional: true }),
       },
       example: 'unregister_later alice@localhost 7d',
-      async run({ account: { user, jid }, grace: text }) {
-        const grace = text === undefined ? options.grace : parseDuration(text)
-        if (grace === undefined) throw new CommandError('usage', `grace: a duration such as 7d, not "${text}"`)
+      async run({ account: { user, jid }, grace = options.grace }) {
         const at = new Date(await service.schedule(user, grace)).toISOString()
         return `${jid} is locked, and removed at ${at}; to have it back: unregister_cancel ${jid}`
       },

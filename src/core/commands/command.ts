@@ -6,6 +6,8 @@ export type ArgKind =
   | 'text'
   | 'int'
   | 'bool'
+  | 'time'
+  | 'duration'
   | 'list'
   | 'object'
   | 'account'
@@ -82,6 +84,10 @@ export const arg = {
   text: make<string>('text'),
   int: make<number>('int'),
   bool: make<boolean>('bool'),
+  /** Ms since 1970; written as XEP-0082 has it. */
+  time: make<number>('time'),
+  /** Ms; written as `12h`. */
+  duration: make<number>('duration'),
   /** Texts; typed in one word, with commas between them. */
   list,
   /** JSON. */

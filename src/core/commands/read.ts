@@ -1,4 +1,6 @@
+import { parseDuration } from '../../util/duration.ts'
 import { cut } from '../../util/text.ts'
+import { parseDateTime } from '../../xmpp/datetime.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { accountOf } from '../directory.ts'
 import type { Host } from '../host.ts'
@@ -82,6 +84,8 @@ const KINDS: Readonly<Record<ArgKind, readonly [wanted: string, read: (given: un
   xml: ['a text', textOf],
   int: ['a whole number', given => (Number.isSafeInteger(given) ? given : undefined)],
   bool: ['true or false', given => (typeof given === 'boolean' ? given : undefined)],
+  time: ['a time such as 2026-11-24T08:00:00Z (XEP-0082)', given => parseDateTime(textOf(given) ?? '')],
+  duration: ['a duration such as 12h', given => parseDuration(textOf(given) ?? '')],
   list: ['a list of texts', listOf],
   object: ['a JSON object', objectOf],
   jid: ['an address is written user@host or user@host/resource', given => Jid.parse(textOf(given) ?? '')],

@@ -6,6 +6,7 @@ import {
   type FormAnswers,
   formStage,
 } from '../../core/adhoc.ts'
+import type { TableRow } from '../../core/commands/command.ts'
 import { accountOf, sessionsOf } from '../../core/directory.ts'
 import { cut } from '../../util/text.ts'
 import { type Element, NS, serialize, xml } from '../../xml/index.ts'
@@ -187,9 +188,8 @@ async function rosterOf({ ctx }: Administration, jid: Jid): Promise<Element[]> {
 async function lastSeen(admin: Administration, jid: Jid): Promise<string> {
   const sessions = [...sessionsOf(admin.ctx.host.router, jid)]
   if (sessions.length > 0) return new Date(Math.max(...sessions.map(({ info }) => info.since))).toISOString()
-  const rows = await admin.run('get_last', { account: jid.toString() })
-  const row = Array.isArray(rows) ? (rows[0] as { at?: unknown } | undefined) : undefined
-  return typeof row?.at === 'string' ? row.at : ''
+  const [row] = (await admin.run('get_last', { account: jid.toString() })) as readonly TableRow[]
+  return String(row?.['at'] ?? '')
 }
 
 /** A first vCard (XEP-0054), where something is told of the user. */

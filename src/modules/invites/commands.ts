@@ -1,22 +1,22 @@
 import { arg, type Columns, type Command, CommandError, defineCommand } from '../../core/commands/command.ts'
-import { parseDuration } from '../../util/duration.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { NewInvite } from './invites.ts'
 import type { InviteMaker } from './mod_invites.ts'
 
 const MAX_USES = 100_000
-const EXPIRE = arg.text('How long it is good, such as 12h or 5d; default as configured', { optional: true })
+const EXPIRE = arg.duration('How long it is good, such as 12h or 5d; default as configured', { optional: true })
 
 const INVITE = { invite_uri: 'text', landing_page: 'text', expires: 'time' } as const satisfies Columns
 
 export function inviteCommands(host: string, maker: InviteMaker): Command[] {
   const { invites } = maker
   /** An invitation for who has no account. */
-  const make = async (wanted: Partial<NewInvite>, expire: string | undefined) => {
+  const make = async (wanted: Partial<NewInvite>) => {
     if (!maker.makesAccounts()) {
       throw new CommandError('failed', `mod_register does not run on ${host}: nobody could make an account`)
     }
-    const token = await invites.create({ type: 'account_only', lifetime: lifetimeOf(expire), ...wanted })
+    if ((wanted.lifetime ?? 1000) < 1000) throw new CommandError('usage', 'expire is a second or more')
+    const token = await invites.create({ type: 'account_only', ...wanted })
     const invite = (await invites.find(token))!
     const { expires } = invite
     return [{ invite_uri: maker.uriOf(token, invite), landing_page: maker.landingOf(token, invite) ?? '', expires }]
@@ -32,9 +32,9 @@ export function inviteCommands(host: string, maker: InviteMaker): Command[] {
       },
       returns: INVITE,
       example: 'generate_invite localhost 30 2d',
-      run({ uses = 1, expire }) {
+      run({ uses = 1, expire: lifetime }) {
         if (uses < 1 || uses > MAX_USES) throw new CommandError('usage', `uses is 1 to ${MAX_USES}`)
-        return make({ uses }, expire)
+        return make({ uses, lifetime })
       },
     }),
     defineCommand({
@@ -42,14 +42,14 @@ export function inviteCommands(host: string, maker: InviteMaker): Command[] {
       summary: 'Makes a link with which somebody can make this account, and choose its password.',
       args: { account: arg.account('The account to be', { exists: false }), expire: EXPIRE },
       returns: INVITE,
-      async run({ account: { user, jid }, expire }) {
+      async run({ account: { user, jid }, expire: lifetime }) {
         try {
           await maker.checkName(user)
         } catch (error) {
           if (error instanceof StanzaError) throw new CommandError('conflict', `${jid}: ${error.text}`)
           throw error
         }
-        return make({ username: user }, expire)
+        return make({ username: user, lifetime })
       },
     }),
     defineCommand({
@@ -107,11 +107,4 @@ export function inviteCommands(host: string, maker: InviteMaker): Command[] {
       run: () => invites.sweep(),
     }),
   ]
-}
-
-function lifetimeOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const ms = parseDuration(text)
-  if (ms === undefined || ms < 1000) throw new CommandError('usage', `expire: a duration such as 12h, not "${text}"`)
-  return ms
 }

@@ -239,8 +239,8 @@ function commands(ctx: Ctx, states: States): void {
       from: arg.text('Only those of this sender (a bare address); * for all', { optional: true }),
       state: arg.text("Only those in this state; '' for all", { optional: true, values: STATES }),
       limit: arg.int('At most so many; 100 if left out', { optional: true }),
-      since: arg.text('Only those that came then or later, such as 2026-11-24T08:00:00Z', { optional: true }),
-      until: arg.text('Only those that came then or before', { optional: true }),
+      since: arg.time('Only those that came then or later, such as 2026-11-24T08:00:00Z', { optional: true }),
+      until: arg.time('Only those that came then or before', { optional: true }),
     },
     returns: COLUMNS,
     example: 'list_messages alice@localhost bob@localhost queued',
@@ -253,8 +253,8 @@ function commands(ctx: Ctx, states: States): void {
         from: from === undefined || from === '*' ? undefined : from,
         state,
         limit,
-        since: timeOf(since),
-        until: timeOf(until),
+        since,
+        until,
       })
       return found.map(rowOf)
     },
@@ -276,14 +276,6 @@ function commands(ctx: Ctx, states: States): void {
       return found.map(rowOf)
     },
   })
-}
-
-function timeOf(text: string | undefined): number | undefined {
-  const ms = text === undefined ? undefined : parseDateTime(text)
-  if (text !== undefined && ms === undefined) {
-    throw new CommandError('usage', `"${text}" is no time: write it as 2026-11-24T08:00:00Z (XEP-0082)`)
-  }
-  return ms
 }
 
 const COLUMNS = {

@@ -1,24 +1,19 @@
 import type { Host } from '../../host.ts'
-import { count, disabledUsers, isActive, isIdle, onlineAccounts, users } from '../../people.ts'
+import { count, disabledUsers, PEOPLE, users } from '../../people.ts'
 import { arg, type Command, defineCommand } from '../command.ts'
 
-const STATS: Readonly<Record<string, (host: Host) => number | Promise<number>>> = {
-  registeredusers: host => count(users(host)),
-  disabledusers: host => count(disabledUsers(host)),
-  onlineusers: host => onlineAccounts(host).length,
-  activeusers: host => onlineAccounts(host).filter(isActive).length,
-  idleusers: host => onlineAccounts(host).filter(isIdle).length,
-}
+/** By ejabberd's names. */
+const STATS = new Map(Object.entries(PEOPLE).map(([word, people]) => [`${word}users`, people]))
 
 export function peopleCommands(): Command[] {
   return [
     defineCommand({
       name: 'stats_host',
       summary: 'Counts the accounts of a host: all, disabled, online, active (not away), idle.',
-      args: { name: arg.text('What to count', { values: Object.keys(STATS) }), host: arg.host('The host') },
+      args: { name: arg.text('What to count', { values: [...STATS.keys()] }), host: arg.host('The host') },
       returns: 'int',
       example: 'stats_host onlineusers localhost',
-      run: ({ name, host }) => STATS[name]!(host),
+      run: ({ name, host }) => count(STATS.get(name)!(host)),
     }),
     defineCommand({
       name: 'registered_users',

@@ -124,6 +124,17 @@ describe('arguments of commands', () => {
     assert.deepEqual(await echo({ sure: true, tags: null, card: nobody }), { sure: true, card: nobody })
   })
 
+  test('times and durations are written as people write them, and come as ms', async () => {
+    const own = new Commands(HOSTS)
+    const args = { at: arg.time('When'), grace: arg.duration('How long', { optional: true }) }
+    own.add('test', defineCommand({ name: 'plan', summary: '', args, run: given => JSON.stringify(given) }))
+    assert.equal(await own.run('plan', ['1970-01-01T00:00:01Z', '1h 30m']), '{"at":1000,"grace":5400000}')
+    assert.equal(await own.run('plan', { at: '1970-01-01T01:00:00+01:00' }), '{"at":0}')
+    await assert.rejects(own.run('plan', ['yesterday']), { code: 'usage', message: /at: a time such as .*"yesterday"/ })
+    const soon = ['1970-01-01T00:00:01Z', 'soon']
+    await assert.rejects(own.run('plan', soon), { code: 'usage', message: /grace: a duration such as 12h, not "soon"/ })
+  })
+
   test('what is no such value is refused, and so is what an object does not have', async () => {
     const wrong: [Record<string, unknown>, RegExp][] = [
       [{ sure: 'perhaps' }, /sure: true or false, not "perhaps"/],
