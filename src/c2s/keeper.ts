@@ -13,10 +13,10 @@ import { C2SSession } from './session.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
-    /** The server stops: modules put into `state`, under their name, what they keep with the session (JSON). */
-    session_suspend: Sync<{ session: Session; state: Record<string, unknown> }>
-    /** A session is back after a restart, not yet resumed, with what modules had put aside. */
-    session_restored: Sync<{ session: Session; state: Record<string, unknown> }>
+    /** The server stops, and the session is about to be written down: what is sent to it now goes with it. */
+    session_suspend: Sync<{ session: Session }>
+    /** A session is back after a restart, not yet resumed. */
+    session_restored: Told<{ session: Session }>
   }
 }
 
@@ -35,6 +35,7 @@ interface Suspended {
   /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, the text where that differs. */
   acked: number
   unacked: { id?: string; text?: string; done?: true }[]
+  /** Of slots, by their names. */
   state: Record<string, unknown>
 }
 
@@ -76,8 +77,7 @@ export class SessionKeeper {
 
   async #write(session: C2SSession): Promise<void> {
     const { host } = session.account
-    const state: Record<string, unknown> = {}
-    host.hooks.notify('session_suspend', { session, state })
+    host.hooks.notify('session_suspend', { session })
     const suspended: Suspended = {
       user: session.account.user,
       resource: session.jid.resource,
@@ -93,7 +93,7 @@ export class SessionKeeper {
           ? { id: entry.id, ...(text === undefined ? {} : { text }) }
           : { text: text ?? entry!.bytes.toString(), ...(entry?.done === true ? { id: entry.id, done: true } : {}) },
       ),
-      state,
+      state: host.surviving.write(session.slots),
     }
     // In the same turn: what is delivered from here on must not reach the client, which would count it.
     session.farewell()
@@ -136,6 +136,7 @@ export class SessionKeeper {
     if (account === undefined) return undefined
     const jid = account.jid.withResource(suspended.resource)
     const session = new C2SSession(account, jid, undefined, suspended.info, c2s.settings, this.#c2s)
+    host.surviving.read(session.slots, suspended.state)
     const items: Unacked[] = []
     for (const item of suspended.unacked) {
       const entry =
@@ -155,7 +156,7 @@ export class SessionKeeper {
     session.interested = suspended.interested
     account.sessions.set(suspended.resource, session)
     this.#c2s.sessions.add(session)
-    host.hooks.notify('session_restored', { session, state: suspended.state })
+    host.hooks.notify('session_restored', { session })
     return session
   }
 }

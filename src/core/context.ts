@@ -150,6 +150,7 @@ function createContext(
       marks.add(() => host.disco.addItem({ jid: served.name, ...(called === undefined ? {} : { name: called }) }))
       return served
     },
+    survives: slot => marks.add(() => host.surviving.add(slot)),
     feature: (ns, ...scopes) => {
       for (const scope of scopes.length === 0 ? (['server'] as const) : scopes)
         marks.add(() => host.disco.addFeature(scope, ns))

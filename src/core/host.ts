@@ -16,7 +16,7 @@ import { Removals } from './removals.ts'
 import { Residents } from './residents.ts'
 import type { Destination, Router } from './router.ts'
 import { Services } from './services.ts'
-import type { Session } from './session.ts'
+import { type Session, SurvivingSlots } from './session.ts'
 import type { Users } from './users.ts'
 
 declare module './hooks.ts' {
@@ -67,6 +67,7 @@ export class Host {
   readonly nonzas = new Nonzas()
   readonly disco = new DiscoRegistry()
   readonly adhoc = new AdHocCommands()
+  readonly surviving = new SurvivingSlots()
   readonly fanout: Fanout
   /** The accounts in memory. */
   readonly accounts: Residents<string, Account>

@@ -15,7 +15,7 @@ import type { HttpHandler, HttpMethod, HttpOrigin } from './http.ts'
 import type { IqHandler, IqOptions, IqScope, IqTarget } from './iq.ts'
 import type { Logger } from './log.ts'
 import type { ServiceMap, ServiceName } from './services.ts'
-import type { Session } from './session.ts'
+import type { Session, Slot } from './session.ts'
 
 export interface ModuleDefinition<S extends OptionShape = OptionShape> {
   /** `mod_` and ejabberd's word for it. */
@@ -58,6 +58,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   userTable<V>(spec: TableSpec<V>): Table<V>
   /** Rows of several tables or partitions, all or none: see Store.commit there. */
   commit(ops: readonly Op[]): Promise<void>
+  /** What is in this slot of a session is there again after an orderly restart; its name is what it is kept under. */
+  survives(slot: Slot<unknown>): void
   hook<N extends HookName>(name: N, handler: Handler<N>, options?: HookOptions): void
   /**
    * Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. What acts on the

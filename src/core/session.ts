@@ -8,8 +8,11 @@ import type { Besides, Entry, Holder } from './queue/entry.ts'
 export class Slot<T> {
   readonly name: string
   declare readonly type: T
-  constructor(name: string) {
+  /** Of a slot that survives a restart, where what is in it is no JSON by itself. */
+  readonly json: { write(value: T): unknown; read(kept: unknown): T } | undefined
+  constructor(name: string, json?: Slot<T>['json']) {
     this.name = name
+    this.json = json
   }
 }
 
@@ -28,6 +31,33 @@ export class Slots {
 
   delete(slot: Slot<unknown>): void {
     this.#values?.delete(slot)
+  }
+}
+
+/** The slots that sessions keep over an orderly restart, each under its name. */
+export class SurvivingSlots {
+  readonly #slots = new Set<Slot<unknown>>()
+
+  add(slot: Slot<unknown>): () => void {
+    this.#slots.add(slot)
+    return () => this.#slots.delete(slot)
+  }
+
+  /** What is in them, as JSON. */
+  write(slots: Slots): Record<string, unknown> {
+    const state: Record<string, unknown> = {}
+    for (const slot of this.#slots) {
+      const value = slots.get(slot)
+      if (value !== undefined) state[slot.name] = slot.json === undefined ? value : slot.json.write(value)
+    }
+    return state
+  }
+
+  read(slots: Slots, state: Readonly<Record<string, unknown>>): void {
+    for (const slot of this.#slots) {
+      const kept = state[slot.name]
+      if (kept !== undefined) slots.set(slot, slot.json === undefined ? kept : slot.json.read(kept))
+    }
   }
 }
 

@@ -51,7 +51,7 @@ const TABLE: TableSpec<Stored> = {
   migrate: value => (value as string[]).map(jid => [jid, 0]),
 }
 /** A session that asked for the list gets to know its changes. */
-const ASKED = new Slot<boolean>('block list wanted')
+const ASKED = new Slot<boolean>('mod_blocking')
 
 /** Of a list, which is in memory while its account is, and one row. */
 const MAX_BYTES = 256 * 1024
@@ -82,12 +82,7 @@ export const mod_blocking = defineModule({
     }
     for (const account of ctx.host.accounts.values()) await load(account)
     ctx.hook('account_load', ({ account }) => load(account))
-    ctx.hook('session_suspend', ({ session, state }) => {
-      if (session.slots.get(ASKED) === true) state['mod_blocking'] = true
-    })
-    ctx.hook('session_restored', ({ session, state }) => {
-      if (state['mod_blocking'] === true) session.slots.set(ASKED, true)
-    })
+    ctx.survives(ASKED)
     ctx.feature(NS.BLOCKING)
     ctx.provide('blocking', { blocks, blocksSome, since })
     ctx.iq('own', 'get', NS.BLOCKING, 'blocklist', ({ account, session }) => {

@@ -26,12 +26,7 @@ export const mod_carbons = defineModule({
     ctx.hook('bind2_bound', ({ session, request }) => {
       if (findChild(request, 'enable', NS.CARBONS) !== undefined) session.slots.set(ENABLED, true)
     })
-    ctx.hook('session_suspend', ({ session, state }) => {
-      if (session.slots.get(ENABLED) === true) state['mod_carbons'] = true
-    })
-    ctx.hook('session_restored', ({ session, state }) => {
-      if (state['mod_carbons'] === true) session.slots.set(ENABLED, true)
-    })
+    ctx.survives(ENABLED)
 
     // XEP-0280 11: the copies made here never come this way, so what does is forged.
     ctx.hook(

@@ -9,7 +9,10 @@ import { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 
 /** Addresses that a session has sent its presence to directly (RFC 6121 4.6), that learn when it goes. */
-const DIRECTED = new Slot<Map<string, Jid>>('directed presence')
+const DIRECTED = new Slot<Map<string, Jid>>('mod_presence', {
+  write: told => [...told.keys()],
+  read: (list: string[]) => new Map(list.map(text => [text, Jid.from(text)])),
+})
 /** Beyond so many, or so many characters of them, directed presence is refused. */
 const MAX_DIRECTED = 1000
 const MAX_DIRECTED_TEXT = 128 * 1024
@@ -61,16 +64,7 @@ export const mod_presence = defineModule({
     })
     ctx.hook('addresses_blocked', event => withdraw(ctx, event))
     ctx.hook('addresses_unblocked', ({ account, jids }) => showAgain(ctx, account, jids))
-    ctx.hook('session_suspend', ({ session, state }) => {
-      const list = [...directedOf(session).keys()]
-      if (list.length > 0) state['mod_presence'] = list
-    })
-    ctx.hook('session_restored', ({ session, state }) => {
-      const list = state['mod_presence']
-      if (!Array.isArray(list)) return
-      const jids = list.map(text => Jid.from(String(text)))
-      session.slots.set(DIRECTED, new Map(jids.map(jid => [jid.toString(), jid])))
-    })
+    ctx.survives(DIRECTED)
   },
 })
 

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { Domain } from '../../src/core/domains.ts'
 import type { IqTable } from '../../src/core/iq.ts'
-import type { Session } from '../../src/core/session.ts'
 import { parseRowKey } from '../../src/storage/codec.ts'
 import { readDump } from '../../src/storage/dump.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
@@ -119,8 +118,7 @@ async function state(): Promise<Record<string, string>> {
     }
   }
   for (const session of host.accounts.get('alice')!.sessions.values()) {
-    const kept = {}
-    host.hooks.runSync('session_suspend', { session: session as Session & { resumption: undefined }, state: kept })
+    const kept = host.surviving.write(session.slots)
     const { presence, priority, interested, connected } = session
     rows[`session ${session.jid}`] = JSON.stringify({ presence: `${presence}`, priority, interested, connected, kept })
   }

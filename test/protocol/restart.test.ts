@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { defineModule } from '../../src/core/module.ts'
+import { Slot } from '../../src/core/session.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { StreamManagement } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
@@ -101,4 +103,37 @@ test('a session that cannot be read back costs its client the resumption, and no
   assert.equal((await failed(await authenticated(next), juliet.sm!.id)).children[0]!.name, 'item-not-found')
   assert.equal(await (await authenticated(next, 'romeo')).resume(romeo.sm!), true)
   assert.deepEqual(await table.partitions(), [])
+})
+
+test('what a module keeps in a slot that survives is there again, and what it keeps in others is not', async t => {
+  const { store } = faultyStore()
+  const plain = new Slot<{ n: number }>('plain')
+  const map = new Slot<ReadonlyMap<string, number>>('map', {
+    write: value => [...value],
+    read: (kept: [string, number][]) => new Map(kept),
+  })
+  const passing = new Slot<true>('passing')
+  const mod_slots = defineModule({
+    name: 'mod_slots',
+    summary: 'Keeps something with sessions.',
+    options: {},
+    start(ctx) {
+      ctx.survives(plain)
+      ctx.survives(map)
+    },
+  })
+  const options = { store, extra: [mod_slots] }
+  const { server, juliet } = await couple(t, options)
+  await available(juliet)
+  const slotsOf = (there: TestServer) =>
+    [...there.server.host('localhost')!.sessions()].find(s => s.jid.toString() === JULIET)!.slots
+  const before = slotsOf(server)
+  before.set(plain, { n: 1 })
+  before.set(map, new Map([['a', 2]]))
+  before.set(passing, true)
+  const next = await restarted(t, server, options)
+  const slots = slotsOf(next)
+  assert.deepEqual(slots.get(plain), { n: 1 })
+  assert.deepEqual(slots.get(map), new Map([['a', 2]]))
+  assert.equal(slots.get(passing), undefined)
 })

@@ -96,12 +96,7 @@ export const mod_avatar = defineModule({
       },
       { order: FILTER },
     )
-    ctx.hook('session_suspend', ({ session, state }) => {
-      if (session.slots.get(SHOWS_NONE) === true) state['mod_avatar'] = true
-    })
-    ctx.hook('session_restored', ({ session, state }) => {
-      if (state['mod_avatar'] === true) session.slots.set(SHOWS_NONE, true)
-    })
+    ctx.survives(SHOWS_NONE)
     // After the modules whose rows refer to pictures.
     ctx.hook('remove_user', ({ user }) => pictures.removeAll(user.local), { order: OBSERVE })
     ctx.every(Math.min(options.keep, 600_000), () => pictures.sweep())

@@ -5,7 +5,7 @@ import { type Element, findChild, NS, textOf, xml } from '../../xml/index.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 
 /** The client has said that it shows no picture (XEP-0153 4.1): nobody says otherwise for it. */
-export const SHOWS_NONE = new Slot<true>('shows no avatar')
+export const SHOWS_NONE = new Slot<true>('mod_avatar')
 
 /**
  * Presence of an available client as it goes out (XEP-0398 4): with the hash of the avatar, which is empty where the user took

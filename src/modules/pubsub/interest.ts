@@ -15,11 +15,18 @@ type Nodes = ReadonlySet<string>
 type Ctx = ModuleContext<Record<never, never>>
 
 /** The nodes that an available client wants to hear of (`+notify`, XEP-0060 9.2). */
-const WANTED = new Slot<Nodes>('pubsub interest')
-/** The capabilities that a client has announced, by their hash. */
-const CAPS = new Slot<string>('pubsub caps')
+const WANTED = new Slot<Wanted>('mod_pubsub', {
+  write: ({ caps, nodes }) => [nodes.size > 0 ? caps : '', ...nodes],
+  read: ([caps, ...nodes]: [string, ...string[]]) => ({ caps, nodes: new Set(nodes) }),
+})
 /** Clients of contacts on other servers, by full address, that see the account and want to hear of nodes. */
 const REMOTE = new Slot<Weighed<string, Remote>>('pubsub remote interest')
+
+interface Wanted {
+  /** The capabilities that the client has announced, by their hash; their nodes once they are known. */
+  caps: string
+  nodes: Nodes
+}
 
 interface Remote {
   jid: Jid
@@ -28,6 +35,7 @@ interface Remote {
 }
 
 const NOTHING: Nodes = new Set()
+const NONE: Wanted = { caps: '', nodes: NOTHING }
 /** Clients on other servers that one account keeps in mind, and characters of their addresses and of what they want. */
 const MAX_REMOTE = 2000
 const MAX_REMOTE_TEXT = 256 * 1024
@@ -50,21 +58,8 @@ export class Interest {
   start(): void {
     const ctx = this.#ctx
     ctx.hook('set_presence', ({ session, stanza, initial }) => this.#announced(session, stanza, initial))
-    ctx.hook('unset_presence', ({ session }) => {
-      session.slots.delete(WANTED)
-      session.slots.delete(CAPS)
-    })
-    ctx.hook('session_suspend', ({ session, state }) => {
-      const nodes = session.slots.get(WANTED)
-      if (nodes !== undefined && nodes.size > 0) state['mod_pubsub'] = [session.slots.get(CAPS) ?? '', ...nodes]
-    })
-    ctx.hook('session_restored', ({ session, state }) => {
-      const kept = state['mod_pubsub']
-      if (!Array.isArray(kept)) return
-      const [caps, ...nodes] = kept.map(String)
-      session.slots.set(CAPS, caps!)
-      session.slots.set(WANTED, new Set(nodes))
-    })
+    ctx.hook('unset_presence', ({ session }) => session.slots.delete(WANTED))
+    ctx.survives(WANTED)
     // Who was here before this module was.
     for (const session of ctx.host.sessions()) {
       if (session.presence !== undefined) this.#announced(session, session.presence, false)
@@ -72,8 +67,8 @@ export class Interest {
     // Who sees an account from now on hears of it what is there.
     ctx.hook('subscription_granted', ({ account, contact }) => {
       for (const session of sessionsOf(ctx.host.router, contact)) {
-        const nodes = session.slots.get(WANTED)
-        if (nodes !== undefined && nodes.size > 0) this.#send(account, nodes, session.jid)
+        const { nodes } = session.slots.get(WANTED) ?? NONE
+        if (nodes.size > 0) this.#send(account, nodes, session.jid)
       }
     })
     ctx.hook(
@@ -108,8 +103,8 @@ export class Interest {
   /** The clients of a contact that are here, or that the account has heard of, with the nodes that they want to hear of. */
   *wanted(account: Account, contact: Jid): Generator<{ to: Jid; nodes: Nodes }> {
     for (const session of sessionsOf(account.host.router, contact)) {
-      const nodes = session.slots.get(WANTED)
-      if (session.presence !== undefined && nodes !== undefined) yield { to: session.jid, nodes }
+      const { nodes } = session.slots.get(WANTED) ?? NONE
+      if (session.presence !== undefined && nodes.size > 0) yield { to: session.jid, nodes }
     }
     for (const { jid, nodes } of account.slots.get(REMOTE)?.values() ?? []) {
       if (jid.bare.equals(contact)) yield { to: jid, nodes }
@@ -119,14 +114,15 @@ export class Interest {
   #announced(session: Session, presence: Stanza, initial: boolean): void {
     const caps = capsOf(presence)
     if (initial) session.slots.delete(WANTED)
+    const before = session.slots.get(WANTED)
     // A client that leaves its capabilities out has not lost them.
-    if (caps === undefined || (!initial && session.slots.get(CAPS) === caps)) return
-    session.slots.set(CAPS, caps)
+    if (caps === undefined || before?.caps === caps) return
+    const wanted: Wanted = { caps, nodes: before?.nodes ?? NOTHING }
+    session.slots.set(WANTED, wanted)
     this.#learn(presence, nodes => {
-      if (session.presence === undefined || session.slots.get(CAPS) !== caps) return
-      const before = session.slots.get(WANTED) ?? NOTHING
-      session.slots.set(WANTED, nodes)
-      const fresh = without(nodes, before)
+      if (session.presence === undefined || session.slots.get(WANTED) !== wanted) return
+      const fresh = without(nodes, wanted.nodes)
+      wanted.nodes = nodes
       if (fresh.size > 0) this.#run(this.#welcome(session, fresh))
     })
   }
@@ -233,7 +229,7 @@ function without(nodes: Nodes, others: Nodes): Nodes {
 }
 
 function wants(session: Session, node: string): boolean {
-  return session.presence !== undefined && session.slots.get(WANTED)?.has(node) === true
+  return session.presence !== undefined && session.slots.get(WANTED)?.nodes.has(node) === true
 }
 
 function capsOf(presence: Stanza): string | undefined {
