@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
+import { pluck } from './support/pluck.ts'
 
 const SRC = path.resolve(import.meta.dirname, '../src')
 
@@ -164,10 +165,7 @@ describe('the house', () => {
     const wrong = filesOf(import.meta.dirname)
       .filter(file => room(file.name) !== 'unit')
       .filter(file => file.imports.some(({ from }) => target(file, from)?.startsWith('unit/')))
-    assert.deepEqual(
-      wrong.map(file => file.name),
-      [],
-    )
+    assert.deepEqual(pluck(wrong, 'name'), [])
   })
 
   test('core names no module', () => {

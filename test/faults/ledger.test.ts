@@ -1,6 +1,7 @@
 /** The ledger itself: every kind of fault it is there to see, it sees; and nothing else. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { pluck } from '../support/pluck.ts'
 import { type Counts, CRASH_WINDOW, Ledger, ON_ITS_WAY } from './ledger.ts'
 
 interface Story {
@@ -36,10 +37,7 @@ test('acknowledged and never received is lost; unacknowledged is never acked', (
   s.ledger.open('2', 'amy', 'bob')
   s.ledger.acked('1', 'failed')
   counted(s, { lost: 1, neverAcked: 1 })
-  assert.deepEqual(
-    s.ledger.missing().map(m => m.id),
-    ['1'],
-  )
+  assert.deepEqual(pluck(s.ledger.missing(), 'id'), ['1'])
 })
 
 test('of messages that look the same as many must arrive as were acknowledged, and no more errors than missing ones', () => {

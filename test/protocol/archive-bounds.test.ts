@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import type { C2SStream } from '../../src/c2s/stream.ts'
 import { type Answer, query } from '../support/archive.ts'
 import { HUGE, keep } from '../support/longarchive.ts'
+import { pluck } from '../support/pluck.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, refused, serve } from '../support/talk.ts'
@@ -76,16 +77,10 @@ test('messages that are asked for by their ids come in pages too', async t => {
   const first = await query(juliet, { ids })
   assert.deepEqual([first.results.length, first.complete, first.count], [5, false, 7])
   const rest = await query(juliet, { ids }, `<after>${first.last}</after>`)
-  assert.deepEqual(
-    [...first.results, ...rest.results].map(({ id }) => id),
-    ids,
-  )
+  assert.deepEqual(pluck([...first.results, ...rest.results], 'id'), ids)
   assert.equal(rest.complete, true)
   const last = await query(juliet, { ids }, '<max>2</max><before/>')
-  assert.deepEqual(
-    last.results.map(({ id }) => id),
-    ids.slice(-2),
-  )
+  assert.deepEqual(pluck(last.results, 'id'), ids.slice(-2))
   await refused('item-not-found', query(juliet, { ids: [...ids, 'x'] }))
 })
 

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { xml } from '../../src/xml/index.ts'
 import { faultyStore } from '../support/faultystore.ts'
+import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { detached, isSm, NS } from '../support/resuming.ts'
@@ -189,10 +190,7 @@ test('where stream management cannot begin, the client is bound and told so', as
   troubles.failReads = true
   const { client, bound } = await juliet(t, server, enable)
   const failed = child(bound, 'failed', NS)!
-  assert.deepEqual(
-    failed.children.map(c => c.name),
-    ['internal-server-error'],
-  )
+  assert.deepEqual(pluck(failed.children, 'name'), ['internal-server-error'])
   await client.ping()
 })
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
+import { attrs } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
@@ -54,10 +55,7 @@ test('the list is kept, changed and given out; who asked for it learns of change
   )
   await unblock(alice, 'bob@localhost')
   const undone = await tab.receive(el => child(el, 'unblock', NS) !== undefined)
-  assert.deepEqual(
-    child(undone, 'unblock', NS)!.children.map(item => item.attrs['jid']),
-    ['bob@localhost'],
-  )
+  assert.deepEqual(attrs(child(undone, 'unblock', NS)!.children, 'jid'), ['bob@localhost'])
   await unblock(alice)
   const all = await tab.receive(el => child(el, 'unblock', NS) !== undefined)
   assert.deepEqual(child(all, 'unblock', NS)!.children, [])

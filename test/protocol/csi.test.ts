@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, says, serve } from '../support/talk.ts'
@@ -74,17 +75,11 @@ test('a message brings along, before it, what waited', async t => {
   bob.send("<message to='alice@localhost' type='chat'><body>second</body></message>")
   bob.send(shows('third'))
   await phone.receive(says('second'))
-  assert.deepEqual(
-    seen.map(el => el.name),
-    ['presence', 'message'],
-  )
+  assert.deepEqual(pluck(seen, 'name'), ['presence', 'message'])
   assert.equal(status(seen[0]!), 'first')
   await bob.ping()
   await phone.ping() // an answer is worth waking for too
-  assert.deepEqual(
-    seen.map(el => el.name),
-    ['presence', 'message', 'presence', 'iq'],
-  )
+  assert.deepEqual(pluck(seen, 'name'), ['presence', 'message', 'presence', 'iq'])
   // And it is inactive still.
   bob.send(shows('fourth'))
   await bob.ping()
@@ -154,10 +149,7 @@ test('calls do not wait: neither their proposal nor their negotiation', async t 
     `<iq type='set' id='j' to='${phone.jid}'><jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' sid='c'/></iq>`,
   )
   await phone.receive(el => child(el, 'jingle') !== undefined)
-  assert.deepEqual(
-    seen.map(el => el.name),
-    ['presence', 'message', 'presence', 'iq'],
-  )
+  assert.deepEqual(pluck(seen, 'name'), ['presence', 'message', 'presence', 'iq'])
 })
 
 test('who comes and goes in a room waits, the newest of each occupant, and comes before what is said there', async t => {

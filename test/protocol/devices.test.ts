@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import type { TableRow } from '../../src/core/commands/command.ts'
 import type { Device } from '../../src/core/devices.ts'
 import { faultyStore } from '../support/faultystore.ts'
+import { pluck } from '../support/pluck.ts'
 import { detached } from '../support/resuming.ts'
 import {
   agent,
@@ -113,10 +114,7 @@ test('a device that is revoked: its sessions end, its token is void, and others 
   assert.match(await gone, /not-authorized/)
   assert.equal(outcome(await byToken(await dial(t, server), 'juliet', secret)), 'not-authorized')
   await desk.ping()
-  assert.deepEqual(
-    (await remembered(server, all => all.length === 1)).map(d => d.id),
-    [DESK],
-  )
+  assert.deepEqual(pluck(await remembered(server, all => all.length === 1), 'id'), [DESK])
   await assert.rejects(revoke(server, PHONE), /no device/)
   await assert.rejects(revoke(server, PHONE, 'romeo@localhost'), /no device/)
   // Its session cannot be resumed, by password either.

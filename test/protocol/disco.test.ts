@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { parseElement, xml } from '../../src/xml/index.ts'
 import { verificationString } from '../../src/xmpp/caps.ts'
+import { pluck } from '../support/pluck.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, refused } from '../support/talk.ts'
 import { TestServer, testModule } from '../support/testserver.ts'
@@ -98,10 +99,7 @@ test('nodes are for those who know them', async () => {
   assert.equal(query(info).attrs['node'], 'shelf')
   assert.deepEqual(features(info), ['urn:shelf:server'])
   const items = await alice.request('get', ask(ITEMS), 'localhost')
-  assert.deepEqual(
-    query(items).children.map(c => c.attrs),
-    [{ jid: 'books.localhost', name: 'Books' }],
-  )
+  assert.deepEqual(pluck(query(items).children, 'attrs'), [{ jid: 'books.localhost', name: 'Books' }])
   await refused('item-not-found', alice.request('get', ask(INFO, 'attic'), 'localhost'))
   await refused('item-not-found', alice.request('get', ask(ITEMS, 'attic'), 'localhost'))
   await refused('item-not-found', alice.request('get', ask(INFO, 'attic')))

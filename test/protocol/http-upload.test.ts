@@ -9,6 +9,7 @@ import { openMemoryStore } from '../../src/storage/memory.ts'
 import { StoreError } from '../../src/storage/store.ts'
 import { emptyFolder } from '../support/folder.ts'
 import { http, bytes as raw } from '../support/httpclient.ts'
+import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement, xmlText } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
@@ -398,10 +399,7 @@ test('files go when they are old, by themselves and by command', async t => {
   assert.equal(await server.command('delete_old_uploads', { host: 'localhost', days: 30 }), 1)
   assert.deepEqual([(await http('GET', old)).status, (await http('GET', young)).status], [404, 200])
   const listed = (await server.command('list_uploads', { account: 'alice@localhost' })) as { name: string }[]
-  assert.deepEqual(
-    listed.map(({ name }) => name),
-    ['young.txt'],
-  )
+  assert.deepEqual(pluck(listed, 'name'), ['young.txt'])
   assert.equal(await server.command('delete_old_uploads', { host: 'localhost', days: 11 }), 0)
   assert.equal(await server.command('delete_old_uploads', { host: 'localhost', days: 10 }), 1)
   assert.equal(await stored(blobs), 0)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, refused, says, serve } from '../support/talk.ts'
@@ -70,10 +71,7 @@ test('conversations by their last message, with what is unread', async t => {
     { jid: 'romeo@localhost', unread: 1, body: undefined },
   ])
   const page = "<set xmlns='http://jabber.org/protocol/rsm'><max>1</max><after>romeo@localhost</after></set>"
-  assert.deepEqual(
-    (await inbox(juliet, '', page)).lines.map(line => line.jid),
-    ['nurse@localhost'],
-  )
+  assert.deepEqual(pluck((await inbox(juliet, '', page)).lines, 'jid'), ['nurse@localhost'])
   assert.deepEqual((await inbox(romeo)).lines, [{ jid: 'juliet@localhost', unread: 0, body: 'three' }])
   await refused('forbidden', romeo.request('get', `<inbox xmlns='${NS}'/>`, 'juliet@localhost'))
   const nowhere = "<set xmlns='http://jabber.org/protocol/rsm'><after>tybalt@localhost</after></set>"
@@ -98,8 +96,5 @@ test('the sender’s inbox goes by what the sender archives, not the recipient',
   await prefs(juliet, 'never')
   await tell('two')
   assert.deepEqual((await inbox(romeo)).lines, [{ jid: 'juliet@localhost', unread: 0, body: 'two' }])
-  assert.deepEqual(
-    (await inbox(juliet)).lines.map(line => line.body),
-    ['one'],
-  )
+  assert.deepEqual(pluck((await inbox(juliet)).lines, 'body'), ['one'])
 })

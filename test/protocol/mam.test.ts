@@ -4,6 +4,7 @@ import { isPointer } from '../../src/core/queue/store.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { type Answer, MAM, query } from '../support/archive.ts'
 import { faultyStore } from '../support/faultystore.ts'
+import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, xmlText } from '../support/rawxml.ts'
 import { bodies, detached, managed } from '../support/resuming.ts'
@@ -229,10 +230,7 @@ test('a user decides what is archived: always, never, for contacts, by address',
   assert.deepEqual((await query(juliet)).bodies, ['archived'])
   const answer = child(await juliet.request('get', `<prefs xmlns='${MAM}'/>`), 'prefs', MAM)!
   assert.equal(answer.attrs['default'], 'roster')
-  assert.deepEqual(
-    child(answer, 'never')!.children.map(el => el.text),
-    [romeo.jid],
-  )
+  assert.deepEqual(pluck(child(answer, 'never')!.children, 'text'), [romeo.jid])
   await refused('bad-request', prefs("default='sometimes'"))
   await refused('bad-request', prefs(''))
   const many = Array.from({ length: 501 }, (_, i) => `<jid>u${i}@localhost</jid>`).join('')

@@ -4,6 +4,7 @@ import { Chunks } from '../../src/core/chunks.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { firstIdAt } from '../../src/util/ids.ts'
 import { faultyStore } from '../support/faultystore.ts'
+import { pluck } from '../support/pluck.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
 import { available, befriend, online, refused, says, serve } from '../support/talk.ts'
@@ -372,10 +373,7 @@ test('states are asked for by time, of what one wrote and of what one got', asyn
     since: '2026-03-01T11:30:00Z',
     until: '2026-03-01T13:30:00Z',
   })
-  assert.deepEqual(
-    rows.map(r => r['message_id']),
-    ['b'],
-  )
+  assert.deepEqual(pluck(rows, 'message_id'), ['b'])
   const wrong = run(server, 'list_messages', { account: 'juliet@localhost', since: 'yesterday' })
   await assert.rejects(wrong, /XEP-0082/)
 })

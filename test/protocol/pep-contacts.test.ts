@@ -6,6 +6,7 @@ import { parseElement, xml } from '../../src/xml/index.ts'
 import { verificationString } from '../../src/xmpp/caps.ts'
 import { StanzaError } from '../../src/xmpp/errors.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
+import { pluck } from '../support/pluck.ts'
 import {
   event,
   form,
@@ -259,10 +260,7 @@ test('a module publishes, reads and takes back in a user’s name', async t => {
     ],
   )
   assert.ok(Math.abs(items[0]!.at - Date.now()) < 60_000)
-  assert.deepEqual(
-    (await pep.items(account, 'urn:p', ['1', '9'])).map(item => item.id),
-    ['1'],
-  )
+  assert.deepEqual(pluck(await pep.items(account, 'urn:p', ['1', '9']), 'id'), ['1'])
   assert.deepEqual(await pep.items(account, 'urn:none'), [])
   const { jid } = (await server.server.host('localhost')!.account('eve'))!
   assert.deepEqual(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { attrs, pluck } from '../support/pluck.ts'
 import {
   event,
   form,
@@ -222,10 +223,7 @@ test('a stranger fetches an open device list and its bundle, as for OMEMO', asyn
   assert.match(JSON.stringify(list), /31415/)
   const one = await eve.request('get', ITEMS('urn:xmpp:omemo:2:bundles', "<item id='31415'/>"), 'alia@localhost')
   const items = child(one.children[0], 'items')!.children
-  assert.deepEqual(
-    items.map(i => i.attrs['id']),
-    ['31415'],
-  )
+  assert.deepEqual(attrs(items, 'id'), ['31415'])
   await refusal('not-authorized presence-subscription-required', eve, 'get', ITEMS(TUNE), 'alia@localhost')
 })
 
@@ -357,14 +355,8 @@ test('service discovery shows the nodes to those who may see them', async () => 
   assert.deepEqual(await list(alice), [TUNE, 'urn:secret'])
   const ask = (what: string, node: string) => `<query xmlns='http://jabber.org/protocol/disco#${what}' node='${node}'/>`
   const node = await bob.request('get', ask('info', TUNE), 'abel@localhost')
-  assert.deepEqual(
-    node.children[0]!.children.map(el => el.name),
-    ['identity', 'feature', 'x'],
-  )
+  assert.deepEqual(pluck(node.children[0]!.children, 'name'), ['identity', 'feature', 'x'])
   const items = await bob.request('get', ask('items', TUNE), 'abel@localhost')
-  assert.deepEqual(
-    items.children[0]!.children.map(el => el.attrs),
-    [{ jid: 'abel@localhost', name: 'a' }],
-  )
+  assert.deepEqual(pluck(items.children[0]!.children, 'attrs'), [{ jid: 'abel@localhost', name: 'a' }])
   await refused('item-not-found', bob.request('get', ask('info', 'urn:secret'), 'abel@localhost'))
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
+import { attrs } from '../support/pluck.ts'
 import { form, ITEMS, itemIds, owner, publish, pubsub, refusal } from '../support/publishing.ts'
 import { child } from '../support/rawxml.ts'
 import { available, online, refused, serve } from '../support/talk.ts'
@@ -117,10 +118,7 @@ test('an answer that would be too long is cut, and says so', async t => {
   const last = child(set, 'last')!.text
   const rest = pubsub(`<items node='urn:p'/><set xmlns='http://jabber.org/protocol/rsm'><after>${last}</after></set>`)
   const more = child((await alice.request('get', rest)).children[0], 'items')!.children
-  assert.deepEqual(
-    [...items, ...more].map(i => i.attrs['id']),
-    ['7', '6', '5', '4', '3', '2', '1', '0'],
-  )
+  assert.deepEqual(attrs([...items, ...more], 'id'), ['7', '6', '5', '4', '3', '2', '1', '0'])
 })
 
 test('items are gone when their time is over, and a command deletes them', async t => {

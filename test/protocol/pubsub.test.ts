@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import { pluck } from '../support/pluck.ts'
 import {
   event,
   form,
@@ -91,10 +92,7 @@ test('one makes a node, others subscribe and hear of its items', async () => {
   const listed = await carol.request('get', ask('items'), SERVICE)
   assert.ok(listed.children[0]!.children.some(i => i.attrs['node'] === 'news' && i.attrs['name'] === 'News'))
   const items = await carol.request('get', ask('items', 'news'), SERVICE)
-  assert.deepEqual(
-    items.children[0]!.children.map(i => i.attrs),
-    [{ jid: SERVICE, name: 'one' }],
-  )
+  assert.deepEqual(pluck(items.children[0]!.children, 'attrs'), [{ jid: SERVICE, name: 'one' }])
   const unsubscribe = pubsub("<unsubscribe node='news' jid='bob@localhost'/>")
   await bob.request('set', unsubscribe, SERVICE)
   await publish(alice, 'news', ENTRY, 'two', undefined, SERVICE)
@@ -145,10 +143,7 @@ test('owners say who may publish and who is kept out', async () => {
   await publish(carol, 'club', ENTRY, 'c1', undefined, SERVICE)
   await bob.receive(publishes('club', 'c1'))
   const own = await carol.request('get', pubsub('<affiliations/>'), SERVICE)
-  assert.deepEqual(
-    own.children[0]!.children[0]!.children.map(a => a.attrs),
-    [{ node: 'club', affiliation: 'publisher' }],
-  )
+  assert.deepEqual(pluck(own.children[0]!.children[0]!.children, 'attrs'), [{ node: 'club', affiliation: 'publisher' }])
   // A publisher takes back what is its own, nothing else.
   await publish(alice, 'club', ENTRY, 'a1', undefined, SERVICE)
   const retract = (id: string) => pubsub(`<retract node='club' notify='1'><item id='${id}'/></retract>`)

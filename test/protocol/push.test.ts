@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import type { Stanza } from '../../src/xmpp/stanza.ts'
 import { faultyStore } from '../support/faultystore.ts'
+import { pluck } from '../support/pluck.ts'
 import { PushService } from '../support/pushservice.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { authenticated, detached, managed } from '../support/resuming.ts'
@@ -541,10 +542,7 @@ test('a device that comes back as another session leaves the old one to the usua
   const kept = t.mock.method(old, 'keepFor')
   const fresh = await managed(server, 'juliet', 'phone2')
   await fresh.request('set', service.enable('n1'))
-  assert.deepEqual(
-    kept.mock.calls.map(call => call.arguments),
-    [[300_000]],
-  )
+  assert.deepEqual(pluck(kept.mock.calls, 'arguments'), [[300_000]])
 })
 
 test('a push service on another server', async t => {

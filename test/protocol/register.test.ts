@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { pluck } from '../support/pluck.ts'
 import { RawClient, type RawClientOptions } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, closed, presenceFrom, refused, serve } from '../support/talk.ts'
@@ -34,10 +35,7 @@ test('a stranger asks what is needed, makes an account and logs in to it on the 
   const client = await stranger(t, server)
   assert.ok(offered(client))
   const form = (await client.request('get', query(), 'localhost')).children[0]!
-  assert.deepEqual(
-    form.children.map(c => c.name),
-    ['instructions', 'username', 'password'],
-  )
+  assert.deepEqual(pluck(form.children, 'name'), ['instructions', 'username', 'password'])
   const answer = await client.request('set', account('Alice'))
   assert.equal(answer.attrs['to'], undefined)
   assert.deepEqual(registered, ['alice@localhost'])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { attrs, pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { nothing, online, refused, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
@@ -40,10 +41,7 @@ test('a block with a report blocks, and the report is kept for administrators', 
     report('spam', '<text xml:lang="en"> Never came trouble to my house like this. </text><report-origin/>'),
   )
   const list = await alice.request('get', "<blocklist xmlns='urn:xmpp:blocking'/>")
-  assert.deepEqual(
-    list.children[0]!.children.map(el => el.attrs['jid']),
-    ['spammer@bad.example'],
-  )
+  assert.deepEqual(attrs(list.children[0]!.children, 'jid'), ['spammer@bad.example'])
   const [row] = await kept(server, 1)
   assert.deepEqual(
     [row!['reporter'], row!['jid'], row!['reason'], row!['text'], row!['share']],
@@ -60,10 +58,7 @@ test('a block without a report, or whose report gives no reason, just blocks', a
   await block(alice, 'two@bad.example', "<report xmlns='urn:xmpp:reporting:1'/>")
   await block(alice, 'three@bad.example', report('abuse'))
   const rows = await kept(server, 1)
-  assert.deepEqual(
-    rows.map(row => row['jid']),
-    ['three@bad.example'],
-  )
+  assert.deepEqual(pluck(rows, 'jid'), ['three@bad.example'])
 })
 
 test('a block that is refused reports nothing', async t => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
+import { attrs, pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { nothing, refused, serve } from '../support/talk.ts'
@@ -41,10 +42,7 @@ test('a contact is added, changed and removed, and every session that asked for 
     assert.ok(push.attrs['from'] === undefined || push.attrs['from'] === 'alice@localhost')
     assert.equal(push.attrs['to'], client.jid)
     assert.deepEqual(item.attrs, { jid: 'bob@localhost', name: 'Bob', subscription: 'none' })
-    assert.deepEqual(
-      item.children.map(group => group.text),
-      ['Friends'],
-    )
+    assert.deepEqual(pluck(item.children, 'text'), ['Friends'])
   }
   await nothing(deaf, isPush)
 
@@ -106,10 +104,7 @@ test('a client that has the roster as it is gets an empty result, one with a ver
   // A version that nobody here knows gets the whole of it.
   const all = child(await get(bea, 'elsewhere-17'), 'query')!
   assert.equal(all.attrs['ver'], ver)
-  assert.deepEqual(
-    all.children.map(item => item.attrs['jid']),
-    ['one@localhost'],
-  )
+  assert.deepEqual(attrs(all.children, 'jid'), ['one@localhost'])
 })
 
 test('a client that has missed a few changes gets them as pushes, the last state of each, in order, and nothing more', async () => {
@@ -198,10 +193,7 @@ test('a group of another namespace is no group', async () => {
   const zoe = await server.client('zoe')
   await set(zoe, "<item jid='a@localhost'><group xmlns='urn:x'>Not</group><group>Yes</group></item>")
   const [item] = child(await get(zoe), 'query')!.children
-  assert.deepEqual(
-    item!.children.map(group => group.text),
-    ['Yes'],
-  )
+  assert.deepEqual(pluck(item!.children, 'text'), ['Yes'])
 })
 
 test('the names and groups of a roster have so many bytes, however many contacts it has', async t => {
@@ -263,10 +255,7 @@ test('what could not be stored is not in the roster', async t => {
   await assert.rejects(set(wim, `<item jid='kept@localhost' name='Changed'/>`), /iq error/)
   await assert.rejects(set(wim, `<item jid='kept@localhost' subscription='remove'/>`), /iq error/)
   const query = child(await get(wim, ver), 'query')!
-  assert.deepEqual(
-    query.children.map(item => item.attrs['name']),
-    ['Kept'],
-  )
+  assert.deepEqual(attrs(query.children, 'name'), ['Kept'])
 })
 
 test('rosters outlive the server, and go with the account', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { parseElement } from '../../src/xml/index.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
+import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, says } from '../support/talk.ts'
@@ -36,10 +37,7 @@ test('a message has one id of the account’s, which the account gave', async ()
   const message = await bob.receive(says('1'))
   const list = ids(message)
   // That of alice's own account is hers to claim only by her server, which does not.
-  assert.deepEqual(
-    list.map(a => a['by']),
-    ['bob@localhost'],
-  )
+  assert.deepEqual(pluck(list, 'by'), ['bob@localhost'])
   assert.notEqual(list[0]!['id'], 'forged')
   assert.equal(child(message, 'origin-id')?.attrs['id'], 'o')
 })
@@ -83,10 +81,7 @@ test('from afar likewise, but what others say of themselves stays', async () => 
     "<body>2</body><stanza-id xmlns='urn:xmpp:sid:0' id='forged' by='bob@localhost'/><stanza-id xmlns='urn:xmpp:sid:0' id='r' by='room@far.example'/>",
   )
   const list = ids(await bob.receive(says('2')))
-  assert.deepEqual(
-    list.map(a => a['by']),
-    ['room@far.example', 'bob@localhost'],
-  )
+  assert.deepEqual(pluck(list, 'by'), ['room@far.example', 'bob@localhost'])
 })
 
 test('a message that is not kept gets no id, and keeps no forged one', async () => {

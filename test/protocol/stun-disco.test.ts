@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { Secret } from '../../src/config/secret.ts'
+import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { refused, serve } from '../support/talk.ts'
 import { TestServer } from '../support/testserver.ts'
@@ -73,10 +74,7 @@ test('services of one type are asked for; of a type that there is not, there are
 
 test('credentials are asked for one service, by its port if need be', async () => {
   const both = await credentials("<service host='TURN.example' type='turn'/>")
-  assert.deepEqual(
-    both.map(({ port }) => port),
-    ['3478', '443'],
-  )
+  assert.deepEqual(pluck(both, 'port'), ['3478', '443'])
   const [one] = await credentials("<service host='turn.example' type='turn' port='443'/>")
   assert.equal(one!['port'], '443')
   assert.equal(one!['password'], password('north', one!['username']!))

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { PASSWD } from '../../src/auth/record.ts'
+import { pluck } from '../support/pluck.ts'
 import { child } from '../support/rawxml.ts'
 import {
   answer,
@@ -46,10 +47,7 @@ test('a stream that says whose it is gets only what that account can use; all ot
   assert.deepEqual(offered(await dial(t, server, 'nobody')), everybody)
   const client = await dial(t, server, 'juliet')
   const tasks = child(client.features, 'authentication')!.children.filter(c => c.ns === UPGRADE)
-  assert.deepEqual(
-    tasks.map(c => c.text),
-    ['UPGR-SCRAM-SHA-512', 'UPGR-SCRAM-SHA-256'],
-  )
+  assert.deepEqual(pluck(tasks, 'text'), ['UPGR-SCRAM-SHA-512', 'UPGR-SCRAM-SHA-256'])
 })
 
 test('a client brings stronger keys, one task after the other, and can use them from then on', async t => {
@@ -62,10 +60,7 @@ test('a client brings stronger keys, one task after the other, and can use them 
     ['UPGR-SCRAM-SHA-256', 'sha256'],
   ] as const) {
     assert.equal(el.name, 'continue')
-    assert.deepEqual(
-      child(el, 'tasks')!.children.map(c => c.text),
-      [task],
-    )
+    assert.deepEqual(pluck(child(el, 'tasks')!.children, 'text'), [task])
     assert.equal(child(el, 'additional-data') !== undefined, el === last, 'the proof of the server comes at once')
     client.write(`<next xmlns='${SASL2}' task='${task}'/>`)
     const salt = child(await answer(client), 'salt', SCRAM_UPGRADE)!

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { type FileBlobs, openFileBlobs } from '../../src/storage/blob-files.ts'
 import { emptyFolder } from '../support/folder.ts'
+import { pluck } from '../support/pluck.ts'
 import { blobConformance, bytesOf, put } from './blob-conformance.ts'
 
 async function open(t: TestContext): Promise<FileBlobs> {
@@ -22,10 +23,7 @@ test('they outlive the server; what a crash left half written does not', async t
   const again = await openFileBlobs(where)
   assert.equal(await bytesOf(again, 'a/b/c'), 'kept')
   assert.deepEqual(await readdir(path.join(where, '.undone')), [])
-  assert.deepEqual(
-    (await again.list('')).map(e => e.key),
-    ['a/b/c'],
-  )
+  assert.deepEqual(pluck(await again.list(''), 'key'), ['a/b/c'])
 })
 
 test('a server that is killed while it writes: what it said is stored is there, and nothing by halves', async t => {

@@ -12,6 +12,7 @@ import { openLevelStore } from '../../src/storage/level.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { StoreError } from '../../src/storage/store.ts'
 import { emptyFolder } from '../support/folder.ts'
+import { pluck } from '../support/pluck.ts'
 import { conformance, conformanceOnDisk } from './conformance.ts'
 import { keys, level, retry } from './suites/level.ts'
 
@@ -39,10 +40,7 @@ describe('level: group commit', () => {
     await new Promise(setImmediate)
     const second = [...Array(30).keys()].flatMap(i => [a.put([i], [], 'z'), a.put([100 + i], [], 'z')])
     await Promise.all([...first, ...second])
-    assert.deepEqual(
-      commits.map(commit => commit.rows),
-      [52, 60],
-    )
+    assert.deepEqual(pluck(commits, 'rows'), [52, 60])
     assert.ok(commits.every(commit => commit.error === undefined && commit.duration > 0 && commit.size > 0))
   })
 
@@ -84,10 +82,7 @@ describe('level: group commit', () => {
     const written = queue.put(['p'], [4], 'written')
     await new Promise(setImmediate)
     await Promise.all([written, queue.del(['p'], [4])])
-    assert.deepEqual(
-      commits.slice(2).map(commit => commit.rows),
-      [1, 1],
-    )
+    assert.deepEqual(pluck(commits.slice(2), 'rows'), [1, 1])
     await store.close()
     const log = await filesWith(path, 'short-lived')
     assert.deepEqual([log, await filesWith(path, 'alone')], [0, 0])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { pluck } from '../../support/pluck.ts'
 import { HOST, type Open, strings } from './support.ts'
 
 export function concurrency(open: Open): void {
@@ -19,10 +20,7 @@ export function concurrency(open: Open): void {
     await new Promise(setImmediate)
     const second = table.put(['p'], [3], 'second')
     assert.equal(await table.get(['p'], [3]), 'second')
-    assert.deepEqual(
-      (await table.scan(['p'], { gte: [3] })).map(row => row.value),
-      ['second'],
-    )
+    assert.deepEqual(pluck(await table.scan(['p'], { gte: [3] }), 'value'), ['second'])
     await Promise.all([first, second])
   })
 
@@ -46,10 +44,7 @@ export function concurrency(open: Open): void {
       { ck: [4], value: 'new' },
     ])
     const twice = [table.clear(['p'], { limit: 1 }), table.clear(['p'], { limit: 1 })]
-    assert.deepEqual(
-      (await table.scan(['p'])).map(row => row.ck),
-      [[4]],
-    )
+    assert.deepEqual(pluck(await table.scan(['p']), 'ck'), [[4]])
     await Promise.all(twice)
   })
 

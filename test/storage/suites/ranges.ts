@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Key, pages, type Range } from '../../../src/storage/store.ts'
 import { encodeTuple } from '../../../src/util/tuple.ts'
+import { pluck } from '../../support/pluck.ts'
 import { HOST, keysOf, numbers, type Open, shuffled, strings, TRICKY } from './support.ts'
 
 export function ranges(open: Open): void {
@@ -101,10 +102,7 @@ export function ranges(open: Open): void {
       return all
     }
     const forwards = await read({ gt: [3], lte: [2400], limit: 700 })
-    assert.deepEqual(
-      forwards.map(page => page.length),
-      [700, 700, 700, 297],
-    )
+    assert.deepEqual(pluck(forwards, 'length'), [700, 700, 700, 297])
     assert.deepEqual(
       forwards.flat(),
       Array.from({ length: 2397 }, (_, i) => i + 4),

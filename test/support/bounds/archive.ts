@@ -111,25 +111,16 @@ export const BOUNDS: readonly Bound[] = [
   {
     what: 'one page of an archive',
     number: aPage,
-    bytes: [
-      'protocol/archive-bounds.test.ts',
-      'a page ends with the message that makes it large; asked to go on, the client gets all',
-    ],
+    bytes: 'a page ends with the message that makes it large; asked to go on, the client gets all',
   },
   {
     what: 'one page of an inbox',
-    number: [
-      'unit/archive/inbox.test.ts',
-      'however many write to somebody: the most recent conversations are listed, the others forgotten',
-    ],
-    bytes: [
-      'protocol/archive-bounds.test.ts',
-      'the inbox counts without a look at the messages, and tells of so many bytes of them at a time',
-    ],
+    number: 'however many write to somebody: the most recent conversations are listed, the others forgotten',
+    bytes: 'the inbox counts without a look at the messages, and tells of so many bytes of them at a time',
   },
   {
     what: 'questions of one session to its archive that wait',
-    number: ['protocol/archive-bounds.test.ts', 'one session asks so many questions at a time'],
+    number: 'one session asks so many questions at a time',
     bytes: largeQuestions,
   },
   {
@@ -139,14 +130,8 @@ export const BOUNDS: readonly Bound[] = [
   },
   {
     what: 'an archive',
-    number: [
-      'unit/archive/retention.test.ts',
-      'of more than max_messages the oldest go, with their places in the conversations',
-    ],
-    bytes: [
-      'unit/archive/retention.test.ts',
-      'of more than max_bytes the oldest go; what a tombstone gave back counts no longer',
-    ],
+    number: 'of more than max_messages the oldest go, with their places in the conversations',
+    bytes: 'of more than max_bytes the oldest go; what a tombstone gave back counts no longer',
   },
   {
     what: 'addresses in archive preferences',
@@ -155,10 +140,7 @@ export const BOUNDS: readonly Bound[] = [
   },
   {
     what: 'index of conversations, states of messages, in memory',
-    number: [
-      'unit/archive/peers.test.ts',
-      'however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end',
-    ],
+    number: 'however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end',
     bytes: 'each',
   },
   {

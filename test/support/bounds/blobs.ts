@@ -81,34 +81,31 @@ async function downloadsInMemory(t: TestContext): Promise<void> {
 export const BOUNDS: readonly Bound[] = [
   {
     what: 'pictures',
-    number: ['unit/modules/avatar/images.test.ts', 'few at a time, some wait, the rest are told to come later'],
-    bytes: ['unit/modules/avatar/images.test.ts', 'the bound of bytes, and of pixels: at it and beyond'],
+    number: 'few at a time, some wait, the rest are told to come later',
+    bytes: 'the bound of bytes, and of pixels: at it and beyond',
   },
   {
     what: 'uploads of a user',
-    number: ['protocol/http-upload.test.ts', 'who asks for many slots at once has to wait'],
-    bytes: ['protocol/http-upload.test.ts', 'who has used up the day is told when to come again, and can'],
+    number: 'who asks for many slots at once has to wait',
+    bytes: 'who has used up the day is told when to come again, and can',
   },
   {
     what: 'uploads not yet begun, and at a time, of all and of a user',
-    number: ['protocol/http-upload.test.ts', 'uploads at a time are bounded'],
-    bytes: ['protocol/http-upload.test.ts', 'silly sizes and types, and what is too large'],
+    number: 'uploads at a time are bounded',
+    bytes: 'silly sizes and types, and what is too large',
   },
   {
     what: 'slow uploads',
-    number: ['protocol/http-upload.test.ts', 'an upload that is too slow is given up, and its place is free'],
+    number: 'an upload that is too slow is given up, and its place is free',
   },
   {
     what: 'HTTP: head of a request, its time, silence, connections',
-    number: ['protocol/http.test.ts', 'connections of all addresses together are bounded'],
-    bytes: ['protocol/http.test.ts', 'garbage and too much of a head end the connection with a word'],
+    number: 'connections of all addresses together are bounded',
+    bytes: 'garbage and too much of a head end the connection with a word',
   },
   {
     what: 'downloads at a time, and slow ones',
-    number: [
-      'protocol/http.test.ts',
-      'who does not read what was asked for is cut off; downloads at a time are bounded',
-    ],
+    number: 'who does not read what was asked for is cut off; downloads at a time are bounded',
     bytes: downloadsInMemory,
   },
   {
@@ -118,18 +115,12 @@ export const BOUNDS: readonly Bound[] = [
   },
   {
     what: 'HTTP: requests of one connection that wait for the answer to an earlier one',
-    number: [
-      'protocol/http-hostile.test.ts',
-      'requests that come all at once are answered one after the other, and so many at most',
-    ],
+    number: 'requests that come all at once are answered one after the other, and so many at most',
     bytes: 'each',
   },
   {
     what: 'a request of hermodctl, and its answers',
-    number: [
-      'unit/core/control/socket.test.ts',
-      'a client that never reads has no more answers made for it, and keeps nobody waiting',
-    ],
-    bytes: ['unit/core/control/socket.test.ts', 'a line without end is cut off at the limit'],
+    number: 'a client that never reads has no more answers made for it, and keeps nobody waiting',
+    bytes: 'a line without end is cut off at the limit',
   },
 ]

@@ -2,9 +2,9 @@ import type { TestContext } from 'node:test'
 
 /**
  * What shows that a bound holds: something that drives it there and asserts what happens, or, where a test does that already,
- * the file (below test) and the name of that test.
+ * the name of that test.
  */
-export type Proof = ((t: TestContext) => Promise<void>) | readonly [file: string, test: string]
+export type Proof = ((t: TestContext) => Promise<void>) | string
 
 /**
  * A bound of docs/guide/limits.md. Each area has a file of them in this folder, which test/protocol/bounds.test.ts finds.

@@ -3,90 +3,73 @@ import type { Bound } from './bound.ts'
 export const BOUNDS: readonly Bound[] = [
   {
     what: 'failed logins',
-    number: [
-      'protocol/sasl.test.ts',
-      'too many failures from an address: it has to wait, and is told so, whatever it tries',
-    ],
+    number: 'too many failures from an address: it has to wait, and is told so, whatever it tries',
   },
   {
     what: 'networks that an account is remembered to have been logged in from',
-    number: [
-      'unit/auth/familiar.test.ts',
-      'networks of an account are bounded: from where nobody came for longest goes',
-    ],
+    number: 'networks of an account are bounded: from where nobody came for longest goes',
   },
   {
     what: 'addresses, accounts, and pairs of both whose failed logins are counted',
-    number: ['unit/auth/failures.test.ts', 'memory is bounded however many addresses and names come'],
+    number: 'memory is bounded however many addresses and names come',
   },
   {
     what: 'logins with devices of one account at a time',
-    number: [
-      'unit/auth/devices.test.ts',
+    number:
       'so many logins with devices of one account at a time, and no more; whoever takes its name finds nothing all the same',
-    ],
     bytes: 'each',
   },
   {
     what: 'failed logins on one stream',
-    number: ['protocol/sasl.test.ts', 'after five wrong passwords the stream is closed'],
+    number: 'after five wrong passwords the stream is closed',
   },
   {
     what: 'devices that are remembered of an account',
-    number: [
-      'protocol/devices.test.ts',
-      'one device more than are remembered: the one goes that was unused for longest',
-    ],
+    number: 'one device more than are remembered: the one goes that was unused for longest',
     bytes: 'each',
   },
   {
     what: 'questions to a web service of accounts',
-    number: ['unit/auth/http.test.ts', 'it is asked so many at a time; ten times as many wait, and no more'],
+    number: 'it is asked so many at a time; ten times as many wait, and no more',
     bytes: 'each',
   },
   {
     what: 'ad-hoc commands in progress',
-    number: ['protocol/adhoc.test.ts', 'all clients together have only so many'],
+    number: 'all clients together have only so many',
     bytes: 'each',
   },
   {
     what: 'waiting invitations',
-    number: ['protocol/invites.test.ts', 'a user has only so many invitations that wait'],
+    number: 'a user has only so many invitations that wait',
     bytes: 'each',
   },
   {
     what: 'invitation tokens tried',
-    number: ['protocol/invites.test.ts', 'one connection tries only so many tokens'],
+    number: 'one connection tries only so many tokens',
   },
   {
     what: 'lists of the service (blocked, allowed)',
-    number: ['protocol/configure.test.ts', 'the lists can be edited by hermodctl too, and have a bound'],
-    bytes: [
-      'protocol/configure.test.ts',
-      'the addresses of a list are bounded in bytes, and one that is there already counts once',
-    ],
+    number: 'the lists can be edited by hermodctl too, and have a bound',
+    bytes: 'the addresses of a list are bounded in bytes, and one that is there already counts once',
   },
   {
     what: 'accounts that a command of XEP-0133 is about, and rosters it shows',
-    number: [
-      'protocol/adhoc-hostile.test.ts',
-      'addresses that are named again and again count once, and are bounded in number',
-    ],
-    bytes: ['protocol/adhoc-hostile.test.ts', 'the rosters of many are an answer that a client can take'],
+    number: 'addresses that are named again and again count once, and are bounded in number',
+    bytes: 'the rosters of many are an answer that a client can take',
   },
   {
     what: 'rows and texts that an ad-hoc command answers with',
-    number: ['protocol/adhoc.test.ts', 'a table that is too long, or too large, is shown as far as there is room'],
-    bytes: ['protocol/adhoc.test.ts', 'a table that is too long, or too large, is shown as far as there is room'],
+    number: 'a table that is too long, or too large, is shown as far as there is room',
+    bytes: 'a table that is too long, or too large, is shown as far as there is room',
   },
   {
     what: 'searches for users',
-    number: ['protocol/search.test.ts', 'what a search finds, and who can be found, is bounded'],
+    number: 'what a search finds, and who can be found, is bounded',
     bytes: 'each',
   },
   {
     what: "names of which it said that they are nobody's",
-    number: ['unit/auth/chain.test.ts', 'names that strangers make up do not fill the memory'],
+    number: 'names that strangers make up do not fill the memory',
     bytes: 'each',
   },
 ]

@@ -29,23 +29,17 @@ async function rememberedOf(t: TestContext, count: number, length: number): Prom
 export const BOUNDS: readonly Bound[] = [
   {
     what: 'devices with push',
-    number: ['protocol/push.test.ts', 'the registration enabled longest ago gives way at the bound'],
+    number: 'the registration enabled longest ago gives way at the bound',
     bytes: 'each',
   },
   {
     what: 'push notifications on their way',
-    number: [
-      'unit/modules/push/flight.test.ts',
-      'at the bound no more are begun, until one is answered, well or badly',
-    ],
+    number: 'at the bound no more are begun, until one is answered, well or badly',
     bytes: 'each',
   },
   {
     what: 'messages counted for a device’s user',
-    number: [
-      'unit/modules/push/watch.test.ts',
-      'at the bound the oldest is no longer counted; each was told all the same',
-    ],
+    number: 'at the bound the oldest is no longer counted; each was told all the same',
     bytes: 'each',
   },
   {

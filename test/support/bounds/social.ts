@@ -28,58 +28,37 @@ async function askedAtATime(t: TestContext): Promise<void> {
 export const BOUNDS: readonly Bound[] = [
   {
     what: 'contacts, and bytes of their addresses, names and groups',
-    number: [
-      'protocol/roster.test.ts',
-      'a roster holds so many contacts and no more; what is there can still be changed',
-    ],
-    bytes: [
-      'protocol/roster.test.ts',
-      'the names and groups of a roster have so many bytes, however many contacts it has',
-    ],
+    number: 'a roster holds so many contacts and no more; what is there can still be changed',
+    bytes: 'the names and groups of a roster have so many bytes, however many contacts it has',
   },
   {
     what: 'changes of a roster that a client may have missed',
-    number: [
-      'protocol/roster.test.ts',
-      'so many changes are remembered, over a restart too; who has missed more gets the roster whole',
-    ],
+    number: 'so many changes are remembered, over a restart too; who has missed more gets the roster whole',
     bytes: 'each',
   },
   {
     what: 'subscription requests that wait for an answer, and their bytes',
-    number: [
-      'protocol/subscription.test.ts',
-      'requests of strangers are bounded, and leave the user room for contacts',
-    ],
-    bytes: [
-      'protocol/subscription.test.ts',
-      'of many long requests so much is kept, and of the others that they were sent',
-    ],
+    number: 'requests of strangers are bounded, and leave the user room for contacts',
+    bytes: 'of many long requests so much is kept, and of the others that they were sent',
   },
   {
     what: 'blocked addresses, and their bytes',
-    number: ['protocol/blocking.test.ts', 'so many can be blocked and no more'],
-    bytes: ['protocol/blocking.test.ts', 'so many can be blocked and no more'],
+    number: 'so many can be blocked and no more',
+    bytes: 'so many can be blocked and no more',
   },
   {
     what: 'bytes of a presence',
-    bytes: ['protocol/presence.test.ts', 'a presence has so many bytes, and one that is larger changes nothing'],
+    bytes: 'a presence has so many bytes, and one that is larger changes nothing',
   },
   {
     what: 'directed presences of a session, and bytes of the addresses',
-    number: [
-      'protocol/presence.test.ts',
-      'presence is sent directly to so many addresses, of so many characters in all',
-    ],
-    bytes: [
-      'protocol/presence.test.ts',
-      'presence is sent directly to so many addresses, of so many characters in all',
-    ],
+    number: 'presence is sent directly to so many addresses, of so many characters in all',
+    bytes: 'presence is sent directly to so many addresses, of so many characters in all',
   },
   {
     what: 'what clients can do, by their hashes',
-    number: ['unit/util/weighed.test.ts', 'a map keeps so many entries, of so much weight; what was used last stays'],
-    bytes: ['protocol/caps.test.ts', 'of one answer so much is read, and more than that is remembered for nobody'],
+    number: 'a map keeps so many entries, of so much weight; what was used last stays',
+    bytes: 'of one answer so much is read, and more than that is remembered for nobody',
   },
   {
     what: 'clients that are asked what they can do, at a time',
@@ -88,119 +67,98 @@ export const BOUNDS: readonly Bound[] = [
   },
   {
     what: 'presence and last items for a client that comes online',
-    number: ['protocol/presence.test.ts', 'who comes online with many contacts is told of them as fast as it reads'],
-    bytes: ['protocol/presence.test.ts', 'who comes online with many contacts is told of them as fast as it reads'],
+    number: 'who comes online with many contacts is told of them as fast as it reads',
+    bytes: 'who comes online with many contacts is told of them as fast as it reads',
   },
   {
     what: 'nodes, items, subscriptions',
-    number: ['protocol/pubsub-limits.test.ts', 'an account has so many nodes, and no more'],
-    bytes: ['protocol/pubsub-limits.test.ts', 'an item has so many bytes, and names so many characters'],
+    number: 'an account has so many nodes, and no more',
+    bytes: 'an item has so many bytes, and names so many characters',
   },
   {
     what: 'abuse reports',
-    number: ['protocol/reporting.test.ts', 'reports are bounded: in all, of one user a day, and in length'],
-    bytes: ['protocol/reporting.test.ts', 'reports are bounded: in all, of one user a day, and in length'],
+    number: 'reports are bounded: in all, of one user a day, and in length',
+    bytes: 'reports are bounded: in all, of one user a day, and in length',
   },
   {
     what: 'strangers that somebody wrote to',
-    number: ['protocol/strangers.test.ts', 'of whom one wrote to, the latest are remembered'],
-    bytes: ['protocol/strangers.test.ts', 'so many characters of them, too'],
+    number: 'of whom one wrote to, the latest are remembered',
+    bytes: 'so many characters of them, too',
   },
   {
     what: 'private data of an account',
-    number: ['protocol/private.test.ts', 'pieces are bounded in size and number'],
-    bytes: ['protocol/private.test.ts', 'all pieces together have so many bytes'],
+    number: 'pieces are bounded in size and number',
+    bytes: 'all pieces together have so many bytes',
   },
   {
     what: 'bookmarks of a user',
-    number: ['protocol/bookmarks.test.ts', 'a list of the old form has so many rooms'],
-    bytes: ['protocol/bookmarks.test.ts', 'all bookmarks of a user have so many bytes, however they are written'],
+    number: 'a list of the old form has so many rooms',
+    bytes: 'all bookmarks of a user have so many bytes, however they are written',
   },
   {
     what: 'vCards',
-    number: ['protocol/vcard.test.ts', 'what a user tells of herself, she and others read'],
-    bytes: ['protocol/vcard.test.ts', 'a vCard at the bound is kept, one beyond is not'],
+    number: 'what a user tells of herself, she and others read',
+    bytes: 'a vCard at the bound is kept, one beyond is not',
   },
   {
     what: 'addresses of those who are something to a node',
-    number: ['protocol/pubsub-limits.test.ts', 'a request names so many, and a node keeps so many in mind'],
-    bytes: [
-      'protocol/pubsub-limits.test.ts',
-      'the addresses of those who are something to a node have so many bytes, however many they are',
-    ],
+    number: 'a request names so many, and a node keeps so many in mind',
+    bytes: 'the addresses of those who are something to a node have so many bytes, however many they are',
   },
   {
     what: 'addresses of those who are something to all nodes that one account made',
-    number: ['protocol/pubsub-limits.test.ts', 'an account has so many nodes, and no more'],
-    bytes: ['protocol/pubsub-limits.test.ts', 'those of all nodes that one made, together, too; what ends makes room'],
+    number: 'an account has so many nodes, and no more',
+    bytes: 'those of all nodes that one made, together, too; what ends makes room',
   },
   {
     what: 'last items for those who have come to see a node by a change of access',
-    number: [
-      'protocol/pep-contacts.test.ts',
-      'who opens and shuts a node again and again floods nobody with what is there',
-    ],
+    number: 'who opens and shuts a node again and again floods nobody with what is there',
     bytes: 'each',
   },
   {
     what: 'questions to the owners of a node',
-    number: ['protocol/pubsub-limits.test.ts', 'who asks the owners again and again is heard so often in an hour'],
+    number: 'who asks the owners again and again is heard so often in an hour',
   },
   {
     what: 'what an owner is told who did not make the node',
-    number: ['protocol/pubsub-limits.test.ts', 'who was made an owner without being asked is told so often in an hour'],
+    number: 'who was made an owner without being asked is told so often in an hour',
   },
   {
     what: 'nodes at the service that one is subscribed to',
-    number: ['protocol/pubsub-limits.test.ts', 'one is subscribed to so many nodes at the service'],
+    number: 'one is subscribed to so many nodes at the service',
     bytes: 'each',
   },
   {
     what: 'names and configurations of an account’s nodes',
-    number: ['protocol/pubsub-limits.test.ts', 'an account has so many nodes, and no more'],
-    bytes: [
-      'protocol/pubsub-limits.test.ts',
-      'the names and configurations of an account’s nodes have so many characters',
-    ],
+    number: 'an account has so many nodes, and no more',
+    bytes: 'the names and configurations of an account’s nodes have so many characters',
   },
   {
     what: 'nodes, or items of a node, that service discovery lists',
-    number: ['protocol/pubsub-limits.test.ts', 'service discovery lists so many nodes, and items of one'],
+    number: 'service discovery lists so many nodes, and items of one',
     bytes: 'each',
   },
   {
     what: 'who is what to nodes, in memory',
-    bytes: [
-      'unit/pubsub/entitycache.test.ts',
-      'beyond its memory a host forgets who is what to nodes that nobody uses, and reads it again',
-    ],
+    bytes: 'beyond its memory a host forgets who is what to nodes that nobody uses, and reads it again',
   },
   {
     what: 'clients on other servers that an account keeps in mind',
-    number: ['protocol/pep-contacts.test.ts', 'so many clients on other servers are kept in mind'],
-    bytes: ['unit/util/weighed.test.ts', 'a map keeps so many entries, of so much weight; what was used last stays'],
+    number: 'so many clients on other servers are kept in mind',
+    bytes: 'a map keeps so many entries, of so much weight; what was used last stays',
   },
   {
     what: 'last items that wait while a node tells many of something',
-    number: [
-      'unit/core/fanout.test.ts',
-      'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
-    ],
-    bytes: [
-      'unit/core/fanout.test.ts',
-      'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
-    ],
+    number: 'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
+    bytes: 'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
   },
   {
     what: 'what one sends to many (nodes, announcements)',
-    number: ['unit/core/fanout.test.ts', 'many addresses are no reason to keep others waiting, and order holds'],
-    bytes: ['unit/core/fanout.test.ts', 'however many send to many, little of it waits for the disk'],
+    number: 'many addresses are no reason to keep others waiting, and order holds',
+    bytes: 'however many send to many, little of it waits for the disk',
   },
   {
     what: 'bytes that an account stores in nodes',
-    bytes: [
-      'protocol/pubsub-limits.test.ts',
-      'an account stores so many bytes in its nodes, and what it deletes makes room',
-    ],
+    bytes: 'an account stores so many bytes in its nodes, and what it deletes makes room',
   },
 ]

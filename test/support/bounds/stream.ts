@@ -34,84 +34,54 @@ async function unparsed(t: TestContext): Promise<void> {
 export const BOUNDS: readonly Bound[] = [
   {
     what: 'bytes, depth, attributes, elements and texts of a stanza',
-    number: [
-      'protocol/limits.test.ts',
-      'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
-    ],
-    bytes: [
-      'protocol/limits.test.ts',
-      'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
-    ],
+    number: 'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
+    bytes: 'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
   },
   {
     what: 'stanzas of a client that are handled in one go',
-    number: [
-      'protocol/crowd.test.ts',
-      'of thousands of stanzas that come in one piece a portion is handled, then others have their turn',
-    ],
-    bytes: [
-      'protocol/crowd.test.ts',
-      'many clients with one stanza each that is much work: who has little is answered between them',
-    ],
+    number: 'of thousands of stanzas that come in one piece a portion is handled, then others have their turn',
+    bytes: 'many clients with one stanza each that is much work: who has little is answered between them',
   },
   {
     what: 'before login: time, bytes',
-    number: [
-      'protocol/limits.test.ts',
-      'who does not log in and bind in time is closed, in whatever state it was left',
-    ],
-    bytes: ['protocol/limits.test.ts', 'before the login only so many bytes are taken'],
+    number: 'who does not log in and bind in time is closed, in whatever state it was left',
+    bytes: 'before the login only so many bytes are taken',
   },
   {
     what: 'memory of a stanza’s tree',
-    bytes: ['protocol/limits.test.ts', 'before the login a stanza is small in every way, after it large enough'],
+    bytes: 'before the login a stanza is small in every way, after it large enough',
   },
   {
     what: 'before login: depth, attributes, elements and texts, memory of a stanza',
-    number: ['protocol/limits.test.ts', 'before the login a stanza is small in every way, after it large enough'],
-    bytes: ['protocol/limits.test.ts', 'before the login a stanza is small in every way, after it large enough'],
+    number: 'before the login a stanza is small in every way, after it large enough',
+    bytes: 'before the login a stanza is small in every way, after it large enough',
   },
   {
     what: 'memory of all connections that are not logged in, or wait for an HTTP request (16 KiB each, 64 KiB with TLS, and what they sent)',
-    bytes: [
-      'protocol/limits.test.ts',
-      'all that are not logged in share one budget: the greedy go first, wherever they come from',
-    ],
+    bytes: 'all that are not logged in share one budget: the greedy go first, wherever they come from',
   },
   {
     what: 'connections from an address',
-    number: ['protocol/limits.test.ts', 'one address has so many connections, and gets their places back'],
+    number: 'one address has so many connections, and gets their places back',
   },
   {
     what: 'speed of a client',
-    number: ['protocol/limits.test.ts', 'the number of stanzas is shaped too'],
-    bytes: [
-      'protocol/limits.test.ts',
-      'a client faster than its shaper is read more slowly, and nothing of what it sends is lost',
-    ],
+    number: 'the number of stanzas is shaped too',
+    bytes: 'a client faster than its shaper is read more slowly, and nothing of what it sends is lost',
   },
   {
     what: 'sessions of an account',
-    number: ['protocol/bind.test.ts', 'one session more than an account may have ends the oldest'],
+    number: 'one session more than an account may have ends the oldest',
     bytes: 'each',
   },
   {
     what: 'stanzas that a client has not acknowledged',
-    number: [
-      'protocol/resume.test.ts',
-      'what is kept for a client that is away is bounded, by number and by bytes; the rest waits in the store',
-    ],
-    bytes: [
-      'protocol/resume.test.ts',
-      'a session whose client does not acknowledge what cannot wait ends at the bound',
-    ],
+    number: 'what is kept for a client that is away is bounded, by number and by bytes; the rest waits in the store',
+    bytes: 'a session whose client does not acknowledge what cannot wait ends at the bound',
   },
   {
     what: 'bytes that a client does not read',
-    bytes: [
-      'protocol/limits.test.ts',
-      'a client that does not read gets no more than so much, and loses nothing but what cannot wait',
-    ],
+    bytes: 'a client that does not read gets no more than so much, and loses nothing but what cannot wait',
   },
   { what: 'unparsed bytes while a stanza is handled', bytes: unparsed },
 ]

@@ -8,6 +8,7 @@ import type { Store } from '../../../src/storage/store.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { parseElement } from '../../../src/xml/index.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
+import { pluck } from '../../support/pluck.ts'
 import { archiveOf } from './support.ts'
 
 const JULIET = Jid.from('juliet@example.org')
@@ -68,10 +69,7 @@ test('of more than max_messages the oldest go, with their places in the conversa
     limit: 1000,
     bytes: Number.POSITIVE_INFINITY,
   })
-  assert.deepEqual(
-    romeo.map(m => m.id),
-    [...all.slice(695, 700), ...more],
-  )
+  assert.deepEqual(pluck(romeo, 'id'), [...all.slice(695, 700), ...more])
   const ids = await indexed(store, ROMEO)
   assert.deepEqual(ids, [...all.slice(695, 700), ...more], 'five old ones, and five new ones')
 })

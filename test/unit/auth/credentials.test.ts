@@ -4,6 +4,7 @@ import { CredentialError } from '../../../src/auth/credentials.ts'
 import { BusyError, createDerive, type Derive, preparePassword, sameSecret } from '../../../src/auth/derive.ts'
 import { StoreError } from '../../../src/storage/store.ts'
 import { faultyTable } from '../../support/faultystore.ts'
+import { pluck } from '../../support/pluck.ts'
 import { eventually } from '../../support/waiting.ts'
 import { accounts } from './support.ts'
 
@@ -225,10 +226,7 @@ test('deriving leaves the event loop free, and is bounded', async () => {
   const jobs = [1, 2, 3, 4].map(() => derive('SHA-512', 'pw', salt, 100_000))
   const settled = await Promise.allSettled(jobs)
   clearInterval(timer)
-  assert.deepEqual(
-    settled.map(job => job.status),
-    ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'],
-  )
+  assert.deepEqual(pluck(settled, 'status'), ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'])
   assert.ok(settled[3]!.status === 'rejected' && settled[3]!.reason instanceof BusyError)
   assert.ok(turns >= 10, `the event loop turned ${turns} times`)
 })

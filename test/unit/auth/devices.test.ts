@@ -6,6 +6,7 @@ import { DEVICE } from '../../../src/core/devices.ts'
 import { NO_BINDINGS } from '../../../src/net/channelbinding.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
+import { pluck } from '../../support/pluck.ts'
 import { FakeSession, host as makeHost } from '../core/support.ts'
 import { bindingsOf, CLEAR, EXPORTER, PROXIED, TLS } from './support.ts'
 
@@ -108,17 +109,11 @@ test('the number of devices is bounded; those with sessions stay longest', async
     await issue(devices, 'one', { id })
     if (id === 'a') new FakeSession(account, id).slots.set(DEVICE, id)
   }
-  assert.deepEqual(
-    (await devices.list('juliet')).map(d => d.id),
-    ['e', 'd', 'a'],
-  )
+  assert.deepEqual(pluck(await devices.list('juliet'), 'id'), ['e', 'd', 'a'])
   devices.settings = { ...SETTINGS, maxDevices: 1 }
   clock.now++
   await issue(devices, 'one', { id: 'f' })
-  assert.deepEqual(
-    (await devices.list('juliet')).map(d => d.id),
-    ['f', 'a'],
-  )
+  assert.deepEqual(pluck(await devices.list('juliet'), 'id'), ['f', 'a'])
 })
 
 test('a token is secret: two are never alike', async () => {

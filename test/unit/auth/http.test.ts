@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { BusyError } from '../../../src/auth/derive.ts'
 import { HttpSource } from '../../../src/auth/http.ts'
 import { accountService } from '../../support/jwt.ts'
+import { pluck } from '../../support/pluck.ts'
 
 type Answer = Parameters<typeof accountService>[1]
 
@@ -64,10 +65,7 @@ test('a password does not follow where it is sent on to', async t => {
 test('one that does not answer in time is no answer, and neither is one that is not there', async t => {
   const { source } = await service(t, () => new Promise(() => {}), { timeout: 100, maxRequests: 1 })
   const both = await Promise.allSettled([source.check('juliet', 'x'), source.check('juliet', 'y')])
-  assert.deepEqual(
-    both.map(one => one.status),
-    ['rejected', 'rejected'],
-  )
+  assert.deepEqual(pluck(both, 'status'), ['rejected', 'rejected'])
   const gone = new HttpSource({
     url: 'http://127.0.0.1:1',
     domain: 'x',

@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references are what is tested
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { pluck } from '../../support/pluck.ts'
 import { errorsOf, load } from './support.ts'
 
 test('options are set over the file and over the defaults', async () => {
@@ -50,10 +51,7 @@ test('names with dots are taken whole where they are known, or quoted', async ()
     'modules.mod_last.privacy=nobody',
   ]
   const { config } = await load(text, { sets, loadModule })
-  assert.deepEqual(
-    [...config.perHost.values()].map(host => host.max_user_sessions),
-    [1, 2],
-  )
+  assert.deepEqual(pluck([...config.perHost.values()], 'max_user_sessions'), [1, 2])
   const errors = await errorsOf(text, { sets: ['modules../my.mod.js.speed=1'], loadModule })
   assert.deepEqual(errors, ['--set modules../my.mod.js.speed  modules."./my.mod.js".speed  is not an option'])
 })

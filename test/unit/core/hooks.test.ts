@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FILTER, FIRST, Hooks, NORMAL, OBSERVE, STOP, STORE } from '../../../src/core/hooks.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
+import { pluck } from '../../support/pluck.ts'
 import { listening, silent } from './support.ts'
 
 interface Fold {
@@ -33,10 +34,7 @@ test('handlers run by their band, and those of one band as they came', () => {
   const event = fold()
   assert.equal(hooks.run('test_fold', event), undefined)
   assert.deepEqual(event.said, ['first', 'filter', 'normal one', 'normal two', 'store', 'observe'])
-  assert.deepEqual(
-    hooks.list().map(h => h.order),
-    [FIRST, FILTER, NORMAL, NORMAL, STORE, OBSERVE],
-  )
+  assert.deepEqual(pluck(hooks.list(), 'order'), [FIRST, FILTER, NORMAL, NORMAL, STORE, OBSERVE])
 })
 
 test('STOP ends the chain, at once or later', async () => {

@@ -5,6 +5,7 @@ import { OBSERVE, STOP } from '../../../src/core/hooks.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { type Destination, Router, type Source } from '../../../src/core/router.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
+import { pluck } from '../../support/pluck.ts'
 import { settled } from '../../support/waiting.ts'
 import { FakeSession, host, message, silent, stanza } from './support.ts'
 
@@ -130,10 +131,7 @@ test('a client is an address to other hosts and servers, and who is hidden at it
   for (const domain of ['far.example', 'rooms.example.org', 'rooms.example.com']) {
     await router.route(message(`x@${domain}`, 'chat'), { session: romeo })
   }
-  assert.deepEqual(
-    sources.map(({ session }) => session),
-    [undefined, romeo, undefined],
-  )
+  assert.deepEqual(pluck(sources, 'session'), [undefined, romeo, undefined])
   one.hooks.add('m', 'filter_packet', event => {
     event.hidden = true
   })

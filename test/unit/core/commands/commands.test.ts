@@ -10,6 +10,7 @@ import {
 } from '../../../../src/core/commands/command.ts'
 import { Commands } from '../../../../src/core/commands/commands.ts'
 import { Jid } from '../../../../src/xmpp/jid.ts'
+import { pluck } from '../../../support/pluck.ts'
 import { hostsNamed } from './support.ts'
 
 const HOSTS = hostsNamed('a.example', 'b.example', 'c.example')
@@ -27,10 +28,7 @@ test('a command is found by its name until it is taken away', async () => {
   const undo = commands.add('server', hello('hello'))
   commands.add('server', hello('again'))
   assert.equal(await commands.run('hello', { host: 'a.example' }), 'hello a.example')
-  assert.deepEqual(
-    commands.list().map(c => c.name),
-    ['again', 'hello'],
-  )
+  assert.deepEqual(pluck(commands.list(), 'name'), ['again', 'hello'])
   undo()
   assert.equal(commands.get('hello'), undefined)
   await assert.rejects(commands.run('hello', {}), { code: 'usage', message: /no command "hello"/ })

@@ -12,6 +12,7 @@ import { Commands } from '../../../../src/core/commands/commands.ts'
 import { type ControlAnswer, MAX_LINE } from '../../../../src/core/control/protocol.ts'
 import { ControlSocket } from '../../../../src/core/control/socket.ts'
 import { createLog } from '../../../../src/core/log.ts'
+import { pluck } from '../../../support/pluck.ts'
 
 const log = createLog({ level: 'silent', format: 'json' })
 
@@ -158,10 +159,7 @@ describe('the control socket', () => {
     client.ask('commands')
     const answer = await client.read()
     assert.ok(answer !== undefined && 'commands' in answer)
-    assert.deepEqual(
-      answer.commands.map(c => c.name),
-      ['echo', 'fail', 'repeat', 'wait'],
-    )
+    assert.deepEqual(pluck(answer.commands, 'name'), ['echo', 'fail', 'repeat', 'wait'])
     client.end()
   })
 
