@@ -12,6 +12,7 @@ test('users are greeted when they come online, once a day', async t => {
   const again = await server.client('alice', { resource: 'desk' })
   await available(again)
   await nothing(again, says('Good day, alice!'))
+  assert.equal(await server.command('greeted', { account: 'alice@localhost' }), 1)
 })
 
 test('and whoever asks', async t => {

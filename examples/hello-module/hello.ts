@@ -29,7 +29,7 @@ export const hello = defineModule({
   start(ctx) {
     const { greeting, pause } = ctx.options
     const total = ctx.counter('hello_total', 'Greetings given')
-    const table = ctx.table<Greeted>({ name: 'hello' })
+    const table = ctx.userTable<Greeted>({ name: 'hello' })
 
     ctx.feature(NS)
     ctx.iq('server', 'get', NS, 'hello', ({ payload }) => {
@@ -61,6 +61,5 @@ export const hello = defineModule({
       returns: 'int',
       run: ({ account }) => greeted(account.user),
     })
-    ctx.hook('remove_user', ({ user }) => table.del([user.local]))
   },
 })
