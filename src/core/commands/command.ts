@@ -24,6 +24,9 @@ export interface Arg<T> {
   readonly optional: boolean
   /** What may be written, where it is a fixed set: completion and checks know it. */
   readonly values?: readonly string[]
+  /** Of a number. */
+  readonly min?: number
+  readonly max?: number
   /** Of an object: what it may have. */
   readonly members?: ArgShape
   /** Of an account: it need not exist. */
@@ -45,14 +48,11 @@ export type Members<S extends ArgShape> = {
 /** The address of an account, of a host that is served here. */
 export type AccountName = Pick<Account, 'jid' | 'user' | 'host'>
 
-interface Among<V> {
-  values?: readonly V[]
-}
+type Among<V> = { values?: readonly V[] } & Pick<Arg<V>, 'min' | 'max'>
 type Optional<V> = Among<V> & { optional: true }
 
 function declare(kind: ArgKind, doc: string, options: Partial<Optional<unknown>> = {}): Arg<unknown> {
-  const { optional = false, values } = options as Partial<Optional<string>>
-  return { kind, doc, optional, ...(values === undefined ? {} : { values }) }
+  return { kind, doc, optional: false, ...(options as Partial<Optional<string>>) }
 }
 
 function make<T>(kind: ArgKind) {

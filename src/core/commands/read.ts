@@ -107,7 +107,7 @@ const WORDS: Readonly<Partial<Record<ArgKind, (word: string) => unknown>>> = {
 
 function readArg(
   name: string,
-  { kind, values, members }: Arg<unknown>,
+  { kind, values, members, min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY }: Arg<unknown>,
   given: unknown,
   hosts: Hosts,
   word?: (given: string) => unknown,
@@ -122,6 +122,10 @@ function readArg(
     throw wrong(`one of ${values.join(', ')}`)
   }
   if (value === undefined) throw wrong(wanted)
+  if (typeof value === 'number' && (value < min || value > max)) {
+    const bounds = Number.isFinite(max) ? `${min} to ${max}` : `at least ${min}`
+    throw wrong(`${wanted}, ${bounds}${kind === 'duration' ? ' ms' : ''}`)
+  }
   if (members !== undefined) return readMembers(name, members, value as Values, hosts)
   if (kind !== 'host' && kind !== 'account') return value
   const host = kind === 'account' ? (value as Jid).domain : String(value)

@@ -3,8 +3,10 @@ import { StanzaError } from '../../xmpp/errors.ts'
 import type { NewInvite } from './invites.ts'
 import type { InviteMaker } from './mod_invites.ts'
 
-const MAX_USES = 100_000
-const EXPIRE = arg.duration('How long it is good, such as 12h or 5d; default as configured', { optional: true })
+const EXPIRE = arg.duration('How long it is good, such as 12h or 5d; default as configured', {
+  optional: true,
+  min: 1000,
+})
 
 const INVITE = { invite_uri: 'text', landing_page: 'text', expires: 'time' } as const satisfies Columns
 
@@ -15,7 +17,6 @@ export function inviteCommands(host: string, maker: InviteMaker): Command[] {
     if (!maker.makesAccounts()) {
       throw new CommandError('failed', `mod_register does not run on ${host}: nobody could make an account`)
     }
-    if ((wanted.lifetime ?? 1000) < 1000) throw new CommandError('usage', 'expire is a second or more')
     const token = await invites.create({ type: 'account_only', ...wanted })
     const invite = (await invites.find(token))!
     const { expires } = invite
@@ -27,15 +28,12 @@ export function inviteCommands(host: string, maker: InviteMaker): Command[] {
       summary: 'Makes a link with which somebody can make an account and choose its name.',
       args: {
         host: arg.host('The host'),
-        uses: arg.int('Accounts that can be made with it; default 1', { optional: true }),
+        uses: arg.int('Accounts that can be made with it; default 1', { optional: true, min: 1, max: 100_000 }),
         expire: EXPIRE,
       },
       returns: INVITE,
       example: 'generate_invite localhost 30 2d',
-      run({ uses = 1, expire: lifetime }) {
-        if (uses < 1 || uses > MAX_USES) throw new CommandError('usage', `uses is 1 to ${MAX_USES}`)
-        return make({ uses, lifetime })
-      },
+      run: ({ uses = 1, expire: lifetime }) => make({ uses, lifetime }),
     }),
     defineCommand({
       name: 'generate_invite_with_username',

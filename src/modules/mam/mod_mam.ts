@@ -9,7 +9,7 @@ import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { Changes } from '../../core/changes.ts'
 import { Chunks } from '../../core/chunks.ts'
-import { arg, CommandError } from '../../core/commands/command.ts'
+import { arg } from '../../core/commands/command.ts'
 import { keeps } from '../../core/delivery.ts'
 import { senderOf } from '../../core/directory.ts'
 import type { Host } from '../../core/host.ts'
@@ -206,11 +206,10 @@ function commands(ctx: Ctx, archive: Archive): void {
     name: 'delete_old_mam_messages',
     summary:
       'Removes messages from the archives of a host that are older than some days; what was not delivered yet stays.',
-    args: { host: arg.host('The host'), days: arg.int('How many days are kept') },
+    args: { host: arg.host('The host'), days: arg.int('How many days are kept', { min: 0 }) },
     example: 'delete_old_mam_messages localhost 30',
     returns: 'int',
     run({ host, days }) {
-      if (days < 0) throw new CommandError('usage', 'days is 0 or more')
       const all = Number.POSITIVE_INFINITY
       return clean(host, archive, { before: host.now() - days * 86_400_000, maxMessages: all, maxBytes: all })
     },

@@ -1,4 +1,4 @@
-import { arg, type Command, CommandError, defineCommand } from '../../core/commands/command.ts'
+import { arg, type Command, defineCommand } from '../../core/commands/command.ts'
 import type { Registrations } from './registrations.ts'
 
 export function pushCommands(registrations: Registrations, now: () => number): Command[] {
@@ -23,13 +23,10 @@ export function pushCommands(registrations: Registrations, now: () => number): C
       name: 'delete_old_push_sessions',
       summary:
         'Forgets devices that have not enabled push notifications for so many days, and says how many those were.',
-      args: { days: arg.int('Days'), host: arg.host('Only of this host', { optional: true }) },
+      args: { days: arg.int('Days', { min: 1 }), host: arg.host('Only of this host', { optional: true }) },
       returns: 'int',
       example: 'delete_old_push_sessions 365',
-      run({ days }) {
-        if (days < 1) throw new CommandError('usage', 'at least 1 day')
-        return registrations.deleteOld(now() - days * 86_400_000)
-      },
+      run: ({ days }) => registrations.deleteOld(now() - days * 86_400_000),
     }),
   ]
 }

@@ -238,16 +238,13 @@ function commands(ctx: Ctx, states: States): void {
       account: arg.account('Whose messages: the recipient', { exists: false }),
       from: arg.text('Only those of this sender (a bare address); * for all', { optional: true }),
       state: arg.text("Only those in this state; '' for all", { optional: true, values: STATES }),
-      limit: arg.int('At most so many; 100 if left out', { optional: true }),
+      limit: arg.int('At most so many; 100 if left out', { optional: true, min: 1, max: MAX_LISTED }),
       since: arg.time('Only those that came then or later, such as 2026-11-24T08:00:00Z', { optional: true }),
       until: arg.time('Only those that came then or before', { optional: true }),
     },
     returns: COLUMNS,
     example: 'list_messages alice@localhost bob@localhost queued',
     async run({ account, from, state, limit = 100, since, until }) {
-      if (limit < 1 || limit > MAX_LISTED) {
-        throw new CommandError('usage', `limit is a number from 1 to ${MAX_LISTED}; for more, ask for another time`)
-      }
       const found = await states.list({
         to: account.jid.toString(),
         from: from === undefined || from === '*' ? undefined : from,

@@ -1,5 +1,5 @@
 import { opt } from '../../config/schema.ts'
-import { arg, CommandError } from '../../core/commands/command.ts'
+import { arg } from '../../core/commands/command.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { defineModule } from '../../core/module.ts'
 import { isMediaType } from '../../storage/blob.ts'
@@ -156,12 +156,9 @@ function commands(ctx: Ctx, uploads: Uploads): void {
   ctx.command({
     name: 'delete_old_uploads',
     summary: 'Deletes the uploaded files of a host that are older than so many days; says how many.',
-    args: { host: arg.host('The host'), days: arg.int('Age in days') },
+    args: { host: arg.host('The host'), days: arg.int('Age in days', { min: 0 }) },
     returns: 'int',
     example: 'delete_old_uploads localhost 30',
-    run({ days }) {
-      if (days < 0) throw new CommandError('usage', 'days cannot be negative')
-      return uploads.deleteOld(days * 86_400_000)
-    },
+    run: ({ days }) => uploads.deleteOld(days * 86_400_000),
   })
 }

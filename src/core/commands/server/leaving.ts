@@ -5,14 +5,13 @@ import { arg, type Command, CommandError, defineCommand } from '../command.ts'
 import { failing } from '../result.ts'
 import type { ServerControl } from './control.ts'
 
-/** A day: longer is a mistake in the unit. */
-const MAX_DELAY = 86_400
+/** Longer than a day is a mistake in the unit. */
+const DELAY = { min: 0, max: 86_400 }
 
 export function leavingCommands(server: ServerControl): Command[] {
   let planned: NodeJS.Timeout | undefined
   /** In `delay` seconds; what was planned before no longer counts. */
   const plan = (delay: number, announcement: string | undefined, leave: () => void): void => {
-    if (delay < 0 || delay > MAX_DELAY) throw new CommandError('usage', `a delay is 0 to ${MAX_DELAY} seconds`)
     if (announcement !== undefined && announcement !== '') announce(server, announcement)
     clearTimeout(planned)
     planned = setTimeout(leave, delay * 1000)
@@ -22,7 +21,7 @@ export function leavingCommands(server: ServerControl): Command[] {
     defineCommand({
       name: 'stop_kindly',
       summary: 'Tells everybody who is online, and stops the server after a while.',
-      args: { delay: arg.int('Seconds to wait'), announcement: arg.text('What people are told') },
+      args: { delay: arg.int('Seconds to wait', DELAY), announcement: arg.text('What people are told') },
       example: "stop_kindly 60 'The server stops in a minute.'",
       run({ delay, announcement }) {
         plan(delay, announcement, () => server.stopSoon())
@@ -34,7 +33,7 @@ export function leavingCommands(server: ServerControl): Command[] {
       summary:
         'Starts the server again, at once or after a while, with the configuration and the code, of modules too, as they are then. Sessions can be resumed.',
       args: {
-        delay: arg.int('Seconds to wait; default none', { optional: true }),
+        delay: arg.int('Seconds to wait; default none', { ...DELAY, optional: true }),
         announcement: arg.text('What people who are online are told', { optional: true }),
       },
       async run({ delay = 0, announcement }) {

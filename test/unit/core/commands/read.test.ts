@@ -22,7 +22,7 @@ commands.add(
     summary: 'Picks.',
     args: {
       host: arg.host('Where'),
-      many: arg.int('How many'),
+      many: arg.int('How many', { min: -3, max: 9 }),
       kind: arg.text('What', { values: ['a', 'b'] }),
       to: arg.jid('Whom', { optional: true }),
     },
@@ -70,6 +70,8 @@ describe('arguments of commands', () => {
     await refused('not_found', /nowhere is not served here; hosts: localhost/, 'pick', 'nowhere', '1', 'a')
     for (const word of ['', 'x', '1.5', '0x10', '1e3', '99999999999999999999'])
       await refused('usage', /many: a whole number/, 'pick', 'localhost', word, 'a')
+    for (const many of ['-4', '10'])
+      await refused('usage', /many: a whole number, -3 to 9, not/, 'pick', 'localhost', many, 'a')
     await refused('usage', /kind: one of a, b, not "c"/, 'pick', 'localhost', '1', 'c')
     await refused('usage', /to: an address is written/, 'pick', 'localhost', '1', 'a', '@')
   })
@@ -126,11 +128,13 @@ describe('arguments of commands', () => {
 
   test('times and durations are written as people write them, and come as ms', async () => {
     const own = new Commands(HOSTS)
-    const args = { at: arg.time('When'), grace: arg.duration('How long', { optional: true }) }
+    const args = { at: arg.time('When'), grace: arg.duration('How long', { optional: true, min: 1000 }) }
     own.add('test', defineCommand({ name: 'plan', summary: '', args, run: given => JSON.stringify(given) }))
     assert.equal(await own.run('plan', ['1970-01-01T00:00:01Z', '1h 30m']), '{"at":1000,"grace":5400000}')
     assert.equal(await own.run('plan', { at: '1970-01-01T01:00:00+01:00' }), '{"at":0}')
     await assert.rejects(own.run('plan', ['yesterday']), { code: 'usage', message: /at: a time such as .*"yesterday"/ })
+    const short = { at: '1970-01-01T00:00:01Z', grace: '10ms' }
+    await assert.rejects(own.run('plan', short), { code: 'usage', message: /grace: .*, at least 1000 ms, not "10ms"/ })
     const soon = ['1970-01-01T00:00:01Z', 'soon']
     await assert.rejects(own.run('plan', soon), { code: 'usage', message: /grace: a duration such as 12h, not "soon"/ })
   })
