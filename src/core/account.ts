@@ -37,6 +37,12 @@ export class Account {
     return list
   }
 
+  /** Whether there is such a session. */
+  get isAvailable(): boolean {
+    for (const session of this.sessions.values()) if (session.presence !== undefined) return true
+    return false
+  }
+
   get idle(): boolean {
     return this.sessions.size === 0 && this.queue.idle
   }

@@ -1,4 +1,4 @@
-import { childText } from '../xml/index.ts'
+import { childText, type Element } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { type Session, takesMessages } from './session.ts'
@@ -31,6 +31,11 @@ export function setPresence(session: Session, stanza: Stanza): void {
   host.hooks.notify('set_presence', { session, stanza, initial })
   if (takesMessages(session)) void queue.attach(session)
   else queue.detach(session)
+}
+
+/** The presence of an available session goes out again, changed. */
+export function changePresence(session: Session, change: (el: Element) => void): void {
+  setPresence(session, session.presence!.changed(change))
 }
 
 /** A session is not available any more, or has ended; also one that never was: it may have told some all the same. */

@@ -1,6 +1,7 @@
 import type { Op } from '../storage/store.ts'
 import { findChild, NS, parseElement, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
+import type { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
 import { type HookEvent, STOP } from './hooks.ts'
@@ -167,17 +168,16 @@ export function keeps(stanza: Stanza): boolean {
   return content
 }
 
-/** RFC 6121 8.5: presence and iq for a full address whose session is there; false when it is not. */
-export function deliverToResource(account: Account, stanza: Stanza): boolean {
-  const session = account.sessions.get(stanza.to!.resource)
-  if (session === undefined) return false
-  session.deliver(stanza)
-  return true
-}
-
-/** Presence information for a bare address: to all available sessions (RFC 6121 8.5.2.1.2). */
-export function deliverPresence(account: Account, stanza: Stanza): void {
-  for (const session of account.sessions.values()) if (session.presence !== undefined) session.deliver(stanza)
+/**
+ * Presence that tells something: for a bare address to all available sessions (RFC 6121 8.5.2.1.2), but those of `except`; for
+ * a full one to that session (8.5.3.1).
+ */
+export function deliverPresence(account: Account, stanza: Stanza, except?: (client: Jid) => boolean): void {
+  const { resource } = stanza.to!
+  if (resource !== '') return account.sessions.get(resource)?.deliver(stanza)
+  for (const session of account.sessions.values()) {
+    if (session.presence !== undefined && except?.(session.jid) !== true) session.deliver(stanza)
+  }
 }
 
 /** XEP-0203 stamp on a message that waited; undefined if it has one already from this host. */

@@ -2,7 +2,7 @@ import { type Element, elementNs, NS } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
-import { DELIVERY, deliverMessage, deliverPresence, deliverToResource } from './delivery.ts'
+import { DELIVERY, deliverMessage, deliverPresence } from './delivery.ts'
 import type { Hooks } from './hooks.ts'
 import type { Host } from './host.ts'
 import { answerIq } from './iq.ts'
@@ -16,9 +16,6 @@ declare module './hooks.ts' {
     host_packet: Async<{ stanza: Stanza }>
   }
 }
-
-/** Types of presence that ask something of the account rather than tell its sessions (RFC 6121 3, 4.3). */
-const ASKING = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed', 'probe'])
 
 /** What comes to a virtual host: for itself, or for one of its accounts. */
 export class LocalDelivery implements Destination {
@@ -36,9 +33,18 @@ export class LocalDelivery implements Destination {
     const { local } = stanza.to!
     if (local === '') return this.#toHost(stanza, source)
     if (source.hidden === true) return this.#toNobody(stanza, source)
+    if (stanza.isPresenceInformation) {
+      // It is for clients: an account that is not in memory has none.
+      const there = this.#host.accounts.get(local)
+      return there && deliverPresence(there, stanza, source.except)
+    }
     const account = this.#host.account(local)
     if (account instanceof Promise) return account.then(loaded => this.#toAccount(loaded, stanza, source))
     return this.#toAccount(account, stanza, source)
+  }
+
+  isAbsent(local: string): boolean {
+    return this.#host.accounts.get(local)?.isAvailable !== true
   }
 
   #toHost(stanza: Stanza, source: Source): void | Promise<void> {
@@ -61,17 +67,11 @@ export class LocalDelivery implements Destination {
     if (account === undefined) return this.#toNobody(stanza, source)
     if (stanza.kind === 'message') return deliverMessage(account, stanza, source.origin)
     const host = this.#host
-    const isBare = stanza.to!.resource === ''
     if (stanza.kind === 'presence') {
-      if (ASKING.has(stanza.type)) {
-        const done = host.hooks.run('presence_in', { account, stanza })
-        return done instanceof Promise ? done.then(() => {}) : undefined
-      }
-      if (isBare) deliverPresence(account, stanza)
-      else deliverToResource(account, stanza)
-      return
+      const done = host.hooks.run('presence_in', { account, stanza })
+      return done instanceof Promise ? done.then(() => {}) : undefined
     }
-    if (isBare) {
+    if (stanza.to!.resource === '') {
       if (stanza.isRequest) return answerIq(host, host.iq, 'account', stanza, source, account)
       return void host.requests.answer(stanza)
     }
@@ -79,7 +79,9 @@ export class LocalDelivery implements Destination {
     if (stanza.type === 'set' && isPush(stanza.payload!) && !stanza.from.bare.equals(account.jid)) {
       throw new StanzaError('service-unavailable')
     }
-    if (!deliverToResource(account, stanza) && stanza.isRequest) throw new StanzaError('service-unavailable')
+    const session = account.sessions.get(stanza.to!.resource)
+    if (session !== undefined) session.deliver(stanza)
+    else if (stanza.isRequest) throw new StanzaError('service-unavailable')
   }
 
   /** RFC 6121 8.5.1: no such account. The answers are those that a stranger gets from an account that exists. */

@@ -1,4 +1,5 @@
 import { StanzaError } from '../xmpp/errors.ts'
+import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { type HookEvent, type Hooks, STOP } from './hooks.ts'
 import type { Host } from './host.ts'
@@ -28,6 +29,8 @@ export interface Source {
   readonly origin?: Origin | undefined
   /** To who sent it there is no such account, whether there is one or not. */
   readonly hidden?: boolean
+  /** Presence for a bare address: clients there that do not get it. */
+  readonly except?: ((client: Jid) => boolean) | undefined
 }
 
 /** Where stanzas go for the addresses of one domain: a virtual host, what a module serves below it, or what is elsewhere. */
@@ -41,6 +44,8 @@ export interface Destination {
    * or rejects, with the StanzaError for its sender.
    */
   deliver(stanza: Stanza, source: Source): void | Promise<void>
+  /** Nobody is available at an address of the domain; false where that is not known. */
+  isAbsent?(local: string): boolean
 }
 
 const NOWHERE: Destination = {
@@ -129,6 +134,14 @@ export class Router {
     return arrive(there, event, source)
   }
 
+  /**
+   * No client is there that presence for this address would reach: no stanza need be made of it for each contact who is away.
+   * False where that is not known.
+   */
+  isAbsent(jid: Jid): boolean {
+    return this.#destinations.get(jid.domain)?.isAbsent?.(jid.local) === true
+  }
+
   /** Tells the sender that a stanza was not delivered. */
   bounce(stanza: Stanza, reason: unknown): void | Promise<void> {
     const error = asStanzaError(reason, this.#log, 'core')
@@ -154,5 +167,5 @@ function hand(
   // To other hosts of this server a client is an address, as one of another server.
   const known = session === undefined || session.account.host.hooks === there.filter
   if (known && !hidden) return there.deliver(stanza, source)
-  return there.deliver(stanza, { origin: source.origin, session: known ? session : undefined, hidden })
+  return there.deliver(stanza, { ...source, session: known ? session : undefined, hidden })
 }

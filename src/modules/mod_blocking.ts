@@ -107,15 +107,19 @@ export const mod_blocking = defineModule({
       },
       { order: FIRST, failClosed: true },
     )
+    const check = (account: Account | undefined, event: HookEvent<'filter_packet'>) => {
+      if (account === undefined || !blocksSome(account)) return undefined // most block nobody
+      return withList(account, () => incoming(account, event))
+    }
     ctx.hook(
       'filter_packet',
       event => {
-        const { local, domain } = event.stanza.to!
+        const { stanza } = event
+        const { local, domain } = stanza.to!
         if (local === '' || domain !== ctx.host.name) return // an address in a module's domain is no account
-        const check = (account: Account | undefined) =>
-          account === undefined ? undefined : withList(account, () => incoming(account, event))
-        const account = ctx.account(local)
-        return account instanceof Promise ? account.then(check) : check(account)
+        // That is for clients: an account that is not in memory has none.
+        const account = stanza.isPresenceInformation ? ctx.host.accounts.get(local) : ctx.account(local)
+        return account instanceof Promise ? account.then(loaded => check(loaded, event)) : check(account, event)
       },
       { order: FIRST, failClosed: true },
     )

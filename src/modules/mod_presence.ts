@@ -72,53 +72,26 @@ function directedOf(session: Session): Map<string, Jid> {
   return session.slots.get(DIRECTED) ?? new Map()
 }
 
-/** Neither the user nor the service wants the address to know. */
-function mayTell(ctx: Ctx, account: Account, jid: Jid): boolean {
-  return ctx.use('blocking')?.blocks(account, jid) !== true && ctx.use('admission')?.keepsOut(jid) !== true
-}
-
 /** To subscribers, and to all available sessions of the account itself (RFC 6121 4.2.2, 4.4.2). */
-function broadcast(ctx: Ctx, session: Session, stanza: Stanza): void {
+function broadcast(ctx: Ctx, { account }: Session, stanza: Stanza): void {
   const copy = stanza.copies()
-  for (const other of session.account.sessions.values()) {
-    if (other.presence !== undefined) other.deliver(copy(other.jid))
-  }
-  const { account, jid } = session
-  const admission = ctx.use('admission')
-  if (admission?.keepsOut(jid) === true) return
+  for (const other of account.available()) ctx.route(copy(other.jid))
+  const { router } = ctx.host
   // Looked up once, for there may be many contacts; most users block nobody.
   const blocking = ctx.use('blocking')
-  const blocks: Blocks =
-    blocking?.blocksSome(account) === true ? address => blocking.blocks(account, address) : undefined
+  const except = blocking?.blocksSome(account) === true ? (jid: Jid) => blocking.blocks(account, jid) : undefined
+  // XEP-0191 3.3: one client of a contact may be blocked, and the others not.
+  const source = { except }
   for (const contact of ctx.use('roster')?.subscribers(account) ?? []) {
-    if (blocks?.(contact) === true || admission?.keepsOut(contact) === true) continue
-    tell(ctx, jid, contact, copy, blocks)
-  }
-}
-
-/** Whether the user blocks an address; undefined where none is blocked. */
-type Blocks = ((jid: Jid) => boolean) | undefined
-
-/** One subscriber: its sessions where it is here, else it is routed. Nobody there, nothing to do. */
-function tell(ctx: Ctx, jid: Jid, contact: Jid, copy: (to: Jid) => Stanza, blocks: Blocks): void {
-  const host = ctx.host.router.hosts.get(contact.domain)
-  if (host === undefined) return ctx.route(copy(contact))
-  const there = host.accounts.get(contact.local)
-  if (there === undefined || there.sessions.size === 0) return
-  if (host.services.use('blocking')?.blocks(there, jid) === true) return
-  const stanza = copy(contact)
-  for (const session of there.sessions.values()) {
-    // XEP-0191 3.3: one client of a contact may be blocked, and the others not.
-    if (session.presence !== undefined && blocks?.(session.jid) !== true) session.deliver(stanza)
+    if (except?.(contact) !== true && !router.isAbsent(contact)) void router.route(copy(contact), source)
   }
 }
 
 /** What a session that has just become available gets to know (RFC 6121 4.2.2, 4.3.2, 3.1.3). */
 function welcome(ctx: Ctx, session: Session): void {
   const { account } = session
-  for (const other of account.sessions.values()) {
-    if (other !== session && other.presence !== undefined)
-      session.deliver(other.presence.readdressed(other.jid, session.jid))
+  for (const other of account.available()) {
+    if (other !== session) ctx.route(other.presence!.readdressed(other.jid, session.jid))
   }
   greet(ctx, session).catch((error: unknown) => {
     ctx.log.error({ err: error, jid: session.jid.toString() }, 'a client was not told who is available')
@@ -140,37 +113,19 @@ async function greet(ctx: Ctx, session: Session): Promise<void> {
   }
   for (const request of roster.requests(account)) {
     if (session.full && !(await goesOn())) return
-    session.deliver(request)
+    session.deliver(request) // it has come in already
   }
 }
 
-/** A probe; of a local contact it is answered here and now. */
-function ask(ctx: Ctx, session: Session, contact: Jid): void {
-  const { account } = session
-  if (!mayTell(ctx, account, contact)) return
-  const host = ctx.host.router.hosts.get(contact.domain)
-  if (host === undefined) {
-    ctx.route(Stanza.make(xml('presence', { type: 'probe' }), account.jid, contact))
-    return
-  }
-  const there = host.accounts.get(contact.local)
-  if (there === undefined || !mayKnow(host.services, there, session.jid)) return
-  const blocking = ctx.use('blocking')
-  for (const other of there.sessions.values()) {
-    if (other.presence === undefined || blocking?.blocks(account, other.jid) === true) continue
-    session.deliver(other.presence.readdressed(other.jid, session.jid))
-  }
-}
-
-function mayKnow(services: Ctx['host']['services'], account: Account, asker: Jid): boolean {
-  if (services.use('blocking')?.blocks(account, asker) === true) return false
-  if (services.use('admission')?.keepsOut(asker) === true) return false
-  return services.use('roster')?.isSubscribedFrom(account, asker) === true
+/** A probe (RFC 6121 4.3.1), which this client alone has the answers to. */
+function ask(ctx: Ctx, { account, jid }: Session, contact: Jid): void {
+  if (ctx.use('blocking')?.blocks(account, contact) === true || ctx.host.router.isAbsent(contact)) return
+  ctx.route(Stanza.make(xml('presence', { type: 'probe' }), jid, contact))
 }
 
 /** RFC 6121 4.3.2. A stranger hears nothing, as from an account that does not exist. */
 function probed(ctx: Ctx, account: Account, asker: Jid): void {
-  if (!mayKnow(ctx.host.services, account, asker)) return
+  if (ctx.use('roster')?.isSubscribedFrom(account, asker) !== true) return
   const sessions = account.available()
   for (const session of sessions) ctx.route(session.presence!.readdressed(session.jid, asker))
   if (sessions.length === 0) ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), account.jid, asker))
@@ -216,7 +171,9 @@ function withdraw(ctx: Ctx, { account, jids, before }: HookEvent<'addresses_bloc
 function showAgain(ctx: Ctx, account: Account, jids: readonly Jid[]): void {
   const list = new Set(jids.map(String))
   const clients = new Set(jids.map(jid => jid.bare.toString()))
-  const subscribers = subscribersAmong(ctx, account, jids).filter(jid => mayTell(ctx, account, jid))
+  const subscribers = subscribersAmong(ctx, account, jids).filter(
+    jid => ctx.use('blocking')?.blocks(account, jid) !== true,
+  )
   const seen =
     ctx
       .use('roster')

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Account } from '../core/account.ts'
-import { setPresence } from '../core/availability.ts'
+import { changePresence } from '../core/availability.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import { commanded, failing } from '../core/commands/result.ts'
 import { FILTER } from '../core/hooks.ts'
@@ -8,7 +8,7 @@ import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { childText, findChild, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import { Stanza } from '../xmpp/stanza.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
 import { type Card, readVCard, writeVCard } from '../xmpp/vcard.ts'
 
 /** What a user tells of themselves, in one place; what is not said is not there. */
@@ -294,13 +294,12 @@ function withStatus(stanza: Stanza, status: string | undefined): Stanza {
 /** The present presence of a client goes out again with `status` where it had `before`, unless it says its own. */
 function tellAgain(session: Session, before: string | undefined, status: string | undefined): void {
   if (childText(session.presence!.el, 'status') !== before) return
-  const bare = session.presence!.changed(el => {
+  changePresence(session, el => {
     el.children = el.children.filter(
       child => typeof child === 'string' || child.name !== 'status' || child.attrs['xmlns'] !== undefined,
     )
+    if (status !== undefined) el.append(xml('status', {}, status))
   })
-  const stanza = withStatus(Stanza.make(bare.el, session.jid, undefined), status)
-  setPresence(session, stanza)
 }
 
 function entriesOf(text: string): string[] {

@@ -34,9 +34,10 @@ export function serializeWith(el: Element, attrs: Attrs): string {
  */
 export function serializeFor(el: Element, name: string): (value: string) => string {
   if (!isQName(name) || name.includes(':')) throw new XmlError('not a plain attribute name')
-  const head = `<${el.name}`
-  const tail = write(el, { [name]: undefined }).slice(head.length)
-  return value => `${head} ${name}='${escapeAttr(value)}'${tail}`
+  const start = `<${el.name}`
+  const rest = write(el, { [name]: undefined }).slice(start.length)
+  const [head, tail] = [`${start} ${name}='`, `'${rest}`]
+  return value => head + escapeAttr(value) + tail
 }
 
 function write(el: Element, replaced: Attrs | undefined): string {

@@ -40,20 +40,29 @@ export function isStanzaName(name: string): name is StanzaKind {
  */
 export class Stanza {
   readonly kind: StanzaKind
-  readonly el: Element
   readonly from: Jid
   readonly to: Jid | undefined
   /** Never empty: a message without type is `normal`, a presence without is `available`. */
   readonly type: string
+  #el: Element
+  /** `#el` is that of the stanza that this is a copy of. */
+  #copied = false
   #text: string | undefined
 
   private constructor(kind: StanzaKind, el: Element, from: Jid, to: Jid | undefined, type: string) {
     this.kind = kind
-    this.el = el
+    this.#el = el
     this.from = from
     this.to = to
     this.type = type
     this.#text = undefined
+  }
+
+  get el(): Element {
+    if (!this.#copied) return this.#el
+    this.#copied = false
+    this.#el = addressed(this.#el, this.from, this.to)
+    return this.#el
   }
 
   get id(): string | undefined {
@@ -112,11 +121,7 @@ export class Stanza {
 
   /** A copy with other addresses, children shared: for sending one stanza to another address. */
   readdressed(from: Jid, to: Jid | undefined): Stanza {
-    const copy = shallow(this.el)
-    copy.attrs['from'] = from.toString()
-    if (to === undefined) delete copy.attrs['to']
-    else copy.attrs['to'] = to.toString()
-    return new Stanza(this.kind, copy, from, to, this.type)
+    return new Stanza(this.kind, addressed(this.el, from, to), from, to, this.type)
   }
 
   /** A copy whose element may be changed freely before it is routed. */
@@ -124,6 +129,12 @@ export class Stanza {
     const copy = clone(this.el)
     change(copy)
     return new Stanza(this.kind, copy, this.from, this.to, copy.attrs['type'] ?? DEFAULT_TYPE[this.kind])
+  }
+
+  /** Presence that tells clients something, and asks nothing (RFC 6121 4.2 to 4.6). */
+  get isPresenceInformation(): boolean {
+    const { type } = this
+    return this.kind === 'presence' && (type === 'available' || type === 'unavailable' || type === 'error')
   }
 
   /** An iq that is to be answered (RFC 6120 8.2.3). */
@@ -142,11 +153,16 @@ export class Stanza {
     return this.#text
   }
 
-  /** Makes copies for one address after another, serialized once. RFC 6121 4.2.2 wants each copy addressed. */
+  /**
+   * Makes copies for one address after another, serialized once, with elements where somebody wants them. RFC 6121 4.2.2 wants
+   * each copy addressed.
+   */
   copies(): (to: Jid) => Stanza {
-    const write = serializeFor(this.el, 'to')
+    const { kind, el, from, type } = this
+    const write = serializeFor(el, 'to')
     return to => {
-      const copy = this.readdressed(this.from, to)
+      const copy = new Stanza(kind, el, from, to, type)
+      copy.#copied = true
       copy.#text = write(to.toString())
       return copy
     }
@@ -191,8 +207,11 @@ function onePayload(el: Element): boolean {
   return count === 1
 }
 
-function shallow(el: Element): Element {
-  const copy = xml(el.name, { ...el.attrs })
+function addressed(el: Element, from: Jid, to: Jid | undefined): Element {
+  const copy = xml(el.name, el.attrs)
   copy.children = el.children
+  copy.attrs['from'] = from.toString()
+  if (to === undefined) delete copy.attrs['to']
+  else copy.attrs['to'] = to.toString()
   return copy
 }

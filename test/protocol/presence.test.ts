@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import type { Stanza } from '../../src/xmpp/stanza.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, nothing, says } from '../support/talk.ts'
@@ -58,6 +59,62 @@ test('two users befriend each other and see each other come and go', async () =>
   await again.receive(is('presence', 'alice@localhost/one'))
   await again.close()
   await alice.close()
+})
+
+test('filter_packet sees presence as it sees everything: once for each address, and nothing for who is away', async t => {
+  const seen: string[] = []
+  const { hooks, router } = server.server.host('localhost')!
+  const undo = hooks.add('test', 'filter_packet', ({ stanza }) => {
+    if (stanza.kind === 'presence') seen.push(`${stanza.type} ${stanza.from} ${stanza.to}`)
+  })
+  t.after(undo)
+  const [vera, walt] = [await online('vera'), await online('walt')]
+  await befriend(vera, 'vera', walt, 'walt')
+  const news = async (client: RawClient) => {
+    await client.ping()
+    return seen.splice(0)
+  }
+  await news(vera)
+  vera.send('<presence><show>away</show></presence>')
+  const told = ['vera@localhost/one vera@localhost/one', 'vera@localhost/one walt@localhost']
+  assert.deepEqual(
+    await news(vera),
+    told.map(way => `available ${way}`),
+  )
+  await walt.close()
+  await vera.receive(is('presence', 'walt@localhost/one', 'unavailable'))
+  assert.deepEqual(await news(vera), ['unavailable walt@localhost/one vera@localhost'])
+  vera.send('<presence/>')
+  assert.deepEqual(await news(vera), [`available ${told[0]}`])
+  const back = await online('walt', 'two')
+  await back.receive(is('presence', 'vera@localhost/one'))
+  assert.deepEqual(await news(back), [
+    'available walt@localhost/two walt@localhost/two',
+    'available walt@localhost/two vera@localhost',
+    'probe walt@localhost/two vera@localhost',
+    'available vera@localhost/one walt@localhost/two',
+  ])
+  // Elsewhere nobody knows who is there: all of it goes.
+  const sent: string[] = []
+  const deliver = ({ type, from, to }: Stanza) => void sent.push(`${type} ${from} ${to}`)
+  router.add({ name: 'far.example', filter: undefined, deliver })
+  await server.command('add_rosteritem', {
+    account: 'walt@localhost',
+    contact: 'zoe@far.example',
+    subscription: 'both',
+  })
+  sent.length = 0
+  const third = await online('walt', 'three')
+  await third.ping()
+  assert.deepEqual(sent.splice(0), [
+    'available walt@localhost/three zoe@far.example',
+    'probe walt@localhost/three zoe@far.example',
+  ])
+  const here = await server.client('walt', { resource: 'four' })
+  await here.request('set', "<block xmlns='urn:xmpp:blocking'><item jid='zoe@far.example'/></block>")
+  sent.length = 0
+  await available(here)
+  assert.deepEqual(sent, [])
 })
 
 test('a request waits for a user who is away, at every login until it is answered', async () => {

@@ -1,8 +1,8 @@
 import type { Account } from '../../core/account.ts'
-import { setPresence } from '../../core/availability.ts'
+import { changePresence } from '../../core/availability.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import { type Element, findChild, NS, textOf, xml } from '../../xml/index.ts'
-import { Stanza } from '../../xmpp/stanza.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
 
 /** The client has said that it shows no picture (XEP-0153 4.1): nobody says otherwise for it. */
 export const SHOWS_NONE = new Slot<true>('mod_avatar')
@@ -19,26 +19,18 @@ export function withHash(session: Session, stanza: Stanza, hash: string | undefi
     else session.slots.delete(SHOWS_NONE)
   }
   if (hash === undefined || said === '' || said === hash) return stanza
-  return stanza.changed(el => {
-    el.children = el.children.filter(child => !isUpdate(child))
-    el.append(xml('x', { xmlns: NS.VCARD_UPDATE }, xml('photo', {}, hash === '' ? undefined : hash)))
-  })
+  return stanza.changed(el => putHash(el, hash))
+}
+
+/** What was said before was put there for the client, or is out of date. */
+function putHash(el: Element, hash: string): void {
+  el.children = el.children.filter(child => typeof child === 'string' || child.attrs['xmlns'] !== NS.VCARD_UPDATE)
+  el.append(xml('x', { xmlns: NS.VCARD_UPDATE }, xml('photo', {}, hash === '' ? undefined : hash)))
 }
 
 /** The present presences of an account go out again, with its new avatar. */
 export function tellAgain(account: Account, hash: string): void {
   for (const session of account.available()) {
-    if (session.slots.get(SHOWS_NONE) === true) continue
-    const before = session.presence!
-    // What an earlier one said of the picture was put there for the client, or is out of date.
-    const bare = before.changed(el => {
-      el.children = el.children.filter(child => !isUpdate(child))
-    })
-    const stanza = withHash(session, Stanza.make(bare.el, session.jid, undefined), hash)
-    setPresence(session, stanza)
+    if (session.slots.get(SHOWS_NONE) !== true) changePresence(session, el => putHash(el, hash))
   }
-}
-
-function isUpdate(child: Element | string): boolean {
-  return typeof child !== 'string' && child.attrs['xmlns'] === NS.VCARD_UPDATE
 }

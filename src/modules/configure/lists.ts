@@ -10,13 +10,6 @@ import { Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { type Administration, one } from './administration.ts'
 
-declare module '../../core/services.ts' {
-  interface ServiceMap {
-    /** Whom the host deals with at all: for what goes out without passing `filter_packet`. */
-    admission: { keepsOut(jid: Jid): boolean }
-  }
-}
-
 /** Bytes of the addresses of a list: it is kept in memory, and shown as a form. */
 const MAX_BYTES = 512 * 1024
 
@@ -145,15 +138,16 @@ export async function serviceLists(
    */
   const isNewsFor = ({ kind, type, from, to }: Stanza): boolean =>
     kind !== 'iq' && type !== 'error' && !from.bare.equals(to!.bare) && !from.equals(ctx.host.jid) && keptOut(to!)
-  /** What others have asked of somebody who is kept out is answered as if it were asked of anybody. */
-  const isAnswerFor = ({ type, from, to }: Stanza): boolean =>
-    from.domain === ctx.host.name && to!.domain !== from.domain && (type === 'result' || type === 'error')
-  ctx.provide('admission', { keepsOut: keptOut })
+  /** One's own clients see each other; what is asked from elsewhere of who is kept out is answered as it is of anybody. */
+  const isFree = ({ kind, type, from, to }: Stanza): boolean => {
+    if (kind === 'presence') return from.bare.equals(to!.bare)
+    return from.domain === ctx.host.name && to!.domain !== from.domain && (type === 'result' || type === 'error')
+  }
   ctx.hook(
     'filter_packet',
     ({ stanza }) => {
       if (black.size === 0 && white.size === 0) return
-      if (isAnswerFor(stanza) || (!keptOut(stanza.from) && !isNewsFor(stanza))) return
+      if (isFree(stanza) || (!keptOut(stanza.from) && !isNewsFor(stanza))) return
       // Nobody out there need know whom this server talks to: the answer is that of an account that does not exist.
       if (stanza.kind === 'presence' || stanza.type === 'headline') return STOP
       throw new StanzaError('service-unavailable')

@@ -1,4 +1,5 @@
 import { opt } from '../../config/schema.ts'
+import type { Account } from '../../core/account.ts'
 import { answerOf, cannotBeDone, formStage, isTrue } from '../../core/adhoc.ts'
 import { Changes } from '../../core/changes.ts'
 import { FILTER, STORE } from '../../core/hooks.ts'
@@ -205,32 +206,35 @@ export const mod_invites = defineModule({
     // ---- using them to become a contact (XEP-0379)
 
     const accepted = new WeakSet<Stanza>()
+    const accept = async (account: Account, stanza: Stanza, token: string): Promise<void> => {
+      const contact = stanza.from.bare
+      const roster = ctx.use('roster')
+      if (roster === undefined || roster.isSubscribedFrom(account, contact)) return
+      try {
+        const invite = await invites.find(token)
+        if (invite?.inviter !== account.user || invite.type === 'account_only') return
+        if ((await invites.claim(token)) === undefined) return
+        await invites.use(token)
+        await roster.send(account, 'subscribed', contact) // what is asked now is answered with yes
+        accepted.add(stanza)
+      } catch (error) {
+        // XEP-0379 4.1: then it is a request like any other.
+        ctx.log.warn({ err: error, user: account.user }, 'an invitation could not be checked')
+      }
+    }
     ctx.hook(
       'presence_in',
-      async ({ account, stanza }) => {
+      ({ account, stanza }) => {
+        if (stanza.type !== 'subscribe' || stanza.from.bare.equals(account.jid)) return
         const token = findChild(stanza.el, 'preauth', NS.PARS)?.attrs['token']
-        const contact = stanza.from.bare
-        if (stanza.type !== 'subscribe' || token === undefined || contact.equals(account.jid)) return
-        const roster = ctx.use('roster')
-        if (roster === undefined || roster.isSubscribedFrom(account, contact)) return
-        try {
-          const invite = await invites.find(token)
-          if (invite?.inviter !== account.user || invite.type === 'account_only') return
-          if ((await invites.claim(token)) === undefined) return
-          await invites.use(token)
-          await roster.send(account, 'subscribed', contact) // what is asked now is answered with yes
-          accepted.add(stanza)
-        } catch (error) {
-          // XEP-0379 4.1: then it is a request like any other.
-          ctx.log.warn({ err: error, user: account.user }, 'an invitation could not be checked')
-        }
+        if (token !== undefined) return accept(account, stanza, token)
       },
       { order: FILTER },
     )
     ctx.hook(
       'presence_in',
-      async ({ account, stanza }) => {
-        if (accepted.has(stanza)) await ctx.use('roster')?.send(account, 'subscribe', stanza.from.bare)
+      ({ account, stanza }) => {
+        if (accepted.has(stanza)) return ctx.use('roster')?.send(account, 'subscribe', stanza.from.bare)
       },
       { order: STORE },
     )

@@ -5,6 +5,7 @@ import { OBSERVE, STOP } from '../../../src/core/hooks.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { type Destination, Router, type Source } from '../../../src/core/router.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
+import { Jid } from '../../../src/xmpp/jid.ts'
 import { pluck } from '../../support/pluck.ts'
 import { settled } from '../../support/waiting.ts'
 import { FakeSession, host, message, silent, stanza } from './support.ts'
@@ -196,6 +197,33 @@ test('iqs: the server answers for accounts; full addresses that are not there, a
   assert.equal(juliet.stanzas.length, 0, 'nothing is forwarded')
   await router.route(iq('juliet@example.org/balcony'))
   assert.deepEqual(conditions(juliet), ['get'])
+})
+
+test('presence that tells something is for clients: no account is loaded for it; a probe is for the account', async () => {
+  const { router, one, romeo } = await two()
+  const asked: string[] = []
+  one.hooks.add('m', 'presence_in', ({ account, stanza }) => void asked.push(`${stanza.type} ${account.user}`))
+  const presence = (to: string, type = '') => stanza(`<presence from='x@far.example/y' to='${to}' ${type}/>`)
+  for (const type of ['', "type='unavailable'"]) {
+    assert.equal(router.route(presence('juliet@example.org', type)), undefined)
+    await router.route(presence('juliet@example.org/gone', type))
+    await router.route(presence('romeo@example.org', type))
+    await router.route(presence('romeo@example.org/orchard', type))
+  }
+  await router.route(presence('romeo@example.org'), { except: client => client.equals(romeo.jid) })
+  assert.deepEqual(conditions(romeo), ['available', 'available', 'unavailable', 'unavailable'])
+  assert.equal(one.accounts.get('juliet'), undefined)
+  const isAbsent = (to: string) => router.isAbsent(Jid.from(to))
+  assert.deepEqual(['juliet@example.org', 'romeo@example.org', 'x@rooms.example.org', 'x@far.example'].map(isAbsent), [
+    true,
+    false,
+    false,
+    false,
+  ])
+  await router.route(presence('juliet@example.org', "type='probe'"))
+  assert.deepEqual(asked, ['probe juliet'])
+  romeo.presence = undefined
+  assert.equal(isAbsent('romeo@example.org'), true)
 })
 
 test('nobody but the account itself and its server may push a roster to a client', async () => {
