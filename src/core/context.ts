@@ -2,6 +2,7 @@ import type { OptionShape, Options } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
 import type { TableSpec } from '../storage/store.ts'
 import type { Jid } from '../xmpp/jid.ts'
+import type { Account } from './account.ts'
 import { defineCommand } from './commands/command.ts'
 import type { Commands } from './commands/commands.ts'
 import { Domain } from './domains.ts'
@@ -149,6 +150,16 @@ function createContext(
       const { name: called } = handler
       marks.add(() => host.disco.addItem({ jid: served.name, ...(called === undefined ? {} : { name: called }) }))
       return served
+    },
+    perAccount: async (slot, load, keep = ({ slots }, value) => slots.set(slot, value)) => {
+      const read = async (account: Account): Promise<void> => {
+        if (account.slots.get(slot) !== undefined) return
+        const value = await load(account)
+        if (value !== undefined && account.slots.get(slot) === undefined) keep(account, value)
+      }
+      marks.add(() => host.hooks.add(name, 'account_load', ({ account }) => read(account)))
+      await Promise.all((await host.accounts.settled()).map(read))
+      return read
     },
     survives: slot => marks.add(() => host.surviving.add(slot)),
     feature: (ns, ...scopes) => {

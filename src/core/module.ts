@@ -58,6 +58,16 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   userTable<V>(spec: TableSpec<V>): Table<V>
   /** Rows of several tables or partitions, all or none: see Store.commit there. */
   commit(ops: readonly Op[]): Promise<void>
+  /**
+   * What a module keeps with each account in memory: read when the account is loaded, and by the time this resolves for all
+   * that are there already; what is in the slot by then stays. `keep` puts it there (by default, just so). What comes back
+   * reads it again, where it could not be read then.
+   */
+  perAccount<T>(
+    slot: Slot<T>,
+    load: (account: Account) => Promise<T | undefined>,
+    keep?: (account: Account, value: T) => void,
+  ): Promise<(account: Account) => Promise<void>>
   /** What is in this slot of a session is there again after an orderly restart; its name is what it is kept under. */
   survives(slot: Slot<unknown>): void
   hook<N extends HookName>(name: N, handler: Handler<N>, options?: HookOptions): void

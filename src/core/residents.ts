@@ -43,6 +43,12 @@ export class Residents<Key, Actor> {
     return this.#here.values()
   }
 
+  /** Those that are in memory, once those are that are being loaded now. */
+  async settled(): Promise<Actor[]> {
+    await Promise.allSettled(this.#loading.values())
+    return [...this.#here.values()]
+  }
+
   /** At once if it is in memory, else loaded. Undefined: there is none. Rejects as the load does; the next one tries again. */
   need(key: Key): Actor | undefined | Promise<Actor | undefined> {
     return this.#here.get(key) ?? this.#loading.get(key) ?? this.#load(key)

@@ -68,20 +68,19 @@ export const mod_blocking = defineModule({
   options,
   async start(ctx) {
     const table = ctx.userTable(TABLE)
-    const load = async (account: Account): Promise<void> => {
-      const stored = await table.get([account.user], [])
-      if (account.slots.get(LIST) === undefined) keep(account, stored === undefined ? NOBODY : new Map(stored))
+    const load = async ({ user }: Account): Promise<List> => {
+      const stored = await table.get([user], [])
+      return stored === undefined ? NOBODY : new Map(stored)
     }
+    const read = await ctx.perAccount(LIST, load, keep)
     /** Runs `then` when the list is at hand: at once, but where it could not be read when the account was loaded. */
     const withList = <T>(account: Account, then: () => T | Promise<T>): T | Promise<T> => {
       if (account.slots.get(LIST) !== undefined) return then()
-      return load(account).then(then, (error: unknown) => {
+      return read(account).then(then, (error: unknown) => {
         ctx.log.error({ err: error, user: account.user }, 'a block list could not be read')
         throw new StanzaError('internal-server-error', undefined, { type: 'wait' })
       })
     }
-    for (const account of ctx.host.accounts.values()) await load(account)
-    ctx.hook('account_load', ({ account }) => load(account))
     ctx.survives(ASKED)
     ctx.feature(NS.BLOCKING)
     ctx.provide('blocking', { blocks, blocksSome, since })

@@ -67,12 +67,7 @@ export const mod_last = defineModule({
     ctx.iq('server', 'get', NS.LAST, 'query', () => answer(ctx.uptime()))
 
     const choices = ctx.userTable<Privacy>({ name: 'last_privacy', version: 1 })
-    const load = async (account: Account): Promise<void> => {
-      const chosen = await choices.get([account.user], [])
-      if (chosen !== undefined) account.slots.set(CHOSEN, chosen)
-    }
-    ctx.hook('account_load', ({ account }) => load(account))
-    await Promise.all([...ctx.host.accounts.values()].map(load))
+    await ctx.perAccount(CHOSEN, ({ user }) => choices.get([user], []))
 
     /** The stricter of the host's rule and the user's. */
     const privacyOf = (account: Account): Privacy => {

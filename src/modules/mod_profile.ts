@@ -82,12 +82,7 @@ export const mod_profile = defineModule({
   async start(ctx) {
     /** `[user]` */
     const table = ctx.userTable<{ status: string }>({ name: 'profile', version: 1 })
-    const load = async (account: Account): Promise<void> => {
-      const row = await table.get([account.user], [])
-      if (row !== undefined) account.slots.set(STATUS, row.status)
-    }
-    ctx.hook('account_load', ({ account }) => load(account))
-    await Promise.all([...ctx.host.accounts.values()].map(load))
+    await ctx.perAccount(STATUS, async ({ user }) => (await table.get([user], []))?.status)
 
     ctx.hook(
       'user_send_packet',

@@ -44,14 +44,14 @@ export interface Avatar {
 type Ctx = ModuleContext<Record<never, never>>
 
 /** `[user]`: the picture that an account shows. */
-interface Row {
+export interface Shown {
   /** SHA-1; empty where the user had a picture and took it away. */
   hash: string
   /** How it came: what came with a vCard goes with it, too. */
   via: 'pep' | 'vcard'
 }
 
-const SHOWN = new Slot<Row>('avatar')
+export const SHOWN = new Slot<Shown>('avatar')
 /** The picture of the vCard4 that is being published. */
 const COMING = new Slot<Picture>('avatar of a vCard4')
 /** Somebody who is nobody's contact. */
@@ -66,20 +66,15 @@ export class Avatars implements AvatarService {
   readonly #changes = new Changes()
   readonly #pictures: Pictures
   readonly #images: Images
-  readonly #table: Table<Row>
+  readonly #table: Table<Shown>
   /** Of vCards (vcard-temp) that are about to be stored: the picture that came with them. */
   readonly #coming = new WeakMap<Element, Picture | 'none'>()
 
-  constructor(ctx: Ctx, pictures: Pictures, images: Images, table: Table<Row>) {
+  constructor(ctx: Ctx, pictures: Pictures, images: Images, table: Table<Shown>) {
     this.#ctx = ctx
     this.#pictures = pictures
     this.#images = images
     this.#table = table
-  }
-
-  async load(account: Account): Promise<void> {
-    const row = await this.#table.get([account.user], [])
-    if (row !== undefined) account.slots.set(SHOWN, row)
   }
 
   /** SHA-1 of what the account shows: empty where it had a picture and took it away, undefined where it never had one. */
@@ -264,7 +259,7 @@ export class Avatars implements AvatarService {
     return this.#changes.run(account.user, change)
   }
 
-  async #show(account: Account, picture: Picture, via: Row['via']): Promise<void> {
+  async #show(account: Account, picture: Picture, via: Shown['via']): Promise<void> {
     await this.#shows(account, picture.hash, via)
     const pep = this.#ctx.use('pep')
     if (pep === undefined) return
@@ -275,7 +270,7 @@ export class Avatars implements AvatarService {
     await pep.publish(account, NS.AVATAR_METADATA, hash, forms.metadataElement(picture), { access_model })
   }
 
-  async #hide(account: Account, via: Row['via']): Promise<void> {
+  async #hide(account: Account, via: Shown['via']): Promise<void> {
     await this.#shows(account, '', via)
     const pep = this.#ctx.use('pep')
     if (pep === undefined || (await pep.items(account, NS.AVATAR_METADATA)).length === 0) return
@@ -286,11 +281,11 @@ export class Avatars implements AvatarService {
   }
 
   /** Notes what the account shows, and tells who sees its presence. */
-  async #shows(account: Account, hash: string, via: Row['via']): Promise<void> {
+  async #shows(account: Account, hash: string, via: Shown['via']): Promise<void> {
     const before = account.slots.get(SHOWN)
     if ((before?.hash ?? '') === hash) return
     if (!(await account.host.users.exists(account.user))) return
-    const row: Row = { hash, via }
+    const row: Shown = { hash, via }
     await this.#table.put([account.user], [], row)
     account.slots.set(SHOWN, row)
     tellAgain(account, hash)

@@ -3,7 +3,7 @@ import { arg } from '../../core/commands/command.ts'
 import { FILTER, OBSERVE } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { NS } from '../../xml/index.ts'
-import { Avatars } from './avatars.ts'
+import { Avatars, SHOWN, type Shown } from './avatars.ts'
 import { decoderProblem, Images } from './images.ts'
 import { Pictures } from './pictures.ts'
 import { SHOWS_NONE, withHash } from './presence.ts'
@@ -68,11 +68,11 @@ export const mod_avatar = defineModule({
       now: () => ctx.now(),
       log: ctx.log,
     })
-    const avatars = new Avatars(ctx, pictures, images, ctx.userTable({ name: 'avatar', version: 1 }))
+    const shown = ctx.userTable<Shown>({ name: 'avatar', version: 1 })
+    const avatars = new Avatars(ctx, pictures, images, shown)
     ctx.provide('avatar', avatars)
 
-    ctx.hook('account_load', ({ account }) => avatars.load(account))
-    await Promise.all([...host.accounts.values()].map(account => avatars.load(account)))
+    await ctx.perAccount(SHOWN, ({ user }) => shown.get([user], []))
     ctx.feature(NS.AVATAR_CONVERSION, 'account')
     ctx.hook('pep_publish', event => avatars.publishing(event))
     ctx.hook('pep_published', ({ account, node, payload }) => avatars.published(account, node, payload))

@@ -105,12 +105,7 @@ export const mod_mam = defineModule({
     ctx.hook('remove_user', ({ user }) => archive.clear(user))
     if (!options.archive) return
 
-    const load = async (account: Account): Promise<void> => {
-      const stored = await prefs.get([account.user], [])
-      if (stored !== undefined) keepPrefs(account, stored)
-    }
-    for (const account of host.accounts.values()) await load(account)
-    ctx.hook('account_load', ({ account }) => load(account))
+    await ctx.perAccount(PREFS, ({ user }) => prefs.get([user], []), keepPrefs)
 
     for (const ns of [NS.MAM, NS.MAM_EXTENDED, NS.SID, `${NS.RETRACT}#tombstone`, 'urn:xmpp:fulltext:0']) {
       ctx.feature(ns, 'account')

@@ -6,7 +6,7 @@ import { pushCommands } from './commands.ts'
 import { queuedNotice } from './notice.ts'
 import { options } from './options.ts'
 import { readWish } from './registration.ts'
-import { Registrations } from './registrations.ts'
+import { Registrations, WATCH } from './registrations.ts'
 import { hearRequests } from './requests.ts'
 import { hearRooms } from './rooms.ts'
 
@@ -19,8 +19,7 @@ export const mod_push = defineModule({
     const registrations = new Registrations(ctx)
     ctx.feature(NS.PUSH, 'account')
     ctx.feature(NS.PUSH_PRIORITY, 'account')
-    for (const account of ctx.host.accounts.values()) await registrations.load(account)
-    ctx.hook('account_load', ({ account }) => registrations.load(account))
+    await ctx.perAccount(WATCH, account => registrations.load(account))
     ctx.hook('account_unload', ({ account }) => registrations.unload(account))
     ctx.hook('device_revoked', ({ user, id }) => registrations.revoked(user, id))
     ctx.onStop(() => {

@@ -24,7 +24,7 @@ const MAX_PUBLISHING = 2000
 const OLD_SESSION = 300_000
 
 /** On accounts with devices to wake. */
-const WATCH = new Slot<Watch>('mod_push')
+export const WATCH = new Slot<Watch>('mod_push')
 
 /** The devices of a host's accounts that are woken through push services. */
 export class Registrations {
@@ -57,9 +57,9 @@ export class Registrations {
     return [...targets].some(target => target.registration.resource === session.jid.resource)
   }
 
-  async load(account: Account): Promise<void> {
+  async load(account: Account): Promise<Watch | undefined> {
     const rows = await this.table.scan([account.user])
-    if (rows.length === 0 || this.watch(account) !== undefined) return
+    if (rows.length === 0 || this.watch(account) !== undefined) return undefined
     const watch = this.#begin(account)
     for (const { ck, value } of rows) {
       const [service, node] = ck.map(String)
@@ -79,6 +79,7 @@ export class Registrations {
       if (bytes >= MAX_REMEMBERED_BYTES) break
     }
     for (const [id, notice] of found.reverse()) watch.remember(id, notice)
+    return watch
   }
 
   unload(account: Account): void {

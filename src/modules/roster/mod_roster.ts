@@ -7,7 +7,7 @@ import type { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { isSubscriptionType, type SubscriptionType } from '../../xmpp/subscription.ts'
 import { rosterCommands } from './commands.ts'
-import { itemElement, type StoredChange, type StoredItem } from './roster.ts'
+import { itemElement, ROSTER, type StoredChange, type StoredItem } from './roster.ts'
 import { Rosters } from './rosters.ts'
 
 /** Other modules' view of rosters; of accounts that are loaded. */
@@ -71,8 +71,7 @@ export const mod_roster = defineModule({
     }
     const { max_items: items, max_bytes: bytes, max_requests: requests } = ctx.options
     const rosters = new Rosters(tables, { items, bytes, requests })
-    for (const account of ctx.host.accounts.values()) await rosters.load(account)
-    ctx.hook('account_load', async ({ account }) => void (await rosters.load(account)))
+    await ctx.perAccount(ROSTER, account => rosters.load(account))
     ctx.streamFeature(() => xml('ver', { xmlns: NS.ROSTERVER }))
     ctx.streamFeature(() => xml('sub', { xmlns: NS.PRE_APPROVAL }))
     ctx.feature(NS.ROSTER)

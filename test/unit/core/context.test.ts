@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Account } from '../../../src/core/account.ts'
+import { type Surroundings, startModule } from '../../../src/core/context.ts'
+import type { Host } from '../../../src/core/host.ts'
+import { defineModule } from '../../../src/core/module.ts'
+import { Slot } from '../../../src/core/session.ts'
+import { host, silent } from './support.ts'
+
+const NOTE = new Slot<string>('note')
+
+/** Runs a module that keeps with each account what `load` gives, and hands over what `perAccount` gave back. */
+async function keeping(at: Host, load: (account: Account) => Promise<string | undefined>) {
+  let read: ((account: Account) => Promise<void>) | undefined
+  const module = defineModule({
+    name: 'mod_notes',
+    summary: 'Keeps notes.',
+    options: {},
+    async start(ctx) {
+      read = await ctx.perAccount(NOTE, load)
+    },
+  })
+  const running = await startModule(module, {}, at, { log: silent } as Surroundings)
+  return { running, read: read! }
+}
+
+test('a module that starts late knows of accounts in memory, of those on their way, and of those that come', async () => {
+  const at = host()
+  const juliet = (await at.account('juliet'))!
+  const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  at.hooks.add('test', 'account_load', ({ account }) => {
+    if (account.user !== 'late') return
+    reached.resolve()
+    return gate.promise
+  })
+  const coming = at.account('late')
+  // Whoever listens from now on does not hear of this one.
+  await reached.promise
+  const starting = keeping(at, ({ user }) => Promise.resolve(`of ${user}`))
+  gate.resolve()
+  const { running } = await starting
+  const romeo = (await at.account('romeo'))!
+  const late = (await coming)!
+  assert.deepEqual(
+    [juliet, late, romeo].map(({ slots }) => slots.get(NOTE)),
+    ['of juliet', 'of late', 'of romeo'],
+  )
+  await running.stop()
+  assert.equal((await at.account('tybalt'))!.slots.get(NOTE), undefined)
+})
+
+test('what was put there meanwhile stays, and what could not be read is read again when it is asked for', async () => {
+  const at = host()
+  const juliet = (await at.account('juliet'))!
+  let broken = true
+  const { read } = await keeping(at, async ({ user, slots }) => {
+    if (user === 'juliet') slots.set(NOTE, 'newer')
+    if (user === 'romeo' && broken) throw new Error('broken')
+    return 'older'
+  })
+  assert.equal(juliet.slots.get(NOTE), 'newer')
+  const romeo = (await at.account('romeo'))!
+  assert.equal(romeo.slots.get(NOTE), undefined)
+  broken = false
+  await read(romeo)
+  assert.equal(romeo.slots.get(NOTE), 'older')
+})
