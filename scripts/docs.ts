@@ -16,7 +16,7 @@ import { VERSION } from '../src/version.ts'
 import { leading, sources } from './reference/declared.ts'
 import { doap } from './reference/doap.ts'
 import { referencePages } from './reference/pages.ts'
-import { running } from './reference/running.ts'
+import { type Running, running } from './reference/running.ts'
 import { spoken } from './reference/xeps.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -33,20 +33,16 @@ export function generate(modules: readonly ModuleSchema[]): ReadonlyMap<string, 
 }
 
 /** What follows from the sources and from a server that runs. */
-async function reference(modules: readonly ModuleDefinition[]): Promise<[string, string][]> {
+export function reference(modules: readonly ModuleDefinition[], server: Running): [string, string][] {
   const files = globSync('src/modules/**/mod_*.ts', { cwd: ROOT }).map(file => file.split(path.sep).join('/'))
   const xeps = spoken(modules, module => files.find(file => file.endsWith(`/${module}.ts`))!)
   const about = { version: VERSION, description: packageJson.description }
-  return [
-    ...referencePages(await running(modules), xeps),
-    ['hermod.doap', doap(xeps, about)],
-    ['src/declared.ts', leading(sources())],
-  ]
+  return [...referencePages(server, xeps), ['hermod.doap', doap(xeps, about)], ['src/declared.ts', leading(sources())]]
 }
 
 async function main(check: boolean): Promise<void> {
   const modules = await builtinModules()
-  const files = new Map([...generate(modules), ...(await reference(modules))])
+  const files = new Map([...generate(modules), ...reference(modules, await running(modules))])
   const pages = await readdir(path.join(ROOT, MODULE_PAGES)).catch(() => [])
   const orphans = pages.map(page => `${MODULE_PAGES}/${page}`).filter(page => !files.has(page))
   const stale: string[] = []

@@ -47,7 +47,9 @@ export function leading(from: readonly Source[]): string {
 /** What is said of a type of this name where it is declared. */
 export function docOf(type: string, { text }: Source): string {
   const name = /^\w+/.exec(type)?.[0]
-  const doc = new RegExp(`(/\\*\\*(?:(?!\\*/)[sS])*\\*/)\\n(?:export )?(?:interface|class|type) ${name}\\b`).exec(text)
+  const doc = new RegExp(`(/\\*\\*(?:(?!\\*/)[\\s\\S])*\\*/)\\n(?:export )?(?:interface|class|type) ${name}\\b`).exec(
+    text,
+  )
   return doc === null ? '' : oneLine(doc[1]!)
 }
 

@@ -28,7 +28,7 @@ function implemented({ number, version, partial }: Spoken): string {
   const page = `https://xmpp.org/extensions/xep-${String(number).padStart(4, '0')}.html`
   const lines = [`<xmpp:xep rdf:resource='${page}'/>`]
   lines.push(`<xmpp:status>${partial === undefined ? 'complete' : 'partial'}</xmpp:status>`)
-  if (version !== undefined) lines.push(`<xmpp:version>${version}</xmpp:version>`)
+  lines.push(`<xmpp:version>${version}</xmpp:version>`)
   if (partial !== undefined) lines.push(`<xmpp:note>${escapeText(plain(partial))}</xmpp:note>`)
   return `    <implements><xmpp:SupportedXep>${lines.join('')}</xmpp:SupportedXep></implements>`
 }

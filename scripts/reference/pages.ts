@@ -59,8 +59,8 @@ export function referencePages({ hooks, commands, metrics }: Running, xeps: read
   const metricRows = metrics.map(({ name, kind, help }) => [`\`${name}\``, kind, help])
   const xepRows = xeps.map(xep => [
     `[${xepName(xep)}](https://xmpp.org/extensions/${xepName(xep).toLowerCase()}.html)`,
-    xep.name ?? '',
-    xep.version ?? '',
+    xep.name,
+    xep.version,
     link(xep.file),
     xep.partial ?? '',
   ])

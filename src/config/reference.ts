@@ -58,9 +58,8 @@ export function configReference(modules: readonly ModuleSchema[]): string {
 export function moduleReference(module: ModuleSchema): string {
   const xeps = xepsOf(module).map(xep => {
     const url = `https://xmpp.org/extensions/${xepName(xep).toLowerCase()}.html`
-    const detail = [xep.name, xep.version && `version ${xep.version}`].filter(Boolean).join(', ')
     const left = xep.partial === undefined ? '' : `. ${xep.partial}`
-    return `- [${xepName(xep)}](${url})${detail ? `: ${detail}` : ''}${left}`
+    return `- [${xepName(xep)}](${url}): ${xep.name}, version ${xep.version}${left}`
   })
   const options = Object.keys(module.options).length > 0
   return page(module.name, [

@@ -82,8 +82,9 @@ export interface ModuleSchema {
 
 export interface XepReference {
   readonly number: number
-  readonly version?: string
-  readonly name?: string
+  /** The version that was implemented. */
+  readonly version: string
+  readonly name: string
   /** What of it is left out, or done otherwise; a sentence or two. Undefined where a server does all that it says. */
   readonly partial?: string
 }

@@ -30,6 +30,7 @@ declare module './hooks.ts' {
      * `invitation` is the token of the invitation that they came with.
      */
     name_wanted: Async<{ user: string; invitation: string | undefined; kept: string | undefined }>
+    /** An account was made. */
     register_user: Async<{ user: Jid }>
     /** An account is being removed: modules delete what they keep of it. */
     remove_user: Async<{ user: Jid }>

@@ -35,9 +35,9 @@ type Ctx = ModuleContext<Record<never, never>>
 export const mod_bookmarks = defineModule({
   name: 'mod_bookmarks',
   xep: [
-    { number: 402, version: '1.2.0' },
-    { number: 48, version: '1.2' },
-    { number: 411, version: '1.1.0' },
+    { number: 402, version: '1.2.0', name: 'PEP Native Bookmarks' },
+    { number: 48, version: '1.2', name: 'Bookmarks' },
+    { number: 411, version: '1.1.0', name: 'Bookmarks Conversion' },
   ],
   summary:
     'Keeps bookmarks of rooms, the same ones for clients that know the newest way to store them and for those that know the older two.',

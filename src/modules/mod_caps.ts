@@ -5,6 +5,7 @@ import { childElements, type Element, findChild, findChildren, NS, serialize, xm
 import { isVerifiable, verificationString } from '../xmpp/caps.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 
+/** What clients can do, for other modules. */
 export interface CapsService {
   /**
    * What the sender of this presence can do, by the hash in it (XEP-0115). At once where the hash is known; else whoever sent
@@ -39,7 +40,7 @@ const options = {
 
 export const mod_caps = defineModule({
   name: 'mod_caps',
-  xep: { number: 115, version: '1.6.0' },
+  xep: { number: 115, version: '1.6.0', name: 'Entity Capabilities' },
   summary: 'Tells clients at login, in one hash, what the server can do, and learns by their hashes what they can do.',
   options,
   start(ctx) {

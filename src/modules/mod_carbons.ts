@@ -9,7 +9,7 @@ const ENABLED = new Slot<true>('mod_carbons')
 
 export const mod_carbons = defineModule({
   name: 'mod_carbons',
-  xep: { number: 280, version: '1.0.1' },
+  xep: { number: 280, version: '1.0.1', name: 'Message Carbons' },
   summary: 'Shows each of a user’s clients what the others send and receive.',
   options: {},
   start(ctx) {

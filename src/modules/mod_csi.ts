@@ -36,7 +36,7 @@ const HELD = new Slot<Held>('mod_csi')
 
 export const mod_csi = defineModule({
   name: 'mod_csi',
-  xep: { number: 352, version: '1.0.0' },
+  xep: { number: 352, version: '1.0.0', name: 'Client State Indication' },
   summary: 'Spares the battery of phones: while nobody looks, presence, typing notifications and news of nodes wait.',
   options: {
     queue_size: opt.int(500, 'Stanzas held back for one client; one more, and it gets them all.', {

@@ -37,6 +37,7 @@ export interface DiscoNode {
   readonly node: string
 }
 
+/** What the host and its accounts say of themselves, for other modules. */
 export interface DiscoService {
   /** The answer to disco#info of the host or of an account, without a node. The same object until it changes: read only. */
   info(scope: IqTarget): Element
@@ -52,9 +53,9 @@ const addresses = (role: string) =>
 export const mod_disco = defineModule({
   name: 'mod_disco',
   xep: [
-    { number: 30, version: '2.5.0' },
-    { number: 128, version: '1.0.1' },
-    { number: 157, version: '1.1.1' },
+    { number: 30, version: '2.5.0', name: 'Service Discovery' },
+    { number: 128, version: '1.0.1', name: 'Service Discovery Extensions' },
+    { number: 157, version: '1.1.1', name: 'Contact Addresses for XMPP Services' },
   ],
   summary: 'Tells clients and servers what this server and its accounts can do, and whom to contact.',
   options: {

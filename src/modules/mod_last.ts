@@ -51,7 +51,7 @@ const LEFT = new Slot<true>('mod_last')
 
 export const mod_last = defineModule({
   name: 'mod_last',
-  xep: { number: 12, version: '2.0' },
+  xep: { number: 12, version: '2.0', name: 'Last Activity' },
   summary: 'Tells who may know it when a user was last online, and anyone how long the server has been up.',
   options: {
     privacy: opt.oneOf(

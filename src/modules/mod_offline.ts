@@ -34,10 +34,7 @@ const options = {
 
 export const mod_offline = defineModule({
   name: 'mod_offline',
-  xep: [
-    { number: 160, version: '1.0.1' },
-    { number: 203, version: '2.0' },
-  ],
+  xep: { number: 160, version: '1.0.1', name: 'Best Practices for Handling Offline Messages' },
   summary: 'Limits how many messages wait for a user who is away, or takes none; beyond that, senders get an error.',
   options,
   start(ctx) {

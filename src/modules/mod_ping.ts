@@ -16,7 +16,7 @@ const ACTIVITY = new Slot<Activity>('mod_ping')
 
 export const mod_ping = defineModule({
   name: 'mod_ping',
-  xep: { number: 199, version: '2.0.1' },
+  xep: { number: 199, version: '2.0.1', name: 'XMPP Ping' },
   summary: 'Answers pings, and where configured pings clients that are silent.',
   options: {
     send_pings: opt.bool(false, 'Ping clients that send nothing for `ping_interval`; announced by XEP-0478.'),

@@ -18,7 +18,7 @@ const MAX_KEY = 1024
 
 export const mod_private = defineModule({
   name: 'mod_private',
-  xep: { number: 49, version: '1.2' },
+  xep: { number: 49, version: '1.2', name: 'Private XML Storage' },
   summary: 'Keeps data for clients, such as bookmarks and preferences, that only their user can read.',
   options: {
     max_size: opt.size('64 KiB', 'Largest piece of data.', { min: 1024 }),

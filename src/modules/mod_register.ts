@@ -48,7 +48,7 @@ declare module '../core/services.ts' {
 
 export const mod_register = defineModule({
   name: 'mod_register',
-  xep: { number: 77, version: '2.4' },
+  xep: { number: 77, version: '2.4', name: 'In-Band Registration' },
   summary:
     'Lets users change their passwords and remove their accounts, and, where it is open, strangers make accounts.',
   optional: true,

@@ -13,7 +13,7 @@ const ARCHIVES = 'urn:xmpp:mam:'
  */
 export const mod_stanza_id = defineModule({
   name: 'mod_stanza_id',
-  xep: { number: 359, version: '0.7.0' },
+  xep: { number: 359, version: '0.7.0', name: 'Unique and Stable Stanza IDs' },
   summary:
     'Makes sure that the ids, delays, occupant ids and answers of archives in messages come from whom they name.',
   options: {},

@@ -3,7 +3,7 @@ import { NS, xml } from '../xml/index.ts'
 
 export const mod_time = defineModule({
   name: 'mod_time',
-  xep: { number: 202, version: '2.0' },
+  xep: { number: 202, version: '2.0', name: 'Entity Time' },
   summary: 'Tells what time it is at the server.',
   options: {},
   start(ctx) {

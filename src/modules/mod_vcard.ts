@@ -48,7 +48,7 @@ declare module '../core/services.ts' {
 
 export const mod_vcard = defineModule({
   name: 'mod_vcard',
-  xep: { number: 54, version: '1.3.0' },
+  xep: { number: 54, version: '1.3.0', name: 'vcard-temp' },
   summary: 'Keeps the vCards of users: name, picture and what else they tell of themselves.',
   options: {
     max_size: opt.size(

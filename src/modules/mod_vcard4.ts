@@ -12,7 +12,7 @@ const STRANGER = Jid.of('', 'stranger.invalid')
 
 export const mod_vcard4 = defineModule({
   name: 'mod_vcard4',
-  xep: { number: 292, version: '0.12.0' },
+  xep: { number: 292, version: '0.12.0', name: 'vCard4 Over XMPP' },
   summary:
     'Keeps vCard4 and vCard in step: what a user says in one, the other says too; needs mod_pubsub and mod_vcard.',
   options: {},

@@ -6,7 +6,7 @@ import { NS, xml } from '../xml/index.ts'
 
 export const mod_version = defineModule({
   name: 'mod_version',
-  xep: { number: 92, version: '1.1' },
+  xep: { number: 92, version: '1.1', name: 'Software Version' },
   summary: 'Tells which software, and which version of it, the server runs.',
   options: {
     show_os: opt.bool(false, 'Tell the operating system too.'),

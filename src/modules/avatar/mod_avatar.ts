@@ -11,9 +11,9 @@ import { SHOWS_NONE, withHash } from './presence.ts'
 export const mod_avatar = defineModule({
   name: 'mod_avatar',
   xep: [
-    { number: 84, version: '1.1.4' },
-    { number: 153, version: '1.1.1' },
-    { number: 398, version: '1.0.0' },
+    { number: 84, version: '1.1.4', name: 'User Avatar' },
+    { number: 153, version: '1.1.1', name: 'vCard-Based Avatars' },
+    { number: 398, version: '1.0.0', name: 'User Avatar to vCard-Based Avatars Conversion' },
   ],
   summary: 'Keeps the pictures of users, whichever way a client sends them, and shows them to clients of every kind.',
   options: {

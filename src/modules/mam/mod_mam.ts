@@ -64,6 +64,7 @@ type Ctx = ModuleContext<typeof options>
 
 declare module '../../core/services.ts' {
   interface ServiceMap {
+    /** The messages of the accounts of the host. */
     archive: Archive
     /** For whoever answers with messages of an archive. */
     archive_answers: Answers
@@ -77,7 +78,6 @@ export const mod_mam = defineModule({
     { number: 441, version: '0.2.0', name: 'Message Archive Management Preferences' },
     { number: 431, version: '0.2.0', name: 'Full Text Search in MAM' },
     { number: 424, version: '0.4.2', name: 'Message Retraction' },
-    { number: 59, version: '1.0', name: 'Result Set Management' },
   ],
   summary: 'Keeps each user’s messages, so that all clients of a user can show the same conversations.',
   options,

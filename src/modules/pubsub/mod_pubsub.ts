@@ -58,10 +58,10 @@ const NODE_CACHE = 2000
 export const mod_pubsub = defineModule({
   name: 'mod_pubsub',
   xep: [
-    { number: 60, version: '1.30.0' },
-    { number: 163, version: '1.2.2' },
-    { number: 222, version: '1.0' },
-    { number: 223, version: '1.1.1' },
+    { number: 60, version: '1.30.0', name: 'Publish-Subscribe' },
+    { number: 163, version: '1.2.2', name: 'Personal Eventing Protocol' },
+    { number: 222, version: '1.0', name: 'Persistent Storage of Public Data via PubSub' },
+    { number: 223, version: '1.1.1', name: 'Persistent Storage of Private Data via PubSub' },
   ],
   summary:
     'Keeps what users publish, for their contacts, for everybody or for their own clients, and tells who wants to know.',

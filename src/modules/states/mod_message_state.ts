@@ -66,7 +66,7 @@ export const mod_message_state = defineModule({
   name: 'mod_message_state',
   xep: [
     { number: 184, version: '1.4.0', name: 'Message Delivery Receipts' },
-    { number: 333, version: '1.0', name: 'Displayed Markers' },
+    { number: 333, version: '1.0.0', name: 'Displayed Markers' },
   ],
   summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
   options,

@@ -136,7 +136,7 @@ test('reference pages name every option, module and XEP', () => {
     assert.ok(page.includes(name), name)
   }
   const last = moduleReference(MODULES[0]!)
-  assert.match(last, /\[XEP-0012\]\(https:\/\/xmpp\.org\/extensions\/xep-0012\.html\): version 2\.0/)
+  assert.match(last, /\[XEP-0012\]\(https:\/\/xmpp\.org\/extensions\/xep-0012\.html\): Last Activity, version 2\.0/)
   assert.match(last, /\| `privacy` \| `everyone`, `contacts`, `nobody` \| `contacts` \| Who is told\. \|/)
   assert.match(moduleReference(MODULES[1]!), /Optional: it runs only where/)
   assert.deepEqual([...generate(MODULES).keys()].slice(-2), [

@@ -8,7 +8,7 @@ export const MODULES: readonly ModuleSchema[] = [
   {
     name: 'mod_last',
     summary: 'Tells when a user was last online.',
-    xep: { number: 12, version: '2.0' },
+    xep: { number: 12, version: '2.0', name: 'Last Activity' },
     options: { privacy: opt.oneOf(['everyone', 'contacts', 'nobody'], 'contacts', 'Who is told.') },
   },
   {
