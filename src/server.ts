@@ -130,7 +130,7 @@ export class Server implements ServerControl {
     this.store = store
     const held = new HeldBlobs(blobs)
     this.blobs = held
-    this.#backups = new Backups(store, held, log, config)
+    this.#backups = new Backups({ store, blobs: held, log, config })
     this.ids = new IdGenerator(now)
     this.router = new Router(log)
     this.commands = new Commands(this.router.hosts)

@@ -1,4 +1,4 @@
-import { type Op, partitionsOf, type Store, type Table } from '../storage/store.ts'
+import { type Op, pages, partitionsOf, type Store, type Table } from '../storage/store.ts'
 
 /** Anything with an ordered id in front. */
 type Item = readonly [id: string, ...rest: unknown[]]
@@ -129,8 +129,7 @@ export class Chunks<T extends Item> {
 
   async #purge(owner: string, group: string, id: string): Promise<number> {
     let count = 0
-    for (;;) {
-      const rows = await this.#table.scan([owner], { gte: [group], lt: [group, id], limit: PAGE })
+    for await (const rows of pages(this.#table, [owner], { gte: [group], lt: [group, id], limit: PAGE })) {
       const ops: Op[] = []
       for (const { ck, value } of rows) {
         const rest = value.filter(([one]) => one >= id)
@@ -138,9 +137,9 @@ export class Chunks<T extends Item> {
         ops.push(this.#table.delOp([owner], ck))
         if (rest.length > 0) ops.push(this.#putOp(owner, group, rest))
       }
-      if (ops.length > 0) await this.#store.commit(ops)
-      if (rows.length < PAGE) return count
+      await this.#store.commit(ops)
     }
+    return count
   }
 
   async clear(owner: string): Promise<void> {

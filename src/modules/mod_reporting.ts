@@ -3,7 +3,7 @@ import { Changes } from '../core/changes.ts'
 import { arg, CommandError } from '../core/commands/command.ts'
 import type { Host } from '../core/host.ts'
 import { defineModule } from '../core/module.ts'
-import type { Key, Row, Table, TableSpec } from '../storage/store.ts'
+import { pages, type Row, type Table, type TableSpec } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
 import { cut } from '../util/text.ts'
 import { type Element, findChild, findChildren, NS, parseElement, textOf, xml } from '../xml/index.ts'
@@ -157,7 +157,7 @@ export class Reports {
     return this.#turns.must('reports', () =>
       this.#counting(async count => {
         let gone = 0
-        for await (const rows of this.#pages()) {
+        for await (const rows of pages(this.#table, KEY, { limit: PAGE })) {
           const mine = rows.filter(({ value }) => value.reporter === reporter)
           await this.#delete(mine)
           gone += mine.length
@@ -180,7 +180,7 @@ export class Reports {
 
   async #counted(): Promise<number> {
     let count = 0
-    for await (const rows of this.#pages()) count += rows.length
+    for await (const rows of pages(this.#table, KEY, { limit: PAGE })) count += rows.length
     return count
   }
 
@@ -197,16 +197,6 @@ export class Reports {
 
   async #delete(rows: readonly Row<Report>[]): Promise<void> {
     await Promise.all(rows.map(({ ck }) => this.#table.del(KEY, ck)))
-  }
-
-  async *#pages(): AsyncGenerator<Row<Report>[]> {
-    let after: Key | undefined
-    for (;;) {
-      const rows = await this.#table.scan(KEY, after === undefined ? { limit: PAGE } : { gt: after, limit: PAGE })
-      if (rows.length > 0) yield rows
-      if (rows.length < PAGE) return
-      after = rows.at(-1)!.ck
-    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { ModuleContext } from '../../core/module.ts'
 import type { BlobStore } from '../../storage/blob.ts'
-import { type Key, partitionsOf, type Store, type Table } from '../../storage/store.ts'
+import { type Key, pages, partitionsOf, type Store, type Table } from '../../storage/store.ts'
 import { Turns } from '../../util/turns.ts'
 
 /** A file, or one that may still come, in `[bare address]` x `[at, id]`. */
@@ -36,7 +36,6 @@ export class QuotaError extends Error {
 }
 
 const DAY = 86_400_000
-const PAGE = 200
 /** Files of one owner within a day that are counted; who has more has to wait. */
 const MAX_COUNTED = 20_000
 const SLOTS: Key = ['slots']
@@ -164,12 +163,8 @@ export class Uploads {
   }
 
   async *of(owner: string): AsyncGenerator<Upload & { at: number; id: string }> {
-    let after: Key | undefined
-    for (;;) {
-      const rows = await this.#table.scan([owner], { limit: PAGE, ...(after === undefined ? {} : { gt: after }) })
+    for await (const rows of pages(this.#table, [owner])) {
       for (const { ck, value } of rows) yield { ...value, at: Number(ck[0]), id: String(ck[1]) }
-      if (rows.length < PAGE) return
-      after = rows.at(-1)!.ck
     }
   }
 
@@ -199,12 +194,9 @@ export class Uploads {
     for await (const [day] of partitionsOf(this.#days)) {
       const over = Number(day) === OVERDUE
       if (!over && Number(day) * DAY > before) continue
-      for (;;) {
-        const range = over ? { limit: PAGE } : { limit: PAGE, lt: [before] }
-        const rows = await this.#days.scan([Number(day)], range)
+      for await (const rows of pages(this.#days, [Number(day)], over ? {} : { lt: [before] })) {
         for (const { ck, value } of rows) await this.forget(value.owner, Number(ck[0]), String(ck[1]), value.name)
         count += rows.length
-        if (rows.length < PAGE) break
       }
     }
     return count
