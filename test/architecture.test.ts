@@ -168,6 +168,15 @@ describe('the house', () => {
     assert.deepEqual(pluck(wrong, 'name'), [])
   })
 
+  test('nobody looks into the memory of somebody else’s account but core/directory.ts', () => {
+    // To bind, it is looked whether the account is still the one that was loaded.
+    const asking = files.filter(f => /^(modules|archive|pubsub|auth|c2s|core\/commands)\/(?!bind2\.ts)/.test(f.name))
+    assert.deepEqual(
+      asking.filter(({ text }) => /\.accounts\.get\(/.test(text)).map(({ name }) => name),
+      [],
+    )
+  })
+
   test('core names no module', () => {
     for (const file of files.filter(f => f.name.startsWith('core/'))) {
       for (const { from } of file.imports) assert.ok(!target(file, from)?.startsWith('modules/'), file.name)
