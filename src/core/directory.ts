@@ -22,8 +22,7 @@ export function sessionOf(router: Router, jid: Jid): Session | undefined {
 
 /** Whether one of its clients is available. */
 export function isAvailable(router: Router, jid: Jid): boolean {
-  for (const session of sessionsOf(router, jid)) if (session.presence !== undefined) return true
-  return false
+  return router.hosts.get(jid.domain)?.accounts.get(jid.local)?.isAvailable === true
 }
 
 /** An account of this server, loaded; undefined if there is none. */
@@ -31,7 +30,7 @@ export function accountOf(router: Router, jid: Jid): Account | undefined | Promi
   return router.hosts.get(jid.domain)?.account(jid.local)
 }
 
-/** Who writes to an account of the same host; undefined where that is nobody, or somebody who has left meanwhile. */
-export function senderOf(host: Host, from: Jid): Account | undefined {
-  return from.domain === host.name ? host.accounts.get(from.local) : undefined
+/** An account of this host, if it is in memory: with clients it is. */
+export function inMemory(host: Host, jid: Jid): Account | undefined {
+  return jid.domain === host.name ? host.accounts.get(jid.local) : undefined
 }

@@ -1,5 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import { inMemory } from '../core/directory.ts'
 import { FIRST, type HookEvent, STOP } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
@@ -117,7 +118,7 @@ export const mod_blocking = defineModule({
         const { local, domain } = stanza.to!
         if (local === '' || domain !== ctx.host.name) return // an address in a module's domain is no account
         // That is for clients: an account that is not in memory has none.
-        const account = stanza.isPresenceInformation ? ctx.host.accounts.get(local) : ctx.account(local)
+        const account = stanza.isPresenceInformation ? inMemory(ctx.host, stanza.to!) : ctx.account(local)
         return account instanceof Promise ? account.then(loaded => check(loaded, event)) : check(account, event)
       },
       { order: FIRST, failClosed: true },

@@ -11,7 +11,7 @@ import { Changes } from '../../core/changes.ts'
 import { Chunks } from '../../core/chunks.ts'
 import { arg } from '../../core/commands/command.ts'
 import { keeps } from '../../core/delivery.ts'
-import { senderOf } from '../../core/directory.ts'
+import { inMemory } from '../../core/directory.ts'
 import type { Host } from '../../core/host.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
 import type { Op } from '../../storage/store.ts'
@@ -176,7 +176,7 @@ function store(ctx: Ctx, archive: Archive): void {
     if (!isLasting(stanza)) return
     const { from } = stanza
     event.archived = keep(account, id, from, bytes, stanza.el, rows)
-    const sender = from.local === account.user ? undefined : senderOf(host, from)
+    const sender = from.local === account.user ? undefined : inMemory(host, from)
     event.sent = sender !== undefined && keep(sender, id, account.jid, bytes, stanza.el, rows)
   })
   ctx.hook('message_sent', event => {
