@@ -3,12 +3,12 @@ import type { Account } from '../core/account.ts'
 import { DEVICE } from '../core/devices.ts'
 import type { Host } from '../core/host.ts'
 import type { Session } from '../core/session.ts'
+import { isTrue } from '../util/text.ts'
 import { childText, type Element, findChild, NS, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { prepResource } from '../xmpp/jid.ts'
 import { type BindStream, makeRoom, newSession } from './bind.ts'
 import { refuseRevoked } from './login.ts'
-import { isTrue } from './request.ts'
 import type { C2SSession } from './session.ts'
 
 declare module '../core/hooks.ts' {

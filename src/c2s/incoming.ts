@@ -2,14 +2,13 @@ import { broadcast } from '../core/availability.ts'
 import { STOP } from '../core/hooks.ts'
 import { answerIq, asStanzaError } from '../core/iq.ts'
 import type { Session } from '../core/session.ts'
-import { cut } from '../util/text.ts'
+import { cut, isTrue } from '../util/text.ts'
 import { type Element, elementNs, NS, serialize, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza, type StanzaKind } from '../xmpp/stanza.ts'
 import type { Acknowledger } from './acknowledger.ts'
 import type { Inbound } from './inbound.ts'
-import { isTrue } from './request.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {

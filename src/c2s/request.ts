@@ -1,6 +1,6 @@
 import type { ScramHash } from '../auth/derive.ts'
 import type { UserAgent } from '../auth/devices.ts'
-import { cut } from '../util/text.ts'
+import { cut, isTrue } from '../util/text.ts'
 import { childText, type Element, findChild, findChildren, NS, textOf } from '../xml/index.ts'
 
 /** What a client asks for along with its login (XEP-0388 2.3). */
@@ -50,11 +50,6 @@ export function readRequest(el: Element): LoginRequest | string {
 /** The name of the task that brings keys under a hash (XEP-0480 2.1). */
 export function taskName(hash: ScramHash): string {
   return `UPGR-SCRAM-${hash}`
-}
-
-/** `xs:boolean` */
-export function isTrue(text: string | undefined): boolean {
-  return text === 'true' || text === '1'
 }
 
 function named(userAgent: Element): { software?: string; device?: string } {

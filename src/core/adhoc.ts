@@ -153,11 +153,6 @@ export function linesOf(values: FormAnswers, name: string): string {
   return (values.get(name) ?? []).join('\n').trim()
 }
 
-/** XEP-0004 3.3: what stands for true. */
-export function isTrue(value: string | undefined): boolean {
-  return value === '1' || value === 'true'
-}
-
 /** Runs a declared command as {@link Commands.run} does. Rejects with StanzaError where it fails. */
 export async function runCommand(commands: Commands, name: string, given: Given): Promise<CommandResult> {
   try {

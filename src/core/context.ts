@@ -167,6 +167,7 @@ function createContext(
         marks.add(() => host.disco.addFeature(scope, ns))
     },
     identity: (identity, scope = 'server') => marks.add(() => host.disco.addIdentity(scope, identity)),
+    form: (type, fields) => marks.add(() => host.disco.addForm(type, fields)),
     streamFeature: make => marks.add(() => host.disco.addStreamFeature(make)),
     http: (method, path, handler) =>
       marks.add(() => around.routes.add(name, method, path.replaceAll('@HOST@', host.name), handler)),

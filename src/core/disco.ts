@@ -1,4 +1,5 @@
 import type { Element } from '../xml/index.ts'
+import { dataForm, type FormField } from '../xmpp/forms.ts'
 import type { IqTarget } from './iq.ts'
 import type { Identity } from './module.ts'
 
@@ -14,7 +15,7 @@ export class DiscoRegistry {
   readonly #features: Record<IqTarget, Map<string, number>> = { server: new Map(), account: new Map() }
   readonly #identities: Record<IqTarget, Identity[]> = { server: [], account: [] }
   readonly #items: DiscoItem[] = []
-  readonly #forms: (() => Element)[] = []
+  readonly #forms = new Set<() => Element>()
   readonly #streamFeatures = new Set<() => Element>()
   /** Rises with every change: who caches what follows from this, compares. */
   version = 0
@@ -47,9 +48,15 @@ export class DiscoRegistry {
     return () => this.#items.splice(this.#items.indexOf(item), 1)
   }
 
-  /** What a domain below the host says of itself beyond identities and features (XEP-0128). */
-  addForm(make: () => Element): void {
-    this.#forms.push(make)
+  /** What the host says of itself beyond identities and features (XEP-0128). */
+  addForm(formType: string, fields: readonly FormField[]): () => void {
+    const make = () => dataForm('result', formType, fields)
+    this.#forms.add(make)
+    this.version++
+    return () => {
+      this.#forms.delete(make)
+      this.version++
+    }
   }
 
   addStreamFeature(make: () => Element): () => void {
@@ -70,7 +77,7 @@ export class DiscoRegistry {
   }
 
   forms(): Element[] {
-    return this.#forms.map(make => make())
+    return [...this.#forms].map(make => make())
   }
 
   streamFeatures(): Element[] {

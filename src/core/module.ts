@@ -2,6 +2,7 @@ import type { OptionShape, Options, XepReference } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
 import type { Op, Table, TableSpec } from '../storage/store.ts'
 import type { Element } from '../xml/index.ts'
+import type { FormField } from '../xmpp/forms.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
@@ -93,6 +94,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   /** Named in the answers to disco#info: of the host, and with `account` of its accounts too. */
   feature(ns: string, ...scopes: IqTarget[]): void
   identity(identity: Identity, scope?: IqTarget): void
+  /** Says more of the host in the answers to disco#info (XEP-0128): fields, and the FORM_TYPE that says what they mean. */
+  form(formType: string, fields: readonly FormField[]): void
   /** Offered to authenticated streams before they are bound. */
   streamFeature(make: () => Element): void
   /** Serves what is at this path, and below it, by HTTP; `@HOST@` in it is the host's name. HEAD comes with GET. */

@@ -2,6 +2,7 @@ import type { Account } from '../core/account.ts'
 import type { HookEvent } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { Slot } from '../core/session.ts'
+import { isTrue } from '../util/text.ts'
 import { childElements, clone, type Element, elementNs, findChild, NS, serialize, textOf, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -172,7 +173,7 @@ function same(a: Element, b: Element): boolean {
   const text = (el: Element, name: string) => textOf(findChild(el, name) ?? xml('none'))
   const facts = (el: Element) => {
     const { name = '', autojoin } = el.attrs
-    return [name, autojoin === 'true' || autojoin === '1', text(el, 'nick'), text(el, 'password')].join('\n')
+    return [name, isTrue(autojoin), text(el, 'nick'), text(el, 'password')].join('\n')
   }
   const more = findChild(b, 'extensions')
   return (

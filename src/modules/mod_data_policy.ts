@@ -1,7 +1,7 @@
 import { opt } from '../config/schema.ts'
 import { defineModule } from '../core/module.ts'
 import { NS } from '../xml/index.ts'
-import { dataForm, type FormField } from '../xmpp/forms.ts'
+import type { FormField } from '../xmpp/forms.ts'
 
 const HOUR = 3_600_000
 const hours = (doc: string) => opt.duration(undefined, doc, { infinity: true })
@@ -58,10 +58,6 @@ export const mod_data_policy = defineModule({
     if (options.access_policy.length > 0) add('access_policy', 'list-multi', options.access_policy)
     if (options.tos !== undefined) add('tos', 'text-single', [options.tos])
     if (options.extra_info !== undefined) add('extra_info', 'text-multi', options.extra_info.split('\n'))
-    if (fields.length === 0) return
-    ctx.host.disco.version++ // what is cached of disco is out of date
-    ctx.hook('disco_forms', event => {
-      if (event.scope === 'server') event.forms.push(dataForm('result', NS.DATA_POLICY, fields))
-    })
+    if (fields.length > 0) ctx.form(NS.DATA_POLICY, fields)
   },
 })

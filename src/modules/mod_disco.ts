@@ -6,13 +6,10 @@ import type { AccountRequest, IqRequest, IqTarget } from '../core/iq.ts'
 import { defineModule, type Identity } from '../core/module.ts'
 import { type Element, NS, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import { dataForm } from '../xmpp/forms.ts'
 import type { Jid } from '../xmpp/jid.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
-    /** What is said of the host or its accounts beyond identities and features (XEP-0128); run when a feature changes. */
-    disco_forms: Sync<{ scope: IqTarget; forms: Element[] }>
     /** Somebody asks about a node; who knows it sets `answer` to what goes into the `<query/>`. */
     disco_info: Async<DiscoNode & { answer: readonly Element[] | undefined }>
     /**
@@ -82,19 +79,13 @@ export const mod_disco = defineModule({
     ctx.feature(NS.DISCO_ITEMS, 'server', 'account')
 
     const contacts = contactFields(ctx.options.contact_addresses)
-    if (contacts.length > 0) {
-      ctx.hook('disco_forms', event => {
-        if (event.scope === 'server') event.forms.push(dataForm('result', NS.SERVERINFO, contacts))
-      })
-    }
+    if (contacts.length > 0) ctx.form(NS.SERVERINFO, contacts)
 
     const cache: Partial<Record<IqTarget, { version: number; query: Element }>> = {}
     const info = (scope: IqTarget): Element => {
       const there = cache[scope]
       if (there !== undefined && there.version === disco.version) return there.query
-      const forms: Element[] = []
-      hooks.runSync('disco_forms', { scope, forms })
-      const query = describe(disco.identities(scope), disco.features(scope), forms)
+      const query = describe(disco.identities(scope), disco.features(scope), scope === 'server' ? disco.forms() : [])
       cache[scope] = { version: disco.version, query }
       return query
     }

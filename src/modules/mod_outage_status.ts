@@ -1,7 +1,6 @@
 import { opt } from '../config/schema.ts'
 import { defineModule } from '../core/module.ts'
 import { NS } from '../xml/index.ts'
-import { dataForm } from '../xmpp/forms.ts'
 
 export const mod_outage_status = defineModule({
   name: 'mod_outage_status',
@@ -21,12 +20,6 @@ export const mod_outage_status = defineModule({
   },
   start(ctx) {
     const { external_status_addresses: values } = ctx.options
-    if (values.length === 0) return
-    ctx.host.disco.version++ // what is cached of disco is out of date
-    ctx.hook('disco_forms', event => {
-      if (event.scope !== 'server') return
-      const field = { var: 'external-status-addresses', type: 'list-multi', values }
-      event.forms.push(dataForm('result', NS.OUTAGE, [field]))
-    })
+    if (values.length > 0) ctx.form(NS.OUTAGE, [{ var: 'external-status-addresses', type: 'list-multi', values }])
   },
 })

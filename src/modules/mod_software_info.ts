@@ -3,7 +3,6 @@ import { opt } from '../config/schema.ts'
 import { defineModule } from '../core/module.ts'
 import { VERSION } from '../version.ts'
 import { NS } from '../xml/index.ts'
-import { dataForm } from '../xmpp/forms.ts'
 
 export const mod_software_info = defineModule({
   name: 'mod_software_info',
@@ -16,14 +15,10 @@ export const mod_software_info = defineModule({
   start(ctx) {
     const { show_os: showOs, show_version: showVersion } = ctx.options
     const field = (name: string, value: string) => ({ var: name, values: [value] })
-    const fields = [
+    ctx.form(NS.SOFTWARE_INFO, [
       field('software', 'hermod'),
       ...(showVersion ? [field('software_version', VERSION)] : []),
       ...(showOs ? [field('os', type()), field('os_version', release())] : []),
-    ]
-    ctx.host.disco.version++ // what is cached of disco is out of date
-    ctx.hook('disco_forms', event => {
-      if (event.scope === 'server') event.forms.push(dataForm('result', NS.SOFTWARE_INFO, fields))
-    })
+    ])
   },
 })

@@ -7,3 +7,8 @@ export function cut(text: string, units: number): string {
   const last = text.charCodeAt(units - 1)
   return text.slice(0, last >= 0xd800 && last < 0xdc00 ? units - 1 : units)
 }
+
+/** `xs:boolean`: what stands for true in attributes and forms. */
+export function isTrue(text: string | undefined): boolean {
+  return text === 'true' || text === '1'
+}

@@ -7,6 +7,7 @@ import { opt } from '../../config/schema.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { Later, OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
+import { isTrue } from '../../util/text.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import type { Jid } from '../../xmpp/jid.ts'
@@ -63,7 +64,7 @@ function answer(ctx: Ctx, inbox: Inbox, request: OwnRequest): Later {
   const wanted: Wanted = {
     page,
     withMessages: payload.attrs['messages'] !== 'false' && payload.attrs['messages'] !== '0',
-    unreadOnly: payload.attrs['unread-only'] === 'true' || payload.attrs['unread-only'] === '1',
+    unreadOnly: isTrue(payload.attrs['unread-only']),
     queryid: stanza.id,
   }
   const { jid } = request.account

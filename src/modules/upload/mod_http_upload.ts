@@ -6,7 +6,6 @@ import { isMediaType } from '../../storage/blob.ts'
 import { Attempts } from '../../util/attempts.ts'
 import { type Element, NS, xml } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
-import { dataForm } from '../../xmpp/forms.ts'
 import { domainSegment, safeName } from './names.ts'
 import { Transfer } from './transfer.ts'
 import { QuotaError, type Upload, Uploads } from './uploads.ts'
@@ -88,8 +87,7 @@ export const mod_http_upload = defineModule({
     domain.disco.addFeature('server', NS.HTTP_UPLOAD)
     domain.disco.addFeature('server', `${NS.HTTP_UPLOAD_PURPOSE}#message`)
     if (largest < Number.MAX_SAFE_INTEGER) {
-      const fields = [{ var: 'max-file-size', values: [String(largest)] }]
-      domain.disco.addForm(() => dataForm('result', NS.HTTP_UPLOAD, fields))
+      domain.disco.addForm(NS.HTTP_UPLOAD, [{ var: 'max-file-size', values: [String(largest)] }])
     }
     domain.iq('server', 'get', NS.HTTP_UPLOAD, 'request', async ({ from, payload }: IqRequest) => {
       if (from.local === '' || !ctx.allowed(options.access, from.bare)) {

@@ -9,13 +9,13 @@ import {
   failureOf,
   formStage,
   isStage,
-  isTrue,
   linesOf,
   MAX_NOTE,
   runCommand,
 } from '../../../src/core/adhoc.ts'
 import { arg, CommandError, defineCommand } from '../../../src/core/commands/command.ts'
 import { Commands } from '../../../src/core/commands/commands.ts'
+import { isTrue } from '../../../src/util/text.ts'
 import { StanzaError } from '../../../src/xmpp/errors.ts'
 import { Jid } from '../../../src/xmpp/jid.ts'
 import { hostsNamed } from './commands/support.ts'
