@@ -80,6 +80,13 @@ export class Entry {
     return entry
   }
 
+  /** It is written alone. */
+  dropRows(): void {
+    if (this.rows.length === 0) return
+    this.rows = NO_ROWS
+    this.archived = false
+  }
+
   /** One more who waits for it to be safe. */
   join(origin: Origin): void {
     if (this.origin === undefined) this.origin = origin

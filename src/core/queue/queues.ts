@@ -77,11 +77,9 @@ export class Queues {
 
   /** An account is being removed: nothing that is on its way to the store gets there any more. */
   end(account: Account | undefined): void {
-    // So too the copy in the archive of its sender, of what waits to be written again.
-    for (const entry of this.#rewrites) {
-      entry.rows = NO_ROWS
-      entry.archived = false
-    }
+    // So too the copies in its archive of what it sent, which go with messages that are not written yet.
+    this.#store.dropRows()
+    for (const entry of this.#rewrites) entry.dropRows()
     if (account === undefined) return
     account.queue.end()
     this.window.end(account)

@@ -96,6 +96,11 @@ export class QueueStore {
     if (entry.rows.length > 0) this.#commit(queue, entry, entry.rows, true)
   }
 
+  /** What waits for its time is written alone. */
+  dropRows(): void {
+    for (const { entry } of this.#later) entry.dropRows()
+  }
+
   /** Writes what waits for its time; resolves when all that was called for is written, or could not be. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)

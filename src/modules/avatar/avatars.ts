@@ -286,10 +286,11 @@ export class Avatars implements AvatarService {
     if ((before?.hash ?? '') === hash) return
     if (!(await account.host.users.exists(account.user))) return
     const row: Shown = { hash, via }
-    await this.#table.put([account.user], [], row)
+    const ops = [this.#table.putOp([account.user], [], row)]
+    if (before !== undefined && before.hash !== '') ops.push(await this.#pictures.mark(account.user))
+    await this.#ctx.commit(ops)
     account.slots.set(SHOWN, row)
     tellAgain(account, hash)
-    if (before !== undefined && before.hash !== '') await this.#pictures.release(account.user)
   }
 
   async #picture(account: Account): Promise<Picture | undefined> {

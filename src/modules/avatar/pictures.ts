@@ -94,7 +94,7 @@ export class Pictures {
       at: now(),
       ...(was === undefined || was === hash ? {} : { was }),
     }
-    await store.commit([table.putOp([user], [hash], row), await this.#mark(user, row.at)])
+    await store.commit([table.putOp([user], [hash], row), await this.mark(user, row.at)])
     const key = this.#key(user, hash)
     if (there === undefined || !(await this.#isThere(key))) {
       await Promise.all([
@@ -134,7 +134,7 @@ export class Pictures {
 
   /** Something that referred to a picture of the user does so no more. */
   async release(user: string): Promise<void> {
-    await this.#options.store.commit([await this.#mark(user, this.#options.now())])
+    await this.#options.store.commit([await this.mark(user)])
   }
 
   /** The account is gone: so is all that there is now, at once or, if the blob store is away, later. */
@@ -210,7 +210,8 @@ export class Pictures {
     throw new StanzaError('resource-constraint', `${MAX_PICTURES} pictures in so short a time are enough`)
   }
 
-  async #mark(user: string, at: number): Promise<Op> {
+  /** As {@link release}, by a row that the caller commits. */
+  async mark(user: string, at = this.#options.now()): Promise<Op> {
     const { due } = this.#options
     return due.putOp(['due'], [user], { ...(await due.get(['due'], [user])), at })
   }

@@ -141,9 +141,10 @@ export function brokenCommits(open: OpenDisk): void {
     const filler = a.put(['filler'], [0], 'x')
     await new Promise(setImmediate)
     const results = Promise.allSettled(
-      Array.from({ length: 20 }, (_, i) =>
-        store.commit([...everywhere({ a, b, c }, i), a.putOp(['large'], [i], 'x'.repeat(900))]),
-      ),
+      Array.from({ length: 20 }, (_, i) => {
+        const [first, ...others] = everywhere({ a, b, c }, i)
+        return store.commit([first!, a.putOp(['large'], [i], 'x'.repeat(900)), ...others])
+      }),
     )
     disk.resolve()
     await filler

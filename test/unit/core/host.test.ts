@@ -126,6 +126,28 @@ test('a message that a client may have is written again until it is kept', async
   assert.deepEqual(romeo.stanzas, [])
 })
 
+test('what goes with a message that is written again is not written for who was removed meanwhile', async () => {
+  const { store, troubles } = faultyStore()
+  const at = host({ store, retryWrites: 5 })
+  await load(at, 'romeo')
+  const juliet = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
+  await juliet.account.queue.attach(juliet)
+  at.hooks.add('test', 'archive_message', ({ id, bytes, rows }) => {
+    rows.push(at.archive.putOp(['romeo'], [id], bytes))
+  })
+  troubles.failWrites = true
+  const safe = Promise.withResolvers<void>()
+  void at.router.route(message('juliet@example.org', 'chat'), { origin: { accepted() {}, safe: () => safe.resolve() } })
+  void at.router.route(message('juliet@example.org', 'chat'))
+  await settled()
+  troubles.failWrites = false
+  await at.removeAccount('romeo')
+  await safe.promise
+  await at.queues.flush()
+  assert.equal(await at.queues.count('juliet'), 2)
+  assert.deepEqual(await at.archive.scan(['romeo']), [])
+})
+
 test('so many that a client may have wait for a failing disk, and so many bytes of them; more come back', async () => {
   for (const [count, length, kept] of [
     [10_003, 1, 10_000],
