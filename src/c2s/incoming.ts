@@ -1,4 +1,4 @@
-import { broadcast } from '../core/availability.ts'
+import { sendPresence } from '../core/availability.ts'
 import { STOP } from '../core/hooks.ts'
 import { answerIq, asStanzaError } from '../core/iq.ts'
 import type { Session } from '../core/session.ts'
@@ -14,8 +14,6 @@ declare module '../core/hooks.ts' {
   interface HookMap {
     /** A stanza that a client sent, stamped with its address. A handler may put another in its place; STOP drops it. */
     user_send_packet: Async<{ session: Session; stanza: Stanza }>
-    /** Presence to an address, before it is routed. STOP: the handler routes it itself. */
-    presence_out: Async<{ session: Session; stanza: Stanza }>
   }
 }
 
@@ -83,15 +81,6 @@ function route(session: IncomingSession, stanza: Stanza): void | Promise<void> {
   if (!stanza.isRequest && session.acknowledger.answered(stanza)) return
   if (stanza.to === undefined) return void host.requests.answer(stanza)
   return host.router.route(stanza, { session })
-}
-
-function sendPresence(session: IncomingSession, stanza: Stanza): void | Promise<void> {
-  if (stanza.to === undefined) return broadcast(session, stanza)
-  const { hooks, router } = session.account.host
-  const go = (verdict: unknown): void | Promise<void> =>
-    verdict === STOP ? undefined : router.route(stanza, { session })
-  const verdict = hooks.run('presence_out', { session, stanza })
-  return verdict instanceof Promise ? verdict.then(go) : go(verdict)
 }
 
 /** An error to a client about something it sent. */

@@ -1,6 +1,7 @@
 import { childText, type Element } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+import { STOP } from './hooks.ts'
 import { type Session, takesMessages } from './session.ts'
 
 declare module './hooks.ts' {
@@ -14,6 +15,8 @@ declare module './hooks.ts' {
     set_presence: Told<{ session: Session; stanza: Stanza; initial: boolean }>
     /** A session that was available is so no longer, by its own word (`status` is the text it gave) or because it ended. */
     unset_presence: Told<{ session: Session; status: string | undefined }>
+    /** Presence to an address, before it is routed. STOP: the handler routes it itself. */
+    presence_out: Async<{ session: Session; stanza: Stanza }>
   }
 }
 
@@ -49,12 +52,20 @@ export function unsetPresence(session: Session, stanza: Stanza): void {
   if (was) host.hooks.notify('unset_presence', { session, status: childText(stanza.el, 'status') })
 }
 
-/** What a client broadcasts. Throws StanzaError. */
-export function broadcast(session: Session, stanza: Stanza): void {
-  if (stanza.type === 'available') setPresence(session, stanza)
-  else if (stanza.type === 'unavailable') unsetPresence(session, stanza)
-  // RFC 6121 4.7.1: the other types need an address.
-  else throw new StanzaError('bad-request', `presence of type ${stanza.type} needs an address`)
+/** Presence that a client sends, to one address or to all who are to know. Throws, or rejects, with its StanzaError. */
+export function sendPresence(session: Session, stanza: Stanza): void | Promise<void> {
+  const { to, type } = stanza
+  if (to === undefined) {
+    if (type === 'available') return setPresence(session, stanza)
+    if (type === 'unavailable') return unsetPresence(session, stanza)
+    // RFC 6121 4.7.1
+    throw new StanzaError('bad-request', `presence of type ${type} needs an address`)
+  }
+  const { hooks, router } = session.account.host
+  const go = (verdict: unknown): void | Promise<void> =>
+    verdict === STOP ? undefined : router.route(stanza, { session })
+  const verdict = hooks.run('presence_out', { session, stanza })
+  return verdict instanceof Promise ? verdict.then(go) : go(verdict)
 }
 
 /** RFC 6121 4.7.2.3. */

@@ -25,6 +25,12 @@ export function isAvailable(router: Router, jid: Jid): boolean {
   return router.hosts.get(jid.domain)?.accounts.get(jid.local)?.isAvailable === true
 }
 
+/** Nobody of this server: presence would reach none of its clients. False where that is not known, as of who is elsewhere. */
+export function isAway(router: Router, jid: Jid): boolean {
+  const host = router.hosts.get(jid.domain)
+  return host !== undefined && host.accounts.get(jid.local)?.isAvailable !== true
+}
+
 /** An account of this server, loaded; undefined if there is none. */
 export function accountOf(router: Router, jid: Jid): Account | undefined | Promise<Account | undefined> {
   return router.hosts.get(jid.domain)?.account(jid.local)

@@ -43,10 +43,6 @@ export class LocalDelivery implements Destination {
     return this.#toAccount(account, stanza, source)
   }
 
-  isAbsent(local: string): boolean {
-    return this.#host.accounts.get(local)?.isAvailable !== true
-  }
-
   #toHost(stanza: Stanza, source: Source): void | Promise<void> {
     const host = this.#host
     const { kind, type } = stanza

@@ -44,8 +44,6 @@ export interface Destination {
    * or rejects, with the StanzaError for its sender.
    */
   deliver(stanza: Stanza, source: Source): void | Promise<void>
-  /** Nobody is available at an address of the domain; false where that is not known. */
-  isAbsent?(local: string): boolean
 }
 
 const NOWHERE: Destination = {
@@ -132,14 +130,6 @@ export class Router {
       }
     }
     return arrive(there, event, source)
-  }
-
-  /**
-   * No client is there that presence for this address would reach: no stanza need be made of it for each contact who is away.
-   * False where that is not known.
-   */
-  isAbsent(jid: Jid): boolean {
-    return this.#destinations.get(jid.domain)?.isAbsent?.(jid.local) === true
   }
 
   /** Tells the sender that a stanza was not delivered. */

@@ -1,5 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import { isAway } from '../core/directory.ts'
 import { FIRST, type HookEvent } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
@@ -83,7 +84,7 @@ function broadcast(ctx: Ctx, { account }: Session, stanza: Stanza): void {
   // XEP-0191 3.3: one client of a contact may be blocked, and the others not.
   const source = { except }
   for (const contact of ctx.use('roster')?.subscribers(account) ?? []) {
-    if (except?.(contact) !== true && !router.isAbsent(contact)) void router.route(copy(contact), source)
+    if (except?.(contact) !== true && !isAway(router, contact)) void router.route(copy(contact), source)
   }
 }
 
@@ -119,7 +120,7 @@ async function greet(ctx: Ctx, session: Session): Promise<void> {
 
 /** A probe (RFC 6121 4.3.1), which this client alone has the answers to. */
 function ask(ctx: Ctx, { account, jid }: Session, contact: Jid): void {
-  if (ctx.use('blocking')?.blocks(account, contact) === true || ctx.host.router.isAbsent(contact)) return
+  if (ctx.use('blocking')?.blocks(account, contact) === true || isAway(ctx.host.router, contact)) return
   ctx.route(Stanza.make(xml('presence', { type: 'probe' }), jid, contact))
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isAway } from '../../../src/core/directory.ts'
 import { Domain } from '../../../src/core/domains.ts'
 import { OBSERVE, STOP } from '../../../src/core/hooks.ts'
 import type { Host } from '../../../src/core/host.ts'
@@ -213,8 +214,8 @@ test('presence that tells something is for clients: no account is loaded for it;
   await router.route(presence('romeo@example.org'), { except: client => client.equals(romeo.jid) })
   assert.deepEqual(conditions(romeo), ['available', 'available', 'unavailable', 'unavailable'])
   assert.equal(one.accounts.get('juliet'), undefined)
-  const isAbsent = (to: string) => router.isAbsent(Jid.from(to))
-  assert.deepEqual(['juliet@example.org', 'romeo@example.org', 'x@rooms.example.org', 'x@far.example'].map(isAbsent), [
+  const away = (to: string) => isAway(router, Jid.from(to))
+  assert.deepEqual(['juliet@example.org', 'romeo@example.org', 'x@rooms.example.org', 'x@far.example'].map(away), [
     true,
     false,
     false,
@@ -223,7 +224,7 @@ test('presence that tells something is for clients: no account is loaded for it;
   await router.route(presence('juliet@example.org', "type='probe'"))
   assert.deepEqual(asked, ['probe juliet'])
   romeo.presence = undefined
-  assert.equal(isAbsent('romeo@example.org'), true)
+  assert.equal(away('romeo@example.org'), true)
 })
 
 test('nobody but the account itself and its server may push a roster to a client', async () => {
