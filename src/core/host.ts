@@ -109,7 +109,11 @@ export class Host {
     this.destination = new LocalDelivery(this)
     this.archive = options.store.table(options.name, { name: 'archive', codec: 'bytes' })
     this.queues = new Queues(this, options.retryWrites)
-    this.#removals = new Removals(options.store.table(options.name, { name: 'removals_begun' }))
+    this.#removals = new Removals(
+      options.store.table(options.name, { name: 'removals_begun' }),
+      user => this.users.remove(user),
+      user => this.#forget(user),
+    )
   }
 
   /** All sessions of this host. */
@@ -139,23 +143,14 @@ export class Host {
 
   /** Removes an account with everything that is kept of it. Its sessions end. */
   removeAccount(user: string): Promise<boolean> {
-    return this.#removals.run(
-      user,
-      () => this.users.remove(user),
-      () => this.#forget(user),
-    )
+    return this.#removals.run(user)
   }
 
   /** Before anybody may log in or register: accounts of which only a part was removed when the server ended. */
-  async finishRemovals(): Promise<void> {
-    for (const user of await this.#removals.unfinished()) {
+  finishRemovals(): Promise<void> {
+    return this.#removals.finish(user => {
       this.log.info({ user, host: this.name }, 'finishing the removal of an account')
-      await this.#removals.finish(
-        user,
-        () => this.users.remove(user),
-        () => this.#forget(user),
-      )
-    }
+    })
   }
 
   async #forget(user: string): Promise<void> {

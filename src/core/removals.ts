@@ -13,8 +13,17 @@ export class Removals {
   readonly #begun: Table<true>
   readonly #turns = new Changes()
 
-  constructor(begun: Table<true>) {
+  readonly #remove: (user: string) => Promise<boolean>
+  readonly #forget: (user: string) => Promise<void>
+
+  /**
+   * @param remove takes the login away; false where there is none
+   * @param forget all the rest
+   */
+  constructor(begun: Table<true>, remove: (user: string) => Promise<boolean>, forget: (user: string) => Promise<void>) {
     this.#begun = begun
+    this.#remove = remove
+    this.#forget = forget
   }
 
   /** Nobody may have the name now. */
@@ -22,29 +31,28 @@ export class Removals {
     return this.#turns.busy(user)
   }
 
-  /** `remove` takes the login away, false where there is none; `forget` all the rest. */
-  run(user: string, remove: () => Promise<boolean>, forget: () => Promise<void>): Promise<boolean> {
+  /** False where there is no such account. */
+  run(user: string): Promise<boolean> {
     return this.#turns.run(user, async () => {
       await this.#begun.put([ALL], [user], true)
-      const there = await remove()
-      if (there) await forget()
+      const there = await this.#remove(user)
+      if (there) await this.#forget(user)
       await this.#begun.del([ALL], [user])
       return there
     })
   }
 
-  /** Users whose removal was begun before the server ended. */
-  async unfinished(): Promise<string[]> {
-    return (await this.#begun.scan([ALL])).map(({ ck }) => String(ck[0]))
-  }
-
-  /** As {@link run}, of what was begun then; nothing where it has been finished meanwhile. */
-  finish(user: string, remove: () => Promise<boolean>, forget: () => Promise<void>): Promise<void> {
-    return this.#turns.must(user, async () => {
-      if ((await this.#begun.get([ALL], [user])) === undefined) return
-      await remove()
-      await forget()
-      await this.#begun.del([ALL], [user])
-    })
+  /** Finishes what was begun before the server ended; `told` of each. */
+  async finish(told: (user: string) => void): Promise<void> {
+    for (const { ck } of await this.#begun.scan([ALL])) {
+      const user = String(ck[0])
+      told(user)
+      await this.#turns.must(user, async () => {
+        if ((await this.#begun.get([ALL], [user])) === undefined) return // meanwhile it was
+        await this.#remove(user)
+        await this.#forget(user)
+        await this.#begun.del([ALL], [user])
+      })
+    }
   }
 }
