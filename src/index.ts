@@ -46,6 +46,7 @@ export { Server, type ServerOptions } from './server.ts'
 export type { BlobStore } from './storage/blob.ts'
 export {
   type Key,
+  type Op,
   pages,
   type Range,
   type Row,

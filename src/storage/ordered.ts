@@ -183,21 +183,7 @@ class OrderedStore implements Store {
   }
 }
 
-class RowOp implements Op, RowChange {
-  readonly key: string
-  readonly change: Change
-  readonly unique: boolean
-
-  constructor(key: string, change: Change, unique: boolean) {
-    this.key = key
-    this.change = change
-    this.unique = unique
-  }
-
-  get size(): number {
-    return this.key.length + (this.change?.length ?? 0)
-  }
-}
+type RowOp = Op & RowChange
 
 class OrderedTable<V> implements Table<V> {
   readonly #store: OrderedStore
@@ -287,12 +273,16 @@ class OrderedTable<V> implements Table<V> {
     return (await store.engine.keys(within)).map(key => clusteringKey(prefix, key))
   }
 
-  putOp(pk: Key, ck: Key, value: V): Op {
-    return new RowOp(this.#key(pk, ck), this.#codec.encode(value), this.#unique)
+  putOp(pk: Key, ck: Key, value: V): RowOp {
+    return this.#op(this.#key(pk, ck), this.#codec.encode(value))
   }
 
-  delOp(pk: Key, ck: Key = []): Op {
-    return new RowOp(this.#key(pk, ck), null, this.#unique)
+  delOp(pk: Key, ck: Key = []): RowOp {
+    return this.#op(this.#key(pk, ck), null)
+  }
+
+  #op(key: string, change: Change): RowOp {
+    return { key, change, unique: this.#unique, size: key.length + (change?.length ?? 0) }
   }
 
   async clear(pk: Key, range?: Range): Promise<void> {
