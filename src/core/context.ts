@@ -118,6 +118,11 @@ function createContext(
   marks: Marks,
 ): ModuleContext {
   const log = around.log.child({ module: name, host: host.name })
+  const aside = (work: Promise<unknown>, failed: string, about?: object): Promise<void> =>
+    work.then(
+      () => {},
+      (error: unknown) => log.error({ err: error, ...about }, failed),
+    )
   return {
     host,
     options,
@@ -187,16 +192,9 @@ function createContext(
     request: (to, type, payload, timeout) => host.requests.ask(host.jid, to, type, payload, timeout),
     account: user => host.account(user),
     counter: (metric, help) => around.metrics.counter(metric, help),
+    aside,
     every: (ms, fn) => {
-      const timer = setInterval(() => {
-        const failed = (error: unknown) => log.error({ err: error }, 'a periodic task failed')
-        try {
-          const done = fn()
-          if (done instanceof Promise) done.catch(failed)
-        } catch (error) {
-          failed(error)
-        }
-      }, ms)
+      const timer = setInterval(() => void aside((async () => fn())(), 'a periodic task failed'), ms)
       timer.unref()
       marks.onStop(() => clearInterval(timer))
     },

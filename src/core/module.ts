@@ -121,6 +121,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   /** A local account, loaded; undefined if there is none. */
   account(user: string): Account | undefined | Promise<Account | undefined>
   counter(name: string, help: string): { value: number }
+  /** Nobody waits for this work: that it failed is logged, with what that means. What comes back never rejects. */
+  aside(work: Promise<unknown>, failed: string, about?: object): Promise<void>
   /** Runs `fn` every `ms` until the module stops. */
   every(ms: number, fn: () => void | Promise<void>): void
   /** For what a module holds outside the server. */

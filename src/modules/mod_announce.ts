@@ -208,7 +208,7 @@ async function addressed(ctx: Ctx, stanza: Stanza): Promise<void> {
     const done = announce(service, what, text)
     if (what !== 'all') await done
     // To all accounts it takes a while: the administrator's stream does not wait for it.
-    else done.catch((error: unknown) => ctx.log.error({ err: error }, 'an announcement did not reach all accounts'))
+    else void ctx.aside(done, 'an announcement did not reach all accounts')
   }
 }
 

@@ -205,18 +205,12 @@ function update(ctx: Ctx, account: Account): void {
     return
   }
   account.slots.set(BUSY, { again: false })
-  publishList(ctx, account)
-    .catch((error: unknown) => {
-      ctx.log.error(
-        { err: error, user: account.user },
-        'the list of bookmarks for older clients was not brought up to date',
-      )
-    })
-    .finally(() => {
-      const again = account.slots.get(BUSY)?.again === true
-      account.slots.delete(BUSY)
-      if (again) update(ctx, account)
-    })
+  const failed = 'the list of bookmarks for older clients was not brought up to date'
+  void ctx.aside(publishList(ctx, account), failed, { user: account.user }).then(() => {
+    const again = account.slots.get(BUSY)?.again === true
+    account.slots.delete(BUSY)
+    if (again) update(ctx, account)
+  })
 }
 
 async function publishList(ctx: Ctx, account: Account): Promise<void> {

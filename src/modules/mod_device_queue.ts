@@ -185,7 +185,7 @@ class DeviceQueues {
   }
 
   #written(promise: Promise<void>): void {
-    promise.catch((err: unknown) => this.#ctx.log.error({ err }, 'what a device misses could not be written'))
+    void this.#ctx.aside(promise, 'what a device misses could not be written')
   }
 }
 

@@ -94,9 +94,7 @@ function welcome(ctx: Ctx, session: Session): void {
   for (const other of account.available()) {
     if (other !== session) ctx.route(other.presence!.readdressed(other.jid, session.jid))
   }
-  greet(ctx, session).catch((error: unknown) => {
-    ctx.log.error({ err: error, jid: session.jid.toString() }, 'a client was not told who is available')
-  })
+  void ctx.aside(greet(ctx, session), 'a client was not told who is available', { jid: session.jid.toString() })
 }
 
 /** As fast as the client reads: of many contacts there is more than may wait for it. Few are told of at once. */

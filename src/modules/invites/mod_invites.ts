@@ -193,14 +193,11 @@ export const mod_invites = defineModule({
           invites.release(token)
           throw error
         }
-        await invites.use(token).catch((error: unknown) => {
-          ctx.log.error({ err: error, user: user.local }, 'a use of an invitation could not be noted')
-        })
+        await ctx.aside(invites.use(token), 'a use of an invitation could not be noted', { user: user.local })
         ctx.log.info({ user: user.local, inviter: invite.inviter }, 'an account was made by invitation')
         if (invite.type !== 'account_subscription' || invite.inviter === undefined) return
-        await befriend(ctx, Jid.of(invite.inviter, host.name), user).catch((error: unknown) => {
-          ctx.log.error({ err: error, user: user.local }, 'an invited user was not subscribed to the inviter')
-        })
+        const friends = befriend(ctx, Jid.of(invite.inviter, host.name), user)
+        await ctx.aside(friends, 'an invited user was not subscribed to the inviter', { user: user.local })
       },
     })
 

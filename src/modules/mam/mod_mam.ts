@@ -187,7 +187,7 @@ function store(ctx: Ctx, archive: Archive): void {
     const rows: Op[] = []
     if (!keep(session.account, id, stanza.to!, Buffer.from(stanza.toString()), stanza.el, rows)) return
     event.archived = id
-    ctx.commit(rows).catch((error: unknown) => ctx.log.error({ err: error }, 'a message could not be archived'))
+    void ctx.aside(ctx.commit(rows), 'a message could not be archived')
   })
 }
 

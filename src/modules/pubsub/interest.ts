@@ -123,7 +123,7 @@ export class Interest {
       if (session.presence === undefined || session.slots.get(WANTED) !== wanted) return
       const fresh = without(nodes, wanted.nodes)
       wanted.nodes = nodes
-      if (fresh.size > 0) this.#run(this.#welcome(session, fresh))
+      if (fresh.size > 0) void this.#aside(this.#welcome(session, fresh))
     })
   }
 
@@ -159,7 +159,7 @@ export class Interest {
       })
     }
     const there = this.#ctx.account(to!.local)
-    if (there instanceof Promise) this.#run(there.then(note))
+    if (there instanceof Promise) void this.#aside(there.then(note))
     else note(there)
   }
 
@@ -168,7 +168,7 @@ export class Interest {
     const features = this.#ctx.use('caps')?.features(presence)
     if (features === undefined) return
     if (!(features instanceof Promise)) return then(this.#wanted(features))
-    this.#run(
+    void this.#aside(
       features.then(late => {
         if (late !== undefined) then(this.#wanted(late))
       }),
@@ -190,7 +190,7 @@ export class Interest {
     await this.#ctx.use('pep')?.sendLast(account, nodes, session.jid)
     for (const contact of this.#ctx.use('roster')?.subscriptions(account) ?? []) {
       if (session.presence === undefined) return
-      await this.#introduce(session, contact, nodes).catch((error: unknown) => this.#failed(error))
+      await this.#aside(this.#introduce(session, contact, nodes))
     }
   }
 
@@ -212,15 +212,11 @@ export class Interest {
 
   #send(account: Account, nodes: Nodes, to: Jid): void {
     const sent = this.#ctx.use('pep')?.sendLast(account, nodes, to)
-    if (sent !== undefined) this.#run(sent)
+    if (sent !== undefined) void this.#aside(sent)
   }
 
-  #run(work: Promise<void>): void {
-    work.catch((error: unknown) => this.#failed(error))
-  }
-
-  #failed(error: unknown): void {
-    this.#ctx.log.error({ err: error }, 'a client’s interest in nodes could not be met')
+  #aside(work: Promise<void>): Promise<void> {
+    return this.#ctx.aside(work, 'a client’s interest in nodes could not be met')
   }
 }
 

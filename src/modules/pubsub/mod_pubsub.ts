@@ -108,9 +108,7 @@ export const mod_pubsub = defineModule({
     // What is sent meanwhile is not sent to who may not see it: see Access.mayStay.
     const recheck = ({ account, contact }: { account: Account; contact: Jid }): void => {
       const ended = Promise.all([common, pep.of(account)].map(service => endForContact(service, contact)))
-      ended.catch((error: unknown) => {
-        ctx.log.error({ err: error, user: account.user }, 'subscriptions of a contact did not end')
-      })
+      void ctx.aside(ended, 'subscriptions of a contact did not end', { user: account.user })
     }
     ctx.hook('subscription_revoked', recheck)
     // XEP-0163 6.1: access is looked at again when an item of the roster changes.
@@ -180,9 +178,8 @@ function serveAccounts(ctx: Ctx, pep: Pep): void {
   ctx.hook('unset_presence', ({ session }) => {
     const { account } = session
     if (account.available().length > 0) return
-    pep.wentOffline(account).catch((error: unknown) => {
-      ctx.log.error({ err: error, user: account.user }, 'what was to go with a user’s presence could not be deleted')
-    })
+    const failed = 'what was to go with a user’s presence could not be deleted'
+    void ctx.aside(pep.wentOffline(account), failed, { user: account.user })
   })
 }
 

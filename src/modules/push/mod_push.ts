@@ -82,7 +82,7 @@ export const mod_push = defineModule({
     if (!ctx.options.wake_on_start) return
     // Clients that have waited for the start come first.
     const wake = setTimeout(() => {
-      registrations.wakeAll().catch((error: unknown) => ctx.log.error({ err: error }, 'not all devices could be woken'))
+      void ctx.aside(registrations.wakeAll(), 'not all devices could be woken')
     }, ctx.options.ack_timeout)
     wake.unref()
     ctx.onStop(() => clearTimeout(wake))
