@@ -20,11 +20,6 @@ export function sessionOf(router: Router, jid: Jid): Session | undefined {
   return router.hosts.get(jid.domain)?.accounts.get(jid.local)?.sessions.get(jid.resource)
 }
 
-/** Whether one of its clients is available. */
-export function isAvailable(router: Router, jid: Jid): boolean {
-  return router.hosts.get(jid.domain)?.accounts.get(jid.local)?.isAvailable === true
-}
-
 /** Nobody of this server: presence would reach none of its clients. False where that is not known, as of who is elsewhere. */
 export function isAway(router: Router, jid: Jid): boolean {
   const host = router.hosts.get(jid.domain)

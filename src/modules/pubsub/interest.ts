@@ -1,5 +1,5 @@
 import type { Account } from '../../core/account.ts'
-import { accountOf, isAvailable, sessionsOf } from '../../core/directory.ts'
+import { accountOf, isAway, sessionsOf } from '../../core/directory.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { type Session, Slot } from '../../core/session.ts'
@@ -202,7 +202,7 @@ export class Interest {
     const pep = theirs?.use('pep')
     if (pep === undefined) return
     if (this.#ctx.use('blocking')?.blocks(account, contact) === true) return
-    if (this.#ignoreOffline && !isAvailable(router, contact)) return
+    if (this.#ignoreOffline && isAway(router, contact)) return
     const there = await accountOf(router, contact)
     if (there === undefined || theirs?.use('roster')?.isSubscribedFrom(there, account.jid) !== true) return
     // What is at the nodes of all contacts may be more than waits for a client: as fast as it reads.
