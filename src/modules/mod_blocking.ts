@@ -65,7 +65,13 @@ type Ctx = ModuleContext<typeof options>
 export const mod_blocking = defineModule({
   name: 'mod_blocking',
   summary: 'Lets users block addresses: nothing from them gets in, nothing goes out to them.',
-  xep: { number: 191, version: '1.3', name: 'Blocking Command' },
+  xep: {
+    number: 191,
+    version: '1.3',
+    name: 'Blocking Command',
+    partial:
+      'An iq of somebody blocked is answered as by no account, not always `service-unavailable`; headlines are dropped. Nobody learns that they are blocked.',
+  },
   options,
   async start(ctx) {
     const table = ctx.userTable(TABLE)

@@ -38,7 +38,12 @@ export const mod_bookmarks = defineModule({
   xep: [
     { number: 402, version: '1.2.0', name: 'PEP Native Bookmarks' },
     { number: 48, version: '1.2', name: 'Bookmarks' },
-    { number: 411, version: '1.1.0', name: 'Bookmarks Conversion' },
+    {
+      number: 411,
+      version: '1.1.0',
+      name: 'Bookmarks Conversion',
+      partial: 'Links to pages (`<url/>`) stay where they were stored.',
+    },
   ],
   summary:
     'Keeps bookmarks of rooms, the same ones for clients that know the newest way to store them and for those that know the older two.',

@@ -40,7 +40,12 @@ const options = {
 
 export const mod_caps = defineModule({
   name: 'mod_caps',
-  xep: { number: 115, version: '1.6.0', name: 'Entity Capabilities' },
+  xep: {
+    number: 115,
+    version: '1.6.0',
+    name: 'Entity Capabilities',
+    partial: 'An answer that says something twice, which is ill-formed, is taken where its hash fits.',
+  },
   summary: 'Tells clients at login, in one hash, what the server can do, and learns by their hashes what they can do.',
   options,
   start(ctx) {

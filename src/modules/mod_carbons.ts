@@ -9,7 +9,12 @@ const ENABLED = new Slot<true>('mod_carbons')
 
 export const mod_carbons = defineModule({
   name: 'mod_carbons',
-  xep: { number: 280, version: '1.0.1', name: 'Message Carbons' },
+  xep: {
+    number: 280,
+    version: '1.0.1',
+    name: 'Message Carbons',
+    partial: 'An error is copied where it carries what it answers: who sent what is not kept in mind.',
+  },
   summary: 'Shows each of a user’s clients what the others send and receive.',
   options: {},
   start(ctx) {

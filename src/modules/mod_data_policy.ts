@@ -9,7 +9,12 @@ const hours = (doc: string) => opt.duration(undefined, doc, { infinity: true })
 /** Every option that is set is a field of the form; nothing is guessed. */
 export const mod_data_policy = defineModule({
   name: 'mod_data_policy',
-  xep: { number: 504, version: '0.1.0', name: 'Data Policy' },
+  xep: {
+    number: 504,
+    version: '0.1.0',
+    name: 'Data Policy',
+    partial: 'Not where data lies (XEP-0080), nor what concerns gateways.',
+  },
   summary: 'Tells users what becomes of their data: how long it is kept, who may see it, how to be rid of it.',
   optional: true,
   options: {

@@ -48,7 +48,12 @@ declare module '../core/services.ts' {
 
 export const mod_register = defineModule({
   name: 'mod_register',
-  xep: { number: 77, version: '2.4', name: 'In-Band Registration' },
+  xep: {
+    number: 77,
+    version: '2.4',
+    name: 'In-Band Registration',
+    partial: 'A name and a password: no other fields, no data form, no redirection; errors have no old codes.',
+  },
   summary:
     'Lets users change their passwords and remove their accounts, and, where it is open, strangers make accounts.',
   optional: true,

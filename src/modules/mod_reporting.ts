@@ -41,7 +41,12 @@ const PAGE = 50
 
 export const mod_reporting = defineModule({
   name: 'mod_reporting',
-  xep: { number: 377, version: '0.4.1', name: 'Blocking Command Reports' },
+  xep: {
+    number: 377,
+    version: '0.4.1',
+    name: 'Blocking Command Reports',
+    partial: 'Reports are kept for administrators, and passed on to nobody.',
+  },
   summary: 'Keeps what users report of spam and abuse when they block somebody, for the administrators.',
   options: {
     max_reports: opt.int(1000, 'Reports that are kept; beyond, the oldest goes.', { min: 1, max: 100_000 }),

@@ -13,7 +13,12 @@ const ARCHIVES = 'urn:xmpp:mam:'
  */
 export const mod_stanza_id = defineModule({
   name: 'mod_stanza_id',
-  xep: { number: 359, version: '0.7.0', name: 'Unique and Stable Stanza IDs' },
+  xep: {
+    number: 359,
+    version: '0.7.0',
+    name: 'Unique and Stable Stanza IDs',
+    partial: 'An id tells when it was made.',
+  },
   summary:
     'Makes sure that the ids, delays, occupant ids and answers of archives in messages come from whom they name.',
   options: {},

@@ -8,8 +8,8 @@ import { type Running, running } from '../../scripts/reference/running.ts'
 import { builtinModules } from '../../src/modules.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
-/** Named in the sources, and not spoken: what clients or rooms speak, what is gone, what advises. */
-const NAMED = [16, 45, 85, 91, 124, 205, 360, 373, 384]
+/** Named in the sources, and not spoken: what clients or rooms speak, what is left out of others, what is gone, what advises. */
+const NAMED = [16, 33, 45, 80, 85, 91, 124, 205, 360, 373, 384]
 
 let pages: ReadonlyMap<string, string>
 let server: Running

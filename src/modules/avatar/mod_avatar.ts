@@ -11,9 +11,19 @@ import { SHOWS_NONE, withHash } from './presence.ts'
 export const mod_avatar = defineModule({
   name: 'mod_avatar',
   xep: [
-    { number: 84, version: '1.1.4', name: 'User Avatar' },
+    {
+      number: 84,
+      version: '1.1.4',
+      name: 'User Avatar',
+      partial: 'A picture that is too large, or has metadata in it, is made anew, and gets the id of what it became.',
+    },
     { number: 153, version: '1.1.1', name: 'vCard-Based Avatars' },
-    { number: 398, version: '1.0.0', name: 'User Avatar to vCard-Based Avatars Conversion' },
+    {
+      number: 398,
+      version: '1.0.0',
+      name: 'User Avatar to vCard-Based Avatars Conversion',
+      partial: 'Directed presence has the hash only of a picture that everybody may see.',
+    },
   ],
   summary: 'Keeps the pictures of users, whichever way a client sends them, and shows them to clients of every kind.',
   options: {

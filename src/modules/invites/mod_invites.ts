@@ -54,7 +54,12 @@ const MAX_TRIES = 5
 export const mod_invites = defineModule({
   name: 'mod_invites',
   xep: [
-    { number: 401, version: '0.6.0', name: 'Ad-hoc Account Invitation Generation' },
+    {
+      number: 401,
+      version: '0.6.0',
+      name: 'Ad-hoc Account Invitation Generation',
+      partial: 'The landing page is the operator’s: the server names it, and has none.',
+    },
     { number: 445, version: '0.2.0', name: 'Pre-Authenticated In-Band Registration' },
     { number: 379, version: '0.3.3', name: 'Pre-Authenticated Roster Subscription' },
   ],

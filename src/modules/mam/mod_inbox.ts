@@ -30,7 +30,12 @@ type Ctx = ModuleContext<typeof options>
 
 export const mod_inbox = defineModule({
   name: 'mod_inbox',
-  xep: { number: 430, version: '0.2.0', name: 'Inbox' },
+  xep: {
+    number: 430,
+    version: '0.2.0',
+    name: 'Inbox',
+    partial: 'Pages go from new to old only; of a conversation so many unread messages are counted, and no more.',
+  },
   summary: 'Lists a user’s conversations with the last message of each and how many are unread.',
   options,
   start(ctx) {

@@ -58,8 +58,20 @@ const NODE_CACHE = 2000
 export const mod_pubsub = defineModule({
   name: 'mod_pubsub',
   xep: [
-    { number: 60, version: '1.30.0', name: 'Publish-Subscribe' },
-    { number: 163, version: '1.2.2', name: 'Personal Eventing Protocol' },
+    {
+      number: 60,
+      version: '1.30.0',
+      name: 'Publish-Subscribe',
+      partial:
+        'No collections, subscription ids, leases, digests, keywords, nor the list of pending subscriptions (8.7); one item a request; an owner subscribes nobody; a notification that comes back ends no subscription.',
+    },
+    {
+      number: 163,
+      version: '1.2.2',
+      name: 'Personal Eventing Protocol',
+      partial:
+        'Notifications do not say which client published (XEP-0033 `replyto`); who only sends directed presence hears of nothing.',
+    },
     { number: 222, version: '1.0', name: 'Persistent Storage of Public Data via PubSub' },
     { number: 223, version: '1.1.1', name: 'Persistent Storage of Private Data via PubSub' },
   ],

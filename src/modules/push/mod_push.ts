@@ -12,7 +12,12 @@ import { hearRooms } from './rooms.ts'
 
 export const mod_push = defineModule({
   name: 'mod_push',
-  xep: { number: 357, version: '0.4.1', name: 'Push Notifications' },
+  xep: {
+    number: 357,
+    version: '0.4.1',
+    name: 'Push Notifications',
+    partial: 'The operator, not each user, decides what notifications tell.',
+  },
   summary: 'Has phones woken, through the push service of their app, for messages that no client has acknowledged.',
   options,
   async start(ctx) {

@@ -65,8 +65,18 @@ type Ctx = ModuleContext<typeof options>
 export const mod_message_state = defineModule({
   name: 'mod_message_state',
   xep: [
-    { number: 184, version: '1.4.0', name: 'Message Delivery Receipts' },
-    { number: 333, version: '1.0.0', name: 'Displayed Markers' },
+    {
+      number: 184,
+      version: '1.4.0',
+      name: 'Message Delivery Receipts',
+      partial: 'Between clients: the server passes them on, and notes them as states of messages.',
+    },
+    {
+      number: 333,
+      version: '1.0.0',
+      name: 'Displayed Markers',
+      partial: 'Between clients: the server passes them on, and notes them as states of messages.',
+    },
   ],
   summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
   options,

@@ -20,7 +20,7 @@ const url = (doc: string) =>
 
 export const mod_http_upload = defineModule({
   name: 'mod_http_upload',
-  xep: { number: 363, version: '1.2.0', name: 'HTTP File Upload' },
+  xep: { number: 363, version: '1.2.0', name: 'HTTP File Upload', partial: 'Of the purposes only `message`.' },
   summary: 'Takes files from users and gives out links to them. Needs an HTTP port in `listen`, or `put_url`.',
   options: {
     host: opt.text('upload.@HOST@', 'Domain of the service; `@HOST@` is the host.', { maxLength: 255 }),
