@@ -1,29 +1,24 @@
 /** config/test.yml in a real process, as a test harness uses it. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { test } from 'node:test'
 import { offered } from '../support/commands.ts'
+import { emptyFolder } from '../support/folder.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { hermodProcess } from '../support/serverprocess.ts'
 
 test('admin of the domain administers; any number of wrong passwords is answered at once', async t => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'hermod-preset-'))
-  const server = await hermodProcess({ folder, domain: 'preset.test', sets: ['storage.driver=memory'] })
-  await server.start()
-  t.after(async () => {
-    await server.kill()
-    await rm(folder, { recursive: true, force: true })
+  const server = await hermodProcess({
+    folder: await emptyFolder(t),
+    domain: 'preset.test',
+    sets: ['storage.driver=memory'],
   })
+  await server.start()
+  t.after(() => server.kill())
   const where = { port: server.port, domain: server.domain }
   await RawClient.register(where, 'romeo', 'secret')
   await assert.rejects(RawClient.register(where, 'admin', 'secret'), /conflict/)
-  const socket = path.join(folder, 'data/hermodctl.sock')
-  const words = ['bin/hermodctl.js', '--socket', socket, 'register', 'admin@preset.test', 'secret']
-  const made = spawnSync(process.execPath, words, { cwd: path.resolve(import.meta.dirname, '../..'), encoding: 'utf8' })
-  assert.equal(made.status, 0, made.stderr)
+  const made = await server.ctl('register', 'admin@preset.test', 'secret')
+  assert.equal(made.code, 0, made.err)
   const admin = await RawClient.session({ ...where, user: 'admin', password: 'secret' })
   const romeo = await RawClient.session({ ...where, user: 'romeo', password: 'secret' })
   const node = 'http://jabber.org/protocol/admin#get-registered-users-num'

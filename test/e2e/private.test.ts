@@ -1,11 +1,11 @@
 /** What a real server leaves on the disk, and who may read it. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
 import { emptyFolder } from '../support/folder.ts'
 import { hermodProcess } from '../support/serverprocess.ts'
+import { eventually } from '../support/waiting.ts'
 
 const LEVEL = 'storage.driver=level'
 
@@ -34,12 +34,10 @@ test('a data folder that was there, open to all, is closed; so is all that the s
   t.after(() => server.kill())
   assert.equal((await lstat(data)).mode & 0o777, 0o700)
   assert.ok((await readdir(path.join(data, 'store'))).includes('CURRENT'))
-  assert.ok((await readdir(data)).includes('hermodctl.sock'))
+  await eventually(async () => (await readdir(data)).includes('hermodctl.sock'), 'the socket of hermodctl')
   assert.deepEqual(await open(data), [])
-  const ctl = path.resolve(import.meta.dirname, '../../src/cli/hermodctl.ts')
   const saved = path.join(folder, 'saved')
-  const words = [ctl, '--socket', path.join(data, 'hermodctl.sock'), 'backup', saved]
-  assert.equal(spawnSync(process.execPath, words, { encoding: 'utf8' }).status, 0)
+  assert.equal((await server.ctl('backup', saved)).code, 0)
   assert.equal((await lstat(saved)).mode & 0o777, 0o600)
   await server.stop()
   assert.deepEqual(await open(data), [])

@@ -1,7 +1,5 @@
 /** Backup and restore of a real server with accounts, messages, pictures and files. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
@@ -13,7 +11,6 @@ import { child } from '../support/rawxml.ts'
 import { hermodProcess, type ServerProcess } from '../support/serverprocess.ts'
 import { eventually } from '../support/waiting.ts'
 
-const CTL = path.resolve(import.meta.dirname, '../../src/cli/hermodctl.ts')
 const DOMAIN = 'hermod.test'
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=='
 
@@ -23,15 +20,7 @@ async function start(t: TestContext) {
   const server = await hermodProcess({ folder, data, domain: DOMAIN, sets: ['storage.driver=level'] })
   t.after(() => server.kill())
   await server.start()
-  const socket = path.join(data, 'hermodctl.sock')
-  const ctl = async (...words: string[]) => {
-    const run = spawn(process.execPath, [CTL, '--socket', socket, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
-    const parts = { out: '', err: '' }
-    run.stdout.on('data', text => void (parts.out += String(text)))
-    run.stderr.on('data', text => void (parts.err += String(text)))
-    const [code] = await once(run, 'close')
-    return { code: code as number, ...parts }
-  }
+  const ctl = (...words: string[]) => server.ctl(...words)
   return { folder, data, server, ctl, file: path.join(folder, 'saved') }
 }
 

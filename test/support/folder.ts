@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test'
 /** A folder that goes with the test. */
 export async function emptyFolder(t: TestContext): Promise<string> {
   const made = await mkdtemp(path.join(tmpdir(), 'hermod-test-'))
-  t.after(() => rm(made, { recursive: true, force: true }))
+  // What a test has left running may still write there.
+  t.after(() => rm(made, { recursive: true, force: true, maxRetries: 10 }))
   return made
 }

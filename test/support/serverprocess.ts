@@ -4,9 +4,11 @@
  * name, domain, port, tlsPort).
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { eventually } from './waiting.ts'
@@ -49,12 +51,12 @@ export interface HermodOptions {
 }
 
 /** hermod from this tree with `config/test.yml`, on free ports; not yet started. */
-export async function hermodProcess(options: HermodOptions): Promise<ServerProcess> {
+export async function hermodProcess(options: HermodOptions): Promise<HermodProcess> {
   const [port, tlsPort, httpPort] = await freePorts(3)
-  return new Hermod(options, port!, tlsPort!, httpPort!)
+  return new HermodProcess(options, port!, tlsPort!, httpPort!)
 }
 
-class Hermod implements ServerProcess {
+class HermodProcess implements ServerProcess {
   readonly name = 'hermod'
   readonly domain: string
   readonly port: number
@@ -114,6 +116,16 @@ class Hermod implements ServerProcess {
       })
     })
     await answering(this.port, () => this.running, this.log)
+  }
+
+  /** Runs `hermodctl`, as a person types it. */
+  async ctl(...words: string[]): Promise<{ code: number; out: string; err: string }> {
+    const socket = join(this.env['HERMOD_DATA']!, 'hermodctl.sock')
+    await eventually(() => existsSync(socket), 'the socket of hermodctl')
+    const args = ['src/cli/hermodctl.ts', '--socket', socket, ...words]
+    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
+    const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+    return { code: child.exitCode!, out, err }
   }
 
   async stop(timeout = 20_000): Promise<void> {
