@@ -15,6 +15,7 @@ function setting() {
     host: host as unknown as Host,
     now: () => 0,
     table: (spec: { name: string }) => store.table('localhost', spec),
+    commit: store.commit.bind(store),
   } as unknown as ModuleContext
   return { invites: new Invites(ctx, 1000), troubles }
 }
