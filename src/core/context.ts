@@ -10,6 +10,7 @@ import { OBSERVE } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { HttpRoutes } from './http.ts'
 import type { Logger } from './log.ts'
+import { Marks } from './marks.ts'
 import type { Metrics } from './metrics.ts'
 import type { ModuleContext, ModuleDefinition } from './module.ts'
 
@@ -74,42 +75,6 @@ export async function startModule(
   return { definition, options, withdraw: () => marks.withdraw(), stop: () => marks.stop() }
 }
 
-/** What a module has left on its host, and how to take it away. */
-class Marks {
-  #steps: { undo: () => unknown; again?: () => () => unknown }[] = []
-
-  /** Registers something; it can be done again after it was undone. */
-  add(register: () => () => unknown): void {
-    this.#steps.push({ undo: register(), again: register })
-  }
-
-  /** What is undone once, at the end. */
-  onStop(undo: () => unknown): void {
-    this.#steps.push({ undo })
-  }
-
-  withdraw(): () => void {
-    for (const { undo, again } of this.#steps.toReversed()) if (again !== undefined) undo()
-    return () => {
-      for (const step of this.#steps) if (step.again !== undefined) step.undo = step.again()
-    }
-  }
-
-  async stop(): Promise<void> {
-    const steps = this.#steps
-    this.#steps = []
-    const failures: unknown[] = []
-    for (const { undo } of steps.reverse()) {
-      try {
-        await undo()
-      } catch (error) {
-        failures.push(error)
-      }
-    }
-    if (failures.length > 0) throw failures[0]
-  }
-}
-
 function createContext(
   name: string,
   options: Options<OptionShape>,
@@ -118,11 +83,11 @@ function createContext(
   marks: Marks,
 ): ModuleContext {
   const log = around.log.child({ module: name, host: host.name })
-  const aside = (work: Promise<unknown>, failed: string, about?: object): Promise<void> =>
-    work.then(
-      () => {},
-      (error: unknown) => log.error({ err: error, ...about }, failed),
-    )
+  const hook: ModuleContext['hook'] = (hook, handler, settings) =>
+    marks.add(() => host.hooks.add(name, hook, handler, settings))
+  const aside: ModuleContext['aside'] = async (work, failed, about) => {
+    await work.catch((error: unknown) => log.error({ err: error, ...about }, failed))
+  }
   return {
     host,
     options,
@@ -135,13 +100,11 @@ function createContext(
     userTable: <V>(spec: TableSpec<V>) => {
       const table = host.store.table<V>(host.name, spec)
       // After all handlers: some do something about what is in it.
-      marks.add(() =>
-        host.hooks.add(name, 'remove_user', ({ user }) => table.clear([user.local]), { order: OBSERVE + 1 }),
-      )
+      hook('remove_user', ({ user }) => table.clear([user.local]), { order: OBSERVE + 1 })
       return table
     },
     commit: ops => host.store.commit(ops),
-    hook: (hook, handler, settings) => marks.add(() => host.hooks.add(name, hook, handler, settings)),
+    hook,
     iq: (scope, type, ns, payload, handler, more) => {
       marks.add(() => host.iq.add(name, scope, type, ns, payload, handler, more))
     },
@@ -162,7 +125,7 @@ function createContext(
         const value = await load(account)
         if (value !== undefined && account.slots.get(slot) === undefined) keep(account, value)
       }
-      marks.add(() => host.hooks.add(name, 'account_load', ({ account }) => read(account)))
+      hook('account_load', ({ account }) => read(account))
       await Promise.all((await host.accounts.settled()).map(read))
       return read
     },

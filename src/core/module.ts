@@ -37,7 +37,8 @@ export function defineModule<S extends OptionShape>(definition: ModuleDefinition
 
 /**
  * What a module gets of the server: everything it registers here is undone when it stops, in reverse. One context for each
- * host that the module runs on.
+ * host that the module runs on. Most need few of these words: `iq` for what clients ask, `hook` for what passes by,
+ * `userTable` for what is kept of users, `feature` to say so.
  */
 export interface ModuleContext<S extends OptionShape = OptionShape> {
   readonly host: Host
@@ -50,6 +51,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   uptime(): number
   /** Ms since 1970. */
   now(): number
+
+  // What it keeps
 
   /** Pictures and files of the whole server, by key: keys start with the module's business and the host. */
   readonly blobs: BlobStore
@@ -71,6 +74,10 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   ): Promise<(account: Account) => Promise<void>>
   /** What is in this slot of a session is there again after an orderly restart; its name is what it is kept under. */
   survives(slot: Slot<unknown>): void
+
+  // What it hears, and answers
+
+  /** Listens to what passes by: hooks.ts has their order and what an answer means, docs/reference/hooks.md all that there are. */
   hook<N extends HookName>(name: N, handler: Handler<N>, options?: HookOptions): void
   /**
    * Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. What acts on the
@@ -91,6 +98,13 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
    * `handler`, iqs to those registered on what is returned. It is listed among the host's items.
    */
   domain(name: string, handler: DomainHandler): Domain
+  /** Serves what is at this path, and below it, by HTTP; `@HOST@` in it is the host's name. HEAD comes with GET. */
+  http(method: HttpMethod, path: string, handler: HttpHandler): void
+  /** Where the server listens for HTTP; undefined where it does not. Its port is known when the server has started. */
+  httpOrigin(): HttpOrigin | undefined
+
+  // What is said of it to clients
+
   /** Named in the answers to disco#info: of the host, and with `account` of its accounts too. */
   feature(ns: string, ...scopes: IqTarget[]): void
   identity(identity: Identity, scope?: IqTarget): void
@@ -98,10 +112,10 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   form(formType: string, fields: readonly FormField[]): void
   /** Offered to authenticated streams before they are bound. */
   streamFeature(make: () => Element): void
-  /** Serves what is at this path, and below it, by HTTP; `@HOST@` in it is the host's name. HEAD comes with GET. */
-  http(method: HttpMethod, path: string, handler: HttpHandler): void
-  /** Where the server listens for HTTP; undefined where it does not. Its port is known when the server has started. */
-  httpOrigin(): HttpOrigin | undefined
+
+  // What administrators do with it
+
+  /** Declared once: typed at `hermodctl`, and an ad-hoc command for administrators. */
   command<A extends ArgShape, R extends Returns = 'text?'>(command: Command<A, R>): void
   /** All commands of the server, declared by whomever. */
   readonly commands: Commands
@@ -111,6 +125,10 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   allowed(rule: string, jid: Jid, host?: string): boolean
   /** The accounts that an acl of the configuration names one by one. */
   named(acl: string): readonly string[]
+  counter(name: string, help: string): { value: number }
+
+  // What it does, and offers other modules
+
   provide<N extends ServiceName>(name: N, service: ServiceMap[N]): void
   /** Undefined while no module provides it: ask when you need it, not at start. */
   use<N extends ServiceName>(name: N): ServiceMap[N] | undefined
@@ -120,7 +138,6 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   request(to: Jid, type: 'get' | 'set', payload: Element, timeout: number): Promise<Stanza | undefined>
   /** A local account, loaded; undefined if there is none. */
   account(user: string): Account | undefined | Promise<Account | undefined>
-  counter(name: string, help: string): { value: number }
   /** Nobody waits for this work: that it failed is logged, with what that means. What comes back never rejects. */
   aside(work: Promise<unknown>, failed: string, about?: object): Promise<void>
   /** Runs `fn` every `ms` until the module stops. */

@@ -5,7 +5,7 @@ import { type Surroundings, startModule } from '../../../src/core/context.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { defineModule } from '../../../src/core/module.ts'
 import { Slot } from '../../../src/core/session.ts'
-import { host, silent } from './support.ts'
+import { host, listening, silent } from './support.ts'
 
 const NOTE = new Slot<string>('note')
 
@@ -64,4 +64,22 @@ test('what was put there meanwhile stays, and what could not be read is read aga
   broken = false
   await read(romeo)
   assert.equal(romeo.slots.get(NOTE), 'older')
+})
+
+test('work that nobody waits for says in the log that it failed', async () => {
+  const { log, lines } = listening()
+  const module = defineModule({
+    name: 'mod_work',
+    summary: 'Works.',
+    options: {},
+    async start(ctx) {
+      await ctx.aside(Promise.resolve(1), 'that could not be done')
+      await ctx.aside(Promise.reject(new Error('broken')), 'this could not be done', { user: 'juliet' })
+    },
+  })
+  await startModule(module, {}, host(), { log } as Surroundings)
+  assert.deepEqual(
+    lines.map(({ msg, module, user }) => [msg, module, user]),
+    [['this could not be done', 'mod_work', 'juliet']],
+  )
 })
