@@ -10,7 +10,13 @@ export interface Spoken extends XepReference {
 /** What core, c2s and auth speak; all else says its module. */
 const CORE: readonly Spoken[] = [
   { number: 4, version: '2.13.2', name: 'Data Forms', file: 'src/xmpp/forms.ts' },
-  { number: 59, version: '1.0', name: 'Result Set Management', file: 'src/xmpp/rsm.ts' },
+  {
+    number: 59,
+    version: '1.0',
+    name: 'Result Set Management',
+    file: 'src/xmpp/rsm.ts',
+    partial: 'No pages by number (`index`); an archive tells the `count` only where it is known anyway.',
+  },
   { number: 68, version: '1.3.0', name: 'Field Standardization for Data Forms', file: 'src/xmpp/forms.ts' },
   { number: 82, version: '1.1.1', name: 'XMPP Date and Time Profiles', file: 'src/xmpp/datetime.ts' },
   {
@@ -20,9 +26,21 @@ const CORE: readonly Spoken[] = [
     file: 'src/xmpp/forms.ts',
     partial: 'Only `open`: other values than those offered are taken too.',
   },
-  { number: 198, version: '1.6.3', name: 'Stream Management', file: 'src/c2s/resume.ts' },
+  {
+    number: 198,
+    version: '1.6.3',
+    name: 'Stream Management',
+    file: 'src/c2s/resume.ts',
+    partial: 'A second `<enable/>` is refused, and ends no stream.',
+  },
   { number: 203, version: '2.0', name: 'Delayed Delivery', file: 'src/core/delivery.ts' },
-  { number: 297, version: '1.0', name: 'Stanza Forwarding', file: 'src/archive/results.ts' },
+  {
+    number: 297,
+    version: '1.0',
+    name: 'Stanza Forwarding',
+    file: 'src/archive/results.ts',
+    partial: 'Carbons say no time (`<delay/>`).',
+  },
   { number: 334, version: '1.0.0', name: 'Message Processing Hints', file: 'src/core/delivery.ts' },
   {
     number: 368,

@@ -34,7 +34,12 @@ interface Session {
 
 export const mod_adhoc = defineModule({
   name: 'mod_adhoc',
-  xep: { number: 50, version: '1.3.0', name: 'Ad-Hoc Commands' },
+  xep: {
+    number: 50,
+    version: '1.3.0',
+    name: 'Ad-Hoc Commands',
+    partial: 'In English, whatever is asked for; a form that comes back cancelled cancels the command.',
+  },
   summary: 'Lets clients run commands of the server, step by step, with forms.',
   options: {
     report_commands_node: opt.bool(false, 'Show the list of commands among the items of the server.'),
