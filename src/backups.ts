@@ -8,7 +8,7 @@ import type { HeldBlobs } from './storage/blob-held.ts'
 import { prepareRestore } from './storage/folder.ts'
 import { type Store, StoreError } from './storage/store.ts'
 
-export interface BackupParts {
+interface BackupParts {
   readonly store: Store
   readonly blobs: HeldBlobs
   readonly log: Logger

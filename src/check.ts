@@ -6,7 +6,7 @@ import { blaming, OptionError } from './config/diagnostics.ts'
 import { TlsContexts, type TlsLog } from './net/tls.ts'
 import { configuredCertificates, methodsOf, tlsSettings } from './settings.ts'
 
-export interface Findings {
+interface Findings {
   /** What a server would not start with. */
   wrong: OptionError[]
   /** What it would start with, and some client would not like. */

@@ -5,7 +5,7 @@ import type { CommitReport } from './storage/groupcommit.ts'
 import type { Store } from './storage/store.ts'
 
 /** What is asked of a server when somebody wants its numbers. */
-export interface Measured {
+interface Measured {
   readonly metrics: Metrics
   readonly store: Store
   readonly hosts: readonly Host[]

@@ -3,7 +3,7 @@ import type { Metrics } from './core/metrics.ts'
 import type { Store } from './storage/store.ts'
 
 /** What is looked at for who watches over the server. */
-export interface Watched {
+interface Watched {
   readonly metrics: Metrics
   readonly store: Store
   /** Whether clients are served: not while the server starts, drains or stops. */

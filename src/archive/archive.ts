@@ -7,7 +7,7 @@ import { Archived, notedOf, peerOf } from './archived.ts'
 import { PeerIndex, type PeerTables } from './peers.ts'
 
 /** Which part of an archive. */
-export interface Slice extends Span {
+interface Slice extends Span {
   /** With this bare address only. */
   readonly peer?: Jid | undefined
   /** It ends with the message with which it has so many bytes, though there may be more. */
@@ -15,13 +15,13 @@ export interface Slice extends Span {
 }
 
 /** Messages, and bytes of them. */
-export interface Amount {
+interface Amount {
   readonly count: number
   readonly bytes: number
 }
 
 /** Of an owner: how much there is up to the message of this id. Older versions did not count bytes. */
-export interface Tally {
+interface Tally {
   readonly upTo: string
   readonly count: number
   readonly bytes?: number
@@ -30,7 +30,7 @@ export interface Tally {
 const NOTHING = { upTo: '', count: 0, bytes: 0 }
 
 /** `[localpart]` of the owner is the partition of each. */
-export interface ArchiveTables extends PeerTables {
+interface ArchiveTables extends PeerTables {
   /** x `[id]` -> the message as it was delivered. */
   readonly messages: Table<Buffer>
   /** x `[]` */
@@ -38,7 +38,7 @@ export interface ArchiveTables extends PeerTables {
 }
 
 /** What archives are built from. */
-export interface ArchiveParts {
+interface ArchiveParts {
   /** The domain of their owners. */
   readonly domain: string
   readonly store: Pick<Store, 'commit'>

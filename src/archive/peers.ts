@@ -20,7 +20,7 @@ const SENT = 1
 const TEXT = 2
 
 /** Up to which id everything is in the index; `clean`: and there was nothing beyond when the server stopped. */
-export interface Reached {
+interface Reached {
   readonly upTo: string
   readonly clean: boolean
 }

@@ -19,7 +19,7 @@ export type AuthMethod = 'internal' | PasswordSource
 
 export type AccountChange = 'password' | 'disabled' | 'removed'
 
-export interface ChainOptions {
+interface ChainOptions {
   credentials: Credentials
   /** Asked in this order (option `auth_method`). */
   methods: readonly AuthMethod[]

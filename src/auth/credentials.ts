@@ -47,7 +47,7 @@ export interface CredentialsOptions {
 export type PasswordCheck = 'right' | 'vouched' | 'wrong' | 'disabled'
 
 /** `real`: those of an account, in the state that `stamp` names. */
-export type FoundKeys = ScramKeys & { readonly real: boolean; readonly stamp: string | undefined }
+type FoundKeys = ScramKeys & { readonly real: boolean; readonly stamp: string | undefined }
 
 const SALT_BYTES = 16
 const MAX_LIST = 1000

@@ -82,7 +82,7 @@ export interface IssuedToken {
   expires: number
 }
 
-export type TokenVerdict =
+type TokenVerdict =
   | { failure: 'not-authorized' | 'credentials-expired' }
   /** `proof` is for the client; `due`: the token should be replaced. */
   | { login: DeviceLogin; proof: Buffer; due: boolean }

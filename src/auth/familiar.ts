@@ -14,7 +14,7 @@ const HOLDS = 90 * 86_400_000
 const REFRESH = 86_400_000
 const MAX_WAITING = 10
 
-export interface FamiliarOptions {
+interface FamiliarOptions {
   /** `[user]` x `[network]` */
   table: Table<Seen>
   /** Networks are kept as what follows from them and this: the store does not say where people were. */

@@ -2,7 +2,7 @@ import { Limit } from '../util/limit.ts'
 import type { PasswordSource } from './chain.ts'
 import { BusyError } from './derive.ts'
 
-export interface HttpOptions {
+interface HttpOptions {
   /** What `/check_password` and `/user_exists` are appended to. */
   url: string
   /** The host, prepared. */

@@ -68,7 +68,7 @@ function checked(key: KeyObject, kid?: string, alg?: string): JwtKey {
   return { key, kid, algorithms }
 }
 
-export interface JwtOptions {
+interface JwtOptions {
   keys: readonly JwtKey[]
   /** The claim that has the address of the account (option `jwt_jid_field`). */
   claim: string

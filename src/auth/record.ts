@@ -3,7 +3,7 @@ import type { ScramHash, ScramKeys } from './derive.ts'
 import type { Shape } from './shapes.ts'
 
 /** {@link ScramKeys} as they lie in the store: bytes in base64. */
-export interface StoredKeys {
+interface StoredKeys {
   salt: string
   iterations: number
   storedKey: string

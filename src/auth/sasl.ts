@@ -9,7 +9,7 @@ import { TokenExchange, type TokenMechanism, tokenMechanisms } from './token.ts'
 /** Mechanisms as they are configured; the -PLUS ones come with theirs. */
 export type Mechanism = 'SCRAM-SHA-512' | 'SCRAM-SHA-256' | 'SCRAM-SHA-1' | 'PLAIN'
 
-export interface SaslOptions {
+interface SaslOptions {
   credentials: Credentials
   /** Who checks passwords that come in the clear; default the credentials. */
   passwords?: Pick<Credentials, 'check'>
@@ -41,7 +41,7 @@ export interface Sasl {
 }
 
 /** What a client says of the token that it uses. */
-export interface TokenUse {
+interface TokenUse {
   device: string
   count: number | undefined
   invalidate: boolean

@@ -13,7 +13,7 @@ import {
   type SaslResult,
 } from './exchange.ts'
 
-export interface ScramOptions {
+interface ScramOptions {
   hash: ScramHash
   /** The mechanism's name ends in -PLUS. */
   plus: boolean

@@ -42,7 +42,7 @@ export function tokenProof(who: 'Initiator' | 'Responder', secret: string, bindi
   return createHmac('sha256', secret).update(who).update(binding).digest()
 }
 
-export interface TokenOptions {
+interface TokenOptions {
   mechanism: TokenMechanism
   context: SaslContext
   /** The id of the device that the token was given to. */

@@ -14,7 +14,7 @@ const PING_AFTER = 3000
 const PING_ID = 'hermod-ack-'
 
 /** A session as far as what its client has acknowledged concerns it. */
-export interface AcknowledgedSession extends Session {
+interface AcknowledgedSession extends Session {
   readonly settings: { readonly ackTimeout: number }
   readonly stream: { readonly bytesRead: number; abandon(reason: string): void } | undefined
   /** Stream management is on. */

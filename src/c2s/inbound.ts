@@ -24,7 +24,7 @@ declare module '../core/hooks.ts' {
 }
 
 /** Stanzas after which a client is told how far we are though it did not ask. Below the sender window's size. */
-export const SM_ACK_EVERY = 100
+const SM_ACK_EVERY = 100
 /** A client that asked is answered after this time at the latest, with what is safe by then (ms). */
 const ANSWER_AFTER = 3000
 

@@ -18,7 +18,7 @@ declare module '../core/hooks.ts' {
 }
 
 /** A session as far as what its client sends concerns it. */
-export interface IncomingSession extends Session {
+interface IncomingSession extends Session {
   readonly stream: { readonly lang: string | undefined } | undefined
   readonly server: { readonly counters: { readonly received: { value: number } } }
   readonly inbound: Inbound

@@ -21,7 +21,7 @@ export const MAX_BACKLOG = 4 * 1024 * 1024
 const FULL_UNACKED = 2 * 1024 * 1024
 
 /** A session as far as what its client is given concerns it. */
-export interface OutgoingSession extends Session {
+interface OutgoingSession extends Session {
   readonly state: 'connected' | 'detached' | 'ended'
   readonly stream:
     | { readonly backlog: number; send(data: string | Buffer): void; abandon(reason: string): void }

@@ -38,14 +38,14 @@ export interface SessionSettings {
 }
 
 /** What all sessions share. */
-export interface SessionServer {
+interface SessionServer {
   readonly ids: { random(): string }
   readonly counters: Readonly<Record<'received' | 'sent', { value: number }>>
   /** Those that can be resumed, and where those that ended had got to. */
   readonly sessions: { add(session: C2SSession): void; ended(session: C2SSession): void }
 }
 
-export type SessionState = 'connected' | 'detached' | 'ended'
+type SessionState = 'connected' | 'detached' | 'ended'
 
 /**
  * A bound resource as an actor: what its client sends is handled one by one in order, what it is to get is handed over

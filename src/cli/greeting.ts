@@ -6,7 +6,7 @@ import type { Host } from '../core/host.ts'
 import type { Server } from '../server.ts'
 
 /** What the password of the first administrator lies in where there is no terminal to show it on. */
-export const PASSWORD_FILE = 'admin-password'
+const PASSWORD_FILE = 'admin-password'
 
 /**
  * On the first start of a data folder: an account for the administrator, and what to do next. Undefined from then on.

@@ -1,5 +1,5 @@
 /** What a person types to get at hermod and hermodctl, as they got here: by npm's scripts in a clone, or installed. */
-export interface Invocation {
+interface Invocation {
   /** Takes options after it. */
   start: string
   ctl: string

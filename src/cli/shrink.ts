@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 import type { Logger } from '../core/log.ts'
 
 /** What {@link Shrinker} looks at. Sizes in bytes. */
-export interface Process {
+interface Process {
   /** Share of the time since the last call that the event loop was busy, 0 to 1. */
   busy(): number
   heap(): { readonly used: number; readonly total: number }

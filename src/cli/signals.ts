@@ -3,7 +3,7 @@ import type { Logger } from '../core/log.ts'
 /** Two within so many ms are one: npm passes on what the terminal has sent to both (Ctrl-C). */
 const ECHO = 500
 
-export interface SignalHandlers {
+interface SignalHandlers {
   log: Logger
   stop(): void
   reload(): void

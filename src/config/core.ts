@@ -56,14 +56,14 @@ export const listenOptions = {
 }
 
 /** One kind of `shaper`: token buckets. A client that is faster is read more slowly; nothing is dropped. */
-export const shaperOptions = {
+const shaperOptions = {
   rate: opt.size('infinity', 'Bytes a second.', { min: 100, infinity: true }),
   burst_size: opt.size('1 MiB', 'Bytes at once, after a pause.', { min: 100, infinity: true }),
   stanza_rate: opt.int('infinity', 'Stanzas a second.', { min: 1, infinity: true }),
   stanza_burst: opt.int(1000, 'Stanzas at once, after a pause.', { min: 1, infinity: true }),
 }
 
-export const aclOptions = {
+const aclOptions = {
   user: opt.list(opt.text(undefined, '', { pattern: USER, words: 'user@host' }), [], 'Accounts, as user@host.'),
   server: opt.list(opt.domain(), [], 'Every account of these domains.'),
   ip: opt.list(
@@ -73,7 +73,7 @@ export const aclOptions = {
   ),
 }
 
-export const accessRuleOptions = {
+const accessRuleOptions = {
   allow: opt.acl(undefined, 'Yes, to whom this acl matches.'),
   deny: opt.acl(undefined, 'No, to whom this acl matches.'),
 }
@@ -331,7 +331,7 @@ export const serverOptions = {
 }
 
 export type ListenConfig = Options<typeof listenOptions>
-export type ShaperConfig = Options<typeof shaperOptions>
+type ShaperConfig = Options<typeof shaperOptions>
 export type AclConfig = Options<typeof aclOptions>
 export type AccessLine = Options<typeof accessRuleOptions>
 

@@ -7,7 +7,7 @@ const REFERENCE = /\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?/g
 // biome-ignore lint/suspicious/noTemplateCurlyInString: it is about them
 const SYNTAX = 'wanted ${NAME} or ${NAME:-default} (a literal ${ is written $${)'
 
-export interface Substituted {
+interface Substituted {
   readonly text: string
   /** Whether a reference was the whole of it, and came out empty: the option is then as if not written. */
   readonly unset: boolean

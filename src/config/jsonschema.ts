@@ -4,7 +4,7 @@ import { hostOptions, serverOptions } from './core.ts'
 import { zod } from './libraries.ts'
 import type { ModuleSchema, Opt, OptionShape } from './schema.ts'
 
-export type JsonSchema = { [keyword: string]: unknown }
+type JsonSchema = { [keyword: string]: unknown }
 
 const NOTHING: JsonSchema = { type: 'null' }
 const TEXT: JsonSchema = { type: 'string' }

@@ -16,7 +16,7 @@ import { parseSize } from '../util/size.ts'
 import { zod } from './libraries.ts'
 import { Secret } from './secret.ts'
 
-export type OptKind =
+type OptKind =
   | 'bool'
   | 'int'
   | 'duration'
@@ -66,7 +66,7 @@ export interface Opt<T> {
 
 export type OptionShape = { readonly [name: string]: Opt<unknown> }
 /** The run-time type of one option. */
-export type OptionValue<O> = O extends Opt<infer T> ? T : never
+type OptionValue<O> = O extends Opt<infer T> ? T : never
 /** The run-time type of a record of options. */
 export type Options<S extends OptionShape> = { readonly [K in keyof S]: OptionValue<S[K]> }
 

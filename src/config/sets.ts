@@ -11,7 +11,7 @@ export interface AppliedSet {
   readonly path: OptionPath
 }
 
-export interface SetContext {
+interface SetContext {
   readonly env: Environment
   /** The option at a path; its default is what a set into the middle of it starts from. */
   optionAt(path: OptionPath): Opt<unknown> | undefined

@@ -15,13 +15,13 @@ export interface ValidateContext {
   secret(source: RawMap): string
 }
 
-export interface Validated {
+interface Validated {
   /** The run-time values; where there are problems, what was written. */
   readonly value: RawMap
   readonly problems: readonly Problem[]
 }
 
-export interface Frame {
+interface Frame {
   readonly base?: OptionPath
   readonly partial?: boolean
   /** Names that may be meant by an unknown one at the top, beside those of the shape. */

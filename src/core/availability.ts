@@ -24,7 +24,7 @@ declare module './hooks.ts' {
  * A session is available, or is so in another way: from its priority follows whether it takes messages. This is so whichever
  * modules run; whom it is told is theirs. Throws the StanzaError that the client gets.
  */
-export function setPresence(session: Session, stanza: Stanza): void {
+function setPresence(session: Session, stanza: Stanza): void {
   const priority = readPriority(stanza)
   const initial = session.presence === undefined
   session.presence = stanza

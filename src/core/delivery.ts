@@ -52,7 +52,7 @@ export type Verdict =
   | 'drop'
 
 /** Who is there: `none` has no session that takes messages (none at all, or only negative priorities). */
-export type Presence = 'no_account' | 'none' | 'some' | 'match'
+type Presence = 'no_account' | 'none' | 'some' | 'match'
 
 type Row = Readonly<Record<string, Verdict>>
 

@@ -9,7 +9,7 @@ import { type Answering, answerIq, type IqRequest, IqTable, type IqTarget } from
 import type { Destination, Source } from './router.ts'
 
 /** What goes into a `<query/>` of service discovery; undefined where there is nothing of that name. */
-export type DiscoAnswer = readonly Element[] | undefined | Promise<readonly Element[] | undefined>
+type DiscoAnswer = readonly Element[] | undefined | Promise<readonly Element[] | undefined>
 
 /** What a module does with what comes to its domain. */
 export interface DomainHandler {

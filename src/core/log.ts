@@ -4,11 +4,11 @@ import { type DestinationStream, type Logger, pino, symbols } from 'pino'
 export type { Logger } from 'pino'
 
 export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
+type LogLevel = (typeof LOG_LEVELS)[number]
 /** `auto`: readable on a terminal, JSON otherwise. */
-export type LogFormat = 'auto' | 'pretty' | 'json'
+type LogFormat = 'auto' | 'pretty' | 'json'
 
-export interface LogOptions {
+interface LogOptions {
   level: LogLevel
   format: LogFormat
   /** Where lines go; default standard output. */

@@ -1,7 +1,7 @@
 import type { Element } from '../xml/index.ts'
 import type { Session } from './session.ts'
 
-export type NonzaHandler = (session: Session, el: Element) => void
+type NonzaHandler = (session: Session, el: Element) => void
 
 /** Elements on a bound stream that are no stanzas (XEP-0360), and who takes them. */
 export class Nonzas {

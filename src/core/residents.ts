@@ -1,5 +1,5 @@
 /** How actors of one kind come into memory and leave it. */
-export interface Residency<Key, Actor> {
+interface Residency<Key, Actor> {
   /** Reads what is kept of it; undefined where there is none of that key. */
   load(key: Key): Promise<Actor | undefined>
   /** Nothing goes on with it: it may leave. */

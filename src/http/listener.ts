@@ -19,7 +19,7 @@ export interface HttpListenerSettings extends PortSettings {
   downloadPace: Pace
 }
 
-export interface HttpSurroundings extends ListenerSurroundings {
+interface HttpSurroundings extends ListenerSurroundings {
   routes: HttpRoutes
   /** For those who watch over the server (operations.ts): always served, whatever becomes of the rest. */
   operations: HttpRoutes

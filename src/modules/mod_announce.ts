@@ -17,7 +17,7 @@ export interface Announcement {
 }
 
 /** Of one host. What is sent is queued for its accounts as any message is. */
-export interface AnnounceService {
+interface AnnounceService {
   /** May send announcements to the accounts of this host, by its own rule. */
   allows(from: Jid): boolean
   /** To every account that has a session; how many. */

@@ -6,7 +6,7 @@ import { isVerifiable, verificationString } from '../xmpp/caps.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 
 /** What clients can do, for other modules. */
-export interface CapsService {
+interface CapsService {
   /**
    * What the sender of this presence can do, by the hash in it (XEP-0115). At once where the hash is known; else whoever sent
    * it is asked. Undefined where it tells nothing or does not answer. The same hash gives the same set.

@@ -152,7 +152,7 @@ function wrap(direction: 'sent' | 'received', stanza: Stanza, { account, jid }: 
 }
 
 /** XEP-0280 6.1, all of it: `urn:xmpp:carbons:rules:0` promises that. And XEP-0334 4.3. */
-export function isEligible(stanza: Stanza, direction: 'sent' | 'received'): boolean {
+function isEligible(stanza: Stanza, direction: 'sent' | 'received'): boolean {
   const { el, type, from } = stanza
   if (type === 'groupchat') return false
   if (findChild(el, 'private', NS.CARBONS) !== undefined) return false

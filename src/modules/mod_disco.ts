@@ -26,7 +26,7 @@ declare module '../core/services.ts' {
   }
 }
 
-export interface DiscoNode {
+interface DiscoNode {
   readonly scope: IqTarget
   readonly from: Jid
   readonly account: Account | undefined

@@ -31,7 +31,7 @@ export interface Profile {
 }
 
 /** As a {@link Profile}, the picture as bytes of any format that is taken. Null says that there is none. */
-export type ProfileChange = { [K in keyof Omit<Profile, 'picture'>]?: Profile[K] | null } & { picture?: Buffer | null }
+type ProfileChange = { [K in keyof Omit<Profile, 'picture'>]?: Profile[K] | null } & { picture?: Buffer | null }
 
 /** Profiles of accounts, for other modules, over vCard, vCard4, avatar and presence, which all follow. */
 export interface ProfileService {

@@ -35,7 +35,7 @@ const RESERVED = [
 ]
 
 /** It runs, and accounts can be made by invitation. */
-export interface RegistrationService {
+interface RegistrationService {
   /** Passwords, and tokens, are taken over encrypted connections only. */
   readonly requiresTls: boolean
 }

@@ -3,7 +3,7 @@ import { arg, CommandError } from '../core/commands/command.ts'
 import { defineModule } from '../core/module.ts'
 
 /** Removals to come, of one host. */
-export interface RemovalService {
+interface RemovalService {
   /**
    * Locks the account now, ends its sessions, and removes it after `grace` ms. When that will be, ms since 1970.
    * `banned`: it was locked before, for another reason; looked up unless given.

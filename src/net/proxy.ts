@@ -7,7 +7,7 @@ export class ProxyError extends Error {
 }
 
 /** The client behind the proxy. */
-export interface ProxySource {
+interface ProxySource {
   /** As `plainAddress` writes it. */
   ip: string
   port: number

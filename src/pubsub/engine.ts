@@ -15,7 +15,7 @@ import { PubsubStore, type PubsubTables } from './store.ts'
 import type { NodeConfig } from './types.ts'
 
 /** What services are built from that have their nodes in the same tables. */
-export interface EngineParts {
+interface EngineParts {
   readonly log: Logger
   readonly ids: IdGenerator
   readonly now: () => number

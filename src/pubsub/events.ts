@@ -10,7 +10,7 @@ import type { Place } from './place.ts'
 import type { PubsubStore } from './store.ts'
 import type { Item, NodeItem } from './types.ts'
 
-export interface EventParts {
+interface EventParts {
   readonly store: PubsubStore
   readonly access: Access
   readonly limits: Limits

@@ -11,7 +11,7 @@ import type { Node } from './node.ts'
 import { createNode, mayMake } from './nodes.ts'
 import type { Item, NodeConfig, NodeItem } from './types.ts'
 
-export interface Publication {
+interface Publication {
   node: string
   /** Undefined where the request has no `<item/>`. */
   item: { id: string | undefined; payload: Element | undefined } | undefined
@@ -219,7 +219,7 @@ export async function expireAll(
   return count
 }
 
-export interface ItemsRequest {
+interface ItemsRequest {
   /** Those of these ids; else the newest. */
   readonly ids?: readonly string[]
   readonly max?: number | undefined

@@ -13,13 +13,13 @@ export interface StoredItem {
 }
 
 /** An item with its place in the order. */
-export interface PlacedItem {
+interface PlacedItem {
   readonly order: string
   readonly item: NodeItem
 }
 
 /** Items that went, and the write that takes them away. */
-export interface Taken {
+interface Taken {
   readonly gone: string[]
   readonly saved: Promise<void>
 }

@@ -112,7 +112,7 @@ export interface Shelf {
   tail: Promise<unknown>
 }
 
-export type NodeCache = Map<string, Node> | Lru<string, Node>
+type NodeCache = Map<string, Node> | Lru<string, Node>
 
 /** Bytes, about, of an entity of a node in memory. */
 export function entitySize(jid: string): number {

@@ -1,8 +1,8 @@
 import type { Element } from '../xml/index.ts'
 
-export type AccessModel = 'open' | 'presence' | 'roster' | 'authorize' | 'whitelist'
-export type PublishModel = 'publishers' | 'subscribers' | 'open'
-export type SendLast = 'never' | 'on_sub' | 'on_sub_and_presence'
+type AccessModel = 'open' | 'presence' | 'roster' | 'authorize' | 'whitelist'
+type PublishModel = 'publishers' | 'subscribers' | 'open'
+type SendLast = 'never' | 'on_sub' | 'on_sub_and_presence'
 export type Affiliation = 'owner' | 'publisher' | 'publish-only' | 'member' | 'none' | 'outcast'
 export type SubscriptionState = 'none' | 'pending' | 'subscribed'
 

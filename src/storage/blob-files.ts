@@ -21,7 +21,7 @@ import {
 import { BlobLinks } from './blob-links.ts'
 import { StoreError } from './store.ts'
 
-export interface FileBlobOptions {
+interface FileBlobOptions {
   /** What links start with: a path of this server's HTTP listener, or the address under which it is seen from outside. */
   url?: string
   now?: () => number

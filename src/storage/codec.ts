@@ -42,7 +42,7 @@ export function clusteringKey(partitionPrefix: string, rowKey: string): Key {
   return readTuple(rowKey, partitionPrefix.length).key
 }
 
-export interface RowKey {
+interface RowKey {
   host: string
   table: string
   pk: Key

@@ -50,7 +50,7 @@ async function assertUnused(store: string): Promise<void> {
 }
 
 /** What a backup had in it, and where the store that it replaces will be. */
-export interface Restored extends Summary {
+interface Restored extends Summary {
   kept: string
 }
 

@@ -27,7 +27,7 @@ export interface LevelOptions {
 }
 
 /** The part of a pino logger that is used. */
-export interface StoreLog {
+interface StoreLog {
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }

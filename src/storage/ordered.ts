@@ -40,7 +40,7 @@ export interface Engine {
   close(): Promise<void>
 }
 
-export interface OrderedStoreOptions {
+interface OrderedStoreOptions {
   commitDelay: number
   maxPending: number
   onCommit?: (report: CommitReport) => void

@@ -9,7 +9,7 @@
 import { setImmediate } from 'node:timers/promises'
 
 /** A part of a key. Numbers are finite and order numerically; strings order by code point. Numbers sort before strings. */
-export type KeyPart = string | number
+type KeyPart = string | number
 /** A tuple of key parts, compared part by part; a shorter key sorts before its extensions. */
 export type Key = readonly KeyPart[]
 

@@ -10,7 +10,7 @@ import {
 import type { StreamError } from '../xmpp/errors.ts'
 
 /** What our side says as it begins (RFC 6120 4.7). */
-export interface StreamHeader {
+interface StreamHeader {
   /** Of the receiving end only. */
   id: string | undefined
   from: string

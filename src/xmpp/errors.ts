@@ -3,7 +3,7 @@ import { type Element, NS, xml } from '../xml/index.ts'
 export type ErrorType = 'auth' | 'cancel' | 'continue' | 'modify' | 'wait'
 
 /** RFC 6120 8.3.3: each defined condition with the error type it usually has. */
-export const STANZA_CONDITIONS = {
+const STANZA_CONDITIONS = {
   'bad-request': 'modify',
   conflict: 'cancel',
   'feature-not-implemented': 'cancel',
@@ -64,7 +64,7 @@ export class StanzaError extends Error {
 }
 
 /** RFC 6120 4.9.3. */
-export type StreamCondition =
+type StreamCondition =
   | 'bad-format'
   | 'bad-namespace-prefix'
   | 'conflict'

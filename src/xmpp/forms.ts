@@ -1,7 +1,7 @@
 import { type Element, findChild, findChildren, NS, textOf, xml } from '../xml/index.ts'
 
 /** XEP-0004 3.2. */
-export type FormType = 'form' | 'submit' | 'cancel' | 'result'
+type FormType = 'form' | 'submit' | 'cancel' | 'result'
 
 /** A field as it is sent; `type` may be left out of a submission or a result (XEP-0004 3.3). */
 export interface FormField {
@@ -18,7 +18,7 @@ export interface FormField {
   readonly open?: true
 }
 
-export interface FormOption {
+interface FormOption {
   readonly value: string
   readonly label?: string
 }

@@ -49,7 +49,7 @@ export interface Message {
 }
 
 /** Messages of one pair that cannot be told apart: only their number counts. */
-export interface Repeated {
+interface Repeated {
   sent: number
   acked: number
   refused: number

@@ -8,7 +8,7 @@ import type { Counts, Ledger } from './ledger.ts'
 import type { Scenario } from './scenarios.ts'
 import { World } from './world.ts'
 
-export interface TrialOptions {
+interface TrialOptions {
   seed: number
   /** Messages are archived, or gone once delivered; undefined: the seed decides. */
   archive?: boolean

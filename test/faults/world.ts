@@ -6,7 +6,7 @@ import type { SmallDisk } from './disk.ts'
 import { Ledger } from './ledger.ts'
 import { type Person, Recipient, Repeater, Sender, type Surroundings } from './people.ts'
 
-export interface WorldOptions {
+interface WorldOptions {
   server: ServerProcess
   seed: number
   /** How long faults and traffic last, in seconds. */

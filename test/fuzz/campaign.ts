@@ -16,7 +16,7 @@ import { eventually } from '../support/waiting.ts'
 import { Hostile } from './generate.ts'
 import { type Vocabulary, vocabulary } from './vocabulary.ts'
 
-export interface CampaignOptions {
+interface CampaignOptions {
   seed: number
   /** Ms. */
   duration: number
@@ -27,7 +27,7 @@ export interface CampaignOptions {
   keep?: boolean
 }
 
-export interface CampaignResult {
+interface CampaignResult {
   batches: number
   elements: number
   connections: number

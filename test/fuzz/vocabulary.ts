@@ -11,7 +11,7 @@ import { TestServer } from '../support/testserver.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 
-export interface Handled {
+interface Handled {
   kind: 'get' | 'set' | 'nonza'
   /** Asked of the server itself, not of an account. */
   server: boolean

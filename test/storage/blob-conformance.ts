@@ -6,7 +6,7 @@ import { type BlobStore, readBlob } from '../../src/storage/blob.ts'
 import { pluck } from '../support/pluck.ts'
 
 /** Opens an empty store; what it needs is taken away again by `t.after`. */
-export type OpenBlobs = (t: TestContext) => Promise<BlobStore>
+type OpenBlobs = (t: TestContext) => Promise<BlobStore>
 
 const PNG = { type: 'image/png' }
 

@@ -12,7 +12,7 @@ export interface El {
   text(): string
 }
 
-export interface BotOptions {
+interface BotOptions {
   port: number
   domain: string
 }

@@ -19,7 +19,7 @@ export async function slixmpp(): Promise<{ python: string } | { missing: string 
   }
 }
 
-export interface DeviceOptions {
+interface DeviceOptions {
   python: string
   port: number
   jid: string

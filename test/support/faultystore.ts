@@ -36,7 +36,7 @@ export class Gate {
   }
 }
 
-export interface Troubles {
+interface Troubles {
   /** Writes are durable only when it opens; reads see them at once, as the contract says. */
   readonly writes: Gate
   /** Reads answer, with what they saw when they began, when it opens. */

@@ -7,7 +7,7 @@ import type { TestServer } from './testserver.ts'
 const PUBSUB = 'http://jabber.org/protocol/pubsub'
 const PUSH = 'urn:xmpp:push:0'
 
-export interface Notification {
+interface Notification {
   node: string | undefined
   /** The summary form by field. */
   summary: Record<string, string>

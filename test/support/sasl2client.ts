@@ -42,7 +42,7 @@ export function authenticate(mechanism: string, initial: string | undefined, inn
   return `<authenticate xmlns='${SASL2}' mechanism='${mechanism}'>${response}${inner}</authenticate>`
 }
 
-export const isSasl2 = (el: XmlElement): boolean => el.ns === SASL2
+const isSasl2 = (el: XmlElement): boolean => el.ns === SASL2
 
 /** The next element of the login. */
 export function answer(client: RawClient): Promise<XmlElement> {

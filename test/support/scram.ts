@@ -23,7 +23,7 @@ export interface ClientOptions {
   signed?: (withoutProof: string) => string
 }
 
-export interface ClientEnd {
+interface ClientEnd {
   result: SaslResult
   challenge?: string
   /** Whether the server has proven that it knows the keys. */

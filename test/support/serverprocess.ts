@@ -35,7 +35,7 @@ export interface ServerProcess {
   signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGHUP'): void
 }
 
-export interface HermodOptions {
+interface HermodOptions {
   /** Folder of this run: `data` (unless given) and the log file go into it. */
   folder: string
   data?: string

@@ -4,7 +4,7 @@ import type { ModuleContext } from '../module.ts'
 import { accessOf, type Command } from './command.ts'
 
 /** A module by which administrators run commands from their clients: each host has a rule of its own for it. */
-export interface Face extends Pick<ModuleContext, 'host' | 'allowed'> {
+interface Face extends Pick<ModuleContext, 'host' | 'allowed'> {
   optionsAt(host: string): { readonly access: string } | undefined
 }
 

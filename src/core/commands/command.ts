@@ -37,9 +37,9 @@ export interface Arg<T> {
 /** Arguments by name, in the order in which they are typed. */
 export type ArgShape = Readonly<Record<string, Arg<unknown>>>
 type TypeOf<A> = A extends Arg<infer T> ? T : never
-export type Args<S extends ArgShape> = { readonly [K in keyof S]: TypeOf<S[K]> }
+type Args<S extends ArgShape> = { readonly [K in keyof S]: TypeOf<S[K]> }
 /** An object of JSON: of what may be left out, `null` says that there is none. */
-export type Members<S extends ArgShape> = {
+type Members<S extends ArgShape> = {
   readonly [K in keyof S as undefined extends TypeOf<S[K]> ? never : K]: TypeOf<S[K]>
 } & {
   readonly [K in keyof S as undefined extends TypeOf<S[K]> ? K : never]?: Exclude<TypeOf<S[K]>, undefined> | null

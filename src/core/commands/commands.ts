@@ -12,7 +12,7 @@ import {
 import { type Given, loggable, readArgs, resolveArgs } from './read.ts'
 import { encode, joined } from './result.ts'
 
-export interface RunOptions extends Partial<CommandIo> {
+interface RunOptions extends Partial<CommandIo> {
   /** Whoever asks knows what cannot be taken back ({@link Command.confirm}): without it, such a command is refused. */
   readonly yes?: boolean
   /** Where it is noted, at `debug`, and who asks. */

@@ -27,7 +27,7 @@ export interface Image {
 }
 
 /** Of an image, scaled to fit a square. */
-export interface Variant {
+interface Variant {
   side: number
   type: 'image/png' | 'image/webp'
   bytes: Buffer

@@ -33,7 +33,7 @@ interface Due {
   gone?: number
 }
 
-export interface PicturesOptions {
+interface PicturesOptions {
   host: string
   blobs: BlobStore
   store: Pick<Store, 'commit'>

@@ -3,7 +3,7 @@ import type { ModuleContext } from '../../core/module.ts'
 import { partitionsOf, type Table } from '../../storage/store.ts'
 
 /** What an invitation is good for; ejabberd's words. */
-export type InviteType =
+type InviteType =
   /** A contact of the inviter, with an account from anywhere. */
   | 'roster_only'
   /** An account here. */

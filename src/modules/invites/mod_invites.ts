@@ -15,14 +15,14 @@ import { inviteForm, inviteUri, landingPage } from './links.ts'
 import { befriend } from './subscribe.ts'
 
 /** An invitation that a stream has shown before logging in (XEP-0445). */
-export interface ShownInvitation {
+interface ShownInvitation {
   readonly token: string
   /** The name that the account must have. */
   readonly username: string | undefined
 }
 
 /** For who makes accounts. */
-export interface InvitesService {
+interface InvitesService {
   shown(stream: object): ShownInvitation | undefined
   /**
    * Runs `make`, which makes an account, on the strength of an invitation. That is used up only when `make` has succeeded;

@@ -19,7 +19,7 @@ const PASSING = new Set([
   'service-unavailable',
 ])
 
-export interface TargetSettings {
+interface TargetSettings {
   /** ms before a service that failed is tried again; twice as long after each further failure. */
   readonly retryAfter: number
   /** Failures in a row after which a registration is given up. */

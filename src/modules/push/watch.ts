@@ -15,7 +15,7 @@ interface Waiting {
   told: Set<Target> | undefined
 }
 
-export interface WatchSettings {
+interface WatchSettings {
   /** ms that a connected client has to acknowledge a message. */
   readonly ackTimeout: number
   /** A device that is away is told though other clients take the message. */

@@ -28,7 +28,7 @@ const MAX_REQUESTS = 256 * 1024
 /** Changes that are told one by one to a client that has missed them; with more, the roster comes whole. */
 const MAX_MISSED = 50
 
-export interface RosterBounds {
+interface RosterBounds {
   /** Contacts. */
   readonly items: number
   /** Of their addresses, names and groups. */

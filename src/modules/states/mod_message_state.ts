@@ -24,7 +24,7 @@ import {
 } from './states.ts'
 
 /** Asks, and is told, of the messages that local users got. */
-export interface MessageStatesService {
+interface MessageStatesService {
   /** Newest first. */
   list(wanted: Wanted): Promise<MessageState[]>
   /** As {@link list}, for `from` itself: of what became of them after the recipient has blocked it, it learns nothing. */

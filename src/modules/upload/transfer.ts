@@ -11,7 +11,7 @@ import type { BlobStore } from '../../storage/blob.ts'
 import { sameName } from './names.ts'
 import type { Uploads } from './uploads.ts'
 
-export const CORS = {
+const CORS = {
   'Access-Control-Allow-Origin': '*',
   'Access-Control-Allow-Methods': 'OPTIONS, HEAD, GET, PUT',
   'Access-Control-Allow-Headers': 'Authorization, Content-Type, Range',
@@ -23,7 +23,7 @@ const LINK_TTL = 300_000
 /** What browsers run. They get it under no type that says so, wherever the bytes lie. */
 const ACTIVE = /html|[/+]xml$|svg|javascript|ecmascript|^text\/(?:css|xsl)|^multipart\/|^message\/|shockwave|wasm/
 
-export interface TransferOptions {
+interface TransferOptions {
   uploads: Uploads
   blobs: BlobStore
   /** At a time: of all users, and of one. */

@@ -20,7 +20,7 @@ export interface Slot extends Upload {
   secret: string
 }
 
-export interface UploadLimits {
+interface UploadLimits {
   dailyQuota: number
   expire: number
   putTimeout: number
