@@ -29,6 +29,7 @@ export { type AccountRequest, type IqHandler, type IqRequest, type IqScope, Late
 export { createLog, type Logger } from './core/log.ts'
 export { defineModule, type ModuleContext, type ModuleDefinition } from './core/module.ts'
 export type { Entry } from './core/queue/entry.ts'
+export type { Destination, Source } from './core/router.ts'
 export * from './core/services.ts'
 export { type Session, Slot } from './core/session.ts'
 // All hooks and services, wherever they are declared.
