@@ -7,7 +7,7 @@ import type { Running } from './running.ts'
 import type { Spoken } from './xeps.ts'
 
 const HOOKS = `
-What modules listen to (\`ctx.hook(name, handler, { order })\`), and what is handed to each handler. Lower orders run first: FIRST 10,
+What modules listen to (\`ctx.hook(name, { order }, handler)\`), and what is handed to each handler. Lower orders run first: FIRST 10,
 FILTER 30, NORMAL 50, STORE 70, OBSERVE 90; ties in the order of the configuration. *Waits*: whoever runs the hook waits for
 handlers that return a promise, and STOP or an error of theirs counts. *At once*: handlers must not return a promise. *Told*:
 nobody waits, and an error is logged. The listeners are those of hermod's own modules; \`hermodctl hooks\` prints those of a

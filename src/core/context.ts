@@ -6,7 +6,7 @@ import type { Account } from './account.ts'
 import { defineCommand } from './commands/command.ts'
 import type { Commands } from './commands/commands.ts'
 import { Domain } from './domains.ts'
-import { OBSERVE } from './hooks.ts'
+import { type Handler, type HookName, type HookOptions, OBSERVE } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { HttpRoutes } from './http.ts'
 import type { Logger } from './log.ts'
@@ -83,8 +83,10 @@ function createContext(
   marks: Marks,
 ): ModuleContext {
   const log = around.log.child({ module: name, host: host.name })
-  const hook: ModuleContext['hook'] = (hook, handler, settings) =>
+  const hook = <N extends HookName>(hook: N, ...how: [Handler<N>] | [HookOptions, Handler<N>]): void => {
+    const [settings, handler] = how.length === 1 ? [{}, how[0]] : how
     marks.add(() => host.hooks.add(name, hook, handler, settings))
+  }
   const aside: ModuleContext['aside'] = async (work, failed, about) => {
     await work.catch((error: unknown) => log.error({ err: error, ...about }, failed))
   }
@@ -100,7 +102,7 @@ function createContext(
     userTable: <V>(spec: TableSpec<V>) => {
       const table = host.store.table<V>(host.name, spec)
       // After all handlers: some do something about what is in it.
-      hook('remove_user', ({ user }) => table.clear([user.local]), { order: OBSERVE + 1 })
+      hook('remove_user', { order: OBSERVE + 1 }, ({ user }) => table.clear([user.local]))
       return table
     },
     commit: ops => host.store.commit(ops),

@@ -78,7 +78,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   // What it hears, and answers
 
   /** Listens to what passes by: hooks.ts has their order and what an answer means, docs/reference/hooks.md all that there are. */
-  hook<N extends HookName>(name: N, handler: Handler<N>, options?: HookOptions): void
+  hook<N extends HookName>(name: N, handler: Handler<N>): void
+  hook<N extends HookName>(name: N, options: HookOptions, handler: Handler<N>): void
   /**
    * Answers iqs with this payload: returns (or promises) the result's payload, or throws StanzaError. What acts on the
    * account of who asks is of scope `own` (see iq.ts).

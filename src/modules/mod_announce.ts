@@ -67,8 +67,8 @@ export const mod_announce = defineModule({
     await announcer.load()
     ctx.provide('announce', announcer)
 
-    ctx.hook('set_presence', ({ session }) => announcer.came(session), { order: OBSERVE })
-    ctx.hook('register_user', ({ user }) => announcer.joined(user), { order: OBSERVE })
+    ctx.hook('set_presence', { order: OBSERVE }, ({ session }) => announcer.came(session))
+    ctx.hook('register_user', { order: OBSERVE }, ({ user }) => announcer.joined(user))
     ctx.hook('host_packet', ({ stanza }) => {
       if (stanza.kind !== 'message' || !stanza.to!.resource.startsWith('announce/')) return
       return stanza.type === 'error' ? STOP : addressed(ctx, stanza).then(() => STOP)

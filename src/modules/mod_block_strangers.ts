@@ -55,21 +55,17 @@ export const mod_block_strangers = defineModule({
       const key = to.bare.toString()
       known.set(key, true, key.length)
     })
-    ctx.hook(
-      'deliver_message',
-      ({ account, stanza }) => {
-        // What has no text annoys nobody; errors and rooms answer to what the user did.
-        if (stanza.type === 'error' || stanza.type === 'groupchat' || findChild(stanza.el, 'body') === undefined) return
-        if (!isStranger(account, stanza.from)) return
-        blocked.value++
-        if (options.log) {
-          ctx.log.info({ user: account.user, from: stanza.from.toString() }, 'a message of a stranger was blocked')
-        }
-        if (options.drop || stanza.type === 'headline') return STOP
-        throw new StanzaError('service-unavailable')
-      },
-      { order: FILTER, failClosed: true },
-    )
+    ctx.hook('deliver_message', { order: FILTER, failClosed: true }, ({ account, stanza }) => {
+      // What has no text annoys nobody; errors and rooms answer to what the user did.
+      if (stanza.type === 'error' || stanza.type === 'groupchat' || findChild(stanza.el, 'body') === undefined) return
+      if (!isStranger(account, stanza.from)) return
+      blocked.value++
+      if (options.log) {
+        ctx.log.info({ user: account.user, from: stanza.from.toString() }, 'a message of a stranger was blocked')
+      }
+      if (options.drop || stanza.type === 'headline') return STOP
+      throw new StanzaError('service-unavailable')
+    })
   },
 })
 

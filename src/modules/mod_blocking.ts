@@ -106,29 +106,21 @@ export const mod_blocking = defineModule({
     ctx.iq('own', 'set', NS.BLOCKING, 'unblock', ({ account, payload }) => {
       return withList(account, () => unblock(table, account, addresses(payload)))
     })
-    ctx.hook(
-      'user_send_packet',
-      ({ session, stanza }) => {
-        if (stanza.to !== undefined) return withList(session.account, () => outgoing(session.account, stanza))
-      },
-      { order: FIRST, failClosed: true },
-    )
+    ctx.hook('user_send_packet', { order: FIRST, failClosed: true }, ({ session, stanza }) => {
+      if (stanza.to !== undefined) return withList(session.account, () => outgoing(session.account, stanza))
+    })
     const check = (account: Account | undefined, event: HookEvent<'filter_packet'>) => {
       if (account === undefined || !blocksSome(account)) return undefined // most block nobody
       return withList(account, () => incoming(account, event))
     }
-    ctx.hook(
-      'filter_packet',
-      event => {
-        const { stanza } = event
-        const { local, domain } = stanza.to!
-        if (local === '' || domain !== ctx.host.name) return // an address in a module's domain is no account
-        // That is for clients: an account that is not in memory has none.
-        const account = stanza.isPresenceInformation ? inMemory(ctx.host, stanza.to!) : ctx.account(local)
-        return account instanceof Promise ? account.then(loaded => check(loaded, event)) : check(account, event)
-      },
-      { order: FIRST, failClosed: true },
-    )
+    ctx.hook('filter_packet', { order: FIRST, failClosed: true }, event => {
+      const { stanza } = event
+      const { local, domain } = stanza.to!
+      if (local === '' || domain !== ctx.host.name) return // an address in a module's domain is no account
+      // That is for clients: an account that is not in memory has none.
+      const account = stanza.isPresenceInformation ? inMemory(ctx.host, stanza.to!) : ctx.account(local)
+      return account instanceof Promise ? account.then(loaded => check(loaded, event)) : check(account, event)
+    })
   },
 })
 

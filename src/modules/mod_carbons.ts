@@ -34,16 +34,12 @@ export const mod_carbons = defineModule({
     ctx.survives(ENABLED)
 
     // XEP-0280 11: the copies made here never come this way, so what does is forged.
-    ctx.hook(
-      'deliver_message',
-      event => {
-        if (!event.stanza.el.children.some(isCopy)) return
-        event.stanza = event.stanza.changed(el => {
-          el.children = el.children.filter(child => !isCopy(child))
-        })
-      },
-      { order: FILTER },
-    )
+    ctx.hook('deliver_message', { order: FILTER }, event => {
+      if (!event.stanza.el.children.some(isCopy)) return
+      event.stanza = event.stanza.changed(el => {
+        el.children = el.children.filter(child => !isCopy(child))
+      })
+    })
 
     // What is on its way, by who sent it, until it is known whether it lies in the archive of its sender, and under which id.
     const onTheirWay = new Map<string, OnItsWay>()
@@ -55,35 +51,27 @@ export const mod_carbons = defineModule({
       const stanza = id === undefined ? sent.stanza : withId(sent.stanza, session.account.jid.toString(), id)
       copy('sent', session.account.sessions.values(), stanza, other => other !== session)
     }
-    ctx.hook(
-      'message_sent',
-      event => {
-        const { session, stanza } = event
-        const { account } = session
-        // To oneself: the other clients get the message as such.
-        if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid)) return
-        if (!isAnyWanted(session) || !isEligible(stanza, 'sent')) return
-        copySent(session, undefined) // one that is still on its way though the session was resumed
-        onTheirWay.set(session.jid.toString(), { session, stanza })
-        if (event.archived !== undefined) copySent(session, event.archived)
-        // Nobody else keeps it: what was not copied by then lies in no archive.
-        else {
-          event.routed = () => {
-            if (onTheirWay.get(session.jid.toString())?.stanza === stanza) copySent(session, undefined)
-          }
+    ctx.hook('message_sent', { order: OBSERVE }, event => {
+      const { session, stanza } = event
+      const { account } = session
+      // To oneself: the other clients get the message as such.
+      if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid)) return
+      if (!isAnyWanted(session) || !isEligible(stanza, 'sent')) return
+      copySent(session, undefined) // one that is still on its way though the session was resumed
+      onTheirWay.set(session.jid.toString(), { session, stanza })
+      if (event.archived !== undefined) copySent(session, event.archived)
+      // Nobody else keeps it: what was not copied by then lies in no archive.
+      else {
+        event.routed = () => {
+          if (onTheirWay.get(session.jid.toString())?.stanza === stanza) copySent(session, undefined)
         }
-      },
-      { order: OBSERVE },
-    )
-    ctx.hook(
-      'archive_message',
-      ({ stanza, id, sent }) => {
-        if (!sent || onTheirWay.size === 0) return
-        const own = onTheirWay.get(stanza.from.toString())
-        if (own !== undefined && own.stanza.id === stanza.id) copySent(own.session, id)
-      },
-      { order: OBSERVE },
-    )
+      }
+    })
+    ctx.hook('archive_message', { order: OBSERVE }, ({ stanza, id, sent }) => {
+      if (!sent || onTheirWay.size === 0) return
+      const own = onTheirWay.get(stanza.from.toString())
+      if (own !== undefined && own.stanza.id === stanza.id) copySent(own.session, id)
+    })
     ctx.hook('message_delivered', ({ account, stanza, sessions }) => {
       if (account.sessions.size <= sessions.length) return
       copy(

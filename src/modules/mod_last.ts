@@ -92,18 +92,14 @@ export const mod_last = defineModule({
     })
 
     // XEP-0012 4: what is asked of a client is its own to answer, but only to those who may know that it is there.
-    ctx.hook(
-      'filter_packet',
-      ({ stanza, hidden }) => {
-        if (stanza.kind !== 'iq' || stanza.to!.domain !== ctx.host.name || !isQueryOfClient(stanza)) return
-        const account = ctx.account(stanza.to!.local)
-        const check = (found: Account | undefined): void => {
-          if (hidden || !mayKnow(found, stanza.from)) throw new StanzaError('forbidden')
-        }
-        return account instanceof Promise ? account.then(check) : check(account)
-      },
-      { order: FILTER, failClosed: true },
-    )
+    ctx.hook('filter_packet', { order: FILTER, failClosed: true }, ({ stanza, hidden }) => {
+      if (stanza.kind !== 'iq' || stanza.to!.domain !== ctx.host.name || !isQueryOfClient(stanza)) return
+      const account = ctx.account(stanza.to!.local)
+      const check = (found: Account | undefined): void => {
+        if (hidden || !mayKnow(found, stanza.from)) throw new StanzaError('forbidden')
+      }
+      return account instanceof Promise ? account.then(check) : check(account)
+    })
 
     const setPrivacy = async (account: Account, wanted: string | undefined): Promise<void> => {
       const { user, slots } = account
@@ -169,13 +165,9 @@ export const mod_last = defineModule({
     })
     ctx.hook('set_presence', ({ session }) => session.slots.delete(LEFT))
     // After those that turn the end of a session into unset_presence.
-    ctx.hook(
-      'session_closed',
-      ({ session }) => {
-        if (session.slots.get(LEFT) === undefined) left(session, '')
-      },
-      { order: OBSERVE },
-    )
+    ctx.hook('session_closed', { order: OBSERVE }, ({ session }) => {
+      if (session.slots.get(LEFT) === undefined) left(session, '')
+    })
   },
 })
 

@@ -18,28 +18,24 @@ export const mod_mds = defineModule({
   start(ctx) {
     ctx.feature(NS.MDS_ASSIST, 'account')
     // Before carbons and archives see it: the id in it is nobody else's business (XEP-0490 4.2).
-    ctx.hook(
-      'user_send_packet',
-      event => {
-        const { session, stanza } = event
-        if (stanza.kind !== 'message') return
-        const displayed = stanza.el.children.find(isDisplayed)
-        if (displayed === undefined) return
-        event.stanza = stanza.changed(el => {
-          el.children = el.children.filter(child => !isDisplayed(child))
-        })
-        const pep = ctx.use('pep')
-        const payload = pep && payloadOf(displayed as Element)
-        if (stanza.type === 'error' || payload === undefined) return
-        const { account } = session
-        const chat = (stanza.to ?? account.jid).toString()
-        // The stream waits: markers take effect in their order, and before they are acknowledged.
-        return pep!.publish(account, NS.MDS, chat, payload, PRIVATE).catch((error: unknown) => {
-          ctx.log.info({ err: error, user: account.user }, 'what a user has read could not be noted')
-        })
-      },
-      { order: FIRST },
-    )
+    ctx.hook('user_send_packet', { order: FIRST }, event => {
+      const { session, stanza } = event
+      if (stanza.kind !== 'message') return
+      const displayed = stanza.el.children.find(isDisplayed)
+      if (displayed === undefined) return
+      event.stanza = stanza.changed(el => {
+        el.children = el.children.filter(child => !isDisplayed(child))
+      })
+      const pep = ctx.use('pep')
+      const payload = pep && payloadOf(displayed as Element)
+      if (stanza.type === 'error' || payload === undefined) return
+      const { account } = session
+      const chat = (stanza.to ?? account.jid).toString()
+      // The stream waits: markers take effect in their order, and before they are acknowledged.
+      return pep!.publish(account, NS.MDS, chat, payload, PRIVATE).catch((error: unknown) => {
+        ctx.log.info({ err: error, user: account.user }, 'what a user has read could not be noted')
+      })
+    })
   },
 })
 

@@ -38,14 +38,10 @@ export const mod_presence = defineModule({
   options,
   start(ctx) {
     const { max_size: maxSize } = ctx.options
-    ctx.hook(
-      'user_send_packet',
-      ({ stanza }) => {
-        if (stanza.kind !== 'presence' || Buffer.byteLength(stanza.toString()) <= maxSize) return
-        throw new StanzaError('policy-violation', `a presence may have ${maxSize} bytes, this one is larger`)
-      },
-      { order: FIRST, failClosed: true },
-    )
+    ctx.hook('user_send_packet', { order: FIRST, failClosed: true }, ({ stanza }) => {
+      if (stanza.kind !== 'presence' || Buffer.byteLength(stanza.toString()) <= maxSize) return
+      throw new StanzaError('policy-violation', `a presence may have ${maxSize} bytes, this one is larger`)
+    })
     ctx.hook('presence_broadcast', ({ session, stanza }) => {
       if (session.presence !== undefined) broadcast(ctx, session, stanza)
       if (stanza.type === 'unavailable') leave(ctx, session, stanza)

@@ -84,16 +84,12 @@ export const mod_profile = defineModule({
     const table = ctx.userTable<{ status: string }>({ name: 'profile', version: 1 })
     await ctx.perAccount(STATUS, async ({ user }) => (await table.get([user], []))?.status)
 
-    ctx.hook(
-      'user_send_packet',
-      event => {
-        const { session, stanza } = event
-        if (stanza.kind !== 'presence' || stanza.to !== undefined || stanza.type !== 'available') return
-        if (findChild(stanza.el, 'status') !== undefined) return
-        event.stanza = withStatus(stanza, session.account.slots.get(STATUS))
-      },
-      { order: FILTER },
-    )
+    ctx.hook('user_send_packet', { order: FILTER }, event => {
+      const { session, stanza } = event
+      if (stanza.kind !== 'presence' || stanza.to !== undefined || stanza.type !== 'available') return
+      if (findChild(stanza.el, 'status') !== undefined) return
+      event.stanza = withStatus(stanza, session.account.slots.get(STATUS))
+    })
 
     const setStatus = async (account: Account, status: string | undefined): Promise<void> => {
       const before = account.slots.get(STATUS)

@@ -27,32 +27,24 @@ export const mod_stanza_id = defineModule({
     ctx.feature(NS.SID, 'server', 'account')
 
     // What leaves for other servers must not claim us either.
-    ctx.hook(
-      'user_send_packet',
-      event => {
-        const { stanza, session } = event
-        if (stanza.kind !== 'message') return
-        const account = session.account.jid.toString()
-        event.stanza = without(
-          stanza,
-          el => isForged(el, account, name) || (el.name === 'occupant-id' && el.attrs['xmlns'] === NS.OCCUPANT_ID),
-        )
-      },
-      { order: FIRST },
-    )
-    ctx.hook(
-      'deliver_message',
-      event => {
-        const { stanza, account } = event
-        // The host itself may say what it likes.
-        if (stanza.from.local === '' && stanza.from.domain === name) return
-        const own = account.jid.toString()
-        // Rooms and other services have archives; users have none that answers others.
-        const isUser = stanza.from.local !== '' && ctx.host.router.hosts.has(stanza.from.domain)
-        event.stanza = without(stanza, el => isForged(el, own, name) || (isUser && isAnswer(el)))
-      },
-      { order: FILTER },
-    )
+    ctx.hook('user_send_packet', { order: FIRST }, event => {
+      const { stanza, session } = event
+      if (stanza.kind !== 'message') return
+      const account = session.account.jid.toString()
+      event.stanza = without(
+        stanza,
+        el => isForged(el, account, name) || (el.name === 'occupant-id' && el.attrs['xmlns'] === NS.OCCUPANT_ID),
+      )
+    })
+    ctx.hook('deliver_message', { order: FILTER }, event => {
+      const { stanza, account } = event
+      // The host itself may say what it likes.
+      if (stanza.from.local === '' && stanza.from.domain === name) return
+      const own = account.jid.toString()
+      // Rooms and other services have archives; users have none that answers others.
+      const isUser = stanza.from.local !== '' && ctx.host.router.hosts.has(stanza.from.domain)
+      event.stanza = without(stanza, el => isForged(el, own, name) || (isUser && isAnswer(el)))
+    })
   },
 })
 

@@ -18,15 +18,11 @@ export const mod_tombstones = defineModule({
     const { tombstone_expiry: expiry } = ctx.options
     const table = ctx.table(TABLE)
     ctx.hook('remove_user', ({ user }) => table.put([user.local], [], ctx.now()))
-    ctx.hook(
-      'name_wanted',
-      async event => {
-        const at = await table.get([event.user], [])
-        if (at === undefined || at + expiry <= ctx.now()) return
-        event.kept ??= 'that name belonged to somebody else not long ago'
-      },
-      { failClosed: true },
-    )
+    ctx.hook('name_wanted', { failClosed: true }, async event => {
+      const at = await table.get([event.user], [])
+      if (at === undefined || at + expiry <= ctx.now()) return
+      event.kept ??= 'that name belonged to somebody else not long ago'
+    })
     ctx.every(SWEEP, async () => {
       if (expiry === Number.POSITIVE_INFINITY) return
       for await (const key of partitionsOf(table)) {

@@ -221,7 +221,7 @@ test('a crash in a module costs the stanza an error, or nothing; never the strea
       session.timer(1, crash)
       crash()
     })
-    ctx.hook('session_closed', crash, { order: 1 })
+    ctx.hook('session_closed', { order: 1 }, crash)
   })
   const server = await serve(t, { extra: [bad] })
   const client = await server.client('juliet', { resource: 'balcony' })

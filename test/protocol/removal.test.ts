@@ -195,7 +195,7 @@ test('a table of users loses the rows of who is removed: after handlers have loo
       options: {},
       start(ctx) {
         const table = ctx.userTable<string>({ name: 'notes' })
-        ctx.hook('remove_user', async ({ user }) => void seen.push(await table.scan([user.local])), { order: 90 })
+        ctx.hook('remove_user', { order: 90 }, async ({ user }) => void seen.push(await table.scan([user.local])))
         if (!hang) return
         ctx.hook('remove_user', () => {
           killed.resolve()

@@ -91,24 +91,20 @@ export const mod_avatar = defineModule({
     ctx.hook('vcard_set', event => avatars.vcardSet(event))
     ctx.hook('vcard_stored', event => avatars.vcardStored(event))
     ctx.hook('vcard_get', event => avatars.vcardGet(event))
-    ctx.hook(
-      'user_send_packet',
-      event => {
-        const { session, stanza } = event
-        if (stanza.kind !== 'presence' || stanza.type !== 'available') return
-        const hash = avatars.hash(session.account)
-        if (stanza.to === undefined) event.stanza = withHash(session, stanza, hash)
-        if (stanza.to === undefined || hash === undefined) return
-        // A room is full of strangers.
-        return avatars.isOpen(session.account).then(open => {
-          if (open) event.stanza = withHash(session, stanza, hash)
-        })
-      },
-      { order: FILTER },
-    )
+    ctx.hook('user_send_packet', { order: FILTER }, event => {
+      const { session, stanza } = event
+      if (stanza.kind !== 'presence' || stanza.type !== 'available') return
+      const hash = avatars.hash(session.account)
+      if (stanza.to === undefined) event.stanza = withHash(session, stanza, hash)
+      if (stanza.to === undefined || hash === undefined) return
+      // A room is full of strangers.
+      return avatars.isOpen(session.account).then(open => {
+        if (open) event.stanza = withHash(session, stanza, hash)
+      })
+    })
     ctx.survives(SHOWS_NONE)
     // After the modules whose rows refer to pictures.
-    ctx.hook('remove_user', ({ user }) => pictures.removeAll(user.local), { order: OBSERVE })
+    ctx.hook('remove_user', { order: OBSERVE }, ({ user }) => pictures.removeAll(user.local))
     ctx.every(Math.min(options.keep, 600_000), () => pictures.sweep())
     ctx.command({
       name: 'sweep_pictures',

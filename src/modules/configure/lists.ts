@@ -143,25 +143,17 @@ export async function serviceLists(
     if (kind === 'presence') return from.bare.equals(to!.bare)
     return from.domain === ctx.host.name && to!.domain !== from.domain && (type === 'result' || type === 'error')
   }
-  ctx.hook(
-    'filter_packet',
-    ({ stanza }) => {
-      if (black.size === 0 && white.size === 0) return
-      if (isFree(stanza) || (!keptOut(stanza.from) && !isNewsFor(stanza))) return
-      // Nobody out there need know whom this server talks to: the answer is that of an account that does not exist.
-      if (stanza.kind === 'presence' || stanza.type === 'headline') return STOP
-      throw new StanzaError('service-unavailable')
-    },
-    { order: FIRST, failClosed: true },
-  )
-  ctx.hook(
-    'user_send_packet',
-    ({ stanza }) => {
-      if (stanza.to === undefined || !keptOut(stanza.to)) return
-      throw new StanzaError('not-allowed', 'this server does not deal with that address')
-    },
-    { order: FIRST, failClosed: true },
-  )
+  ctx.hook('filter_packet', { order: FIRST, failClosed: true }, ({ stanza }) => {
+    if (black.size === 0 && white.size === 0) return
+    if (isFree(stanza) || (!keptOut(stanza.from) && !isNewsFor(stanza))) return
+    // Nobody out there need know whom this server talks to: the answer is that of an account that does not exist.
+    if (stanza.kind === 'presence' || stanza.type === 'headline') return STOP
+    throw new StanzaError('service-unavailable')
+  })
+  ctx.hook('user_send_packet', { order: FIRST, failClosed: true }, ({ stanza }) => {
+    if (stanza.to === undefined || !keptOut(stanza.to)) return
+    throw new StanzaError('not-allowed', 'this server does not deal with that address')
+  })
   return { blacklist: black, whitelist: white }
 }
 

@@ -151,41 +151,31 @@ export const mod_invites = defineModule({
     // ---- using them for an account (XEP-0445)
 
     const streams = new WeakMap<object, { tries: number; invitation: ShownInvitation | undefined }>()
-    ctx.hook(
-      'unauthenticated_iq',
-      async event => {
-        const { stanza, stream, secured } = event
-        const preauth = stanza.payload
-        if (event.answer !== undefined || stanza.type !== 'set' || preauth?.is('preauth', NS.PARS) !== true) return
-        const registration = ctx.use('registration')
-        if (registration === undefined || (registration.requiresTls && !secured)) {
-          event.answer = stanza.error(
-            new StanzaError(registration === undefined ? 'service-unavailable' : 'not-allowed'),
-          )
-          return
-        }
-        const state = streams.get(stream) ?? { tries: 0, invitation: undefined }
-        streams.set(stream, state)
-        const token = preauth.attrs['token'] ?? ''
-        const invite = state.tries++ < MAX_TRIES ? await invites.find(token) : undefined
-        if (invite === undefined || invite.type === 'roster_only') {
-          const error = new StanzaError('item-not-found', 'the invitation is not known, used up or expired')
-          event.answer = stanza.error(error)
-          return
-        }
-        state.invitation = { token, username: invite.username }
-        event.answer = stanza.result()
-      },
-      { order: FILTER },
-    )
-    ctx.hook(
-      'name_wanted',
-      async event => {
-        const token = await invites.keepsName(event.user)
-        if (token !== undefined && token !== event.invitation) event.kept ??= 'that name is kept for somebody invited'
-      },
-      { failClosed: true },
-    )
+    ctx.hook('unauthenticated_iq', { order: FILTER }, async event => {
+      const { stanza, stream, secured } = event
+      const preauth = stanza.payload
+      if (event.answer !== undefined || stanza.type !== 'set' || preauth?.is('preauth', NS.PARS) !== true) return
+      const registration = ctx.use('registration')
+      if (registration === undefined || (registration.requiresTls && !secured)) {
+        event.answer = stanza.error(new StanzaError(registration === undefined ? 'service-unavailable' : 'not-allowed'))
+        return
+      }
+      const state = streams.get(stream) ?? { tries: 0, invitation: undefined }
+      streams.set(stream, state)
+      const token = preauth.attrs['token'] ?? ''
+      const invite = state.tries++ < MAX_TRIES ? await invites.find(token) : undefined
+      if (invite === undefined || invite.type === 'roster_only') {
+        const error = new StanzaError('item-not-found', 'the invitation is not known, used up or expired')
+        event.answer = stanza.error(error)
+        return
+      }
+      state.invitation = { token, username: invite.username }
+      event.answer = stanza.result()
+    })
+    ctx.hook('name_wanted', { failClosed: true }, async event => {
+      const token = await invites.keepsName(event.user)
+      if (token !== undefined && token !== event.invitation) event.kept ??= 'that name is kept for somebody invited'
+    })
     ctx.provide('invites', {
       shown: stream => streams.get(stream)?.invitation,
       async redeem({ token }, make) {
@@ -225,22 +215,14 @@ export const mod_invites = defineModule({
         ctx.log.warn({ err: error, user: account.user }, 'an invitation could not be checked')
       }
     }
-    ctx.hook(
-      'presence_in',
-      ({ account, stanza }) => {
-        if (stanza.type !== 'subscribe' || stanza.from.bare.equals(account.jid)) return
-        const token = findChild(stanza.el, 'preauth', NS.PARS)?.attrs['token']
-        if (token !== undefined) return accept(account, stanza, token)
-      },
-      { order: FILTER },
-    )
-    ctx.hook(
-      'presence_in',
-      ({ account, stanza }) => {
-        if (accepted.has(stanza)) return ctx.use('roster')?.send(account, 'subscribe', stanza.from.bare)
-      },
-      { order: STORE },
-    )
+    ctx.hook('presence_in', { order: FILTER }, ({ account, stanza }) => {
+      if (stanza.type !== 'subscribe' || stanza.from.bare.equals(account.jid)) return
+      const token = findChild(stanza.el, 'preauth', NS.PARS)?.attrs['token']
+      if (token !== undefined) return accept(account, stanza, token)
+    })
+    ctx.hook('presence_in', { order: STORE }, ({ account, stanza }) => {
+      if (accepted.has(stanza)) return ctx.use('roster')?.send(account, 'subscribe', stanza.from.bare)
+    })
 
     ctx.hook('remove_user', ({ user }) => invites.forget(user.local))
     ctx.every(3_600_000, async () => void (await invites.sweep()))

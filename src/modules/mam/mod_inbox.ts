@@ -46,15 +46,11 @@ export const mod_inbox = defineModule({
     ctx.onStop(() => inbox.flush())
     ctx.every(SWEEP, () => inbox.sweep())
     ctx.feature(NS.INBOX, 'account')
-    ctx.hook(
-      'archive_message',
-      ({ account, stanza, id, archived, sent }) => {
-        if (!isInstantMessage(stanza.el)) return
-        if (archived) inbox.note(account.user, stanza.from.bare, id)
-        if (sent) inbox.note(stanza.from.local, account.jid, id)
-      },
-      { order: OBSERVE },
-    )
+    ctx.hook('archive_message', { order: OBSERVE }, ({ account, stanza, id, archived, sent }) => {
+      if (!isInstantMessage(stanza.el)) return
+      if (archived) inbox.note(account.user, stanza.from.bare, id)
+      if (sent) inbox.note(stanza.from.local, account.jid, id)
+    })
     ctx.hook('remove_user', () => inbox.flush())
     ctx.iq('own', 'get', NS.INBOX, 'inbox', request => answer(ctx, inbox, request))
   },

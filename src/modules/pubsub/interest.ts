@@ -71,15 +71,11 @@ export class Interest {
         if (nodes.size > 0) this.#send(account, nodes, session.jid)
       }
     })
-    ctx.hook(
-      'filter_packet',
-      ({ stanza }) => {
-        if (stanza.kind !== 'presence' || ctx.host.router.hosts.has(stanza.from.domain)) return
-        const { local, domain } = stanza.to!
-        if (local !== '' && domain === ctx.host.name && stanza.from.resource !== '') this.#remote(stanza)
-      },
-      { order: OBSERVE },
-    )
+    ctx.hook('filter_packet', { order: OBSERVE }, ({ stanza }) => {
+      if (stanza.kind !== 'presence' || ctx.host.router.hosts.has(stanza.from.domain)) return
+      const { local, domain } = stanza.to!
+      if (local !== '' && domain === ctx.host.name && stanza.from.resource !== '') this.#remote(stanza)
+    })
   }
 
   /** The clients that hear of this node of an account: its own, and those of contacts that may see it. */

@@ -176,17 +176,13 @@ function serveAccounts(ctx: Ctx, pep: Pep): void {
     return account !== undefined && (await answered(pep.of(account), stanza)) ? STOP : undefined
   }
   // What an owner answers to the question whether somebody may subscribe.
-  ctx.hook(
-    'filter_packet',
-    ({ stanza }) => {
-      const { kind, from } = stanza
-      const to = stanza.to!
-      if (kind !== 'message' || from.resource === '' || !to.isBare || !to.equals(from.bare)) return
-      if (to.domain !== ctx.host.name || !isAnswer(stanza)) return
-      return takeAnswer(stanza)
-    },
-    { order: OBSERVE },
-  )
+  ctx.hook('filter_packet', { order: OBSERVE }, ({ stanza }) => {
+    const { kind, from } = stanza
+    const to = stanza.to!
+    if (kind !== 'message' || from.resource === '' || !to.isBare || !to.equals(from.bare)) return
+    if (to.domain !== ctx.host.name || !isAnswer(stanza)) return
+    return takeAnswer(stanza)
+  })
   ctx.hook('unset_presence', ({ session }) => {
     const { account } = session
     if (account.available().length > 0) return

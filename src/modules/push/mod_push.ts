@@ -57,15 +57,11 @@ export const mod_push = defineModule({
       }
     })
 
-    ctx.hook(
-      'message_delivered',
-      ({ account, stanza, sessions }) => {
-        const watch = registrations.watch(account)
-        const notice = watch && queuedNotice(stanza, account.jid.toString())
-        if (notice?.id !== undefined) watch!.delivered(notice.id, notice, sessions)
-      },
-      { order: OBSERVE },
-    )
+    ctx.hook('message_delivered', { order: OBSERVE }, ({ account, stanza, sessions }) => {
+      const watch = registrations.watch(account)
+      const notice = watch && queuedNotice(stanza, account.jid.toString())
+      if (notice?.id !== undefined) watch!.delivered(notice.id, notice, sessions)
+    })
     ctx.hook('message_acknowledged', ({ account, entry }) => registrations.watch(account)?.acknowledged(entry.id))
 
     hearRequests(ctx, registrations)

@@ -13,20 +13,12 @@ export function hearRequests(ctx: ModuleContext<PushOptions>, registrations: Reg
       if (request.from.bare.equals(from.bare)) return true
     return false
   }
-  ctx.hook(
-    'presence_in',
-    ({ account, stanza }) => {
-      if (stanza.type !== 'subscribe' || registrations.watch(account) === undefined) return
-      if (!waits(account, stanza)) fresh.add(stanza)
-    },
-    { order: FIRST },
-  )
+  ctx.hook('presence_in', { order: FIRST }, ({ account, stanza }) => {
+    if (stanza.type !== 'subscribe' || registrations.watch(account) === undefined) return
+    if (!waits(account, stanza)) fresh.add(stanza)
+  })
   // The roster has had its turn: it may have answered by itself, or taken no more.
-  ctx.hook(
-    'presence_in',
-    ({ account, stanza }) => {
-      if (fresh.has(stanza) && waits(account, stanza)) registrations.watch(account)?.requested(stanza.from.toString())
-    },
-    { order: OBSERVE },
-  )
+  ctx.hook('presence_in', { order: OBSERVE }, ({ account, stanza }) => {
+    if (fresh.has(stanza) && waits(account, stanza)) registrations.watch(account)?.requested(stanza.from.toString())
+  })
 }

@@ -123,23 +123,19 @@ function watch(ctx: Ctx, states: States): void {
     event.about = aboutOf(event.stanza.el)
   })
   // Whatever becomes of the message: nobody need keep a receipt.
-  ctx.hook(
-    'deliver_message',
-    ({ account, stanza }) => {
-      const { el, from } = stanza
-      if (stanza.type === 'error' || stanza.type === 'groupchat') return
-      const said = el.children.find(isReceiptOrMarker) as Element | undefined
-      const id = said?.attrs['id']
-      const there = id === undefined || id.length > MAX_ID ? undefined : statesOf(ctx, from)
-      if (there === undefined) return
-      const sender = account.jid.toString()
-      const reader = from.bare.toString()
-      // A marker says that what came before it is read too.
-      if (said!.name === 'received') mark(reader, () => there.received(from, sender, id!))
-      else mark(reader, () => there.displayed(reader, sender, id!))
-    },
-    { order: OBSERVE },
-  )
+  ctx.hook('deliver_message', { order: OBSERVE }, ({ account, stanza }) => {
+    const { el, from } = stanza
+    if (stanza.type === 'error' || stanza.type === 'groupchat') return
+    const said = el.children.find(isReceiptOrMarker) as Element | undefined
+    const id = said?.attrs['id']
+    const there = id === undefined || id.length > MAX_ID ? undefined : statesOf(ctx, from)
+    if (there === undefined) return
+    const sender = account.jid.toString()
+    const reader = from.bare.toString()
+    // A marker says that what came before it is read too.
+    if (said!.name === 'received') mark(reader, () => there.received(from, sender, id!))
+    else mark(reader, () => there.displayed(reader, sender, id!))
+  })
   ctx.hook('message_acknowledged', ({ account, entry, session }) => {
     const about = aboutOfEntry(entry)
     if (about !== null) states.delivered(account.jid.toString(), about, entry.id, session.jid.resource)
