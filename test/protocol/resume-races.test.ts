@@ -7,7 +7,7 @@ import type { RawClient } from '../support/rawclient.ts'
 import { authenticated, bodies, isSm, managed } from '../support/resuming.ts'
 import { serve } from '../support/talk.ts'
 import { testModule } from '../support/testserver.ts'
-import { eventually } from '../support/waiting.ts'
+import { eventually, settled } from '../support/waiting.ts'
 
 /** A server whose answers to romeo's question, and whose messages, wait for the gate; `started` does something that comes there. */
 async function slow(t: TestContext) {
@@ -75,7 +75,8 @@ test('a message that is on its way to its account while its session is resumed c
   const back = await breaks(say('juliet', '1'))
   const wrong = violations(back)
   const resumed = back.resume(romeo.sm!)
-  setTimeout(() => gate.open(), 100)
+  await settled(20)
+  gate.open()
   assert.equal(await resumed, true)
   back.send(say('juliet', '2'))
   assert.deepEqual(await bodies(juliet, '2'), ['1', '2'])
@@ -87,7 +88,8 @@ test('a message that is on its way when its client comes back as a new session c
   const again = await breaks(say('juliet', '1'))
   await again.bind('orchard')
   const enabled = again.enable()
-  setTimeout(() => gate.open(), 100)
+  await settled(20)
+  gate.open()
   await enabled
   again.send(say('juliet', '1'))
   again.send(say('juliet', '2'))
