@@ -32,10 +32,13 @@ async function stage(t: TestContext, options: TestOptions = {}) {
   return { server, juliet, count }
 }
 
-async function login(server: TestServer, resource?: string): Promise<RawClient> {
+/** The bot, whose stream has been read up to the end of what it sent. */
+async function login(server: TestServer, resource?: string, ...sent: string[]): Promise<RawClient> {
   const bot = await authenticated(server, 'bot')
   await bot.bind(resource)
   await bot.enable()
+  for (const message of sent) bot.send(message)
+  if (sent.length > 0) await bot.ping()
   return bot
 }
 
@@ -169,9 +172,7 @@ test('messages without an id: what its client was never told of is recognised, t
 
 test('a message without an id is something new too: what comes after it is not old', async t => {
   const { server, count } = await stage(t)
-  const bot = await login(server, 'cron')
-  bot.send(unique('z1'))
-  await count(bot)
+  const bot = await login(server, 'cron', unique('z1'))
   const again = await comesBack(server, bot)
   again.send("<message to='juliet@localhost' type='chat'><body>new</body></message>")
   again.send(unique('z1'))
@@ -263,9 +264,7 @@ test('a client that has answered since knows: what it sends later is new', async
 
 test('another device, or none that is known to be the same, sends no copies', async t => {
   const { server, count } = await stage(t)
-  const bot = await login(server, 'cron')
-  bot.send(unique('b1'))
-  await count(bot)
+  const bot = await login(server, 'cron', unique('b1'))
   const other = await comesBack(server, bot, 'desk')
   other.send(unique('b1'))
   assert.equal(await count(other), 2)
@@ -299,9 +298,7 @@ test('after something new for the same addressee nothing old comes again', async
 
 test('a receipt between the copies does not end them', async t => {
   const { server, juliet, count } = await stage(t)
-  const bot = await login(server, 'cron')
-  bot.send(unique('e1'))
-  await count(bot)
+  const bot = await login(server, 'cron', unique('e1'))
   const again = await comesBack(server, bot)
   again.send("<message to='juliet@localhost' type='chat' id='r'><received xmlns='urn:xmpp:receipts' id='x'/></message>")
   again.send(unique('e1'))
@@ -312,9 +309,7 @@ test('a receipt between the copies does not end them', async t => {
 test('a copy comes soon, or not at all', async t => {
   let now = Date.now()
   const { server, count } = await stage(t, { now: () => now })
-  const bot = await login(server, 'cron')
-  bot.send(unique('f1'))
-  await count(bot)
+  const bot = await login(server, 'cron', unique('f1'))
   bot.cut('rst')
   await gone(server)
   now += 11 * 60_000
@@ -337,9 +332,7 @@ test('copies of copies: whoever breaks while sending again sends again', async t
 
 test('who wants a session back that is gone learns how far that was: only the rest is sent again', async t => {
   const { server, count } = await stage(t, { config: { resume_timeout: '50ms' } })
-  const bot = await login(server, 'cron')
-  bot.send(ALARM)
-  await count(bot)
+  const bot = await login(server, 'cron', ALARM)
   bot.cut('rst')
   const { sm } = bot
   await eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'the session is gone')
@@ -354,9 +347,7 @@ test('who wants a session back that is gone learns how far that was: only the re
 
 test('so it is where the client is cut again before it says anything', async t => {
   const { server, count } = await stage(t, { config: { resume_timeout: '50ms' } })
-  const bot = await login(server, 'cron')
-  bot.send(ALARM)
-  await count(bot)
+  const bot = await login(server, 'cron', ALARM)
   bot.cut('rst')
   const { sm } = bot
   const ended = () => eventually(() => [...server.server.host('localhost')!.sessions()].length === 1, 'it is gone')
@@ -376,9 +367,7 @@ test('so it is where the client is cut again before it says anything', async t =
 test('who comes back after a restart knows what it was told by the resumption', async t => {
   const { store } = faultyStore()
   const first = await stage(t, { store })
-  const bot = await login(first.server, 'cron')
-  bot.send(ALARM)
-  await first.count(bot)
+  const bot = await login(first.server, 'cron', ALARM)
   await first.juliet.close()
   await first.server.server.stop()
   const { server, count } = await stage(t, { store })
@@ -391,9 +380,7 @@ test('who comes back after a restart knows what it was told by the resumption', 
 
 test('a client that was told by a resumption, and answered since, sends nothing old', async t => {
   const { server, count } = await stage(t)
-  const bot = await login(server, 'cron')
-  bot.send(ALARM)
-  await count(bot)
+  const bot = await login(server, 'cron', ALARM)
   bot.cut('rst')
   const back = await authenticated(server, 'bot')
   const asked = new Promise<void>(resolve => back.once('asked', resolve))

@@ -3,11 +3,11 @@ import { test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
+import { bodyOf } from '../support/resuming.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
-const bodyOf = (el: XmlElement) => child(el, 'body')?.text
 const stanzaId = (el: XmlElement) => child(el, 'stanza-id', 'urn:xmpp:sid:0')?.attrs['id']
 const isError = (el: XmlElement) => el.name === 'message' && el.attrs['type'] === 'error'
 

@@ -4,13 +4,11 @@ import { openMemoryStore } from '../../src/storage/memory.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { Outgoing, RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
+import { bodyOf, isSm, NS } from '../support/resuming.ts'
 import { closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
-const NS = 'urn:xmpp:sm:3'
-const isSm = (name: string) => (el: XmlElement) => el.ns === NS && el.name === name
-const bodyOf = (el: XmlElement) => child(el, 'body')?.text
 const isError = (el: XmlElement) => el.name === 'message' && el.attrs['type'] === 'error'
 
 function say(client: RawClient, ...bodies: string[]): void {
@@ -57,6 +55,22 @@ function machine(t: TestContext) {
       current = faultyStore({ inner: disk })
     },
   }
+}
+
+/** Romeo on a server of a machine, on which juliet has an account. */
+async function opening(t: TestContext) {
+  const world = machine(t)
+  const server = await world.start()
+  await server.register('juliet')
+  return { world, server, romeo: await managed(server, 'romeo') }
+}
+
+/** Juliet, who gets and does not acknowledge. */
+async function holdingBack(server: TestServer): Promise<RawClient> {
+  const juliet = await managed(server, 'juliet')
+  juliet.options.autoAck = false
+  juliet.send('<presence/>')
+  return juliet
 }
 
 const acked = (client: RawClient): string[] => {
@@ -129,12 +143,8 @@ test('killed whenever: what was acknowledged is there after the start, in order 
 })
 
 test('killed while messages are in flight: who had not acknowledged gets them again, under the same ids', async t => {
-  const world = machine(t)
-  const server = await world.start()
-  const romeo = await managed(server, 'romeo')
-  const juliet = await managed(server, 'juliet')
-  juliet.options.autoAck = false
-  juliet.send('<presence/>')
+  const { world, server, romeo } = await opening(t)
+  const juliet = await holdingBack(server)
   const told = acked(romeo)
   say(romeo, '1', '2', '3')
   const ids: (string | undefined)[] = []
@@ -154,9 +164,7 @@ test('killed while messages are in flight: who had not acknowledged gets them ag
 })
 
 test('after a crash a resumption is refused, and the client goes on with a new session', async t => {
-  const world = machine(t)
-  const server = await world.start()
-  const romeo = await managed(server, 'romeo')
+  const { world, romeo } = await opening(t)
   await world.kill()
   const next = await world.start()
   const client = await next.connect()
@@ -166,10 +174,7 @@ test('after a crash a resumption is refused, and the client goes on with a new s
 })
 
 test('a full disk: an error of the kind that passes, nothing acknowledged as stored, and no message half kept', async t => {
-  const world = machine(t)
-  const server = await world.start()
-  await server.register('juliet')
-  const romeo = await managed(server, 'romeo')
+  const { world, server, romeo } = await opening(t)
   say(romeo, 'before')
   romeo.askAck()
   await romeo.receive(isSm('a'))
@@ -189,9 +194,7 @@ test('a full disk: an error of the kind that passes, nothing acknowledged as sto
 })
 
 test('a full disk while the recipient is there: it gets the message, its sender no error', async t => {
-  const world = machine(t)
-  const server = await world.start()
-  const romeo = await managed(server, 'romeo')
+  const { world, server, romeo } = await opening(t)
   const juliet = await managed(server, 'juliet')
   juliet.send('<presence/>')
   await juliet.ping()
@@ -210,9 +213,7 @@ for (const acks of [true, false]) {
     const world = machine(t)
     const server = await world.start()
     const romeo = acks ? await managed(server, 'romeo') : await server.client('romeo')
-    const juliet = await managed(server, 'juliet')
-    juliet.options.autoAck = false
-    juliet.send('<presence/>')
+    const juliet = await holdingBack(server)
     await juliet.ping()
     world.troubles.failWrites = true
     const told = acked(romeo)
@@ -231,12 +232,8 @@ for (const acks of [true, false]) {
 }
 
 test('no false bounce: neither a cut, nor a session that ends, nor a restart tells a sender that a message was lost', async t => {
-  const world = machine(t)
-  const server = await world.start()
-  const romeo = await managed(server, 'romeo')
-  const juliet = await managed(server, 'juliet')
-  juliet.options.autoAck = false
-  juliet.send('<presence/>')
+  const { world, server, romeo } = await opening(t)
+  const juliet = await holdingBack(server)
   say(romeo, '1')
   await juliet.receive(says('1'))
   juliet.cut()
@@ -257,9 +254,7 @@ test('no false bounce: neither a cut, nor a session that ends, nor a restart tel
 })
 
 test('a slow disk: delivery does not wait for it', async t => {
-  const world = machine(t)
-  const server = await world.start()
-  const romeo = await managed(server, 'romeo')
+  const { world, server, romeo } = await opening(t)
   const juliet = await managed(server, 'juliet')
   juliet.send('<presence/>')
   await juliet.ping()
@@ -269,10 +264,7 @@ test('a slow disk: delivery does not wait for it', async t => {
 })
 
 test('a client that goes on sending while nothing is safe is acknowledged to the stanza, when it is', async t => {
-  const world = machine(t)
-  const server = await world.start()
-  await server.register('juliet')
-  const romeo = await managed(server, 'romeo')
+  const { world, server, romeo } = await opening(t)
   const told = acked(romeo)
   world.troubles.writes.close()
   for (let i = 0; i < 250; i++) say(romeo, `${i}`)

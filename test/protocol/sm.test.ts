@@ -4,13 +4,11 @@ import type { C2SSession } from '../../src/c2s/session.ts'
 import type { C2SStream } from '../../src/c2s/stream.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
-import { errorCondition, type XmlElement } from '../support/rawxml.ts'
+import { errorCondition } from '../support/rawxml.ts'
+import { isSm, NS } from '../support/resuming.ts'
 import { available, closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
-
-const NS = 'urn:xmpp:sm:3'
-const isSm = (name: string) => (el: XmlElement) => el.ns === NS && el.name === name
 
 const message = (to: string, id: string) => `<message to='${to}' type='chat' id='${id}'><body>${id}</body></message>`
 
