@@ -14,24 +14,17 @@ export const OBSERVE = 90
 type Answer = void | typeof STOP
 type Answered = undefined | typeof STOP
 
-/** A hook whose handlers answer at once: who runs it is on its way to a client, or goes on with what they put into the event. */
-export interface Sync<E> {
-  readonly kind: 'sync'
-  readonly event: E
+interface Hook<Kind, Event, Answer> {
+  readonly kind: Kind
+  readonly event: Event
   readonly answer: Answer
 }
+/** A hook whose handlers answer at once: who runs it is on its way to a client, or goes on with what they put into the event. */
+export type Sync<E> = Hook<'sync', E, Answer>
 /** A hook whose runner waits for handlers that return a promise, and goes by their verdict. */
-export interface Async<E> {
-  readonly kind: 'async'
-  readonly event: E
-  readonly answer: Answer | Promise<Answer>
-}
+export type Async<E> = Hook<'async', E, Answer | Promise<Answer>>
 /** A hook that tells of something: nobody waits for what handlers do about it. */
-export interface Told<E> {
-  readonly kind: 'told'
-  readonly event: E
-  readonly answer: Answer | Promise<Answer>
-}
+export type Told<E> = Hook<'told', E, Answer | Promise<Answer>>
 
 /**
  * The hooks, by what they are and the event that each one carries; an event's mutable fields are its fold.

@@ -24,6 +24,15 @@ export class Slots {
     return this.#values?.get(slot) as T | undefined
   }
 
+  /** Made, and put there, where nothing is. */
+  ensure<T>(slot: Slot<T>, make: () => T): T {
+    const there = this.get(slot)
+    if (there !== undefined) return there
+    const made = make()
+    this.set(slot, made)
+    return made
+  }
+
   set<T>(slot: Slot<T>, value: T): void {
     this.#values ??= new Map()
     this.#values.set(slot, value)

@@ -46,12 +46,7 @@ export const mod_block_strangers = defineModule({
     ctx.hook('user_send_packet', ({ session, stanza }) => {
       const { to } = stanza
       if (to === undefined || !makesKnown(stanza)) return
-      const { slots } = session.account
-      let known = slots.get(KNOWN)
-      if (known === undefined) {
-        known = new Weighed<string, true>(MAX_KNOWN, MAX_TEXT)
-        slots.set(KNOWN, known)
-      }
+      const known = session.account.slots.ensure(KNOWN, () => new Weighed<string, true>(MAX_KNOWN, MAX_TEXT))
       const key = to.bare.toString()
       known.set(key, true, key.length)
     })

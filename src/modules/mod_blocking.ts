@@ -133,7 +133,7 @@ function blocks(account: Account, jid: Jid): boolean {
   if (list?.size === 0) return false
   // One's own clients and server cannot be blocked: the clients could not even ask to be free of it (XEP-0191 5, note).
   if (account.jid.equals(jid.bare) || (jid.local === '' && jid.domain === account.jid.domain)) return false
-  return list === undefined || matches(list, jid)
+  return list === undefined || jid.isIn(list)
 }
 
 /** While the list is not known it might be anybody. */
@@ -176,7 +176,7 @@ async function block(ctx: Ctx, table: Table<Stored>, account: Account, jids: Jid
     throw new StanzaError('not-allowed', `the addresses of a block list have at most ${MAX_BYTES} bytes`)
   }
   await save(table, account, list, added, true)
-  const event = { account, jids: added, before: (jid: Jid) => matches(before, jid) }
+  const event = { account, jids: added, before: (jid: Jid) => jid.isIn(before) }
   if (added.length > 0) account.host.hooks.notify('addresses_blocked', event)
   push(account, 'block', jids)
   return undefined
@@ -238,11 +238,6 @@ function sizeOf(list: Iterable<string>): number {
   let size = 0
   for (const jid of list) size += Buffer.byteLength(jid)
   return size
-}
-
-/** The address, its bare address or its domain is in the list. */
-function matches(list: List, jid: Jid): boolean {
-  return list.has(jid.toString()) || list.has(jid.bare.toString()) || list.has(jid.domain)
 }
 
 function push(account: Account, name: 'block' | 'unblock', jids: readonly Jid[]): void {

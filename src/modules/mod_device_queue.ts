@@ -102,10 +102,8 @@ class DeviceQueues {
   }
 
   #of(account: Account): Map<string, Device> {
-    let devices = account.slots.get(DEVICES)
     // In memory since before this module ran: what came until now is not missed by anybody.
-    if (devices === undefined) account.slots.set(DEVICES, (devices = new Map()))
-    return devices
+    return account.slots.ensure(DEVICES, () => new Map())
   }
 
   /** A device is there, and from now on is one that messages are kept for. */
@@ -224,8 +222,6 @@ class Missed implements Besides {
   }
 }
 
-function given(session: Session): Set<string> {
-  let ids = session.slots.get(GIVEN)
-  if (ids === undefined) session.slots.set(GIVEN, (ids = new Set()))
-  return ids
+function given({ slots }: Session): Set<string> {
+  return slots.ensure(GIVEN, () => new Set())
 }

@@ -44,11 +44,8 @@ export const mod_ping = defineModule({
       if (event.authenticated) event.idle = Math.floor(interval / 1000)
     })
 
-    const activity = (session: Session): Activity => {
-      let there = session.slots.get(ACTIVITY)
-      if (there === undefined) session.slots.set(ACTIVITY, (there = { heard: ctx.now(), asked: false }))
-      return there
-    }
+    const activity = ({ slots }: Session): Activity =>
+      slots.ensure(ACTIVITY, () => ({ heard: ctx.now(), asked: false }))
 
     ctx.hook('user_send_packet', ({ session }) => {
       activity(session).heard = ctx.now()

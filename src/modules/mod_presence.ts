@@ -154,7 +154,7 @@ function withdraw(ctx: Ctx, { account, jids, before }: HookEvent<'addresses_bloc
     if (session.presence !== undefined) for (const jid of contacts) goFrom(ctx, session, jid)
     const told = directedOf(session)
     for (const [key, jid] of told) {
-      if (!covers(blocked, jid)) continue
+      if (!jid.isIn(blocked)) continue
       told.delete(key)
       const gone = session.presence !== undefined && (known.has(key) || known.has(jid.bare.toString()))
       if (!gone) goFrom(ctx, session, jid)
@@ -173,7 +173,7 @@ function showAgain(ctx: Ctx, account: Account, jids: readonly Jid[]): void {
     ctx
       .use('roster')
       ?.subscriptions(account)
-      .filter(contact => covers(list, contact) || clients.has(contact.toString())) ?? []
+      .filter(contact => contact.isIn(list) || clients.has(contact.toString())) ?? []
   for (const session of account.available()) {
     for (const jid of subscribers) ctx.route(session.presence!.readdressed(session.jid, jid))
     for (const contact of seen) ask(ctx, session, contact)
@@ -185,14 +185,9 @@ function subscribersAmong(ctx: Ctx, account: Account, jids: readonly Jid[]): Jid
   const roster = ctx.use('roster')
   if (roster === undefined) return []
   const list = new Set(jids.map(String))
-  const subscribers = roster.subscribers(account).filter(contact => covers(list, contact))
+  const subscribers = roster.subscribers(account).filter(contact => contact.isIn(list))
   const clients = jids.filter(jid => jid.resource !== '' && jid.local !== '' && roster.isSubscribedFrom(account, jid))
   return [...subscribers, ...clients.filter(jid => !account.jid.equals(jid.bare))]
-}
-
-/** XEP-0191 5: the address, its bare address or its domain is in the list. */
-function covers(list: ReadonlySet<string>, jid: Jid): boolean {
-  return list.has(jid.toString()) || list.has(jid.bare.toString()) || list.has(jid.domain)
 }
 
 /** RFC 6121 4.6: who is told directly also learns when the session goes. */

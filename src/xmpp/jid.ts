@@ -104,6 +104,11 @@ export class Jid {
     return resource === '' ? this.bare : new Jid(this.local, this.domain, resource, undefined)
   }
 
+  /** The address, its bare address or its domain is in the list (XEP-0191 6). */
+  isIn(list: { has(jid: string): boolean }): boolean {
+    return list.has(this.toString()) || list.has(this.bare.toString()) || list.has(this.domain)
+  }
+
   equals(other: Jid | undefined): boolean {
     if (this === other) return true
     return (

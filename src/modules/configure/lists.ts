@@ -47,13 +47,7 @@ export class JidList {
 
   /** The address, or what it is part of, is in the list: full, bare, domain with resource, domain (XEP-0016 2.1). */
   matches(jid: Jid): boolean {
-    const { domain, resource } = jid
-    return (
-      this.#jids.has(jid.toString()) ||
-      this.#jids.has(jid.bare.toString()) ||
-      this.#jids.has(`${domain}/${resource}`) ||
-      this.#jids.has(domain)
-    )
+    return jid.isIn(this.#jids) || this.#jids.has(`${jid.domain}/${jid.resource}`)
   }
 
   replace(jids: readonly string[]): Promise<void> {
