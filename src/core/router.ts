@@ -1,7 +1,7 @@
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import { type HookEvent, type Hooks, STOP } from './hooks.ts'
+import { type Hooks, STOP } from './hooks.ts'
 import type { Host } from './host.ts'
 import { asStanzaError } from './iq.ts'
 import type { Logger } from './log.ts'
@@ -118,18 +118,16 @@ export class Router {
 
   #route(stanza: Stanza, source: Source): void | Promise<void> {
     const there = this.#destinations.get(stanza.to!.domain) ?? this.fallback
-    const event: HookEvent<'filter_packet'> = { stanza, hidden: false }
     const { domain } = stanza.from
-    if (domain !== there.name) {
-      const filter = this.#destinations.get(domain)?.filter
-      if (filter !== undefined && filter !== there.filter) {
-        const verdict = filter.run('filter_packet', event)
-        if (verdict === STOP) return
-        if (verdict !== undefined)
-          return verdict.then(late => (late === STOP ? undefined : arrive(there, event, source)))
-      }
-    }
-    return arrive(there, event, source)
+    if (domain === there.name) return arrive(there, stanza, source)
+    const filter = this.#destinations.get(domain)?.filter
+    if (filter === there.filter) return arrive(there, stanza, source)
+    const event = { stanza, hidden: false }
+    // To other hosts of this server a client is an address, as one of another server.
+    const leave = () => arrive(there, stanza, { ...source, session: undefined, hidden: event.hidden })
+    const verdict = filter?.run('filter_packet', event)
+    if (verdict === undefined) return leave()
+    if (verdict !== STOP) return verdict.then(late => (late === STOP ? undefined : leave()))
   }
 
   /** Tells the sender that a stanza was not delivered. */
@@ -142,20 +140,18 @@ export class Router {
   }
 }
 
-function arrive(there: Destination, event: HookEvent<'filter_packet'>, source: Source): void | Promise<void> {
-  const verdict = there.filter?.run('filter_packet', event)
-  if (verdict === undefined) return hand(there, event, source)
-  if (verdict !== STOP) return verdict.then(late => (late === STOP ? undefined : hand(there, event, source)))
+function arrive(there: Destination, stanza: Stanza, source: Source): void | Promise<void> {
+  const { filter } = there
+  if (filter?.has('filter_packet') !== true) return there.deliver(stanza, source)
+  const event = { stanza, hidden: source.hidden === true }
+  const verdict = filter.run('filter_packet', event)
+  if (verdict === STOP) return
+  if (verdict !== undefined) {
+    return verdict.then(late => (late === STOP ? undefined : there.deliver(stanza, seen(source, event.hidden))))
+  }
+  return there.deliver(stanza, seen(source, event.hidden))
 }
 
-function hand(
-  there: Destination,
-  { stanza, hidden }: HookEvent<'filter_packet'>,
-  source: Source,
-): void | Promise<void> {
-  const { session } = source
-  // To other hosts of this server a client is an address, as one of another server.
-  const known = session === undefined || session.account.host.hooks === there.filter
-  if (known && !hidden) return there.deliver(stanza, source)
-  return there.deliver(stanza, { ...source, session: known ? session : undefined, hidden })
+function seen(source: Source, hidden: boolean): Source {
+  return hidden ? { ...source, hidden } : source
 }
