@@ -44,8 +44,8 @@ export const mod_ping = defineModule({
       if (event.authenticated) event.idle = Math.floor(interval / 1000)
     })
 
-    const activity = ({ slots }: Session): Activity =>
-      slots.ensure(ACTIVITY, () => ({ heard: ctx.now(), asked: false }))
+    const fresh = (): Activity => ({ heard: ctx.now(), asked: false })
+    const activity = ({ slots }: Session): Activity => slots.ensure(ACTIVITY, fresh)
 
     ctx.hook('user_send_packet', ({ session }) => {
       activity(session).heard = ctx.now()
