@@ -101,8 +101,8 @@ function createContext(
     table: spec => host.store.table(host.name, spec),
     userTable: <V>(spec: TableSpec<V>) => {
       const table = host.store.table<V>(host.name, spec)
-      // After all handlers: some do something about what is in it.
-      hook('remove_user', { order: OBSERVE + 1 }, ({ user }) => table.clear([user.local]))
+      // After all handlers: some do something about what is in it. Where it fails the removal is not done.
+      hook('remove_user', { order: OBSERVE + 1, failClosed: true }, ({ user }) => table.clear([user.local]))
       return table
     },
     commit: ops => host.store.commit(ops),

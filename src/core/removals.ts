@@ -12,6 +12,8 @@ export class Removals {
   /** `['begun']` x `[user]` */
   readonly #begun: Table<true>
   readonly #turns = new Changes()
+  /** Begun, and not finished: also those that failed halfway, until they are removed again or the server is started again. */
+  readonly #unfinished = new Set<string>()
 
   readonly #remove: (user: string) => Promise<boolean>
   readonly #forget: (user: string) => Promise<void>
@@ -28,16 +30,19 @@ export class Removals {
 
   /** Nobody may have the name now. */
   has(user: string): boolean {
-    return this.#turns.busy(user)
+    return this.#unfinished.has(user) || this.#turns.busy(user)
   }
 
   /** False where there is no such account. */
   run(user: string): Promise<boolean> {
     return this.#turns.run(user, async () => {
+      const halfway = this.#unfinished.has(user)
       await this.#begun.put([ALL], [user], true)
+      this.#unfinished.add(user)
       const there = await this.#remove(user)
-      if (there) await this.#forget(user)
+      if (there || halfway) await this.#forget(user)
       await this.#begun.del([ALL], [user])
+      this.#unfinished.delete(user)
       return there
     })
   }

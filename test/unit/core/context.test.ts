@@ -5,6 +5,7 @@ import { type Surroundings, startModule } from '../../../src/core/context.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { defineModule } from '../../../src/core/module.ts'
 import { Slot } from '../../../src/core/session.ts'
+import { faultyStore } from '../../support/faultystore.ts'
 import { host, listening, silent } from './support.ts'
 
 const NOTE = new Slot<string>('note')
@@ -64,6 +65,27 @@ test('what was put there meanwhile stays, and what could not be read is read aga
   broken = false
   await read(romeo)
   assert.equal(romeo.slots.get(NOTE), 'older')
+})
+
+test('an account is not removed before all rows of its own are', async () => {
+  const { store, troubles } = faultyStore()
+  const at = host({ store })
+  const notes = store.table<string>('example.org', { name: 'notes' })
+  const module = defineModule({
+    name: 'mod_notes',
+    summary: 'Keeps notes.',
+    options: {},
+    start: ctx => void ctx.userTable({ name: 'notes' }),
+  })
+  await startModule(module, {}, at, { log: silent } as Surroundings)
+  for (const user of ['juliet', 'romeo']) for (const id of ['1', '2']) await notes.put([user], [id], 'a note')
+  troubles.failDeletes = true
+  await assert.rejects(at.removeAccount('juliet'))
+  assert.ok((await at.nameKept('juliet')) !== undefined)
+  troubles.failDeletes = false
+  await at.removeAccount('juliet')
+  assert.deepEqual(await notes.partitions(), [['romeo']])
+  assert.equal(await at.nameKept('juliet'), undefined)
 })
 
 test('work that nobody waits for says in the log that it failed', async () => {

@@ -77,6 +77,29 @@ test('a removed account leaves nothing for whoever takes its name, not even what
   assert.equal(await at.queues.count('juliet'), 0)
 })
 
+test('nobody has the name of an account of which only a part could be removed, until all of it is', async () => {
+  const { store, troubles } = faultyStore()
+  const exists = new Set(['juliet'])
+  const users = {
+    ...everybody,
+    exists: (user: string) => exists.has(user),
+    remove: (user: string) => Promise.resolve(exists.delete(user)),
+  }
+  const at = host({ store, users })
+  await at.destination.deliver(message('juliet@example.org', 'chat', 'for the old one'), {})
+  await settled()
+  const undo = at.hooks.add('m', 'remove_user', () => {
+    troubles.failDeletes = true
+  })
+  await assert.rejects(at.removeAccount('juliet'))
+  troubles.failDeletes = false
+  undo()
+  assert.ok((await at.nameKept('juliet')) !== undefined)
+  assert.equal(await at.removeAccount('juliet'), false, 'the login was gone')
+  assert.equal(await at.nameKept('juliet'), undefined)
+  assert.equal(await at.queues.count('juliet'), 0)
+})
+
 test('an account that is removed while it is loaded is nobody for who waits for it', async () => {
   const exists = new Set(['juliet'])
   const remove = (user: string) => Promise.resolve(exists.delete(user))
