@@ -6,6 +6,7 @@ import { query } from '../support/archive.ts'
 import { pluck } from '../support/pluck.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
+import { authenticated } from '../support/resuming.ts'
 import { available, copied, copyOf, nothing, refused, says, serve } from '../support/talk.ts'
 
 const ENABLE = "<enable xmlns='urn:xmpp:carbons:2'/>"
@@ -215,8 +216,7 @@ test('copies go on after a resumption; a message sent again is copied once', asy
   await available(tablet)
   await tablet.request('set', ENABLE)
   tablet.cut()
-  const again = await server.connect()
-  await again.login({ user: 'alice', password: 'secret' })
+  const again = await authenticated(server, 'alice')
   assert.ok(await again.resume(sm))
   bob.send(chat(desk.jid, 'still there?'))
   await again.receive(copyOf('received', 'still there?'))

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { pluck } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
+import { authenticated } from '../support/resuming.ts'
 import { available, befriend, nothing, presenceFrom, says, serve } from '../support/talk.ts'
 import { builtins } from '../support/testserver.ts'
 
@@ -218,8 +219,7 @@ test('a resumed client is active, and gets what waited', async t => {
   bob.send(shows('while away'))
   await bob.ping()
   tablet.cut()
-  const again = await server.connect()
-  await again.login({ user: 'alice', password: 'secret' })
+  const again = await authenticated(server, 'alice')
   assert.ok(await again.resume(sm))
   await again.receive(el => status(el) === 'while away')
   bob.send(shows('at once'))

@@ -5,7 +5,7 @@ import { StreamError } from '../../src/xmpp/errors.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
-import { bodies, bodyOf } from '../support/resuming.ts'
+import { authenticated, bodies, bodyOf } from '../support/resuming.ts'
 import { agent, bind, dial, enable, logIn, plain } from '../support/sasl2client.ts'
 import { available, nothing, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
@@ -177,8 +177,7 @@ test('it is kept over a restart, and goes with the account', async t => {
   ;({ server, romeo } = await stage(t, {}, { store }))
   const third = await phone(server, 'third')
   assert.deepEqual(await bodies(third, '2'), ['1', '2'])
-  const back = await server.connect()
-  await back.login({ user: 'juliet', password: 'secret' })
+  const back = await authenticated(server, 'juliet')
   assert.ok(await back.resume(second.sm!))
   back.ack()
   await back.ping()

@@ -4,7 +4,8 @@ import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { faultyStore } from '../support/faultystore.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, closed, says, serve } from '../support/talk.ts'
+import { authenticated, managed } from '../support/resuming.ts'
+import { closed, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { header, NS_STREAM, Wire } from '../support/wire.ts'
 
@@ -25,9 +26,7 @@ function taken(port: number): Promise<boolean> {
 async function people(t: TestContext, other?: string) {
   const config = other === undefined ? {} : { drain: { see_other_host: other } }
   const server = await serve(t, { config })
-  const juliet = await server.client('juliet')
-  await juliet.enable()
-  await available(juliet)
+  const juliet = await managed(server, 'juliet')
   return { server, juliet }
 }
 
@@ -62,9 +61,7 @@ test('what was on its way is not lost: the session is resumed after the next sta
   const { store } = faultyStore()
   const server = await serve(t, { store })
   const romeo = await server.client('romeo')
-  const juliet = await server.client('juliet', { resource: 'balcony' })
-  await juliet.enable()
-  await available(juliet)
+  const juliet = await managed(server, 'juliet', 'balcony')
   juliet.ack()
   juliet.options.autoAck = false
   romeo.send("<message to='juliet@localhost' type='chat' id='1'><body>before</body></message>")
@@ -76,8 +73,7 @@ test('what was on its way is not lost: the session is resumed after the next sta
   sm.handled -= 1 // as if the message had been lost with the connection
   await server.stop()
   const again = await serve(t, { store })
-  const back = await again.connect()
-  await back.login({ user: 'juliet', password: 'secret' })
+  const back = await authenticated(again, 'juliet')
   assert.equal(await back.resume(sm), true)
   await back.receive(says('before'))
 })

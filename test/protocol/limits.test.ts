@@ -4,6 +4,7 @@ import type { C2SSession } from '../../src/c2s/session.ts'
 import type { C2SStream } from '../../src/c2s/stream.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
+import { authenticated, managed } from '../support/resuming.ts'
 import { available, closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
@@ -27,8 +28,7 @@ test('who does not log in and bind in time is closed, in whatever state it was l
   encrypting.write(`${header()}<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`)
   const exchanging = await wire(t, server)
   exchanging.write(`${header()}<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>`)
-  const unbound = await server.connect()
-  await unbound.login({ user: 'juliet', password: 'secret' })
+  const unbound = await authenticated(server, 'juliet')
   const bound = await server.client('juliet')
   for (const client of [silent, begun, half, exchanging]) assert.equal(await client.error(), 'connection-timeout')
   await encrypting.end()
@@ -218,17 +218,14 @@ test('a stanza too big costs the connection, not the session', async t => {
   const gone = closed(juliet)
   juliet.write(`<message><body>${'x'.repeat(21_000)}</body></message>`)
   await gone
-  const again = await server.connect()
-  await again.login({ user: 'juliet', password: 'secret' })
+  const again = await authenticated(server, 'juliet')
   assert.equal(await again.resume(juliet.sm!), true)
 })
 
 test('a client that does not read gets no more than so much, and loses nothing but what cannot wait', async t => {
   const server = await serve(t)
   const romeo = await server.client('romeo')
-  const juliet = await server.client('juliet', { resource: 'balcony' })
-  await juliet.enable()
-  await available(juliet)
+  const juliet = await managed(server, 'juliet', 'balcony')
   juliet.ack()
   juliet.fallSilent()
   const big = 'x'.repeat(100_000)

@@ -7,6 +7,7 @@ import { faultyStore } from '../support/faultystore.ts'
 import { pluck } from '../support/pluck.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { child } from '../support/rawxml.ts'
+import { managed } from '../support/resuming.ts'
 import { available, befriend, online, refused, says, serve } from '../support/talk.ts'
 import type { TestOptions, TestServer } from '../support/testserver.ts'
 
@@ -44,9 +45,7 @@ for (const archive of [true, false]) {
     await romeo.ping()
     assert.deepEqual(await ask(romeo, 'juliet@localhost', 'a', 'never'), { a: 'queued', never: 'unknown' })
 
-    const phone = await server.client('juliet', { resource: 'phone' })
-    await phone.enable()
-    await available(phone)
+    const phone = await managed(server, 'juliet', 'phone')
     await phone.receive(says('a'))
     phone.ack()
     await phone.ping()
@@ -162,9 +161,7 @@ for (const archive of [true, false]) {
       m149: 'queued',
       early: 'delivered',
     })
-    const phone = await server.client('juliet', { resource: 'phone' })
-    await phone.enable()
-    await available(phone)
+    const phone = await managed(server, 'juliet', 'phone')
     await phone.receive(says('late'))
     phone.ack()
     await phone.ping()
@@ -266,9 +263,7 @@ test('who is blocked learns no more of its messages than it knew, nor that the o
     const block = (what: string, jid: string) => `<${what} xmlns='urn:xmpp:blocking'><item jid='${jid}'/></${what}>`
     const quiet = await server.client('juliet', { resource: 'quiet' }) // no presence: it takes no messages
     await quiet.request('set', block('block', 'romeo@localhost'))
-    const phone = await server.client('juliet', { resource: 'phone' })
-    await phone.enable()
-    await available(phone)
+    const phone = await managed(server, 'juliet', 'phone')
     await phone.receive(says('waiting'))
     phone.ack()
     await phone.ping()

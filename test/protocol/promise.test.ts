@@ -4,7 +4,7 @@ import { openMemoryStore } from '../../src/storage/memory.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { Outgoing, RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
-import { bodyOf, isSm, NS } from '../support/resuming.ts'
+import { authenticated, bodyOf, isSm, NS } from '../support/resuming.ts'
 import { closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
@@ -167,8 +167,7 @@ test('after a crash a resumption is refused, and the client goes on with a new s
   const { world, romeo } = await opening(t)
   await world.kill()
   const next = await world.start()
-  const client = await next.connect()
-  await client.login({ user: 'romeo', password: 'secret' })
+  const client = await authenticated(next, 'romeo')
   assert.equal(await client.resume(romeo.sm!), false)
   await client.bind()
 })

@@ -14,6 +14,7 @@ import {
   refusal,
 } from '../support/publishing.ts'
 import { child } from '../support/rawxml.ts'
+import { authenticated } from '../support/resuming.ts'
 import { available, closed, refused, serve } from '../support/talk.ts'
 import { builtins } from '../support/testserver.ts'
 
@@ -62,8 +63,7 @@ test('what a client wants to hear of is known after a restart', async t => {
   await server.server.stop()
   await bye
   const next = await serve(t, { store })
-  const again = await next.connect()
-  await again.login({ user: 'alice', password: 'secret' })
+  const again = await authenticated(next, 'alice')
   assert.equal(await again.resume(sm), true)
   await publish(await next.client('alice'), 'urn:p', P, '2')
   await again.receive(publishes('urn:p', '2'))

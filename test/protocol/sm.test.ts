@@ -5,7 +5,7 @@ import type { C2SStream } from '../../src/c2s/stream.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { errorCondition } from '../support/rawxml.ts'
-import { isSm, NS } from '../support/resuming.ts'
+import { authenticated, isSm, NS } from '../support/resuming.ts'
 import { available, closed, nothing, says, serve } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
@@ -88,8 +88,7 @@ test('before the login there is nothing to manage, and the stream goes on', asyn
 test('it is enabled once, after bind; what comes at the wrong time fails and does no harm', async t => {
   const server = await serve(t)
   await server.register('romeo')
-  const client = await server.connect()
-  await client.login({ user: 'romeo', password: 'secret' })
+  const client = await authenticated(server, 'romeo')
   await assert.rejects(client.enable(), /unexpected-request/)
   await client.bind()
   const { id } = await client.enable()
