@@ -140,9 +140,7 @@ test('a client may begin inactive', async t => {
   await active.client.ping()
   const desksOf = async (client: RawClient): Promise<(string | undefined)[]> => {
     const shows: (string | undefined)[] = []
-    while (shows.at(-1) !== 'dnd') {
-      shows.push(child(await client.receive(presenceFrom(desk.client.jid)), 'show')?.text)
-    }
+    while (shows.at(-1) !== 'dnd') shows.push(child(await client.receive(presenceFrom(desk.client.jid)), 'show')?.text)
     return shows
   }
   desk.client.send('<presence><show>away</show></presence>')
