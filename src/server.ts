@@ -137,10 +137,8 @@ export class Server implements ServerControl {
     const c2sHosts: ServerParts['c2sHosts'] = new Map()
     const c2s: C2SServer = {
       hosts: c2sHosts,
-      router: this.router,
       ids: this.ids,
       log,
-      metrics: this.metrics,
       flusher: new Flusher(),
       rounds: new Rounds(),
       tls,

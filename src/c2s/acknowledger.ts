@@ -1,9 +1,8 @@
-import type { Session } from '../core/session.ts'
 import { type Element, NS } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import type { Inbound } from './inbound.ts'
-import { type Outbox, tooHigh, type Unacked, WRAP } from './outbox.ts'
+import { tooHigh, WRAP } from './outbox.ts'
+import type { C2SSession } from './session.ts'
 
 /** With stream management: how many stanzas, and how long (ms), before the client is asked what it has. */
 const ASK_EVERY = 10
@@ -13,26 +12,12 @@ const PING_EVERY = 50
 const PING_AFTER = 3000
 const PING_ID = 'hermod-ack-'
 
-/** A session as far as what its client has acknowledged concerns it. */
-interface AcknowledgedSession extends Session {
-  readonly settings: { readonly ackTimeout: number }
-  readonly stream: { readonly bytesRead: number; abandon(reason: string): void } | undefined
-  /** Stream management is on. */
-  readonly managed: boolean
-  readonly outbox: Outbox
-  readonly inbound: Inbound
-  /** The client has these. */
-  confirm(items: readonly Unacked[]): void
-  /** The same, by stream management. */
-  acknowledged(items: readonly Unacked[]): void
-}
-
 /**
  * Learns what a client has received: by XEP-0198 requests, or by pings that it answers in order (promise 2). One question
  * is open at a time.
  */
 export class Acknowledger {
-  readonly #session: AcknowledgedSession
+  readonly #session: C2SSession
   /** Stanzas that became due since the last question. */
   #count = 0
   #timer: NodeJS.Timeout | undefined
@@ -44,7 +29,7 @@ export class Acknowledger {
   #told = 0
   #deadline: NodeJS.Timeout | undefined
 
-  constructor(session: AcknowledgedSession) {
+  constructor(session: C2SSession) {
     this.#session = session
   }
 

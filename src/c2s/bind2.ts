@@ -66,7 +66,9 @@ export async function inlineBind(
     account.sessions.set(session.jid.resource, session)
     stream.bound(session)
     if (managed) bound.append(session.enable(isTrue(enable.attrs['resume'])))
-    else if (enable !== undefined) bound.append(notEnabled())
+    else if (enable !== undefined) {
+      bound.append(xml('failed', { xmlns: NS.SM }, xml('internal-server-error', { xmlns: NS.STANZAS })))
+    }
     host.hooks.notify('bind2_bound', { session, request, bound })
     announce(session, bound)
     host.hooks.notify('session_opened', { session })
@@ -111,8 +113,4 @@ async function prepared(session: C2SSession): Promise<boolean> {
     session.account.host.log.error({ err: error, jid: session.jid.toString() }, 'stream management could not begin')
     return false
   }
-}
-
-function notEnabled(): Element {
-  return xml('failed', { xmlns: NS.SM }, xml('internal-server-error', { xmlns: NS.STANZAS }))
 }

@@ -8,6 +8,7 @@ import type { Op } from '../storage/store.ts'
 import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { WRAP } from './outbox.ts'
+import type { C2SSession } from './session.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -70,20 +71,12 @@ export interface Ended {
   readonly run: Run
 }
 
-/** A session as far as what came from its client concerns it. */
-export interface InboundSession extends Session {
-  /** Asks the client, soon, whether it has read what it was told. */
-  askSoon(): void
-  /** A message that this client sent again was not stored. */
-  notStored(entry: Entry): void
-}
-
 /**
  * What came from a client that uses stream management: how many stanzas were handled, and up to which one everything is
  * safe, which is what it is told (promise 1).
  */
 export class Inbound {
-  readonly #session: InboundSession
+  readonly #session: C2SSession
   /** A session that the client wanted back before this one, and that was gone: it was told how far that was. */
   gone: Ended | undefined
   /** Stanzas handled since stream management was enabled, not wrapped. */
@@ -104,7 +97,7 @@ export class Inbound {
   /** From one count that the client was told to go on from to the next. */
   #spell = Symbol('spell')
 
-  constructor(session: InboundSession) {
+  constructor(session: C2SSession) {
     this.#session = session
   }
 
@@ -241,7 +234,7 @@ export class Inbound {
     const session = this.#session
     session.sendRaw(`<a xmlns='${NS.SM}' h='${this.safe}'/>`)
     if (session.connected) this.#run.told = this.#safe()
-    if (this.inDoubt) session.askSoon()
+    if (this.inDoubt) session.acknowledger.soon()
   }
 
   /** What the client was told so far: when it answers something that was sent later, it knows. */

@@ -7,8 +7,7 @@ import { type Element, elementNs, NS, serialize, xml } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Stanza, type StanzaKind } from '../xmpp/stanza.ts'
-import type { Acknowledger } from './acknowledger.ts'
-import type { Inbound } from './inbound.ts'
+import type { C2SSession } from './session.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -17,20 +16,8 @@ declare module '../core/hooks.ts' {
   }
 }
 
-/** A session as far as what its client sends concerns it. */
-interface IncomingSession extends Session {
-  readonly stream: { readonly lang: string | undefined } | undefined
-  readonly server: { readonly counters: { readonly received: { value: number } } }
-  readonly inbound: Inbound
-  readonly acknowledger: Acknowledger
-  /** Stream management is on. */
-  readonly managed: boolean
-  /** Stream management begins. @returns what the client is told */
-  enable(resume: boolean): Element
-}
-
 /** What goes wrong costs the sender an error stanza, never the stream, but for a StreamError. */
-export function handleStanza(session: IncomingSession, el: Element, kind: StanzaKind): void | Promise<void> {
+export function handleStanza(session: C2SSession, el: Element, kind: StanzaKind): void | Promise<void> {
   let stanza: Stanza
   // RFC 6120 8.1.5: what names no language is in that of the stream.
   const lang = session.stream?.lang
@@ -58,7 +45,7 @@ export function handleStanza(session: IncomingSession, el: Element, kind: Stanza
   return dispatch(session, event.stanza)
 }
 
-function dispatch(session: IncomingSession, stanza: Stanza): void | Promise<void> {
+function dispatch(session: C2SSession, stanza: Stanza): void | Promise<void> {
   try {
     const done = route(session, stanza)
     if (done instanceof Promise) return done.catch((error: unknown) => bounce(session, stanza, error))
@@ -67,7 +54,7 @@ function dispatch(session: IncomingSession, stanza: Stanza): void | Promise<void
   }
 }
 
-function route(session: IncomingSession, stanza: Stanza): void | Promise<void> {
+function route(session: C2SSession, stanza: Stanza): void | Promise<void> {
   const { account } = session
   const { host } = account
   if (stanza.kind === 'message') {
@@ -102,7 +89,7 @@ function refuse(session: Session, el: Element, error: StanzaError): void {
 }
 
 /** An element of the first level that is no stanza. Throws StreamError for what nobody knows. */
-export function handleNonza(session: IncomingSession, el: Element): void | Promise<void> {
+export function handleNonza(session: C2SSession, el: Element): void | Promise<void> {
   const ns = elementNs(el)
   if (ns === NS.SM) {
     if (el.name === 'r' && session.managed) return session.inbound.requested()
@@ -126,7 +113,7 @@ export function handleNonza(session: IncomingSession, el: Element): void | Promi
 }
 
 /** XEP-0198 3: stream management begins on a bound stream. */
-async function enableManagement(session: IncomingSession, el: Element): Promise<void> {
+async function enableManagement(session: C2SSession, el: Element): Promise<void> {
   const { stream } = session
   await session.inbound.start()
   if (session.stream !== stream) return // the client is gone

@@ -1,8 +1,7 @@
 import { DEVICE } from '../core/devices.ts'
 import type { Host } from '../core/host.ts'
 import { Entry } from '../core/queue/entry.ts'
-import type { ConnectionInfo, Session } from '../core/session.ts'
-import { takesMessages } from '../core/session.ts'
+import { type ConnectionInfo, type Session, takesMessages } from '../core/session.ts'
 import { partitionsOf, type Table } from '../storage/store.ts'
 import { parseElement } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
@@ -109,8 +108,11 @@ export class SessionKeeper {
       for await (const [key] of partitionsOf(table)) {
         const id = String(key)
         const suspended = await table.get([id], [])
-        const session = suspended === undefined ? undefined : await this.#tryRevive(c2s, id, suspended)
-        if (session !== undefined) restored.push(session)
+        // One that cannot be brought back costs its client the resumption, nobody else anything.
+        const failed = (error: unknown): void =>
+          this.#c2s.log.error({ err: error, user: suspended!.user }, 'a session could not be brought back')
+        const session = suspended && (await this.#revive(c2s, id, suspended).catch(failed))
+        if (session) restored.push(session)
         await table.del([id], [])
       }
       // Only now, when it is known what each of them has had: each gets what is new.
@@ -118,16 +120,6 @@ export class SessionKeeper {
       count += restored.length
     }
     if (count > 0) this.#c2s.log.info({ sessions: count }, 'sessions wait to be resumed')
-  }
-
-  /** One that cannot be brought back costs its client the resumption, nobody else anything. */
-  async #tryRevive(c2s: C2SHost, id: string, suspended: Suspended): Promise<C2SSession | undefined> {
-    try {
-      return await this.#revive(c2s, id, suspended)
-    } catch (error) {
-      this.#c2s.log.error({ err: error, user: suspended.user }, 'a session could not be brought back')
-      return undefined
-    }
   }
 
   async #revive(c2s: C2SHost, id: string, suspended: Suspended): Promise<C2SSession | undefined> {

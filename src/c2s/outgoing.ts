@@ -3,8 +3,8 @@ import type { Entry } from '../core/queue/entry.ts'
 import type { Session } from '../core/session.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import type { Acknowledger } from './acknowledger.ts'
-import type { Outbox, Unacked } from './outbox.ts'
+import type { Unacked } from './outbox.ts'
+import type { C2SSession } from './session.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -20,32 +20,11 @@ export const MAX_BACKLOG = 4 * 1024 * 1024
 /** Bytes that may be unacknowledged before a client gets no more queued messages for now; at four times that it ends. */
 const FULL_UNACKED = 2 * 1024 * 1024
 
-/** A session as far as what its client is given concerns it. */
-interface OutgoingSession extends Session {
-  readonly state: 'connected' | 'detached' | 'ended'
-  readonly stream:
-    | { readonly backlog: number; send(data: string | Buffer): void; abandon(reason: string): void }
-    | undefined
-  readonly server: { readonly counters: { readonly sent: { value: number } } }
-  readonly settings: { readonly maxAckQueue: number }
-  readonly outbox: Outbox
-  readonly acknowledger: Acknowledger
-  /** Stream management is on. */
-  readonly managed: boolean
-  /** Bytes that may wait on the stream: more on one that began with what was sent again. */
-  readonly maxBacklog: number
-}
-
 /**
  * `bytes` is the stanza where it is serialized already. Never throws: what goes wrong on the way to one client concerns
  * neither its sender, whose message may be in the queue by now, nor those who get it after this one.
  */
-export function give(
-  session: OutgoingSession,
-  stanza: Stanza,
-  entry: Entry | undefined,
-  bytes: Buffer | undefined,
-): void {
+export function give(session: C2SSession, stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
   try {
     hand(session, stanza, entry, bytes)
   } catch (error) {
@@ -56,7 +35,7 @@ export function give(
   }
 }
 
-function hand(session: OutgoingSession, stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
+function hand(session: C2SSession, stanza: Stanza, entry: Entry | undefined, bytes: Buffer | undefined): void {
   if (session.state === 'ended') return undeliverable(session, stanza, entry)
   const { hooks } = session.account.host
   if (hooks.has('user_receive_packet')) {
@@ -68,7 +47,7 @@ function hand(session: OutgoingSession, stanza: Stanza, entry: Entry | undefined
   write(session, bytes ?? stanza.toString(), stanza, entry)
 }
 
-function replaced(session: OutgoingSession, stanza: Stanza, other: Stanza, entry: Entry | undefined): void {
+function replaced(session: C2SSession, stanza: Stanza, other: Stanza, entry: Entry | undefined): void {
   let text: string
   try {
     text = other.toString()
@@ -84,7 +63,7 @@ function failed({ account, jid }: Session, error: unknown): void {
   account.host.log.error({ err: error, jid: jid.toString() }, 'a stanza could not be given to a client')
 }
 
-function write(session: OutgoingSession, data: string | Buffer, stanza: Stanza, entry: Entry | undefined): void {
+function write(session: C2SSession, data: string | Buffer, stanza: Stanza, entry: Entry | undefined): void {
   if (session.managed) {
     const sameBytes = entry !== undefined && data === entry.bytes
     const lost =
@@ -95,10 +74,10 @@ function write(session: OutgoingSession, data: string | Buffer, stanza: Stanza, 
   if (stream === undefined) return
   stream.send(data)
   if (stanza.kind === 'message') session.server.counters.sent.value++
-  if (stream.backlog > session.maxBacklog) stream.abandon('the client does not read')
+  if (stream.transport.backlog > session.maxBacklog) stream.abandon('the client does not read')
 }
 
-function keep(session: OutgoingSession, item: Unacked): void {
+function keep(session: C2SSession, item: Unacked): void {
   const { outbox, settings } = session
   outbox.push(item)
   // Where the sender waits for a message to be safe, the client is asked when it is (see committed): what it acknowledged
@@ -119,7 +98,7 @@ function undeliverable(session: Session, stanza: Stanza, entry: Entry | undefine
 }
 
 /** It is given no more queued messages for now. */
-export function isFull({ outbox, settings, stream }: OutgoingSession): boolean {
+export function isFull({ outbox, settings, stream }: C2SSession): boolean {
   if (outbox.size >= settings.maxAckQueue || outbox.bytes >= FULL_UNACKED) return true
-  return (stream?.backlog ?? 0) > FULL_BACKLOG
+  return (stream?.transport.backlog ?? 0) > FULL_BACKLOG
 }

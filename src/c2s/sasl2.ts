@@ -81,13 +81,13 @@ async function enter(stream: Sasl2Stream, login: Login, success: SaslSuccess): P
   const record = await credentials.get(user)
   if (stream.state !== 'unauthenticated') return
   if (record === undefined) return fail(stream, SASL2, 'not-authorized')
-  // Only who has shown the password itself may add keys of it.
+  // Only who has shown the password itself may add keys of it, and only such as the account lacks.
   const knows = success.vouched !== true && success.token === undefined
-  const wanted = sasl.upgrades.filter(hash => login.request!.upgrades.includes(hash))
-  const tasks = knows ? UpgradeTasks.for(credentials, success, record, wanted) : undefined
-  if (tasks === undefined) return finish(stream, login, success)
-  login.tasks = tasks
-  sendContinue(stream, tasks, success.data)
+  const { upgrades } = login.request!
+  const lacks = sasl.upgrades.filter(hash => upgrades.includes(hash) && record.scram[hash] === undefined)
+  if (!knows || lacks.length === 0) return finish(stream, login, success)
+  login.tasks = new UpgradeTasks(credentials, success, lacks)
+  sendContinue(stream, login.tasks, success.data)
 }
 
 export function sasl2Response(stream: LoginStream, el: Element): void | Promise<void> {

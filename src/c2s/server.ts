@@ -5,8 +5,6 @@ import type { Familiar } from '../auth/familiar.ts'
 import type { Sasl } from '../auth/sasl.ts'
 import type { Host } from '../core/host.ts'
 import type { Logger } from '../core/log.ts'
-import type { Metrics } from '../core/metrics.ts'
-import type { Router } from '../core/router.ts'
 import type { PreLoginBudget } from '../net/prelogin.ts'
 import type { TlsContexts } from '../net/tls.ts'
 import type { Flusher } from '../net/transport.ts'
@@ -47,10 +45,8 @@ export type AccessCheck = (who: { user: string; host: string; ip: string }) => b
 /** What all streams of a server share. */
 export interface C2SServer {
   readonly hosts: ReadonlyMap<string, C2SHost>
-  readonly router: Router
   readonly ids: IdGenerator
   readonly log: Logger
-  readonly metrics: Metrics
   readonly flusher: Flusher
   readonly rounds: Rounds
   readonly tls: TlsContexts

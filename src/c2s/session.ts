@@ -14,6 +14,7 @@ import { type Ended, Inbound } from './inbound.ts'
 import { bounce, handleNonza, handleStanza } from './incoming.ts'
 import { Outbox, tooHigh, type Unacked } from './outbox.ts'
 import { give, isFull, MAX_BACKLOG } from './outgoing.ts'
+import type { C2SServer } from './server.ts'
 
 declare module '../core/hooks.ts' {
   interface HookMap {
@@ -37,16 +38,6 @@ export interface SessionSettings {
   ackTimeout: number
 }
 
-/** What all sessions share. */
-interface SessionServer {
-  readonly ids: { random(): string }
-  readonly counters: Readonly<Record<'received' | 'sent', { value: number }>>
-  /** Those that can be resumed, and where those that ended had got to. */
-  readonly sessions: { add(session: C2SSession): void; ended(session: C2SSession): void }
-}
-
-type SessionState = 'connected' | 'detached' | 'ended'
-
 /**
  * A bound resource as an actor: what its client sends is handled one by one in order, what it is to get is handed over
  * without waiting. It outlives its stream while it can be resumed (XEP-0198).
@@ -63,16 +54,18 @@ export class C2SSession implements Session {
   priority = 0
   interested = false
   besides: Besides | undefined
-  state: SessionState = 'connected'
+  state: 'connected' | 'detached' | 'ended'
   /** Stream management is on. */
   managed = false
+  /** Bytes that may wait on the stream: more on one that began with what was sent again. */
   maxBacklog = MAX_BACKLOG
   /** The id to resume it by, where it may be. */
   resumption: string | undefined
   readonly acknowledger: Acknowledger
   readonly #timers = new Set<NodeJS.Timeout>()
-  readonly server: SessionServer
-  #stream: XmppStream | undefined
+  readonly server: C2SServer
+  /** Undefined while it waits for its client. */
+  stream: XmppStream | undefined
   /** Queued messages that were sent before stream management was enabled; the first acknowledgement covers them. */
   #early: Unacked[] = []
   #waiting: ((room: boolean) => void)[] = []
@@ -84,21 +77,17 @@ export class C2SSession implements Session {
     stream: XmppStream | undefined,
     info: ConnectionInfo,
     settings: SessionSettings,
-    server: SessionServer,
+    server: C2SServer,
   ) {
     this.account = account
     this.jid = jid
     this.info = info
     this.settings = settings
-    this.#stream = stream
+    this.stream = stream
     this.server = server
     this.inbound = new Inbound(this)
     this.acknowledger = new Acknowledger(this)
-    if (stream === undefined) this.state = 'detached'
-  }
-
-  get stream(): XmppStream | undefined {
-    return this.#stream
+    this.state = stream === undefined ? 'detached' : 'connected'
   }
 
   get connected(): boolean {
@@ -142,6 +131,7 @@ export class C2SSession implements Session {
       )
   }
 
+  /** A message that this client sent again was not stored. */
   notStored(entry: Entry): void {
     const stanza = asSent(entry)
     // The error goes to where it came from first: here too, if elsewhere.
@@ -153,12 +143,7 @@ export class C2SSession implements Session {
   }
 
   sendRaw(xml: string): void {
-    this.#stream?.send(xml)
-  }
-
-  /** Asks the client, soon, whether it has read what it was told. */
-  askSoon(): void {
-    this.acknowledger.soon()
+    this.stream?.send(xml)
   }
 
   get full(): boolean {
@@ -222,7 +207,7 @@ export class C2SSession implements Session {
     if (seen === undefined) throw tooHigh(h, this.outbox.sent)
     clearTimeout(this.#expiry)
     this.#expiry = undefined
-    this.#stream = stream
+    this.stream = stream
     this.state = 'connected'
     this.acknowledged(seen) // who knows the id has read what was sent before it
     announce(xml('resumed', { xmlns: NS.SM, previd: this.resumption, h: String(this.inbound.safe) }))
@@ -243,7 +228,7 @@ export class C2SSession implements Session {
 
   /** The server stops: the client learns how far we are, and that it may come back. */
   farewell(): void {
-    const stream = this.#stream
+    const stream = this.stream
     if (this.state === 'ended') return
     if (stream !== undefined) {
       this.inbound.requested()
@@ -257,14 +242,14 @@ export class C2SSession implements Session {
 
   /** The connection broke: the session waits for its client, or ends. */
   lost(stream: XmppStream, reason: string): void {
-    if (this.#stream !== stream || this.state === 'ended') return
+    if (this.stream !== stream || this.state === 'ended') return
     if (!this.resumable || this.settings.resumeTimeout === 0) return this.close(reason)
     this.detach()
     this.account.host.hooks.notify('session_detached', { session: this })
   }
 
   detach(): void {
-    this.#stream = undefined
+    this.stream = undefined
     this.state = 'detached'
     this.acknowledger.stop()
     this.keepFor(this.settings.resumeTimeout)
@@ -307,7 +292,7 @@ export class C2SSession implements Session {
   }
 
   end(error: StreamError): void {
-    const stream = this.#stream
+    const stream = this.stream
     this.close(error.message)
     stream?.fail(error)
   }
@@ -315,7 +300,7 @@ export class C2SSession implements Session {
   close(reason: string): void {
     if (this.state === 'ended') return
     this.state = 'ended'
-    this.#stream = undefined
+    this.stream = undefined
     clearTimeout(this.#expiry)
     this.acknowledger.stop()
     for (const timer of this.#timers) clearTimeout(timer)

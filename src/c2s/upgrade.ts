@@ -1,7 +1,6 @@
 import type { Credentials } from '../auth/credentials.ts'
 import { SCRAM_HASHES, type ScramHash, scramKeys } from '../auth/derive.ts'
 import { decodeBase64Strict, type SaslSuccess } from '../auth/exchange.ts'
-import type { CredentialRecord } from '../auth/record.ts'
 import { childText, type Element, NS, xml } from '../xml/index.ts'
 import { taskName } from './request.ts'
 
@@ -16,21 +15,11 @@ export class UpgradeTasks {
   readonly #left: ScramHash[]
   #salt: { salt: Buffer; iterations: number } | undefined
 
-  private constructor(credentials: Credentials, success: SaslSuccess, left: ScramHash[]) {
+  /** @param left one hash or more */
+  constructor(credentials: Credentials, success: SaslSuccess, left: ScramHash[]) {
     this.#credentials = credentials
     this.success = success
     this.#left = left
-  }
-
-  /** Undefined if there is nothing to do: of what the client asks for, the server wants only what the account lacks. */
-  static for(
-    credentials: Credentials,
-    success: SaslSuccess,
-    record: CredentialRecord,
-    hashes: readonly ScramHash[],
-  ): UpgradeTasks | undefined {
-    const left = [...new Set(hashes)].filter(hash => record.scram[hash] === undefined)
-    return left.length === 0 ? undefined : new UpgradeTasks(credentials, success, left)
   }
 
   /** The name of the next task; undefined when all are done. */

@@ -1,20 +1,12 @@
 import type { Shaper } from '../net/shaper.ts'
-import type { Transport } from '../net/transport.ts'
 import type { StreamReader } from './framing.ts'
 import { Portion, type Rounds } from './rounds.ts'
+import type { XmppStream } from './stream.ts'
 
 /** Unparsed bytes that may wait while a stanza is being handled; beyond, the connection is not read. */
 const MAX_UNPARSED = 64 * 1024
 /** Bytes that never wait for others' turns: all but what is much work. */
 const SMALL = 2048
-
-/** What a stream is told by its pace. */
-export interface Paced {
-  readonly transport: Transport
-  /** It handles again what was read. */
-  wentOn(): void
-  failWith(error: unknown): void
-}
 
 /**
  * When a stream handles what it reads, and reads more: one thing at a time, in turn with other streams, and as fast as its
@@ -23,7 +15,7 @@ export interface Paced {
 export class Pace {
   /** Of the stream that is on the connection now. */
   reader: StreamReader
-  readonly #stream: Paced
+  readonly #stream: XmppStream
   readonly #rounds: Rounds
   readonly #shaper: Shaper | undefined
   readonly #portion = new Portion()
@@ -36,7 +28,7 @@ export class Pace {
   #slowed: NodeJS.Timeout | undefined
   #whenHandled: () => void = () => {}
 
-  constructor(stream: Paced, reader: StreamReader, rounds: Rounds, shaper: Shaper | undefined) {
+  constructor(stream: XmppStream, reader: StreamReader, rounds: Rounds, shaper: Shaper | undefined) {
     this.#stream = stream
     this.reader = reader
     this.#rounds = rounds

@@ -6,7 +6,7 @@ import { type Element, type ParserLimits, serialize } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Framing, StreamReader } from './framing.ts'
-import { Pace, type Paced } from './pace.ts'
+import { Pace } from './pace.ts'
 import type { Rounds } from './rounds.ts'
 import { isTraced, trace } from './trace.ts'
 
@@ -85,7 +85,7 @@ export interface StreamHandler {
  * One end of an XMPP stream, from connection to close (RFC 6120 4), whoever the peer is: {@link accept} where it begins,
  * {@link initiate} where we do.
  */
-export class XmppStream implements Paced {
+export class XmppStream {
   readonly transport: Transport
   /** Of stanzas that name no language of their own (RFC 6120 4.7.4). */
   lang: string | undefined
@@ -94,7 +94,8 @@ export class XmppStream implements Paced {
   readonly #handler: StreamHandler
   readonly #server: StreamServer
   readonly #settings: StreamSettings
-  #closing = false
+  /** Nothing is sent any more. */
+  closing = false
   /** The peer has shown who it is. */
   #trusted = false
   /** Of the memory of all that are not logged in; undefined once it is. */
@@ -143,7 +144,7 @@ export class XmppStream implements Paced {
   initiate(to: string): void {
     if (!this.#initiating) this.#begin()
     this.#initiating = true
-    if (!this.#closing) this.#sendHeader(undefined, to)
+    if (!this.closing) this.#sendHeader(undefined, to)
   }
 
   #begin(): void {
@@ -155,20 +156,10 @@ export class XmppStream implements Paced {
     this.transport.open({
       data: chunk => this.#onData(chunk),
       end: () => this.#guard(() => this.#onPeerDone()),
-      close: failed => this.#onGone('the connection broke', failed),
+      close: failed => this.abandon('the connection broke', failed),
       drain: () => this.#guard(() => this.#handler.onDrain()),
       failed: error => this.failWith(error),
     })
-  }
-
-  /** Nothing is sent any more. */
-  get closing(): boolean {
-    return this.#closing
-  }
-
-  /** Bytes on their way to the peer that it has not taken yet. */
-  get backlog(): number {
-    return this.transport.backlog
   }
 
   /** Of what comes in now. */
@@ -187,28 +178,21 @@ export class XmppStream implements Paced {
 
   #onData(chunk: Buffer): void {
     try {
-      this.#read(chunk)
+      this.#hurry()
+      this.bytesRead += chunk.length
+      if (this.closing) return
+      if (!this.#trusted && this.bytesRead > this.#settings.preAuthBytes) {
+        return this.fail(new StreamError('policy-violation', 'too many bytes before logging in'))
+      }
+      this.#pace.read(chunk)
+      // What a stranger has us keep: what it sent and is not done with, and answers that it does not read.
+      if (this.#share !== undefined && !this.#closed) {
+        this.#server.prelogin.hold(this.#share, this.#pace.reader.held + this.transport.backlog)
+      }
+      this.#pace.wasRead(chunk.length)
     } catch (error) {
       this.failWith(error)
     }
-  }
-
-  #read(chunk: Buffer): void {
-    this.#hurry()
-    this.bytesRead += chunk.length
-    if (this.#closing) return
-    if (!this.#trusted && this.bytesRead > this.#settings.preAuthBytes) {
-      return this.fail(new StreamError('policy-violation', 'too many bytes before logging in'))
-    }
-    this.#pace.read(chunk)
-    this.#account()
-    this.#pace.wasRead(chunk.length)
-  }
-
-  /** What a stranger has us keep: what it sent and is not done with, and answers that it does not read. */
-  #account(): void {
-    if (this.#share === undefined || this.#closed) return
-    this.#server.prelogin.hold(this.#share, this.#pace.reader.held + this.transport.backlog)
   }
 
   /** The peer has shown who it is: from here on it has the limits of those whom we know. */
@@ -241,27 +225,29 @@ export class XmppStream implements Paced {
   /** The peer ended its side without closing the stream: half a close is a broken connection. */
   #onPeerDone(): void {
     this.#peerDone = true
-    if (this.#closing) return
+    if (this.closing) return
     if (this.#pace.mustWait && this.#pace.reader.rest().length > 0) {
       this.#ended = true
       return
     }
     if (!this.#handler.inDoubt) return this.transport.destroy()
     this.#pace.reader.stop()
-    this.#closing = true
+    this.closing = true
     const { hasRead, hurry } = this.transport.linger(LINGER, this.#framing.end)
     this.#handler.onLeft(hasRead, hurry)
   }
 
+  /** What was read is handled again, after a pause. */
   wentOn(): void {
     if (this.#ended && !this.#pace.mustWait) this.#onPeerDone()
   }
 
-  #onGone(reason: string, failed = false): void {
+  /** Drops the connection without a word: it is gone, or nobody is listening. */
+  abandon(reason: string, failed = false): void {
     if (this.#closed) return
     this.#closed = true
     this.#hasRead.resolve(this.#peerDone && !failed)
-    this.#closing = true
+    this.closing = true
     clearTimeout(this.#deadline)
     clearInterval(this.#keepalive)
     this.#pace.stop()
@@ -330,7 +316,7 @@ export class XmppStream implements Paced {
   }
 
   #answer(from: Jid | undefined, version: string): void | Promise<void> {
-    if (this.#closing) return
+    if (this.closing) return
     if (!this.#initiating) this.#sendHeader(this.#server.ids.random(), from?.bare.toString())
     if (!/^1\.\d+$/.test(version)) throw new StreamError('unsupported-version', 'XMPP 1.0 is spoken here')
     if (!this.#initiating) return this.#handler.onOpen()
@@ -389,12 +375,9 @@ export class XmppStream implements Paced {
 
   /** Closes our side in order (RFC 6120 4.4). */
   close(): void {
-    if (!this.#closing) this.#end()
-  }
-
-  #end(): void {
+    if (this.closing) return
     this.send(this.#framing.end)
-    this.#closing = true
+    this.closing = true
     this.#pace.reader.stop()
     clearTimeout(this.#deadline)
     clearInterval(this.#keepalive)
@@ -403,20 +386,15 @@ export class XmppStream implements Paced {
 
   /** Ends the stream with an error (RFC 6120 4.9). Never throws. */
   fail(error: StreamError): void {
-    if (this.#closing) return
+    if (this.closing) return
     if (!this.#headerSent) this.#sendHeader(this.#server.ids.random(), undefined)
     this.send(this.#framing.error(error))
-    this.#end()
+    this.close()
     this.#part(error.message)
   }
 
   /** Reads no more; resolves when what is being handled is done, or after `timeout` ms. */
   halt(timeout: number): Promise<void> {
     return this.#pace.halt(timeout)
-  }
-
-  /** Drops the connection without a word: nobody is listening. */
-  abandon(reason: string): void {
-    this.#onGone(reason)
   }
 }

@@ -114,10 +114,10 @@ test('a client that does not read is not sent more: the page waits, and so do th
   for (const at of [-1, 4, 9, 14, 19, 24]) pages.push(query(juliet, {}, at < 0 ? '' : `<after>${ids[at]}</after>`))
   const streams = [...server.server.streams()] as C2SStream[]
   const { xmpp } = streams.find(({ session }) => session?.jid.toString() === juliet.jid)!
-  await eventually(() => xmpp.backlog > 512 * 1024)
+  await eventually(() => xmpp.transport.backlog > 512 * 1024)
   const nurse = await server.client('nurse')
   for (let i = 0; i < 20; i++) await nurse.ping()
-  assert.ok(xmpp.backlog < 1024 * 1024, `${xmpp.backlog} bytes wait`)
+  assert.ok(xmpp.transport.backlog < 1024 * 1024, `${xmpp.transport.backlog} bytes wait`)
   juliet.resumeReading()
   const all = (await Promise.all(pages)).flatMap(({ results }) => results.map(({ id }) => id))
   assert.deepEqual(all, ids)

@@ -234,13 +234,13 @@ test('a client that does not read gets no more than so much, and loses nothing b
   for (let i = 0; i < 60; i++) {
     romeo.send(`<message to='${juliet.jid}' type='chat' id='${i}'><body>${i}${big}</body></message>`)
     await romeo.ping()
-    assert.ok((stream?.backlog ?? 0) < 3_000_000, 'messages wait in the store')
+    assert.ok((stream?.transport.backlog ?? 0) < 3_000_000, 'messages wait in the store')
   }
   // What cannot wait is sent until the client is taken for dead.
   for (let i = 0; i < 120 && session.connected; i++) {
     romeo.send(`<message to='${juliet.jid}' type='headline'><body>${big}</body></message>`)
     await romeo.ping()
-    assert.ok((stream?.backlog ?? 0) < 5_000_000)
+    assert.ok((stream?.transport.backlog ?? 0) < 5_000_000)
   }
   assert.equal(session.connected, false)
   const next = await server.client('juliet', { resource: 'balcony' })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Ended, Inbound, type InboundSession } from '../../../src/c2s/inbound.ts'
+import { type Ended, Inbound } from '../../../src/c2s/inbound.ts'
+import type { C2SSession } from '../../../src/c2s/session.ts'
 import type { Host } from '../../../src/core/host.ts'
 import { Slots } from '../../../src/core/session.ts'
 import { parseElement } from '../../../src/xml/index.ts'
@@ -112,10 +113,10 @@ class World {
         const h = /^<a .*h='(\d+)'/.exec(xml)?.[1]
         if (h !== undefined && session.connected) this.#down.push({ h: Number(h) })
       },
-      askSoon: () => {},
+      acknowledger: { soon: () => {} },
     }
     this.#session = session
-    this.#inbound = new Inbound(session as unknown as InboundSession)
+    this.#inbound = new Inbound(session as unknown as C2SSession)
     this.#inbound.gone = gone
     await this.#inbound.start()
     this.#inbound.hasHeard()
