@@ -8,7 +8,6 @@ import { inOrder } from './core/context.ts'
 import { type Logger, setLogFormat, setLogLevel } from './core/log.ts'
 import type { HttpListener } from './http/listener.ts'
 import type { ConnectionCounter } from './net/connections.ts'
-import type { TlsContexts } from './net/tls.ts'
 import { type Definitions, type HostSurroundings, RunningHost } from './runninghost.ts'
 import {
   certificatesOf,
@@ -65,7 +64,8 @@ export async function reload(server: ServerParts, wanted: Config, definitions: D
   const { pairs, complete } = listening(server, wanted.listen)
   const left = [...needsRestart(server.config, wanted), ...(complete ? [] : ['listen (ports)'])]
   // What waits for a restart is as it runs, for whoever asks.
-  const config = { ...wanted, ...pick(server.config, AT_START) }
+  const config = { ...wanted }
+  for (const name of AT_START) Object.assign(config, { [name]: server.config[name] })
   const undo: Undo[] = []
   let release = (): void => {}
   try {
@@ -75,7 +75,11 @@ export async function reload(server: ServerParts, wanted: Config, definitions: D
     await changeModules(server, changes, definitions, undo)
     // From here on nothing can fail, and nobody sees a part of it: it is one turn.
     apply()
-    for (const { listener, listen } of pairs) update(listener, config, listen)
+    for (const { listener, listen } of pairs) {
+      const { port } = listener.settings // it stays
+      if (listener instanceof C2SListener) listener.update({ ...listenerSettings(config, listen), port })
+      else listener.update({ ...httpSettings(config, listen), port })
+    }
   } catch (error) {
     for (const step of undo.reverse()) await step()
     arrange(server)
@@ -96,7 +100,9 @@ async function prepare(
 ): Promise<() => void> {
   const { c2s, log, counter } = server
   const methods = await methodsOf(config, server.now)
-  const useTls = await prepareTls(c2s.tls, config)
+  const useTls = await blaming(['certfiles'], async () =>
+    c2s.tls.prepare(await certificatesOf(config), tlsSettings(config)),
+  )
   const outside = await server.outside?.(config)
   if (outside !== undefined) undo.push(() => outside.undo())
   const { config: configBefore, definitions: definitionsBefore } = server
@@ -251,17 +257,6 @@ function listening(
   return { pairs, complete: free.length === 0 && pairs.length === listeners.length + http.length }
 }
 
-/** For connections from now on; the port stays. */
-function update(listener: Listener, config: Config, listen: ListenConfig): void {
-  const { port } = listener.settings
-  if (listener instanceof C2SListener) listener.update({ ...listenerSettings(config, listen), port })
-  else listener.update({ ...httpSettings(config, listen), port })
-}
-
-async function prepareTls(tls: TlsContexts, config: Config): Promise<() => void> {
-  return blaming(['certfiles'], async () => tls.prepare(await certificatesOf(config), tlsSettings(config)))
-}
-
 /** The options that are read at a start only, and differ from what runs; of groups, those within. */
 function needsRestart(running: Config, wanted: Config): string[] {
   return AT_START.flatMap(name => {
@@ -272,8 +267,4 @@ function needsRestart(running: Config, wanted: Config): string[] {
     const values = [is, was] as unknown as [Record<string, unknown>, Record<string, unknown>]
     return Object.keys(inner).flatMap(key => (sameValue(values[0][key], values[1][key]) ? [] : [`${name}.${key}`]))
   })
-}
-
-function pick<K extends keyof Config>(config: Config, names: readonly K[]): Pick<Config, K> {
-  return Object.fromEntries(names.map(name => [name, config[name]])) as Pick<Config, K>
 }

@@ -32,10 +32,8 @@ import {
   listenerSettings,
   methodsOf,
   mostConnections,
-  storeSettings,
   tlsSettings,
 } from './settings.ts'
-
 import type { BlobStore } from './storage/blob.ts'
 import { HeldBlobs } from './storage/blob-held.ts'
 import { openBlobs } from './storage/blobs.ts'
@@ -47,7 +45,6 @@ import { Rounds } from './stream/rounds.ts'
 import { IdGenerator } from './util/ids.ts'
 import { VERSION } from './version.ts'
 import { StreamError } from './xmpp/errors.ts'
-import type { Jid } from './xmpp/jid.ts'
 
 export interface ServerOptions {
   config: Config
@@ -206,7 +203,8 @@ export class Server implements ServerControl {
   }
 
   /** The ports where the server is watched stay to the end. */
-  #closeHttp(): void {
+  #closePorts(): void {
+    for (const listener of this.#listeners) listener.close()
     for (const http of this.#http) if (http.settings.operations === undefined) http.close()
   }
 
@@ -242,17 +240,20 @@ export class Server implements ServerControl {
       now: this.#options.now,
       routes: this.#routes,
       uptime: () => this.uptime,
-      allowed: (rule, jid, host) => this.#allowed(rule, jid, host),
+      allowed: (rule, jid, host) => {
+        const appointed = this.host(host)?.services.use('admins')?.has(jid) === true
+        const { local, domain } = jid
+        return evaluateAccess(
+          this.config,
+          rule,
+          { jid: local === '' ? { domain } : { local, domain }, appointed },
+          host,
+        )
+      },
       optionsAt: (module, host) =>
         this.parts.hosts.get(host)?.modules.find(({ definition }) => definition.name === module)?.options,
       named: (acl, host) => resolveHost(this.config, host).acl[acl]?.user ?? [],
     }
-  }
-
-  #allowed(rule: string, jid: Jid, host: string): boolean {
-    const appointed = this.host(host)?.services.use('admins')?.has(jid) === true
-    const { local, domain } = jid
-    return evaluateAccess(this.config, rule, { jid: local === '' ? { domain } : { local, domain }, appointed }, host)
   }
 
   // ---- state
@@ -343,8 +344,7 @@ export class Server implements ServerControl {
   drain(): void {
     this.state = 'draining'
     const { see_other_host: other } = this.config.drain
-    for (const listener of this.#listeners) listener.close()
-    this.#closeHttp()
+    this.#closePorts()
     const error = () =>
       other === undefined
         ? new StreamError('system-shutdown')
@@ -357,16 +357,8 @@ export class Server implements ServerControl {
     await this.#options.reread?.()
   }
 
-  stopSoon(): void {
-    this.#leaveSoon('stop')
-  }
-
-  restartSoon(): void {
-    this.#leaveSoon('restart')
-  }
-
   /** After the answer to the command has been written. */
-  #leaveSoon(how: 'stop' | 'restart'): void {
+  leaveSoon(how: 'stop' | 'restart'): void {
     const { leave } = this.#options
     setTimeout(() => {
       if (leave !== undefined) leave(how)
@@ -380,7 +372,7 @@ export class Server implements ServerControl {
 
   async restore(file: string, progress: (text: string) => void): Promise<RestoreReport> {
     const report = await this.#backups.restore(file, progress)
-    this.#leaveSoon('restart')
+    this.leaveSoon('restart')
     return report
   }
 
@@ -395,8 +387,7 @@ export class Server implements ServerControl {
     this.state = 'stopping'
     this.#unwatch()
     await this.#reloading
-    for (const listener of this.#listeners) listener.close()
-    this.#closeHttp()
+    this.#closePorts()
     const { timeout } = this.config.drain
     const left = this.#http.filter(http => http.settings.operations === undefined)
     await Promise.all([this.#keeper.suspend(timeout), ...left.map(http => http.drained(timeout))])
@@ -417,7 +408,8 @@ const WATCHED_LATE = 1000
 
 async function openStore(config: Config, log: Logger, onCommit: LevelOptions['onCommit']): Promise<Store> {
   if (config.storage.driver === 'memory') return openMemoryStore()
-  return openStoreFolder(config.data, { ...storeSettings(config), log, onCommit })
+  const { commit_delay: commitDelay, cache_size: cacheSize } = config.storage
+  return openStoreFolder(config.data, { commitDelay, cacheSize, log, onCommit })
 }
 
 function xepNumbers(definition: ModuleDefinition): string {

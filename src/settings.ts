@@ -15,7 +15,6 @@ import type { HttpListenerSettings } from './http/listener.ts'
 import type { CertificateSource } from './net/certificates.ts'
 import { selfSigned } from './net/selfsigned.ts'
 import type { TlsPolicy } from './net/tls.ts'
-import type { LevelOptions } from './storage/level.ts'
 
 const MIB = 1024 * 1024
 const HEADER_BYTES = 10_000
@@ -88,10 +87,6 @@ export function httpSettings(config: Config, listen: ListenConfig): HttpListener
     maxDownloads: HTTP_DOWNLOADS,
     downloadPace: DOWNLOAD_PACE,
   }
-}
-
-export function storeSettings({ storage }: Config): Pick<LevelOptions, 'commitDelay' | 'cacheSize'> {
-  return { commitDelay: storage.commit_delay, cacheSize: storage.cache_size }
 }
 
 export function deviceSettings({ auth }: HostConfig): DeviceSettings {

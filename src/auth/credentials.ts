@@ -262,16 +262,14 @@ export class Credentials {
 
   /** Runs a change after those of the same account before it, and forgets the account when it begins and when it ends. */
   #change(user: string, run: () => Promise<boolean>): Promise<boolean> {
-    return this.#changes.run(user, () => this.#forgetting(user, run))
-  }
-
-  async #forgetting(user: string, run: () => Promise<boolean>): Promise<boolean> {
-    this.forget(user)
-    try {
-      return await run()
-    } finally {
+    return this.#changes.run(user, async () => {
       this.forget(user)
-    }
+      try {
+        return await run()
+      } finally {
+        this.forget(user)
+      }
+    })
   }
 
   async #keys(password: string): Promise<CredentialRecord['scram']> {

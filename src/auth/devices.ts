@@ -45,11 +45,11 @@ interface DeviceRecord {
   fresh?: Token
 }
 
-/** Partition `[user]`, clustering key `[id]`. */
 /** Characters of a UUID, which is what names a device (XEP-0388 2.3). */
 const MAX_ID = 36
 /** Logins of devices of one account at a time. */
 const MAX_WAITING = 100
+/** Partition `[user]`, clustering key `[id]`. */
 const DEVICES: TableSpec<DeviceRecord> = { name: 'device', version: 1 }
 
 /** Who a client says it is (XEP-0388 2.3). */

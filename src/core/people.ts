@@ -3,6 +3,7 @@ import type { Account } from './account.ts'
 import type { Host } from './host.ts'
 
 const PAGE = 1000
+const AWAY: readonly unknown[] = ['away', 'xa']
 
 /** The accounts of a host. */
 export async function* users(host: Host): AsyncGenerator<string> {
@@ -26,16 +27,12 @@ export function onlineAccounts(host: Host): Account[] {
 
 /** Somebody is at one of the clients, as far as their presence says (RFC 6121 4.7.2.1). */
 function isActive(account: Account): boolean {
-  return account.available().some(({ presence }) => !isAway(childText(presence!.el, 'show')))
+  return account.available().some(({ presence }) => !AWAY.includes(childText(presence!.el, 'show')))
 }
 
 /** Available, and nobody is at any of the clients. */
 function isIdle(account: Account): boolean {
   return account.available().length > 0 && !isActive(account)
-}
-
-function isAway(show: string | undefined): boolean {
-  return show === 'away' || show === 'xa'
 }
 
 async function* onlineUsers(host: Host, which: (account: Account) => boolean): AsyncGenerator<string> {

@@ -41,8 +41,9 @@ export async function serveFile(request: HttpRequest, { file, headers = {} }: Fi
 async function serve(request: HttpRequest, file: ServedFile): Promise<HttpResponse> {
   const { size } = file
   const etag = `"${file.tag}"`
+  const isText = essence(file.type) === 'text/plain'
   const headers: Record<string, string | number> = {
-    'Content-Type': essence(file.type) === 'text/plain' ? withCharset(file.type) : file.type,
+    'Content-Type': isText && !/;\s*charset=/i.test(file.type) ? `${file.type}; charset=utf-8` : file.type,
     'Content-Disposition': SHOWN.has(essence(file.type)) ? 'inline' : 'attachment',
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
@@ -83,10 +84,6 @@ function precondition(headers: HttpRequest['headers'], etag: string, at: number)
   if (match !== undefined ? !names(match) : since('if-unmodified-since') < 0) return 412
   if (noneMatch !== undefined ? names(noneMatch) : since('if-modified-since') >= 0) return 304
   return undefined
-}
-
-function withCharset(type: string): string {
-  return /;\s*charset=/i.test(type) ? type : `${type}; charset=utf-8`
 }
 
 /** The one part that is asked for; undefined: the whole. Several parts at once nobody asks for. */

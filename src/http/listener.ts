@@ -40,9 +40,8 @@ const MAX_PIPELINED = 32
 const KEEP_ALIVE = 15_000
 
 /** One port that speaks HTTP/1.1. */
-export class HttpListener {
+export class HttpListener extends Listener<HttpListenerSettings> {
   readonly #around: HttpSurroundings
-  readonly #listener: Listener<HttpListenerSettings>
   readonly #http: HttpServer
   /** All connections that speak HTTP, with the answers that are under way on each. */
   readonly #sockets = new Map<Socket, Set<ServerResponse>>()
@@ -54,47 +53,32 @@ export class HttpListener {
   #closing = false
 
   constructor(around: HttpSurroundings, settings: HttpListenerSettings) {
+    super(around, settings, (socket, { ip }, crowded) => this.#connected(socket, ip, crowded))
     this.#around = around
     this.#downloads = { running: 0, max: settings.maxDownloads, pace: settings.downloadPace }
-    this.#listener = new Listener(around, settings, (socket, { ip }, crowded) => this.#connected(socket, ip, crowded))
     // Never listens itself: it is handed connections.
     this.#http = createHttp({ maxHeaderSize: MAX_HEAD, keepAliveTimeout: KEEP_ALIVE })
     this.#http.maxHeadersCount = MAX_HEADERS
     this.#http.on('request', (request, response) => this.#requested(request, response))
     this.#http.on('checkContinue', (request, response) => this.#requested(request, response))
     this.#http.on('clientError', (error, socket) => this.#garbage(error, socket as Socket))
-    this.update(settings)
-  }
-
-  /** Opens the port; rejects with what is wrong with it. */
-  listen(): Promise<void> {
-    return this.#listener.listen()
-  }
-
-  get port(): number {
-    return this.#listener.port
-  }
-
-  get settings(): HttpListenerSettings {
-    return this.#listener.settings
   }
 
   get connections(): number {
     return this.#sockets.size
   }
 
-  /** New limits for connections from now on. */
-  update(settings: HttpListenerSettings): void {
-    this.#listener.update(settings)
+  override update(settings: HttpListenerSettings): void {
+    super.update(settings)
     this.#around.counter.limit = settings.maxConnectionsPerIp
     this.#http.timeout = settings.idleTimeout
     Object.assign(this.#downloads, { max: settings.maxDownloads, pace: settings.downloadPace })
   }
 
   /** Takes no more connections; those that wait for another request are closed. What is being answered goes on. */
-  close(): void {
+  override close(): void {
     this.#closing = true
-    this.#listener.close()
+    super.close()
     for (const [socket, running] of this.#sockets) if (running.size === 0) socket.destroy()
   }
 
@@ -172,19 +156,15 @@ export class HttpListener {
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
-    const { log, serving } = this.#around
-    const routes = this.#routesFor(request)
-    if (routes === this.#around.routes && !serving()) {
+    const { log, serving, routes, operations } = this.#around
+    const { url = '', method = '', socket } = request
+    const open = this.settings.operations?.(plainAddress(socket.remoteAddress)) === true
+    const watched = open && operations.find(url.split('?', 1)[0]!, method) !== undefined
+    if (!watched && !serving()) {
       response.writeHead(503, { 'Retry-After': 60, 'Content-Length': 0, Connection: 'close' }).end()
       return
     }
-    void answer(routes, log, request, response, this.#downloads)
-  }
-
-  #routesFor({ url = '', method = '', socket }: IncomingMessage): HttpRoutes {
-    const { routes, operations } = this.#around
-    const open = this.settings.operations?.(plainAddress(socket.remoteAddress)) === true
-    return open && operations.find(url.split('?', 1)[0]!, method) !== undefined ? operations : routes
+    void answer(watched ? operations : routes, log, request, response, this.#downloads)
   }
 
   #garbage(error: NodeJS.ErrnoException, socket: Socket): void {

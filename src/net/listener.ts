@@ -55,11 +55,11 @@ export class Listener<S extends PortSettings> {
     this.#settings = settings
     this.#accept = accept
     this.#server = createServer(SOCKETS, socket => this.#guard(socket, () => this.#connected(socket)))
-    this.update(settings)
   }
 
   /** Opens the port; rejects with what is wrong with it. */
   listen(): Promise<void> {
+    this.update(this.#settings)
     const { port, ip } = this.#settings
     return openPort(this.#server, { port, ip, backlog: BACKLOG }, error => {
       this.#around.log.error({ err: error }, 'a listener failed')
@@ -132,21 +132,15 @@ export class Listener<S extends PortSettings> {
   }
 
   #begin(socket: Socket, peer: Peer): void {
-    const counted = this.#count(socket, peer.ip)
+    const { counter, prelogin } = this.#around
+    const counted = counter.enter(peer.ip)
+    if (counted) socket.once('close', () => counter.leave(peer.ip))
     if (this.#settings.tls !== 'direct') return this.#handOn(socket, peer, !counted)
     if (!counted) return void socket.destroy() // no word before the handshake, and none is worth one
-    const { prelogin } = this.#around
     // Until the connection is handed on; by then the socket may have been refused.
     const share = prelogin.enter(peer.ip, TLS_CONNECTION, () => socket.destroy())
     socket.once('close', () => prelogin.leave(share))
     if (!socket.destroyed) this.#handshake(socket, peer, () => prelogin.leave(share))
-  }
-
-  #count(socket: Socket, ip: string): boolean {
-    const { counter } = this.#around
-    const counted = counter.enter(ip)
-    if (counted) socket.once('close', () => counter.leave(ip))
-    return counted
   }
 
   #handshake(socket: Socket, peer: Peer, opened: () => void): void {

@@ -81,7 +81,8 @@ export class TlsContexts {
   #exact: ReadonlyMap<string, Loaded> = new Map()
   /** By what stands after `*.`. */
   #wildcard: ReadonlyMap<string, Loaded> = new Map()
-  #endPoints = false
+  /** Whether every certificate has a `tls-server-end-point` (RFC 5929 4.1). */
+  endPoints = false
   /** Shared, so that a session may be resumed whatever context it began with. */
   #ticketKeys = randomBytes(48)
   #ticketKeysSince: number
@@ -126,11 +127,6 @@ export class TlsContexts {
    */
   certificateFor(name: string): X509Certificate {
     return (this.#find(name) ?? this.#default).leaf
-  }
-
-  /** Whether every certificate has a `tls-server-end-point` (RFC 5929 4.1). */
-  get endPoints(): boolean {
-    return this.#endPoints
   }
 
   /** Whether some certificate has this name; where not, clients of that host will refuse what they get. */
@@ -254,7 +250,7 @@ export class TlsContexts {
       }
     }
     this.#loaded = loaded
-    this.#endPoints = loaded.every(one => serverEndPoint(one.leaf) !== undefined)
+    this.endPoints = loaded.every(one => serverEndPoint(one.leaf) !== undefined)
     this.#exact = exact
     this.#wildcard = wildcard
   }

@@ -2,12 +2,11 @@ import { open as openFile, readdir, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { Level } from 'level'
-import type { Bounds, RawValue } from './codec.ts'
-import { rawBytes } from './codec.ts'
+import { type Bounds, type RawValue, rawBytes } from './codec.ts'
 import type { RawRow } from './dump.ts'
 import type { Change, CommitReport } from './groupcommit.ts'
 import { all, PAGE_ROWS, rangeOptions, rowsOf } from './levelscan.ts'
-import { type Engine, openOrderedStore, ROWS_END, ROWS_START } from './ordered.ts'
+import { type Engine, OrderedStore, ROWS_END, ROWS_START } from './ordered.ts'
 import { type Store, StoreError } from './store.ts'
 
 export interface LevelOptions {
@@ -37,7 +36,7 @@ export async function openLevelStore(path: string, options: LevelOptions = {}): 
   const engine = new LevelEngine(path, options)
   await engine.open()
   const { commitDelay = 0, maxPending = 64 * 1024 * 1024, onCommit } = options
-  return openOrderedStore(engine, { commitDelay, maxPending, onCommit })
+  return new OrderedStore(engine, { commitDelay, maxPending, onCommit })
 }
 
 type Database = Level<string, RawValue>

@@ -1,20 +1,21 @@
 import { AFTER, encodeTuple } from '../util/tuple.ts'
-import type { Bounds, Codec, RawValue } from './codec.ts'
 import {
   afterPartition,
   assertCommit,
+  type Bounds,
   bounds,
+  type Codec,
   clusteringKey,
   codec,
   parseRowKey,
   partitionOf,
   partitionPrefix,
+  type RawValue,
   tablePrefix,
 } from './codec.ts'
 import { type RawRow, readDump, writeDump } from './dump.ts'
 import { type Change, type CommitReport, GroupCommit, type RowChange } from './groupcommit.ts'
-import type { Key, Op, Range, Row, Store, Table, TableSpec } from './store.ts'
-import { StoreError } from './store.ts'
+import { type Key, type Op, type Range, type Row, type Store, StoreError, type Table, type TableSpec } from './store.ts'
 
 /** Least text above the keys of all rows; those begin with a string. */
 export const ROWS_END = 't'
@@ -46,11 +47,6 @@ interface OrderedStoreOptions {
   onCommit?: (report: CommitReport) => void
 }
 
-/** Tables over an ordered engine, with writes grouped. */
-export function openOrderedStore(engine: Engine, options: OrderedStoreOptions): Store {
-  return new OrderedStore(engine, options)
-}
-
 /** Keys read at a time when many are to be walked. */
 const PAGE = 1000
 
@@ -62,7 +58,8 @@ interface Clearing {
   decided: Promise<void>
 }
 
-class OrderedStore implements Store {
+/** Tables over an ordered engine, with writes grouped. */
+export class OrderedStore implements Store {
   readonly engine: Engine
   readonly group: GroupCommit
   readonly #clearings = new Set<Clearing>()

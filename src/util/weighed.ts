@@ -28,10 +28,6 @@ export class Weighed<K, V> {
     return this.#weight
   }
 
-  has(key: K): boolean {
-    return this.#entries.has(key)
-  }
-
   /** The value, which thereby counts as used. */
   get(key: K): V | undefined {
     const entry = this.#entries.get(key)

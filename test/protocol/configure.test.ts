@@ -346,8 +346,7 @@ test('the server is stopped, or started again, after everybody was told', async 
   const { server, admin } = await start(t)
   const [alice] = await online(server, 'alice')
   const done: string[] = []
-  server.server.stopSoon = () => void done.push('stop')
-  server.server.restartSoon = () => void done.push('restart')
+  server.server.leaveSoon = how => void done.push(how)
   const { values } = await run(admin, node('shutdown'))
   assert.deepEqual(Object.keys(values).sort(), ['FORM_TYPE', 'announcement', 'delay'])
   await run(admin, node('shutdown'), { delay: '300', announcement: ['Good night', 'all'] })

@@ -29,7 +29,8 @@ export class MessageQueue {
   /** Sessions that read their backlog, each with a token of the run that reads it. */
   readonly #catchingUp = new Map<Holder, symbol>()
   readonly #reads = new Reads()
-  #ended = false
+  /** The account was removed: nothing is written any more, for whoever has the name next would get it. */
+  ended = false
   #floor: string
   /** The newest id, and the one before it. */
   #newest: string
@@ -63,10 +64,6 @@ export class MessageQueue {
   /** Sessions are there, and none of them takes what comes now: they are still catching up, or have enough for now. */
   get behind(): boolean {
     return this.#live.size === 0 && this.#catchingUp.size > 0
-  }
-
-  get live(): ReadonlySet<Holder> {
-    return this.#live
   }
 
   /** Accepts a message, which the caller then offers to sessions and {@link keep}s. */
@@ -201,12 +198,12 @@ export class MessageQueue {
   confirm(entry: Entry, holder: Holder): void {
     drop(entry.holders, holder)
     if (entry.done) {
-      if (!entry.bounced) this.#store.confirmedAgain(this, entry, holder)
+      if (!entry.bounced) this.#store.handlers.confirmedAgain?.(this, entry, holder)
       return
     }
     this.#finish(entry)
     entry.settle()
-    this.#store.erase(this, entry, this.#store.confirmed(this, entry, holder))
+    this.#store.erase(this, entry, this.#store.handlers.confirmed?.(this, entry, holder) ?? NO_ROWS)
   }
 
   /**
@@ -275,7 +272,7 @@ export class MessageQueue {
       if (!current() || holder.full) return cursor
       return this.#handRows(rows, cursor, last ?? floor, holder)
     } catch (error) {
-      this.#store.unread(this, error)
+      this.#store.handlers.trouble?.('queued messages could not be read', this.key[0], error)
     } finally {
       this.#reads.end()
     }
@@ -311,18 +308,9 @@ export class MessageQueue {
     else for (const holder of entry.holders) holder.committed(entry)
   }
 
-  /** The account was removed: nothing is written any more, for whoever has the name next would get it. */
-  end(): void {
-    this.#ended = true
-  }
-
-  get ended(): boolean {
-    return this.#ended
-  }
-
   /** Writes an entry again whose write failed. */
   rewrite(entry: Entry): void {
-    if (this.#ended) this.bounce(entry)
+    if (this.ended) this.bounce(entry)
     else if (!entry.done && !entry.committed) this.#store.write(this, entry)
   }
 
@@ -372,7 +360,7 @@ export class MessageQueue {
 
   /** Out of memory, once it is durable: it waits in the store. */
   #park(entry: Entry): void {
-    if (entry.lazy && !this.#ended) this.#store.write(this, entry)
+    if (entry.lazy && !this.ended) this.#store.write(this, entry)
     if (!entry.committed) return
     this.#entries.delete(entry.id)
     this.#reads.parked(entry.id)

@@ -81,7 +81,7 @@ export class Queues {
     this.#store.dropRows()
     for (const entry of this.#rewrites) entry.dropRows()
     if (account === undefined) return
-    account.queue.end()
+    account.queue.ended = true
     this.window.end(account)
   }
 

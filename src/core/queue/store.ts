@@ -38,8 +38,9 @@ export interface QueueHandlers {
   failed(queue: MessageQueue, entry: Entry, error: unknown): void
   /** Something else went wrong, in words for the log. */
   trouble?(what: string, user: string, error: unknown): void
-  /** Rows that are written as the message leaves the queue, or not at all. */
+  /** A session has acknowledged a message: rows that are written as it leaves the queue, or not at all. */
   confirmed?(queue: MessageQueue, entry: Entry, holder: Holder): readonly Op[]
+  /** A further session has acknowledged it. */
   confirmedAgain?(queue: MessageQueue, entry: Entry, holder: Holder): void
   archived?(key: readonly [string], id: string): Promise<Buffer | undefined>
 }
@@ -54,7 +55,7 @@ interface Batch {
 export class QueueStore {
   readonly table: Table<Buffer>
   readonly #store: Store
-  readonly #handlers: QueueHandlers
+  readonly handlers: QueueHandlers
   /** Rows that are to be removed, by id; see {@link erase}. */
   readonly #gone = new Map<string, readonly [string]>()
   #eraseTimer: NodeJS.Timeout | undefined
@@ -65,27 +66,12 @@ export class QueueStore {
   constructor(store: Store, host: string, handlers: QueueHandlers) {
     this.table = store.table(host, QUEUE)
     this.#store = store
-    this.#handlers = handlers
-  }
-
-  /** A page of a backlog could not be read; it will be tried again. */
-  unread(queue: MessageQueue, error: unknown): void {
-    this.#handlers.trouble?.('queued messages could not be read', queue.key[0], error)
-  }
-
-  /** A session has acknowledged a message: the rows that go with that. */
-  confirmed(queue: MessageQueue, entry: Entry, holder: Holder): readonly Op[] {
-    return this.#handlers.confirmed?.(queue, entry, holder) ?? NO_ROWS
-  }
-
-  /** A further session has acknowledged it. */
-  confirmedAgain(queue: MessageQueue, entry: Entry, holder: Holder): void {
-    this.#handlers.confirmedAgain?.(queue, entry, holder)
+    this.handlers = handlers
   }
 
   /** The bytes of a row: its own, or those it points to. Undefined for a pointer to nothing. */
   bytesOf(key: readonly [string], id: string, value: Buffer): Buffer | Promise<Buffer | undefined> {
-    return isPointer(value) ? (this.#handlers.archived?.(key, id) ?? Promise.resolve(undefined)) : value
+    return isPointer(value) ? (this.handlers.archived?.(key, id) ?? Promise.resolve(undefined)) : value
   }
 
   /** Its rows at once, for others look for them; itself when its time has come. */
@@ -136,8 +122,8 @@ export class QueueStore {
         (error: unknown) => {
           for (const { queue, entry, rest } of opened.items) {
             // What is left of it goes with the message, if that still has to be written.
-            if (rest) this.#handlers.trouble?.('a message could not be archived', queue.key[0], error)
-            else this.#handlers.failed(queue, entry, error)
+            if (rest) this.handlers.trouble?.('a message could not be archived', queue.key[0], error)
+            else this.handlers.failed(queue, entry, error)
           }
         },
       )
@@ -151,15 +137,11 @@ export class QueueStore {
    */
   erase(queue: MessageQueue, entry: Entry, rows: readonly Op[]): void {
     // One that is lazy has no row yet.
-    if (!entry.lazy) this.#erase(queue.key, entry.id, rows)
+    if (!entry.lazy) this.eraseRow(queue.key, entry.id, rows)
     else if (rows.length > 0) this.#store.commit(rows).catch((error: unknown) => this.#unkept(queue.key, error))
   }
 
-  eraseRow(key: readonly [string], id: string): void {
-    this.#erase(key, id, NO_ROWS)
-  }
-
-  #erase(key: readonly [string], id: string, rows: readonly Op[]): void {
+  eraseRow(key: readonly [string], id: string, rows = NO_ROWS): void {
     const done =
       rows.length === 0 ? this.table.del(key, [id]) : this.#store.commit([this.table.delOp(key, [id]), ...rows])
     done.then(
@@ -177,7 +159,7 @@ export class QueueStore {
   }
 
   #unkept([user]: readonly [string], error: unknown): void {
-    this.#handlers.trouble?.('a message could not be kept for other devices', user, error)
+    this.handlers.trouble?.('a message could not be kept for other devices', user, error)
   }
 
   /** Delivered, though its row could not be removed yet. */

@@ -176,13 +176,9 @@ export class Ring {
   #mayCome({ run, n, print, at, device }: Remembered): boolean {
     if (this.#isOld(at)) return false
     if (n > run.told) return true
-    if (print.id === '' || !this.#isUsedOnce(print.id)) return false
+    // Counted when it is asked for, which is seldom, and not at each message.
+    if (print.id === '' || this.#slots.filter(known => known?.print.id === print.id).length !== 1) return false
     return n === BEFORE || this.#idsOf(device) >= MANY_IDS
-  }
-
-  /** Counted when it is asked for, which is seldom, and not at each message. */
-  #isUsedOnce(id: string): boolean {
-    return this.#slots.filter(known => known?.print.id === id).length === 1
   }
 
   /** How many ids the remembered messages of a device have. */

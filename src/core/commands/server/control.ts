@@ -21,10 +21,8 @@ export interface ServerControl {
   /** Rejects with what is wrong with the configuration as it is in the file now: a start with it would fail. */
   checkConfig(): Promise<void>
   drain(): void
-  /** Stops in order, once the answer to whoever asked is out. */
-  stopSoon(): void
-  /** As {@link stopSoon}, and starts again. */
-  restartSoon(): void
+  /** Stops in order, once the answer to whoever asked is out; with `restart` it starts again. */
+  leaveSoon(how: 'stop' | 'restart'): void
   /** Writes the rows, and unless `rowsOnly` the pictures and files. Rejects with a StoreError in words. */
   backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport>
   /** Takes what a backup holds in place of all there is, by a restart. Rejects with a StoreError in words. */

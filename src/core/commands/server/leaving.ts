@@ -24,7 +24,7 @@ export function leavingCommands(server: ServerControl): Command[] {
       args: { delay: arg.int('Seconds to wait', DELAY), announcement: arg.text('What people are told') },
       example: "stop_kindly 60 'The server stops in a minute.'",
       run({ delay, announcement }) {
-        plan(delay, announcement, () => server.stopSoon())
+        plan(delay, announcement, () => server.leaveSoon('stop'))
         return `stopping in ${delay} s; to go on after all: stop_cancel`
       },
     }),
@@ -38,7 +38,7 @@ export function leavingCommands(server: ServerControl): Command[] {
       },
       async run({ delay = 0, announcement }) {
         await failing(server.checkConfig(), 'not restarted, for the server would not start again: ')
-        plan(delay, announcement, () => server.restartSoon())
+        plan(delay, announcement, () => server.leaveSoon('restart'))
         return delay === 0 ? 'restarting' : `restarting in ${delay} s; to go on after all: stop_cancel`
       },
     }),

@@ -70,7 +70,7 @@ export function serverCommands(server: ServerControl): Command[] {
       summary: 'Stops the server in order; sessions can be resumed after the next start.',
       args: {},
       run() {
-        server.stopSoon()
+        server.leaveSoon('stop')
         return 'stopping'
       },
     }),

@@ -131,7 +131,7 @@ test('of an account that was removed nothing is written again', async () => {
   await settled()
   holder.leave(queue)
   troubles.failWrites = false
-  queue.end()
+  queue.ended = true
   queue.rewrite(entry)
   await settled()
   assert.deepEqual(await rows(table), [])

@@ -244,7 +244,7 @@ test('of an account that was removed nothing more is written, though a client ma
   const holder = await live(queue)
   send(queue, id(1), [holder])
   send(queue, id(2), [holder])
-  queue.end()
+  queue.ended = true
   await queues.flush()
   assert.deepEqual(await rows(table), [])
   holder.leave(queue)
