@@ -123,7 +123,8 @@ export class Devices implements DeviceList {
   async revoke(user: string, id: string): Promise<boolean> {
     // What is no name of a device may be too long to be looked for.
     if (id.length > MAX_ID) return false
-    return this.#turns.run(user, async () => {
+    // Never refused: whoever has stolen a device could keep it so.
+    return this.#turns.must(user, async () => {
       const there = await this.#table.get([user], [id])
       await this.#table.del([user], [id])
       for (const login of this.#logins) if (login.user === user && login.id === id) login.revoked = true
@@ -164,31 +165,40 @@ export class Devices implements DeviceList {
    *
    * @param stamp the account as it is now
    */
-  verify(user: string, id: string, stamp: string | undefined, attempt: TokenAttempt): Promise<TokenVerdict> {
+  async verify(user: string, id: string, stamp: string | undefined, attempt: TokenAttempt): Promise<TokenVerdict> {
+    // Only who has a token takes a place among those who wait: strangers would leave none.
+    if ((await this.#used(user, id, attempt)) === undefined) return { failure: 'not-authorized' }
     return this.#turns.run(user, async (): Promise<TokenVerdict> => {
-      const record = await this.#table.get([user], [id])
-      // Both are computed whatever there is, so that time does not tell.
-      const fresh = matches(record?.fresh, attempt)
-      const current = matches(record?.current, attempt)
-      const token = fresh ? record?.fresh : current ? record?.current : undefined
-      if (record === undefined || token === undefined) return { failure: 'not-authorized' }
+      const used = await this.#used(user, id, attempt)
+      if (used === undefined) return { failure: 'not-authorized' }
+      const { record, token, fresh } = used
       const now = this.#host.now()
       if (token.expires <= now || token.stamp !== stamp) return { failure: 'credentials-expired' }
       const { count } = attempt
       if (count !== undefined && count <= (token.count ?? -1)) return { failure: 'not-authorized' }
       if (fresh || count !== undefined || attempt.invalidate) {
-        const used = count === undefined ? token : { ...token, count }
+        const counted = count === undefined ? token : { ...token, count }
         const { fresh: waiting, current: _, ...device } = record
         await this.#table.put([user], [id], {
           ...device,
           ...(attempt.invalidate
             ? {}
-            : { current: used, ...(fresh || waiting === undefined ? {} : { fresh: waiting }) }),
+            : { current: counted, ...(fresh || waiting === undefined ? {} : { fresh: waiting }) }),
         })
       }
       const due = !attempt.invalidate && now - token.issuedAt >= this.settings.tokenRefreshAge
       return { login: this.begin(user, id), proof: tokenProof('Responder', token.secret, attempt.binding), due }
     })
+  }
+
+  /** The token that somebody shows to have; undefined where it is none of the device. */
+  async #used(user: string, id: string, attempt: TokenAttempt) {
+    const record = await this.#table.get([user], [id])
+    // Both are computed whatever there is, so that time does not tell.
+    const fresh = matches(record?.fresh, attempt)
+    const current = matches(record?.current, attempt)
+    const token = fresh ? record?.fresh : current ? record?.current : undefined
+    return record === undefined || token === undefined ? undefined : { record, token, fresh }
   }
 
   /**

@@ -178,3 +178,16 @@ test('so many logins with devices of one account at a time, and no more; whoever
   assert.deepEqual(await devices.list('juliet'), [])
   assert.equal(await verdict(devices, secret), 'not-authorized')
 })
+
+test('who has no token keeps nobody waiting, and who has one keeps it from no revocation', async () => {
+  const { devices } = setUp()
+  const secret = await issue(devices)
+  const strangers = Array.from({ length: 200 }, () => verdict(devices, 'a guess'))
+  assert.equal(await verdict(devices, secret), 'right')
+  for (const stranger of await Promise.all(strangers)) assert.equal(stranger, 'not-authorized')
+  const thief = Array.from({ length: 200 }, () => verdict(devices, secret).catch(() => 'busy'))
+  await devices.list('juliet') // by then they all wait
+  assert.equal(await devices.revoke('juliet', 'phone'), true)
+  await Promise.all(thief)
+  assert.equal(await verdict(devices, secret), 'not-authorized')
+})
