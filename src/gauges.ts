@@ -1,20 +1,11 @@
 import type { Host } from './core/host.ts'
 import type { Metrics } from './core/metrics.ts'
 import { QueueCount } from './core/queue/count.ts'
+import type { Server } from './server.ts'
 import type { CommitReport } from './storage/groupcommit.ts'
-import type { Store } from './storage/store.ts'
-
-/** What is asked of a server when somebody wants its numbers. */
-interface Measured {
-  readonly metrics: Metrics
-  readonly store: Store
-  readonly hosts: readonly Host[]
-  readonly sessionCount: number
-  streams(): readonly unknown[]
-}
 
 /** The numbers of a server that are read when somebody asks. */
-export function addGauges(server: Measured): void {
+export function addGauges(server: Server): void {
   const { metrics, store } = server
   const count = new QueueCount(() => server.hosts)
   const sum = (value: (host: Host) => number) => () => server.hosts.reduce((total, host) => total + value(host), 0)

@@ -1,14 +1,6 @@
 import { type HttpHandler, type HttpResponse, HttpRoutes, plainAnswer } from './core/http.ts'
-import type { Metrics } from './core/metrics.ts'
+import type { Server } from './server.ts'
 import type { Store } from './storage/store.ts'
-
-/** What is looked at for who watches over the server. */
-interface Watched {
-  readonly metrics: Metrics
-  readonly store: Store
-  /** Whether clients are served: not while the server starts, drains or stops. */
-  readonly state: 'starting' | 'running' | 'draining' | 'stopping'
-}
 
 /** A store that has not taken a write in so long counts as one that takes none (ms). */
 const WRITE_TIMEOUT = 5000
@@ -17,20 +9,21 @@ const PROBE_EVERY = 1000
 const PROBE = { name: 'probe' }
 
 /** `/metrics`, `/health` and `/ready`, for a listener whose option says who may ask. */
-export function operationRoutes(watched: Watched): HttpRoutes {
+export function operationRoutes(server: Server): HttpRoutes {
   const routes = new HttpRoutes()
-  const healthy = storeProbe(watched.store)
+  const healthy = storeProbe(server.store)
   const get = (path: string, handler: HttpHandler): unknown => routes.add('server', 'GET', path, handler)
   get('/metrics', async (): Promise<HttpResponse> => {
-    const { type, body } = await watched.metrics.text()
+    const { type, body } = await server.metrics.text()
     return { status: 200, headers: { 'Content-Type': type }, body }
   })
   get('/health', async () => {
     const problem = await healthy()
     return problem === undefined ? plainAnswer(200, 'ok') : plainAnswer(503, problem)
   })
+  // Not while it starts, drains or stops.
   get('/ready', () =>
-    watched.state === 'running' ? plainAnswer(200, 'ready') : plainAnswer(503, `not ready: ${watched.state}`),
+    server.state === 'running' ? plainAnswer(200, 'ready') : plainAnswer(503, `not ready: ${server.state}`),
   )
   return routes
 }

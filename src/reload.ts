@@ -119,7 +119,7 @@ async function prepare(
     outside?.apply()
     setLogFormat(log, config.log_format)
     setLogLevel(log, config.loglevel)
-    c2s.failures.configure(failureLimits(config))
+    c2s.failures.limits = failureLimits(config)
     c2s.prelogin.limit = config.pre_auth_memory
     counter.limit = mostConnections(config)
     for (const host of added) server.hosts.set(host.host.name, host)

@@ -159,7 +159,8 @@ export class RunningHost {
     Object.assign(c2s.settings, hostSettings(config))
     c2s.devices.settings = deviceSettings(config)
     accounts.methods = methods
-    c2s.credentials.configure({ iterations: config.auth.scram_iterations, hashes: hashesOf(config) })
+    c2s.credentials.iterations = config.auth.scram_iterations
+    c2s.credentials.hashes = hashesOf(config)
     c2s.sasl = saslOf(c2s.credentials, accounts, c2s.devices, config)
   }
 }

@@ -61,7 +61,8 @@ const MAX_CHANGES = 100
 export class Credentials {
   readonly #table: Table<CredentialRecord>
   readonly #secret: Buffer
-  #iterations: number
+  /** The rounds of passwords that are set from now on. */
+  iterations: number
   /** The hashes that are kept of passwords set from now on, strongest first. */
   hashes: readonly ScramHash[]
   readonly #derive: Derive
@@ -78,7 +79,7 @@ export class Credentials {
     if (options.secret.length < SALT_BYTES) throw new RangeError(`the secret must have ${SALT_BYTES} bytes or more`)
     this.#table = options.table
     this.#secret = options.secret
-    this.#iterations = options.iterations ?? 10_000
+    this.iterations = options.iterations ?? 10_000
     this.hashes = options.hashes ?? ['SHA-512', 'SHA-256', 'SHA-1']
     if (this.hashes.length === 0) throw new RangeError('at least one hash is needed')
     this.#derive = options.derive ?? createDerive()
@@ -86,12 +87,6 @@ export class Credentials {
     this.#now = options.now ?? Date.now
     this.#known = new Lru(options.cache ?? 10_000)
     this.#unknown = new Lru(options.cache ?? 10_000)
-  }
-
-  /** How passwords are kept that are set from now on. */
-  configure({ iterations, hashes }: { iterations: number; hashes: readonly ScramHash[] }): void {
-    this.#iterations = iterations
-    this.hashes = hashes
   }
 
   get(user: string): CredentialRecord | undefined | Promise<CredentialRecord | undefined> {
@@ -222,7 +217,7 @@ export class Credentials {
 
   /** For {@link addKeys}: a new salt, and the rounds to use with it. */
   freshSalt(): { salt: Buffer; iterations: number } {
-    return { salt: randomBytes(SALT_BYTES), iterations: this.#iterations }
+    return { salt: randomBytes(SALT_BYTES), iterations: this.iterations }
   }
 
   /** Names, after the given one; at most 1000 at a time. */
@@ -275,7 +270,7 @@ export class Credentials {
   async #keys(password: string): Promise<CredentialRecord['scram']> {
     const scram: CredentialRecord['scram'] = {}
     for (const hash of this.hashes) {
-      scram[hash] = storedKeys(await this.#derive(hash, password, randomBytes(SALT_BYTES), this.#iterations))
+      scram[hash] = storedKeys(await this.#derive(hash, password, randomBytes(SALT_BYTES), this.iterations))
     }
     return scram
   }
@@ -292,12 +287,12 @@ export class Credentials {
   }
 
   #decoyShape(user: string, usable = false): Shape {
-    return this.#shapes.of(user, usable) ?? Object.fromEntries(this.hashes.map(hash => [hash, this.#iterations]))
+    return this.#shapes.of(user, usable) ?? Object.fromEntries(this.hashes.map(hash => [hash, this.iterations]))
   }
 
   /** The same for a name each time, so that asking twice does not tell an account from none (RFC 5802 section 9). */
   #decoy(user: string, hash: ScramHash, shape: Shape = this.#decoyShape(user)): FoundKeys {
-    const iterations = shape[hash] ?? this.#iterations
+    const iterations = shape[hash] ?? this.iterations
     const bytes = (purpose: string): Buffer =>
       createHmac('sha512', this.#secret).update(`${purpose}\0${hash}\0${iterations}\0${user}`).digest()
     return {

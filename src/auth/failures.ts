@@ -41,23 +41,19 @@ const LAST_DELAY = 4000
  * host has one to choose from freely.
  */
 export class Failures {
-  #limits: FailureLimits
+  /** May be others from now on; what has been counted stays counted. */
+  limits: FailureLimits
   readonly #now: () => number
   readonly #addresses: Lru<string, Count>
   readonly #pairs: Lru<string, Count>
   readonly #accounts: Lru<string, Count>
 
   constructor(options: FailuresOptions = {}) {
-    this.#limits = { perAddress: 50, perAccount: 20, total: 200, window: 600_000, ...options }
+    this.limits = { perAddress: 50, perAccount: 20, total: 200, window: 600_000, ...options }
     this.#now = options.now ?? Date.now
     this.#addresses = new Lru(options.max ?? 20_000)
     this.#pairs = new Lru(options.max ?? 20_000)
     this.#accounts = new Lru(options.max ?? 20_000)
-  }
-
-  /** Other limits from now on; what has been counted stays counted. */
-  configure(limits: FailureLimits): void {
-    this.#limits = limits
   }
 
   /** What to do with an attempt. Without an account only the address counts. */
@@ -67,12 +63,12 @@ export class Failures {
     const byAddress = this.#roll(this.#addresses.get(prefix), now)
     const byAccount = account === undefined ? undefined : this.#roll(this.#pairs.get(pair(prefix, account)), now)
     const wait = Math.max(
-      this.#wait(byAddress, this.#limits.perAddress, now),
-      this.#wait(byAccount, this.#limits.perAccount, now),
+      this.#wait(byAddress, this.limits.perAddress, now),
+      this.#wait(byAccount, this.limits.perAccount, now),
     )
     if (wait > 0) return { allowed: false, retryAfter: wait }
     // Who asks for no limits gets no delays either.
-    const limit = account === undefined ? this.#limits.perAddress : this.#limits.perAccount
+    const limit = account === undefined ? this.limits.perAddress : this.limits.perAccount
     if (limit === Number.POSITIVE_INFINITY) return { allowed: true, delay: 0 }
     const excess = Math.floor(this.#estimate(account === undefined ? byAddress : byAccount, now)) - FREE
     return { allowed: true, delay: excess < 0 ? 0 : Math.min(FIRST_DELAY * 2 ** excess, LAST_DELAY) }
@@ -89,7 +85,7 @@ export class Failures {
   /** Ms until an account is heard again by addresses that nobody has logged in from; 0: it is. */
   attacked(account: string): number {
     const now = this.#now()
-    return this.#wait(this.#roll(this.#accounts.get(account), now), this.#limits.total, now)
+    return this.#wait(this.#roll(this.#accounts.get(account), now), this.limits.total, now)
   }
 
   /** Forgives the pair, not the address: who guesses must not wash it clean with an account of his own. */
@@ -112,18 +108,18 @@ export class Failures {
   /** Moves the window to where `now` lies in it. */
   #roll(count: Count | undefined, now: number): Count | undefined {
     if (count === undefined) return undefined
-    const passed = Math.floor((now - count.start) / this.#limits.window)
+    const passed = Math.floor((now - count.start) / this.limits.window)
     if (passed > 0) {
       count.previous = passed === 1 ? count.current : 0
       count.current = 0
-      count.start += passed * this.#limits.window
+      count.start += passed * this.limits.window
     }
     return count
   }
 
   #estimate(count: Count | undefined, now: number): number {
     if (count === undefined) return 0
-    return count.current + count.previous * (1 - (now - count.start) / this.#limits.window)
+    return count.current + count.previous * (1 - (now - count.start) / this.limits.window)
   }
 
   /** Ms until the estimate falls below the limit. */
@@ -132,7 +128,7 @@ export class Failures {
     const { current, previous, start } = count
     // Either the window before fades enough within this one, or this one has to fade in the next.
     const windows = current < limit ? 1 - (limit - current) / previous : 2 - limit / current
-    return Math.floor(start + windows * this.#limits.window - now) + 1
+    return Math.floor(start + windows * this.limits.window - now) + 1
   }
 }
 

@@ -4,7 +4,7 @@ import type { Devices } from './devices.ts'
 import type { SaslContext, SaslExchange } from './exchange.ts'
 import { PlainExchange } from './plain.ts'
 import { ScramExchange } from './scram.ts'
-import { TokenExchange, type TokenMechanism, tokenMechanisms } from './token.ts'
+import { TokenExchange, type TokenMechanism, type TokenUse, tokenMechanisms } from './token.ts'
 
 /** Mechanisms as they are configured; the -PLUS ones come with theirs. */
 export type Mechanism = 'SCRAM-SHA-512' | 'SCRAM-SHA-256' | 'SCRAM-SHA-1' | 'PLAIN'
@@ -38,13 +38,6 @@ export interface Sasl {
   startToken(mechanism: string, context: SaslContext, token: TokenUse): SaslExchange | undefined
   /** Hashes of passwords to which clients may bring accounts that lack them (XEP-0480), strongest first. */
   readonly upgrades: readonly ScramHash[]
-}
-
-/** What a client says of the token that it uses. */
-interface TokenUse {
-  device: string
-  count: number | undefined
-  invalidate: boolean
 }
 
 const ALL: readonly Mechanism[] = ['SCRAM-SHA-512', 'SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN']

@@ -25,16 +25,22 @@ export function tokenMechanisms({ secure, bindings }: SaslContext): TokenMechani
   return names.filter(name => BINDINGS[name] === undefined || bindings.types.includes(BINDINGS[name]))
 }
 
-/** What a client claims with a token. */
-export interface TokenAttempt {
-  mechanism: string
-  proof: Buffer
-  /** Data of the channel binding; empty for -NONE. */
-  binding: Buffer
+/** What a client says of the token that it uses. */
+export interface TokenUse {
+  /** The id of the device that it was given to. */
+  device: string
   /** XEP-0484 3.4: rises with every attempt. */
   count: number | undefined
   /** XEP-0484 3.6: after this the token is void. */
   invalidate: boolean
+}
+
+/** What a client claims with a token. */
+export interface TokenAttempt extends Omit<TokenUse, 'device'> {
+  mechanism: string
+  proof: Buffer
+  /** Data of the channel binding; empty for -NONE. */
+  binding: Buffer
 }
 
 /** `initiator-hashed-token` and `responder-hashed-token` of the draft. */
@@ -42,13 +48,9 @@ export function tokenProof(who: 'Initiator' | 'Responder', secret: string, bindi
   return createHmac('sha256', secret).update(who).update(binding).digest()
 }
 
-interface TokenOptions {
+interface TokenOptions extends TokenUse {
   mechanism: TokenMechanism
   context: SaslContext
-  /** The id of the device that the token was given to. */
-  device: string
-  count: number | undefined
-  invalidate: boolean
   devices: Devices
   credentials: Pick<Credentials, 'stamp'>
 }

@@ -52,10 +52,11 @@ export class SessionKeeper {
 
   /** Ends all sessions for now: those that can be resumed are written down, the others close. */
   async suspend(timeout: number): Promise<void> {
-    const sessions = this.#sessions()
+    const hosts = [...this.#c2s.hosts.values()].map(({ host }) => host)
+    const sessions = hosts.flatMap(host => [...host.sessions()]).filter(session => session instanceof C2SSession)
     await Promise.all(sessions.map(session => session.stream?.halt(timeout)))
     await Promise.all(sessions.map(session => session.inbound.allSafe(timeout)))
-    for (const { host } of this.#c2s.hosts.values()) await host.queues.flush()
+    for (const host of hosts) await host.queues.flush()
     for (const session of sessions) {
       if (!session.resumable) session.end(new StreamError('system-shutdown'))
     }
@@ -64,14 +65,6 @@ export class SessionKeeper {
     const failed = (session: C2SSession, error: unknown): void =>
       this.#c2s.log.error({ err: error, jid: session.jid.toString() }, 'a session could not be kept')
     await Promise.all(left.map(session => this.#write(session).catch((error: unknown) => failed(session, error))))
-  }
-
-  #sessions(): C2SSession[] {
-    const found: C2SSession[] = []
-    for (const { host } of this.#c2s.hosts.values()) {
-      for (const session of host.sessions()) if (session instanceof C2SSession) found.push(session)
-    }
-    return found
   }
 
   async #write(session: C2SSession): Promise<void> {

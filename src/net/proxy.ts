@@ -1,21 +1,15 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import { plainAddress } from '../util/address.ts'
+import type { Peer } from './transport.ts'
 
 /** The header is not one; the connection is to be closed without an answer. The message holds nothing of the input. */
 export class ProxyError extends Error {
   override name = 'ProxyError'
 }
 
-/** The client behind the proxy. */
-interface ProxySource {
-  /** As `plainAddress` writes it. */
-  ip: string
-  port: number
-}
-
 export interface ProxyResult {
   /** Absent when the proxy speaks for itself (LOCAL, a health check) or does not know: the socket's address counts. */
-  source: ProxySource | undefined
+  source: Peer | undefined
   /** What came after the header. */
   rest: Buffer
 }
@@ -72,7 +66,7 @@ function printable(byte: number): boolean {
   return byte >= 0x20 && byte < 0x7f
 }
 
-function readLine(line: string): ProxySource | undefined {
+function readLine(line: string): Peer | undefined {
   const words = line.split(' ')
   const [family, from = '', to = '', fromPort = '', toPort = ''] = words
   // Whatever follows UNKNOWN is to be ignored.

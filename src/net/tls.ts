@@ -143,17 +143,8 @@ export class TlsContexts {
   }
 
   /**
-   * Puts these certificates in the place of those before.
-   *
-   * @throws TlsError naming everything that is wrong; then all stays as it was
-   */
-  async reload(certificates: readonly CertificateSource[]): Promise<void> {
-    const use = await this.prepare(certificates, this.#policy)
-    use()
-  }
-
-  /**
-   * As {@link reload}, with another policy, but for the last step: that is what it resolves with, and it cannot fail.
+   * Puts these certificates, and another policy, in the place of those before, but for the last step: that is what it resolves
+   * with, and it cannot fail.
    *
    * @throws TlsError naming everything that is wrong; then all stays as it was
    */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { type BlobInfo, type BlobStore, bytesOf, checkAbout, checkKey, chunksOf, LIST_LIMIT } from './blob.ts'
+import { type BlobInfo, type BlobStore, bytesIn, bytesOf, checkAbout, checkKey, LIST_LIMIT } from './blob.ts'
 import { BlobLinks } from './blob-links.ts'
 
 /** Blobs that a restart forgets, for servers whose store is in memory too.  */
@@ -11,9 +11,8 @@ export function openMemoryBlobs(now: () => number = Date.now): BlobStore {
     async put(key, body, about) {
       checkKey(key)
       checkAbout(about)
-      const chunks: Uint8Array[] = []
-      for await (const chunk of chunksOf(body, about.size)) chunks.push(chunk)
-      blobs.set(key, { type: about.type, size: about.size, at: now(), bytes: Buffer.concat(chunks) })
+      const bytes = await bytesIn(body, about.size)
+      blobs.set(key, { type: about.type, size: about.size, at: now(), bytes })
     },
     async get(key, part = { start: 0 }) {
       checkKey(key)

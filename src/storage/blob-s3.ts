@@ -13,10 +13,10 @@ import {
   type BlobInfo,
   type BlobPart,
   type BlobStore,
+  bytesIn,
   bytesOf,
   checkAbout,
   checkKey,
-  chunksOf,
   LIST_LIMIT,
 } from './blob.ts'
 import { Spool } from './spool.ts'
@@ -57,11 +57,7 @@ const MAX_LINK = 7 * 86_400
  * Blobs in a bucket of an S3 server. The bucket is looked for at the first use, so that hermod starts while the S3 server is
  * away; until it is back, what needs it fails.
  */
-export function openS3Blobs(options: S3Options): BlobStore {
-  return new S3Blobs(options)
-}
-
-class S3Blobs implements BlobStore {
+export class S3Blobs implements BlobStore {
   readonly #options: S3Options
   readonly #client: Client
   readonly #agent: http.Agent
@@ -257,12 +253,6 @@ class S3Blobs implements BlobStore {
     this.#options.log?.warn({ err: failure }, 'the S3 server failed')
     return failure
   }
-}
-
-async function bytesIn(body: BlobBody, size: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of chunksOf(body, size)) chunks.push(chunk)
-  return Buffer.concat(chunks)
 }
 
 interface Listed {

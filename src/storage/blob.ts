@@ -111,18 +111,23 @@ export async function* chunksOf(body: BlobBody, size: number): AsyncGenerator<Ui
   if (count < size) throw new TypeError(`a body of ${size} bytes was announced, ${count} came`)
 }
 
+/** All of a body, in memory; rejects as {@link chunksOf}. */
+export async function bytesIn(body: BlobBody, size: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of chunksOf(body, size)) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
 /** The whole of a blob. Rejects with a StoreError where it has more than `limit` bytes, or breaks off. */
 export async function readBlob(blob: Blob, limit: number): Promise<Buffer> {
   if (blob.size > limit) {
     blob.body.destroy()
     throw new StoreError(`a blob of ${blob.size} bytes is larger than the ${limit} that were wanted`, { retry: false })
   }
-  const chunks: Uint8Array[] = []
   try {
-    for await (const chunk of chunksOf(blob.body, blob.size)) chunks.push(chunk)
+    return await bytesIn(blob.body, blob.size)
   } catch (error) {
     if (error instanceof StoreError) throw error
     throw new StoreError('a blob broke off while it was read; try again', { cause: error })
   }
-  return Buffer.concat(chunks)
 }

@@ -14,8 +14,8 @@ export async function openBlobs(
   if (driver === 'memory' || (driver === 'auto' && store === 'memory')) return openMemoryBlobs()
   if (driver !== 's3') return openFileBlobs(folder ?? path.join(config.data, 'blobs'), { url, log })
   // Only who has an S3 server loads what speaks to it.
-  const { openS3Blobs } = await import('./blob-s3.ts')
-  return openS3Blobs({
+  const { S3Blobs } = await import('./blob-s3.ts')
+  return new S3Blobs({
     endpoint: s3.endpoint,
     region: s3.region,
     bucket: s3.bucket,

@@ -5,8 +5,7 @@
  */
 
 import { AFTER, encodeTuple, readTuple } from '../util/tuple.ts'
-import type { Key, Op, Range, TableSpec } from './store.ts'
-import { MAX_COMMIT, StoreError } from './store.ts'
+import { type Key, MAX_COMMIT, type Op, type Range, StoreError, type TableSpec } from './store.ts'
 
 /** Longest value, in bytes or UTF-16 units of its JSON: what is larger is a blob. */
 export const MAX_VALUE_LENGTH = 16 * 1024 * 1024

@@ -18,7 +18,7 @@ export interface CommitReport {
   error?: StoreError
 }
 
-interface GroupCommitOptions {
+export interface GroupCommitOptions {
   /** Writes all or nothing. Never called again before its promise has settled. */
   write(changes: ReadonlyMap<string, Change>): Promise<void>
   /** Milliseconds to go on gathering after the first write of a group. With 0 a group is what one turn of the loop wrote. */

@@ -35,8 +35,8 @@ interface StoreLog {
 export async function openLevelStore(path: string, options: LevelOptions = {}): Promise<Store> {
   const engine = new LevelEngine(path, options)
   await engine.open()
-  const { commitDelay = 0, maxPending = 64 * 1024 * 1024, onCommit } = options
-  return new OrderedStore(engine, { commitDelay, maxPending, onCommit })
+  const { commitDelay: delay = 0, maxPending = 64 * 1024 * 1024, onCommit } = options
+  return new OrderedStore(engine, { delay, maxPending, onCommit })
 }
 
 type Database = Level<string, RawValue>

@@ -2,8 +2,7 @@ import { AFTER, decodeTuple, encodeTuple } from '../util/tuple.ts'
 import type { Bounds, Codec, RawValue } from './codec.ts'
 import { assertCommit, bounds, codec, parseRowKey, partitionPrefix, rawBytes, tablePrefix, within } from './codec.ts'
 import { readDump, writeDump } from './dump.ts'
-import type { Key, Op, Range, Row, Store, Table, TableSpec } from './store.ts'
-import { StoreError } from './store.ts'
+import { type Key, type Op, type Range, type Row, type Store, StoreError, type Table, type TableSpec } from './store.ts'
 
 /** A store that forgets everything when the process ends: for tests and for trying things out. */
 export function openMemoryStore(): Store {
@@ -130,7 +129,11 @@ class MemoryTable<V> implements Table<V> {
     const partition = this.#partitions.get(encodeTuple(pk))
     if (!partition) return []
     const keys = select(partition.keys, limits)
-    if (limits.bytes !== Infinity) keys.length = within(valuesOf(partition, keys), limits.bytes)
+    if (limits.bytes !== Infinity)
+      keys.length = within(
+        keys.map(ck => partition.values.get(ck)!),
+        limits.bytes,
+      )
     return keys.map(ck => ({ ck: decodeTuple(ck), value: this.#decode(partition.values.get(ck)!) }))
   }
 
@@ -177,10 +180,6 @@ class MemoryTable<V> implements Table<V> {
   #decode(raw: RawValue): V {
     return this.#codec.decode(typeof raw === 'string' ? raw : Buffer.from(raw))
   }
-}
-
-function* valuesOf(partition: Partition, keys: readonly string[]): Generator<RawValue> {
-  for (const key of keys) yield partition.values.get(key)!
 }
 
 function put(partitions: Partitions, pk: string, ck: string, raw: RawValue): void {

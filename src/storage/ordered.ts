@@ -14,7 +14,7 @@ import {
   tablePrefix,
 } from './codec.ts'
 import { type RawRow, readDump, writeDump } from './dump.ts'
-import { type Change, type CommitReport, GroupCommit, type RowChange } from './groupcommit.ts'
+import { type Change, GroupCommit, type GroupCommitOptions, type RowChange } from './groupcommit.ts'
 import { type Key, type Op, type Range, type Row, type Store, StoreError, type Table, type TableSpec } from './store.ts'
 
 /** Least text above the keys of all rows; those begin with a string. */
@@ -41,12 +41,6 @@ export interface Engine {
   close(): Promise<void>
 }
 
-interface OrderedStoreOptions {
-  commitDelay: number
-  maxPending: number
-  onCommit?: (report: CommitReport) => void
-}
-
 /** Keys read at a time when many are to be walked. */
 const PAGE = 1000
 
@@ -65,14 +59,9 @@ export class OrderedStore implements Store {
   readonly #clearings = new Set<Clearing>()
   #closed = false
 
-  constructor(engine: Engine, { commitDelay, maxPending, onCommit }: OrderedStoreOptions) {
+  constructor(engine: Engine, options: Omit<GroupCommitOptions, 'write'>) {
     this.engine = engine
-    this.group = new GroupCommit({
-      write: changes => engine.write(changes),
-      delay: commitDelay,
-      maxPending,
-      onCommit,
-    })
+    this.group = new GroupCommit({ write: changes => engine.write(changes), ...options })
   }
 
   table<V>(host: string, spec: TableSpec<V>): Table<V> {

@@ -9,14 +9,6 @@ import {
 } from '../xml/index.ts'
 import type { StreamError } from '../xmpp/errors.ts'
 
-/** What our side says as it begins (RFC 6120 4.7). */
-interface StreamHeader {
-  /** Of the receiving end only. */
-  id: string | undefined
-  from: string
-  to: string | undefined
-}
-
 /** What a stream uses of a {@link StreamParser}. */
 export type StreamReader = Pick<
   StreamParser,
@@ -39,7 +31,8 @@ export interface Framing {
   reader(handler: ParserHandler, limits: ParserLimits): StreamReader
   /** Whether what `onOpen` of the reader was given begins a stream. */
   isHeader(root: Element): boolean
-  header(header: StreamHeader): string
+  /** What our side says as it begins (RFC 6120 4.7); the id is that of the receiving end only. */
+  header(ours: { id: string | undefined; from: string; to: string | undefined }): string
   /** The error that ends the stream (RFC 6120 4.9); the end follows. Never throws: of what cannot be written the condition is left. */
   error(error: StreamError): string
 }

@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { openS3Blobs } from '../../src/storage/blob-s3.ts'
+import { S3Blobs } from '../../src/storage/blob-s3.ts'
 import { FakeS3, type Fault } from '../support/fakes3.ts'
 import { emptyFolder } from '../support/folder.ts'
 import { bytes, http } from '../support/httpclient.ts'
@@ -36,7 +36,7 @@ async function start(t: TestContext) {
   const s3 = await FakeS3.start(t)
   const spool = path.join(folder, 'spool')
   const account = { region: 'us-east-1', bucket: 'hermod', accessKey: 'key', secretKey: 'secret' }
-  const blobs = openS3Blobs({ ...account, endpoint: s3.endpoint, pathStyle: true, spool, timeout: TIMEOUT })
+  const blobs = new S3Blobs({ ...account, endpoint: s3.endpoint, pathStyle: true, spool, timeout: TIMEOUT })
   const server = await serve(t, { blobs, http: {}, modules: { mod_http_upload: { max_size: '20 MiB' } } })
   const [alice, bob] = await server.clients('alice', 'bob')
   return { folder, spool, s3, blobs, server, alice, bob }

@@ -7,7 +7,7 @@ import { after, before, type TestContext, test } from 'node:test'
 import { Client } from 'minio'
 import { S3Server } from '../../scripts/s3.ts'
 import type { BlobStore } from '../../src/storage/blob.ts'
-import { openS3Blobs, type S3Options } from '../../src/storage/blob-s3.ts'
+import { S3Blobs, type S3Options } from '../../src/storage/blob-s3.ts'
 import { missingS3 } from '../support/s3.ts'
 import { blobConformance, bytesOf, put } from './blob-conformance.ts'
 
@@ -28,7 +28,7 @@ let buckets = 0
 async function open(t: TestContext, options: Partial<S3Options> = {}): Promise<BlobStore> {
   const { endpoint, region, accessKey, secretKey } = server
   const bucket = `bucket-${++buckets}`
-  const blobs = openS3Blobs({
+  const blobs = new S3Blobs({
     endpoint,
     region,
     accessKey,

@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { TestContext } from 'node:test'
 import { bringS3, S3Server } from '../../scripts/s3.ts'
 import type { BlobStore } from '../../src/storage/blob.ts'
-import { openS3Blobs } from '../../src/storage/blob-s3.ts'
+import { S3Blobs } from '../../src/storage/blob-s3.ts'
 import { emptyFolder } from './folder.ts'
 
 /** Why there is none here (no Python, no way to PyPI); false where there is one. */
@@ -28,6 +28,6 @@ export async function bucket(
   const spool = path.join(folder, 'spool')
   return {
     s3,
-    blobs: openS3Blobs({ endpoint, region, accessKey, secretKey, bucket: name, pathStyle: true, spool, timeout }),
+    blobs: new S3Blobs({ endpoint, region, accessKey, secretKey, bucket: name, pathStyle: true, spool, timeout }),
   }
 }

@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { openFileBlobs } from '../../../src/storage/blob-files.ts'
-import { openS3Blobs } from '../../../src/storage/blob-s3.ts'
+import { S3Blobs } from '../../../src/storage/blob-s3.ts'
 import { FakeS3 } from '../fakes3.ts'
 import { emptyFolder } from '../folder.ts'
 import { bytes } from '../httpclient.ts'
@@ -33,7 +33,7 @@ async function onTheirWay(t: TestContext): Promise<void> {
   const spool = path.join(await emptyFolder(t), 'spool')
   const s3 = await FakeS3.start(t)
   const account = { region: 'us-east-1', bucket: 'hermod', accessKey: 'key', secretKey: 'secret' }
-  const blobs = openS3Blobs({ ...account, endpoint: s3.endpoint, pathStyle: true, spool, timeout: 60_000 })
+  const blobs = new S3Blobs({ ...account, endpoint: s3.endpoint, pathStyle: true, spool, timeout: 60_000 })
   t.after(() => blobs.close())
   const size = 4 << 20
   await blobs.stat('x')

@@ -8,8 +8,6 @@ import { peopleCommands } from './people.ts'
 import { serverCommands } from './process.ts'
 import { sessionCommands } from './sessions.ts'
 
-export type { BackupReport, RestoreReport, ServerControl } from './control.ts'
-
 /** The commands of the server itself; modules add theirs. Names are ejabberd's where it has the command. */
 export function adminCommands(server: ServerControl): Command[] {
   return [
