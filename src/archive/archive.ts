@@ -90,10 +90,6 @@ export class Archive {
     return this.#rows.putOp([owner.local], [id], bytes)
   }
 
-  async has(owner: Jid, id: string): Promise<boolean> {
-    return (await this.get(owner, id)) !== undefined
-  }
-
   async get(owner: Jid, id: string): Promise<Archived | undefined> {
     if (id.length > MAX_ID) return undefined
     const bytes = await this.#rows.get([owner.local], [id])

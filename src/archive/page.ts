@@ -141,7 +141,7 @@ function matchesPeer(message: Archived, owner: Jid, { with: jid }: Query): boole
 
 async function assertThere(archive: Archive, owner: Jid, ids: readonly (string | undefined)[]): Promise<void> {
   for (const id of ids) {
-    if (id !== undefined && !(await archive.has(owner, id))) {
+    if (id !== undefined && (await archive.get(owner, id)) === undefined) {
       throw new StanzaError('item-not-found', 'this message is not in the archive')
     }
   }

@@ -36,21 +36,12 @@ export async function bury(
   const id = await archive.find(owner, peer, messageId, author.equals(owner))
   const el = id === undefined ? undefined : (await archive.get(owner, id))?.parse()
   if (id === undefined || el === undefined || el.attrs['id'] !== messageId || !isFrom(el, author)) return false
-  const stone = tombstone(el, retraction, now)
+  const retracted = xml('retracted', { xmlns: NS.RETRACT, id: retraction.by, stamp: new Date(now).toISOString() })
+  const stone = xml('message', el.attrs, retracted, ...findChildren(el, 'stanza-id', NS.SID))
   await archive.replace(owner, id, peer, Buffer.from(serialize(stone)), stone)
   return true
 }
 
 function isFrom(el: Element, author: Jid): boolean {
   return Jid.parse(el.attrs['from'] ?? '')?.bare.equals(author) === true
-}
-
-function tombstone(el: Element, { by }: Retraction, now: number): Element {
-  const stamp = new Date(now).toISOString()
-  return xml(
-    'message',
-    el.attrs,
-    xml('retracted', { xmlns: NS.RETRACT, id: by, stamp }),
-    ...findChildren(el, 'stanza-id', NS.SID),
-  )
 }

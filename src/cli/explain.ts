@@ -5,16 +5,7 @@ import type { Config } from '../config/core.ts'
 /** What a person can do about a server that does not start; anything else is as it was. */
 export function explain(error: unknown, config: Config, start: string): unknown {
   const { code, port, address, path: file } = error as NodeJS.ErrnoException & { port?: number; address?: string }
-  if (port !== undefined) return explainPort(error, config, start, { code, port, address })
-  return file === undefined ? error : (explainFile(file, code) ?? error)
-}
-
-function explainPort(
-  error: unknown,
-  config: Config,
-  start: string,
-  { code, port, address }: { code: string | undefined; port: number; address: string | undefined },
-): unknown {
+  if (port === undefined) return file === undefined ? error : (explainFile(file, code) ?? error)
   const place = Math.max(
     0,
     config.listen.findIndex(l => l.port === port),

@@ -1,6 +1,5 @@
 import type { Node, Pair } from 'yaml'
-import type { Diagnostic, OptionPath, Problem } from './diagnostics.ts'
-import { formatPath } from './diagnostics.ts'
+import { type Diagnostic, formatPath, type OptionPath, type Problem } from './diagnostics.ts'
 import { type Environment, substitute } from './environment.ts'
 import { yaml } from './libraries.ts'
 

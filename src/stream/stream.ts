@@ -8,7 +8,7 @@ import { Jid } from '../xmpp/jid.ts'
 import type { Framing, StreamReader } from './framing.ts'
 import { Pace } from './pace.ts'
 import type { Rounds } from './rounds.ts'
-import { isTraced, trace } from './trace.ts'
+import { redact } from './trace.ts'
 
 /** How long the peer may take to close its side after we closed ours (ms). */
 export const CLOSE_GRACE = 2000
@@ -328,7 +328,7 @@ export class XmppStream {
   }
 
   #onElement(el: Element): void {
-    if (isTraced(this.#server.log)) this.#trace('in', serialize(el))
+    if (this.#server.log.isLevelEnabled('trace')) this.#trace(serialize(el), 'from a client')
     let done: void | Promise<void>
     try {
       done = this.#handler.onElement(el)
@@ -365,12 +365,12 @@ export class XmppStream {
   /** Sends one piece: a stanza or another element of the first level. */
   send(data: string | Buffer): void {
     this.#quiet = false
-    if (isTraced(this.#server.log)) this.#trace('out', data)
+    if (this.#server.log.isLevelEnabled('trace')) this.#trace(data, 'to a client')
     this.transport.send(data)
   }
 
-  #trace(way: 'in' | 'out', data: string | Buffer): void {
-    trace(this.#server.log, way, { ...this.transport.peer, jid: this.#handler.peerName }, data)
+  #trace(data: string | Buffer, way: string): void {
+    this.#server.log.trace({ ...this.transport.peer, jid: this.#handler.peerName, xml: redact(data.toString()) }, way)
   }
 
   /** Closes our side in order (RFC 6120 4.4). */

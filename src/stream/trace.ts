@@ -1,5 +1,3 @@
-import type { Logger } from '../core/log.ts'
-
 /** Elements whose text is a secret, or proves that one is known (RFC 6120 6.4, XEP-0388, XEP-0484, XEP-0480, XEP-0077). */
 const SECRET_TEXTS = new Set([
   'auth',
@@ -64,20 +62,4 @@ function text(piece: string, where: Open | undefined): string {
 function attributes(tag: string): string {
   const slot = /^<(?:put|get)\s/.test(tag) ? tag.replace(/(\surl=)("[^"]*"|'[^']*')/, '$1"***"') : tag
   return slot.replace(SECRET_ATTRIBUTE, '$1"***"').replace(SECRET_QUERY, '$1=***')
-}
-
-/** Whether stanzas are to be logged: asked for each of them. */
-export function isTraced(log: Logger): boolean {
-  return log.isLevelEnabled('trace')
-}
-
-/** Logs what came from a client (`in`) or goes to it (`out`). */
-export function trace(
-  log: Logger,
-  way: 'in' | 'out',
-  who: { ip: string; port: number; jid: string | undefined },
-  data: string | Buffer,
-): void {
-  const xml = redact(data.toString())
-  log.trace({ ...who, xml }, way === 'in' ? 'from a client' : 'to a client')
 }

@@ -1,4 +1,4 @@
-import type { Attrs, Element } from './element.ts'
+import type { Element } from './element.ts'
 import { escapeAttr, escapeText } from './escape.ts'
 
 /** What a tree's declarations of namespaces are: how often each comes, and which prefixes are taken. */
@@ -20,13 +20,13 @@ const MOST = 32
  * part of its `length`. A tree in canonical form has a namespace with each element that differs from its parent, so one long
  * namespace that was declared once for a thousand children would come out a thousand times. Undefined where it is not worth it.
  *
- * @param replaced as in serializeWith. The tree must be one that was written before: its names and depth are not checked again
+ * @param without an attribute of the root. The tree must be one that was written before: its names and depth are not checked again
  */
-export function compacted(root: Element, replaced: Attrs | undefined, length: number): string | undefined {
+export function compacted(root: Element, without: string | undefined, length: number): string | undefined {
   const census: Census = { namespaces: new Map(), prefixes: new Map(), taken: new Set(), prefixed: false }
   for (const child of root.children) if (typeof child === 'object' && child !== null) count(child, census)
   if (census.prefixed || repeated(census) * 4 < length) return undefined
-  return new Compact(root, census).write(replaced)
+  return new Compact(root, census).write(without)
 }
 
 function count(el: Element, census: Census): void {
@@ -96,19 +96,13 @@ class Compact {
     }
   }
 
-  write(replaced: Attrs | undefined): string {
+  write(without: string | undefined): string {
     const { name, attrs, children } = this.#root
     let out = `<${name}`
-    const add = (given: Attrs): void => {
-      for (const key in given) {
-        const value = given[key]
-        if (value === undefined || value === null) continue
-        if (given === attrs && replaced !== undefined && Object.hasOwn(replaced, key)) continue
-        out += ` ${key}='${escapeAttr(value)}'`
-      }
+    for (const key in attrs) {
+      const value = attrs[key]
+      if (value !== undefined && value !== null && key !== without) out += ` ${key}='${escapeAttr(value)}'`
     }
-    add(attrs)
-    if (replaced !== undefined) add(replaced)
     for (const [uri, prefix] of this.#ofElements) out += ` xmlns:${prefix}='${escapeAttr(uri)}'`
     for (const [prefix, uri] of this.#ofAttributes) out += ` xmlns:${prefix}='${escapeAttr(uri)}'`
     out += '>'

@@ -21,28 +21,21 @@ export function serialize(el: Element): string {
 }
 
 /**
- * As {@link serialize}, with other values for some of the root's attributes, without cloning the tree. An attribute
- * given as undefined is left out.
- */
-export function serializeWith(el: Element, attrs: Attrs): string {
-  return write(el, attrs)
-}
-
-/**
  * Serialises a tree once for many receivers: the function returned gives the XML with this value for one attribute of
  * the root, and costs one escape and one concatenation.
  */
 export function serializeFor(el: Element, name: string): (value: string) => string {
   if (!isQName(name) || name.includes(':')) throw new XmlError('not a plain attribute name')
   const start = `<${el.name}`
-  const rest = write(el, { [name]: undefined }).slice(start.length)
+  const rest = write(el, name).slice(start.length)
   const [head, tail] = [`${start} ${name}='`, `'${rest}`]
   return value => head + escapeAttr(value) + tail
 }
 
-function write(el: Element, replaced: Attrs | undefined): string {
-  const text = writeElement(el, replaced, 0, undefined)
-  return text.length < LONG ? text : (compacted(el, replaced, text.length) ?? text)
+/** @param without an attribute of the root */
+function write(el: Element, without: string | undefined): string {
+  const text = writeElement(el, without, 0, undefined)
+  return text.length < LONG ? text : (compacted(el, without, text.length) ?? text)
 }
 
 /** Prefixes declared by the elements around, innermost first. */
@@ -51,7 +44,7 @@ interface Declared {
   readonly next: Declared | undefined
 }
 
-function writeElement(el: Element, replaced: Attrs | undefined, depth: number, around: Declared | undefined): string {
+function writeElement(el: Element, without: string | undefined, depth: number, around: Declared | undefined): string {
   if (depth >= MAX_DEPTH) throw new XmlError('the tree is too deep')
   const name = el.name
   const attrs = el.attrs
@@ -59,30 +52,17 @@ function writeElement(el: Element, replaced: Attrs | undefined, depth: number, a
   let prefixed = checkName(name)
   let out = `<${name}`
   for (const key in attrs) {
-    if (replaced !== undefined && Object.hasOwn(replaced, key)) continue
     const value = attrs[key]
-    if (value === undefined || value === null) continue
+    if (value === undefined || value === null || key === without) continue
     if (checkName(key)) {
       prefixed = true
       declared = declare(key, value, declared)
     }
     out += ` ${key}='${escapeAttr(value)}'`
   }
-  if (replaced !== undefined) {
-    for (const key in replaced) {
-      const value = replaced[key]
-      if (value === undefined || value === null) continue
-      if (checkName(key)) {
-        prefixed = true
-        declared = declare(key, value, declared)
-      }
-      out += ` ${key}='${escapeAttr(value)}'`
-    }
-  }
   if (prefixed) {
     checkPrefix(name, declared)
     checkPrefixes(attrs, declared)
-    if (replaced !== undefined) checkPrefixes(replaced, declared)
   }
 
   const children = el.children

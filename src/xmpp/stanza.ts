@@ -55,7 +55,6 @@ export class Stanza {
     this.from = from
     this.to = to
     this.type = type
-    this.#text = undefined
   }
 
   get el(): Element {

@@ -1,14 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  type Element,
-  NS,
-  parseElement,
-  StreamParser,
-  serialize,
-  serializeFor,
-  serializeWith,
-} from '../../../src/xml/index.ts'
+import { type Element, NS, parseElement, StreamParser, serialize, serializeFor } from '../../../src/xml/index.ts'
 import { fc } from '../../support/property.ts'
 
 /** A long one: it is worth declaring once. */
@@ -87,18 +79,13 @@ test('what is short, or repeats little, is written as it always was', () => {
   assert.doesNotMatch(serialize(few), /xmlns:/)
 })
 
-test('other attributes for the root, and one for many receivers', () => {
+test('one attribute of the root for many receivers', () => {
   const el = read(`<message from='a' to='b'><x xmlns:p='${LONG}'>${'<p:a/>'.repeat(100)}</x></message>`)
-  for (const written of [
-    serializeWith(el, { to: 'c', from: undefined }),
-    serializeFor(el, 'to')('c').replace(" from='a'", ''),
-  ]) {
-    const again = parseElement(written)
-    assert.deepEqual(again.attrs['to'], 'c')
-    assert.equal(again.attrs['from'], undefined)
-    assert.deepEqual(meaning(again.children[0] as Element), meaning(el.children[0] as Element))
-    assert.ok(written.length < 3000)
-  }
+  const written = serializeFor(el, 'to')('c')
+  const again = parseElement(written)
+  assert.deepEqual({ ...again.attrs }, { from: 'a', to: 'c' })
+  assert.deepEqual(meaning(again.children[0] as Element), meaning(el.children[0] as Element))
+  assert.ok(written.length < 3000)
 })
 
 test('whatever the tree, it means the same', () => {
