@@ -121,11 +121,15 @@ export class Credentials {
 
   /** False if there is no such account. */
   remove(user: string): Promise<boolean> {
-    return this.#change(user, async () => {
-      if ((await this.#table.get([user], [])) === undefined) return false
-      await this.#table.del([user], [])
-      return true
-    })
+    return this.#change(
+      user,
+      async () => {
+        if ((await this.#table.get([user], [])) === undefined) return false
+        await this.#table.del([user], [])
+        return true
+      },
+      'must',
+    )
   }
 
   /** Whether the password is right and the account not disabled. As slow for accounts that do not exist. @throws BusyError */
@@ -175,11 +179,9 @@ export class Credentials {
   }
 
   disable(user: string, reason?: string): Promise<boolean> {
-    return this.#update(user, record => ({
-      ...record,
-      disabled: { at: this.#now(), reason },
-      epoch: (record.epoch ?? 0) + 1,
-    }))
+    const disabled = { at: this.#now(), reason }
+    const next = (record: CredentialRecord) => ({ ...record, disabled, epoch: (record.epoch ?? 0) + 1 })
+    return this.#change(user, () => this.#replace(user, next), 'must')
   }
 
   enable(user: string): Promise<boolean> {
@@ -243,21 +245,26 @@ export class Credentials {
     return record
   }
 
-  /** Undefined as the next record: nothing is changed. */
   #update(user: string, next: (record: CredentialRecord) => CredentialRecord | undefined): Promise<boolean> {
-    return this.#change(user, async () => {
-      const record = await this.#table.get([user], [])
-      const changed = record && next(record)
-      if (changed === undefined) return false
-      await this.#table.put([user], [], changed)
-      if (changed.scram !== record?.scram) this.#shapes.note(shapeOf(changed.scram))
-      return true
-    })
+    return this.#change(user, () => this.#replace(user, next))
   }
 
-  /** Runs a change after those of the same account before it, and forgets the account when it begins and when it ends. */
-  #change(user: string, run: () => Promise<boolean>): Promise<boolean> {
-    return this.#changes.run(user, async () => {
+  /** Undefined as the next record: nothing is changed. */
+  async #replace(user: string, next: (record: CredentialRecord) => CredentialRecord | undefined): Promise<boolean> {
+    const record = await this.#table.get([user], [])
+    const changed = record && next(record)
+    if (changed === undefined) return false
+    await this.#table.put([user], [], changed)
+    if (changed.scram !== record?.scram) this.#shapes.note(shapeOf(changed.scram))
+    return true
+  }
+
+  /**
+   * Runs a change after those of the same account before it, and forgets the account when it begins and when it ends. `must` is what
+   * keeps somebody out: whoever has got in could leave no place for it.
+   */
+  #change(user: string, run: () => Promise<boolean>, turn: 'run' | 'must' = 'run'): Promise<boolean> {
+    return this.#changes[turn](user, async () => {
       this.forget(user)
       try {
         return await run()

@@ -78,6 +78,15 @@ test('changes to one account at once are all kept', async () => {
   assert.equal(await credentials.exists('me'), false)
 })
 
+test('so many changes to one account at once and no more, but it is disabled and removed all the same', async () => {
+  const { credentials } = accounts()
+  await credentials.create('me', 'pw')
+  const changes = Array.from({ length: 100 }, () => credentials.enable('me'))
+  await assert.rejects(credentials.enable('me'), { name: 'BusyError' })
+  assert.deepEqual(await Promise.all([credentials.disable('me'), credentials.remove('me')]), [true, true])
+  await Promise.all(changes)
+})
+
 test('no plain password and no two salts alike lie in the store', async () => {
   const { credentials, table } = accounts()
   await credentials.create('a', 'samepassword')
