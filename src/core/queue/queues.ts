@@ -128,8 +128,13 @@ export class Queues {
   }
 
   #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {
-    if (entry.done) return
-    this.#host.log.error({ err: error, user: queue.key[0], message: entry.id }, 'a message could not be stored')
+    const { log } = this.#host
+    const fields = { err: error, user: queue.key[0], message: entry.id }
+    if (entry.done) {
+      if (entry.rows.length > 0) log.error(fields, 'a message is delivered, its copies in archives could not be stored')
+      return
+    }
+    log.error(fields, 'a message could not be stored')
     // A client that was given it may have it, though it did not say so: then it is not bounced but kept and written again,
     // and its sender waits. At the bound of memory it is bounced after all.
     const tooMuch = this.#rewrites.size >= MAX_REWRITES || this.#rewriteBytes >= MAX_REWRITE_BYTES

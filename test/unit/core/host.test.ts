@@ -4,7 +4,7 @@ import type { Account } from '../../../src/core/account.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { faultyStore } from '../../support/faultystore.ts'
 import { settled } from '../../support/waiting.ts'
-import { everybody, FakeOrigin, FakeSession, host, message } from './support.ts'
+import { everybody, FakeOrigin, FakeSession, host, listening, message } from './support.ts'
 
 async function load(at: ReturnType<typeof host>, user: string): Promise<Account> {
   return (await at.account(user))!
@@ -147,6 +147,25 @@ test('a message that a client may have is written again until it is kept', async
   await safe.promise
   assert.equal(await at.queues.count('juliet'), 1)
   assert.deepEqual(romeo.stanzas, [])
+})
+
+test('that a message was delivered and its copy in an archive was lost, the log tells', async () => {
+  const { store, troubles } = faultyStore()
+  const { log, lines } = listening()
+  const at = host({ store, log })
+  const juliet = new FakeSession(await load(at, 'juliet'), 'balcony', 0)
+  await juliet.account.queue.attach(juliet)
+  at.hooks.add('test', 'archive_message', ({ id, bytes, rows }) => {
+    rows.push(at.archive.putOp(['juliet'], [id], bytes))
+  })
+  troubles.failWrites = true
+  void at.router.route(message('juliet@example.org', 'chat'), { origin: new FakeOrigin() })
+  juliet.confirm(juliet.account.queue)
+  await settled()
+  assert.deepEqual(
+    lines.map(line => line['msg']),
+    ['a message is delivered, its copies in archives could not be stored'],
+  )
 })
 
 test('what goes with a message that is written again is not written for who was removed meanwhile', async () => {
