@@ -8,6 +8,7 @@ import type { CommitReport } from './storage/groupcommit.ts'
 export function addGauges(server: Server): void {
   const { metrics, store } = server
   const count = new QueueCount(() => server.hosts)
+  const inFlight = (host: Host) => [...host.accounts.values()].reduce((total, { queue }) => total + queue.size, 0)
   const sum = (value: (host: Host) => number) => () => server.hosts.reduce((total, host) => total + value(host), 0)
   metrics.gauge('sessions', 'Sessions, connected or waiting to be resumed', () => server.sessionCount)
   metrics.gauge('streams', 'Client connections', () => server.streams().length)
@@ -22,12 +23,6 @@ export function addGauges(server: Server): void {
   )
   metrics.gauge('store_waiting_writes', 'Rows that wait for the disk', () => store.waiting?.().rows ?? 0)
   metrics.gauge('store_waiting_bytes', 'Bytes of the rows that wait for the disk', () => store.waiting?.().bytes ?? 0)
-}
-
-function inFlight(host: Host): number {
-  let total = 0
-  for (const account of host.accounts.values()) total += account.queue.size
-  return total
 }
 
 /** What is to be told of each batch that goes to the disk. */

@@ -44,7 +44,8 @@ export async function readPage(archive: Archive, owner: Jid, query: Query, most:
   if (query.ids !== undefined) return byIds(archive, owner, query, query.ids, { ...most, messages: size })
 
   const backwards = page.before !== undefined
-  const seeks = filters(query)
+  // Whether some of what is read may not be wanted.
+  const seeks = query.words.length > 0 || (query.with !== undefined && query.with.resource !== '')
   let after = greater(query.afterId, page.after)
   let before = smaller(
     smaller(query.beforeId, page.before || undefined),
@@ -145,11 +146,6 @@ async function assertThere(archive: Archive, owner: Jid, ids: readonly (string |
       throw new StanzaError('item-not-found', 'this message is not in the archive')
     }
   }
-}
-
-/** Whether some of what is read may not be wanted. */
-function filters(query: Query): boolean {
-  return query.words.length > 0 || (query.with !== undefined && query.with.resource !== '')
 }
 
 /** Looks at the text first, as it was written: most messages need not be parsed to know that they are not wanted. */

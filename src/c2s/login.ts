@@ -211,9 +211,10 @@ function enter(stream: LoginStream, login: Login, success: SaslSuccess): void | 
 /** From here on the stream is that user's. */
 export function accept(stream: LoginStream, { user, stamp }: SaslSuccess): void {
   const { failures, counters } = stream.server
-  stream.target!.familiar.seen(user, stamp, stream.ip)
-  failures.succeeded(stream.ip, `${user}@${stream.target!.host.name}`)
-  const jid = `${user}@${stream.target!.host.name}`
+  const { familiar, host } = stream.target!
+  const jid = `${user}@${host.name}`
+  familiar.seen(user, stamp, stream.ip)
+  failures.succeeded(stream.ip, jid)
   const { ip, tls, mechanism } = stream.info
   stream.server.log.info({ jid, ip, tls, mechanism, device: stream.login?.request?.agent?.software }, 'logged in')
   stream.admitted(user)

@@ -146,9 +146,11 @@ async function finish(stream: Sasl2Stream, login: Login, success: SaslSuccess): 
   const bare = Jid.of(success.user, stream.target!.host.name)
   accept(stream, success)
   const token = await remember(stream, login, success)
+  const expiry = token && new Date(token.expires).toISOString()
+  const issued = token && xml('token', { xmlns: NS.FAST, token: token.secret, expiry })
   const send = (jid: Jid, ...inline: Element[]): void => {
     const identifier = xml('authorization-identifier', {}, jid.toString())
-    const children = [additional(success.data), identifier, inline, token && tokenElement(token)]
+    const children = [additional(success.data), identifier, inline, issued]
     stream.sendElement(xml('success', { xmlns: NS.SASL2 }, children))
   }
   const inline: Element[] = []
@@ -192,10 +194,6 @@ async function remember(
     })
   // Nobody waits for the disk but who is to have something that must be there next time.
   return wanted === undefined ? undefined : written
-}
-
-function tokenElement({ secret, expires }: IssuedToken): Element {
-  return xml('token', { xmlns: NS.FAST, token: secret, expiry: new Date(expires).toISOString() })
 }
 
 function additional(data: Buffer | undefined): Element | undefined {

@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, unl
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { makePrivate } from '../util/private.ts'
+import { syncFolder } from './backup.ts'
 import {
   type Blob,
   type BlobAbout,
@@ -97,7 +98,7 @@ export class FileBlobs implements BlobStore {
       }
       const top = made === undefined ? folder : path.dirname(made)
       for (let at = folder; ; at = path.dirname(at)) {
-        await syncFolder(at)
+        await syncIfThere(at)
         if (at === top || at === this.#folder) return
       }
     }
@@ -146,7 +147,7 @@ export class FileBlobs implements BlobStore {
     const file = this.#path(key)
     try {
       await unlink(file)
-      await syncFolder(path.dirname(file))
+      await syncIfThere(path.dirname(file))
       for (let at = path.dirname(file); at !== this.#folder; at = path.dirname(at)) await rmdir(at)
     } catch (error) {
       const code = codeOf(error)
@@ -231,16 +232,11 @@ async function namesIn(folder: string): Promise<string[]> {
     .sort()
 }
 
-async function syncFolder(folder: string): Promise<void> {
-  let handle: FileHandle | undefined
-  try {
-    handle = await open(folder, 'r')
-    await handle.sync()
-  } catch (error) {
+/** What another deletion has taken away is as it should be. */
+async function syncIfThere(folder: string): Promise<void> {
+  await syncFolder(folder).catch((error: unknown) => {
     if (!isAbsence(error)) throw error
-  } finally {
-    await handle?.close()
-  }
+  })
 }
 
 /** Links of earlier starts stay good. */

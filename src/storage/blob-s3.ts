@@ -137,7 +137,7 @@ export class S3Blobs implements BlobStore {
     bytesOf(part ?? { start: 0 }, 0)
     const { bucket } = this.#options
     if (part !== undefined && part.length === 0) return this.#nothing(key)
-    const body = await this.#run('read a blob', () => within(absent(this.#read(bucket, key, part))))
+    const body = await this.#run('read a blob', () => absent(this.#read(bucket, key, part), 'beyond'))
     if (body === 'beyond') return this.#nothing(key)
     if (body === undefined) return undefined
     body.on('error', () => {}) // whoever reads it hears of it; nobody may have begun
@@ -294,23 +294,16 @@ function isPassing(error: unknown): boolean {
   return PASSING.has(code) || code.startsWith('status ')
 }
 
-/** Undefined where the object is not there. */
-async function absent<T>(found: Promise<T>): Promise<T | undefined> {
+/** Undefined where the object is not there; `beyond` where the part that was asked for begins after its end. */
+async function absent<T>(found: Promise<T>): Promise<T | undefined>
+async function absent<T>(found: Promise<T>, beyond: 'beyond'): Promise<T | 'beyond' | undefined>
+async function absent<T>(found: Promise<T>, beyond?: 'beyond'): Promise<T | 'beyond' | undefined> {
   try {
     return await found
   } catch (error) {
     const code = codeOf(error)
     if (code === 'NoSuchKey' || code === 'NotFound') return undefined
-    throw error
-  }
-}
-
-/** `beyond` where the part that was asked for begins after the end. */
-async function within<T>(found: Promise<T>): Promise<T | 'beyond'> {
-  try {
-    return await found
-  } catch (error) {
-    if (codeOf(error) === 'InvalidRange') return 'beyond'
+    if (beyond !== undefined && code === 'InvalidRange') return beyond
     throw error
   }
 }

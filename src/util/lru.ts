@@ -46,9 +46,4 @@ export class Lru<K, V> {
     const young = this.young.delete(key)
     return this.old.delete(key) || young
   }
-
-  clear(): void {
-    this.young.clear()
-    this.old.clear()
-  }
 }

@@ -80,7 +80,21 @@ export class Stanza {
     if (to === undefined && address) throw new StanzaError('jid-malformed', `"${cut(address, 100)}" is no address`)
     if (to === undefined) delete el.attrs['to']
     else el.attrs['to'] = to.toString()
-    return Stanza.#checked(el, kind, from, to)
+    const given = el.attrs['type']
+    const type = given === undefined ? DEFAULT_TYPE[kind] : given
+    if (!TYPES[kind].has(type) || (kind === 'presence' && given === 'available')) {
+      // RFC 6121 5.2.2: an unknown message type is treated as normal; for the others it is an error.
+      if (kind !== 'message') throw new StanzaError('bad-request', `${kind} has no type "${cut(type, 50)}"`)
+      delete el.attrs['type']
+      return new Stanza(kind, el, from, to, 'normal')
+    }
+    if (kind === 'iq') {
+      if (!el.attrs['id']) throw new StanzaError('bad-request', 'an iq needs an id') // RFC 6120 8.2.3
+      if ((type === 'get' || type === 'set') && !onePayload(el)) {
+        throw new StanzaError('bad-request', 'an iq of type get or set has exactly one child')
+      }
+    }
+    return new Stanza(kind, el, from, to, type)
   }
 
   /** A stanza that this server makes, or one that it kept: both addresses are in order already. */
@@ -98,24 +112,6 @@ export class Stanza {
     el.attrs['from'] = from.toString()
     if (to !== undefined) el.attrs['to'] = to.toString()
     return new Stanza(kind, el, from, to, el.attrs['type'] ?? DEFAULT_TYPE[kind])
-  }
-
-  static #checked(el: Element, kind: StanzaKind, from: Jid, to: Jid | undefined): Stanza {
-    const given = el.attrs['type']
-    const type = given === undefined ? DEFAULT_TYPE[kind] : given
-    if (!TYPES[kind].has(type) || (kind === 'presence' && given === 'available')) {
-      // RFC 6121 5.2.2: an unknown message type is treated as normal; for the others it is an error.
-      if (kind !== 'message') throw new StanzaError('bad-request', `${kind} has no type "${cut(type, 50)}"`)
-      delete el.attrs['type']
-      return new Stanza(kind, el, from, to, 'normal')
-    }
-    if (kind === 'iq') {
-      if (!el.attrs['id']) throw new StanzaError('bad-request', 'an iq needs an id') // RFC 6120 8.2.3
-      if ((type === 'get' || type === 'set') && !onePayload(el)) {
-        throw new StanzaError('bad-request', 'an iq of type get or set has exactly one child')
-      }
-    }
-    return new Stanza(kind, el, from, to, type)
   }
 
   /** A copy with other addresses, children shared: for sending one stanza to another address. */
