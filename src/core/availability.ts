@@ -61,11 +61,11 @@ export function sendPresence(session: Session, stanza: Stanza): void | Promise<v
     // RFC 6121 4.7.1
     throw new StanzaError('bad-request', `presence of type ${type} needs an address`)
   }
-  const { hooks, router } = session.account.host
+  const { host, user } = session.account
   const go = (verdict: unknown): void | Promise<void> =>
-    verdict === STOP ? undefined : router.route(stanza, { session })
-  const verdict = hooks.run('presence_out', { session, stanza })
-  return verdict instanceof Promise ? verdict.then(go) : go(verdict)
+    verdict === STOP ? undefined : host.router.route(stanza, { session })
+  const verdict = host.hooks.run('presence_out', { session, stanza })
+  return verdict instanceof Promise ? host.during(user, verdict.then(go)) : go(verdict)
 }
 
 /** RFC 6121 4.7.2.3. */

@@ -111,7 +111,8 @@ export class Host {
     this.queues = new Queues(this, options.retryWrites)
     this.#removals = new Removals(
       options.store.table(options.name, { name: 'removals_begun' }),
-      user => this.users.remove(user),
+      options.log.child({ host: options.name }),
+      user => this.#end(user),
       user => this.#forget(user),
     )
   }
@@ -141,22 +142,30 @@ export class Host {
     return verdict === STOP ? (event.kept ?? 'that name cannot be looked at now; try again later') : event.kept
   }
 
-  /** Removes an account with everything that is kept of it. Its sessions end. */
+  /** This goes on for an account and may write what is kept of it: a removal waits for it. Gives it back. */
+  during<T>(user: string, work: Promise<T>): Promise<T> {
+    return this.#removals.during(user, work)
+  }
+
+  /** Removes an account with everything that is kept of it. Its sessions end. Rejects as {@link Removals.run} does. */
   removeAccount(user: string): Promise<boolean> {
     return this.#removals.run(user)
   }
 
   /** Before anybody may log in or register: accounts of which only a part was removed when the server ended. */
   finishRemovals(): Promise<void> {
-    return this.#removals.finish(user => {
-      this.log.info({ user, host: this.name }, 'finishing the removal of an account')
-    })
+    return this.#removals.finish()
+  }
+
+  async #end(user: string): Promise<boolean> {
+    const there = await this.users.remove(user)
+    // What comes from now on is for nobody, and not for whoever takes the name next.
+    this.queues.end(this.accounts.get(user))
+    this.accounts.end(user)
+    return there
   }
 
   async #forget(user: string): Promise<void> {
-    // First: what comes from now on is for nobody, and not for whoever takes the name next.
-    this.queues.end(this.accounts.get(user))
-    this.accounts.end(user)
     await this.hooks.run('remove_user', { user: Jid.of(user, this.name) })
     await this.queues.clear(user)
   }

@@ -66,6 +66,8 @@ export type IqHandler<S extends IqScope> = Answering<RequestOf[S]>
 export interface IqOptions {
   /** Scope `own`: also where users ask the domain of their host, for XEPs that have them do so. */
   readonly atHost?: boolean
+  /** It may remove the account of who asks: the removal does not wait for it, as for others that go on for the account. */
+  readonly removes?: boolean
 }
 
 /**
@@ -77,7 +79,7 @@ export interface IqDispatch extends IqRequest {
   readonly session: Session | undefined
 }
 
-type Registered = { readonly owner: string } & {
+type Registered = { readonly owner: string; readonly removes: boolean } & {
   [S in IqScope]: { readonly scope: S; readonly handler: IqHandler<S> }
 }[IqScope]
 
@@ -92,7 +94,7 @@ export class IqTable {
     ns: string,
     name: string,
     handler: IqHandler<S>,
-    { atHost = false }: IqOptions = {},
+    { atHost = false, removes = false }: IqOptions = {},
   ): () => void {
     const targets: IqTarget[] = scope === 'server' ? ['server'] : atHost ? ['account', 'server'] : ['account']
     const keys = targets.map(target => keyOf(target, type, name, ns))
@@ -101,7 +103,7 @@ export class IqTable {
       if (there !== undefined)
         throw new Error(`${owner}: an iq handler for ${key} is there already, from ${there.owner}`)
     }
-    for (const key of keys) this.#handlers.set(key, { owner, scope, handler } as unknown as Registered)
+    for (const key of keys) this.#handlers.set(key, { owner, scope, handler, removes } as unknown as Registered)
     return () => {
       for (const key of keys) this.#handlers.delete(key)
     }
@@ -141,9 +143,10 @@ export class IqTable {
     }
     try {
       const answer = run(found, request)
-      if (answer instanceof Promise) return answer.then(succeed).catch(fail)
-      if (answer instanceof Later) return Promise.race([answer.answer.then(succeed).catch(fail), answer.waits])
-      succeed(answer)
+      if (!(answer instanceof Promise || answer instanceof Later)) return succeed(answer)
+      const done = (answer instanceof Later ? answer.answer : answer).then(succeed).catch(fail)
+      if (!found.removes) goesOn(request, done)
+      return answer instanceof Later ? Promise.race([done, answer.waits]) : done
     } catch (error) {
       fail(error)
     }
@@ -154,11 +157,20 @@ function keyOf(target: IqTarget, type: string, name: string, ns: string): string
   return `${target} ${type} ${name} ${ns}`
 }
 
+/** For the account that is asked, and for that of who asks. */
+function goesOn({ account, session }: IqDispatch, work: Promise<void>): void {
+  for (const of of new Set([account, session?.account])) void of?.host.during(of.user, work)
+}
+
 /** Gives a handler what its scope may know. */
 function run(found: Registered, request: IqDispatch): ReturnType<IqHandler<IqScope>> {
   const { stanza, from, payload, account } = request
   if (found.scope === 'server') return found.handler({ stanza, from, payload })
-  const isOwn = account !== undefined && request.session?.account === account && from.bare.equals(account.jid)
+  const isOwn =
+    account !== undefined &&
+    request.session?.account === account &&
+    from.bare.equals(account.jid) &&
+    account.host.accounts.get(account.user) === account // else it was removed while the request was on its way
   const session = isOwn ? request.session : undefined
   if (found.scope === 'account') return found.handler({ stanza, from, payload, account, session, own: isOwn })
   if (account === undefined || session === undefined) throw new StanzaError('forbidden', 'only of one’s own account')

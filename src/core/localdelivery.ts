@@ -65,7 +65,12 @@ export class LocalDelivery implements Destination {
     const host = this.#host
     if (stanza.kind === 'presence') {
       const done = host.hooks.run('presence_in', { account, stanza })
-      return done instanceof Promise ? done.then(() => {}) : undefined
+      return done instanceof Promise
+        ? host.during(
+            account.user,
+            done.then(() => {}),
+          )
+        : undefined
     }
     if (stanza.to!.resource === '') {
       if (stanza.isRequest) return answerIq(host, host.iq, 'account', stanza, source, account)

@@ -56,9 +56,9 @@ export const mod_adhoc = defineModule({
     ctx.feature(NS.COMMANDS, 'server', 'account')
 
     const execute = (request: IqRequest): Promise<Element> => run(node => adhoc.get(node), sessions, request)
-    ctx.iq('server', 'set', NS.COMMANDS, 'command', execute)
+    ctx.iq('server', 'set', NS.COMMANDS, 'command', execute, { removes: true })
     // Clients also look for the commands of their server at their own address.
-    ctx.iq('own', 'set', NS.COMMANDS, 'command', execute)
+    ctx.iq('own', 'set', NS.COMMANDS, 'command', execute, { removes: true })
 
     ctx.hook('disco_items', event => {
       const { scope, from, account, node, items } = event

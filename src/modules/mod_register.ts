@@ -235,7 +235,7 @@ export const mod_register = defineModule({
 
     // XEP-0077 3.2 and 3.3: clients address their server.
     ctx.iq('own', 'get', NS.REGISTER, 'query', asked, { atHost: true })
-    ctx.iq('own', 'set', NS.REGISTER, 'query', told, { atHost: true })
+    ctx.iq('own', 'set', NS.REGISTER, 'query', told, { atHost: true, removes: true })
   },
 })
 

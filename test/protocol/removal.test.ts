@@ -219,3 +219,37 @@ test('a table of users loses the rows of who is removed: after handlers have loo
   await second.command('unregister', account('bob'))
   assert.deepEqual(await notes.partitions(), [])
 })
+
+const CHANGES: Record<string, { table: string; change: (server: TestServer, alice: RawClient) => Promise<unknown> }> = {
+  'a request': {
+    table: 'private',
+    change: (_, alice) => alice.request('set', "<query xmlns='jabber:iq:private'><n xmlns='urn:n'>x</n></query>"),
+  },
+  'a command': {
+    table: 'vcard',
+    change: server => server.command('set_vcard', { ...account('alice'), name: 'FN', content: 'Alice' }),
+  },
+}
+for (const [what, { table, change }] of Object.entries(CHANGES)) {
+  test(`${what} that goes on when its account is removed leaves nothing behind`, async t => {
+    const { store, troubles } = faultyStore({ only: table })
+    const server = await start(t, { store })
+    const [alice, bob] = await server.clients('alice', 'bob')
+    const before = troubles.reads.calls
+    troubles.reads.close()
+    const changing = change(server, alice).catch(() => {}) // its client is gone by then
+    await eventually(() => troubles.reads.calls > before, 'the read')
+    let forgotten = false
+    void removed(server).then(() => {
+      forgotten = true
+    })
+    const removal = server.command('unregister', account('alice'))
+    await eventually(async () => !(await exists(server, 'alice')), 'the login is gone')
+    await bob.ping()
+    assert.equal(forgotten, false)
+    await refused('conflict', register(t, server, 'alice'))
+    troubles.reads.open()
+    await Promise.all([changing, removal])
+    assert.deepEqual(await store.table('localhost', { name: table }).partitions(), [])
+  })
+}

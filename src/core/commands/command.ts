@@ -159,6 +159,8 @@ export interface Command<S extends ArgShape = ArgShape, R extends Returns = Retu
   readonly example?: string
   /** What it does that cannot be taken back: hermodctl asks first, and without `yes` it is refused. */
   readonly confirm?: string
+  /** It removes the account that it is about: the removal does not wait for it, as for others. */
+  readonly removes?: true
   /** Who may run it, where that does not follow from its arguments ({@link accessOf}). */
   readonly access?: Access
   run(args: Args<S>, io: CommandIo): Result<R> | Promise<Result<R>>

@@ -69,7 +69,9 @@ export class Commands {
     const args = await resolveArgs(command, this.hosts, read)
     const results: CommandResult[] = []
     for (const [there, own] of this.#at(command, args)) {
-      results.push(await encode(there.returns, await there.run({ ...args, ...own }, { progress }), progress))
+      const running = there.run({ ...args, ...own }, { progress })
+      if (running instanceof Promise && command.removes !== true) goesOn(command, args, running)
+      results.push(await encode(there.returns, await running, progress))
     }
     return joined(results)
   }
@@ -98,4 +100,12 @@ export class Commands {
     if (there === undefined) throw new CommandError('not_found', `${owner} does not run on ${host.name}`)
     return [[there]]
   }
+}
+
+/** For the account that a command is about. */
+function goesOn(command: Command, args: Readonly<Record<string, unknown>>, work: Promise<unknown>): void {
+  const subject = subjectOf(command)
+  if (subject?.arg.kind !== 'account') return
+  const { host, user } = args[subject.name] as AccountName
+  void host.during(user, work)
 }

@@ -22,6 +22,7 @@ export function accountCommands(): Command[] {
       name: 'unregister',
       summary: 'Removes an account with everything that is kept of it: roster, messages, vCard.',
       args: { account: arg.account('The account') },
+      removes: true,
       async run({ account: { host, user, jid } }) {
         await host.removeAccount(user)
         return `${jid} is gone`
