@@ -97,9 +97,16 @@ class Loader<M extends ModuleSchema> {
     const { value, problems } = validate(ALL_OPTIONS, rest, this.#context, { alsoKnown: ['modules', 'host_config'] })
     this.#fail(problems)
     const scope = scopeOf(rest)
-    this.#check(value, scope)
+    this.#fail(checkHosts(value['hosts']))
+    this.#fail(checkListen(value['listen']))
+    this.#fail(checkHost(value, []))
+    this.#fail(danglingReferences(ALL_OPTIONS, value, [], scope))
 
-    const modules = { ...this.#standardModules(), ...this.#map(rawModules, ['modules']) }
+    const standard = this.#options.modules.filter(schema => schema.optional !== true)
+    const modules: RawMap = {
+      ...Object.fromEntries(standard.map(schema => [schema.name, {}])),
+      ...this.#map(rawModules, ['modules']),
+    }
     const overlays = this.#map(rawOverlays, ['host_config']) ?? {}
     await this.#findModules(modules, overlays)
     const parsed = this.#modules(modules, ['modules'], scope)
@@ -117,7 +124,9 @@ class Loader<M extends ModuleSchema> {
     this.#throwIfWrong()
     const config = { ...pickServer(value), perHost } as unknown as Config
     const located = ({ path, message }: OptionError) => new ConfigError([this.#located({ path, message })])
-    return { config, modules: this.#used(perHost), diagnostics: [...this.#warnings.values()], located }
+    const names = new Set([...perHost.values()].flatMap(host => Object.keys(host.modules)))
+    const used = new Map([...names].map(name => [name, this.#schemas.get(name)!]))
+    return { config, modules: used, diagnostics: [...this.#warnings.values()], located }
   }
 
   #root(): RawMap {
@@ -148,11 +157,6 @@ class Loader<M extends ModuleSchema> {
     }
     if (first !== 'modules') return optionAt(ALL_OPTIONS, path)
     return optionAt(this.#schemas.get(String(second))?.options ?? {}, below)
-  }
-
-  #standardModules(): RawMap {
-    const standard = this.#options.modules.filter(schema => schema.optional !== true)
-    return Object.fromEntries(standard.map(schema => [schema.name, {}]))
   }
 
   /** What stands at a path, if it is a mapping; nothing is an empty one, and undefined is undefined. */
@@ -203,13 +207,6 @@ class Loader<M extends ModuleSchema> {
     return out
   }
 
-  #check(value: RawMap, scope: Scope): void {
-    this.#fail(checkHosts(value['hosts']))
-    this.#fail(checkListen(value['listen']))
-    this.#fail(checkHost(value, []))
-    this.#fail(danglingReferences(ALL_OPTIONS, value, [], scope))
-  }
-
   #checkOverlay(host: string, raw: unknown, top: RawMap, written: unknown): void {
     const base = ['host_config', host]
     const hosts = textsOf(written)
@@ -242,11 +239,6 @@ class Loader<M extends ModuleSchema> {
     this.#fail(problems)
     const scope = scopeOf(merged)
     return { ...value, modules: this.#modules(mergeModules(topModules, modules), [...base, 'modules'], scope) }
-  }
-
-  #used(perHost: ReadonlyMap<string, HostConfig>): Map<string, M> {
-    const names = new Set([...perHost.values()].flatMap(host => Object.keys(host.modules)))
-    return new Map([...names].map(name => [name, this.#schemas.get(name)!]))
   }
 
   #fail(problems: readonly Problem[]): void {

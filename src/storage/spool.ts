@@ -46,17 +46,14 @@ export class Spool {
     }
   }
 
-  /** What a crash left is nobody's. */
   #prepared(): Promise<void> {
-    this.#ready ??= this.#prepare().catch((error: unknown) => {
-      this.#ready = undefined
-      throw new StoreError(`cannot keep files on their way: ${(error as Error).message}`, { cause: error })
-    })
+    // What a crash left is nobody's.
+    this.#ready ??= rm(this.#folder, { recursive: true, force: true })
+      .then(() => makePrivate(this.#folder))
+      .catch((error: unknown) => {
+        this.#ready = undefined
+        throw new StoreError(`cannot keep files on their way: ${(error as Error).message}`, { cause: error })
+      })
     return this.#ready
-  }
-
-  async #prepare(): Promise<void> {
-    await rm(this.#folder, { recursive: true, force: true })
-    await makePrivate(this.#folder)
   }
 }
