@@ -58,7 +58,8 @@ export class Acknowledger {
     this.#timer = undefined
     const session = this.#session
     this.#count = 0
-    if (session.stream === undefined || (session.outbox.size === 0 && !session.inbound.inDoubt)) return
+    const owed = session.outbox.size + session.early.length
+    if (session.stream === undefined || (owed === 0 && !session.inbound.inDoubt)) return
     this.#asked = true
     this.#told = session.inbound.told
     if (session.managed) session.sendRaw(`<r xmlns='${NS.SM}'/>`)

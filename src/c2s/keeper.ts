@@ -34,6 +34,8 @@ interface Suspended {
   /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, the text where that differs. */
   acked: number
   unacked: { id?: string; text?: string; done?: true }[]
+  /** Ids of what it was sent before stream management was enabled, and has not acknowledged. */
+  early?: string[]
   /** Of slots, by their names. */
   state: Record<string, unknown>
 }
@@ -85,6 +87,7 @@ export class SessionKeeper {
           ? { id: entry.id, ...(text === undefined ? {} : { text }) }
           : { text: text ?? entry!.bytes.toString(), ...(entry?.done === true ? { id: entry.id, done: true } : {}) },
       ),
+      early: session.early.flatMap(({ entry }) => (entry?.committed === true && !entry.done ? entry.id : [])),
       state: host.surviving.write(session.slots),
     }
     // In the same turn: what is delivered from here on must not reach the client, which would count it.
@@ -132,6 +135,9 @@ export class SessionKeeper {
             : await account.queue.adopt(item.id, session)
       const text = item.text ?? (entry === undefined ? GONE : undefined)
       items.push({ text, entry, lost: undefined })
+    }
+    for (const early of suspended.early ?? []) {
+      session.early.push({ text: undefined, entry: await account.queue.adopt(early, session), lost: undefined })
     }
     // First: the device decides which messages are its own.
     if (suspended.device !== undefined) session.slots.set(DEVICE, suspended.device)

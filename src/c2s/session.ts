@@ -67,7 +67,7 @@ export class C2SSession implements Session {
   /** Undefined while it waits for its client. */
   stream: XmppStream | undefined
   /** Queued messages that were sent before stream management was enabled; the first acknowledgement covers them. */
-  #early: Unacked[] = []
+  early: Unacked[] = []
   #waiting: ((room: boolean) => void)[] = []
   #expiry: NodeJS.Timeout | undefined
 
@@ -183,9 +183,10 @@ export class C2SSession implements Session {
   enable(resume: boolean): Element {
     const { resumeTimeout } = this.settings
     const id = resume && resumeTimeout > 0 ? this.server.ids.random() : undefined
-    this.#early = this.outbox.take(this.outbox.size)
+    this.early = this.outbox.take(this.outbox.size)
     this.acknowledger.stop()
     this.managed = true
+    if (this.early.length > 0) this.acknowledger.soon()
     this.resumption = id
     this.server.sessions.add(this)
     const max = id === undefined ? undefined : String(Math.floor(resumeTimeout / 1000))
@@ -194,7 +195,7 @@ export class C2SSession implements Session {
 
   /** An acknowledgement came, which covers what was sent before stream management too. */
   acknowledged(items: readonly Unacked[]): void {
-    if (this.#early.length > 0) this.confirm(this.#early.splice(0))
+    if (this.early.length > 0) this.confirm(this.early.splice(0))
     this.confirm(items)
   }
 
@@ -313,7 +314,7 @@ export class C2SSession implements Session {
     this.inbound.over()
     unsetPresence(this, Stanza.make(xml('presence', { type: 'unavailable' }), this.jid, undefined))
     account.host.hooks.notify('session_closed', { session: this, reason })
-    const left = [...this.#early.splice(0), ...this.outbox.take(this.outbox.size)]
+    const left = [...this.early.splice(0), ...this.outbox.take(this.outbox.size)]
     account.queue.release(
       this,
       left.flatMap(item => (item.entry === undefined ? [] : [item.entry])),

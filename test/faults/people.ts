@@ -13,6 +13,8 @@ export interface Surroundings {
   readonly patience: number
   /** Senders say which device they are, which needs TLS: then they are known again under another resource. */
   readonly namedSenders: boolean
+  /** Recipients enable stream management when they have messages already. */
+  readonly lateEnable: boolean
   /** Set when the server ended by itself: there is no point in trying on. */
   hopeless(): string | undefined
 }
@@ -33,6 +35,7 @@ export abstract class Person {
   refused = 0
   resumed = 0
   protected device: string | undefined
+  protected late = false
   protected readonly around: Surroundings
   protected client: RawClient | undefined
   protected stream: StreamManagement | undefined
@@ -160,13 +163,17 @@ export abstract class Person {
       this.around.ledger.event(this.name, 'resumption refused')
     }
     const jid = await client.bind(`r${this.resource}`)
-    const fresh = this.sm ? await client.enable() : undefined
+    const fresh = this.sm && !this.late ? await client.enable() : undefined
     this.over(false)
     this.around.ledger.event(this.name, `new session ${jid}`)
     this.client = client
     this.stream = fresh
     client.send('<presence/>')
     this.begin(client)
+    if (this.late) {
+      await client.ping()
+      this.stream = await client.enable()
+    }
     this.online(client)
   }
 
@@ -289,6 +296,11 @@ export class Recipient extends Person {
   private received = 0
   private told = 0
 
+  constructor(around: Surroundings, name: string, sm: boolean) {
+    super(around, name, sm)
+    this.late = sm && around.lateEnable
+  }
+
   /** Pings the server; when answered, what had been told before is known to have been read. */
   async ping(): Promise<void> {
     const { client, session } = this
@@ -343,7 +355,9 @@ export class Recipient extends Person {
       ledger.violation(this.name, `received ${id} outside of a session`)
       return
     }
-    ledger.received(id, this.session, client.sm?.handled ?? this.received, stanzaId)
+    // What came before stream management is covered by whatever is acknowledged first.
+    const n = this.sm ? Math.max(1, client.sm?.handled ?? 0) : this.received
+    ledger.received(id, this.session, n, stanzaId)
   }
 
   protected onAcked(): void {}

@@ -17,6 +17,8 @@ export interface Scenario {
   restartAtEnd?: boolean
   /** Senders say which device they are. */
   namedSenders?: boolean
+  /** Recipients enable stream management when they have messages already. */
+  lateEnable?: boolean
   run(world: World): Promise<void>
 }
 
@@ -86,6 +88,22 @@ async function restarts(world: World, down: () => Promise<void>, returns: readon
 const sigterm = (world: World) => async (): Promise<void> => {
   world.ledger.event('server', 'SIGTERM')
   await world.server.stop()
+}
+
+/** The server goes down, and comes up again, as soon as half of the recipients have come back fresh. */
+async function greetedByRestarts(world: World): Promise<void> {
+  while (await world.pause(100, 300)) {
+    const some = world.chance.some(
+      managed(world).filter(p => p.ready),
+      Math.ceil(world.options.recipients / 2),
+    )
+    for (const person of some) person.lose('fin')
+    await world.away(50, 200)
+    await Promise.all(some.map(person => person.arrive('fresh')))
+    await sigterm(world)()
+    await world.restart()
+    await world.gather()
+  }
 }
 
 /** The server stands still; some cut the connection meanwhile and wait at the door. */
@@ -238,6 +256,16 @@ export const scenarios: readonly Scenario[] = [
     about: 'recipients unreachable, then SIGTERM and a start: they come back fresh',
     resumeTimeout: 2000,
     run: world => restarts(world, sigterm(world), ['fresh', 'elsewhere']),
+  },
+  {
+    name: 'late-enable',
+    about:
+      'recipients enable stream management late; they are cut, the server gets SIGTERM: they resume, or come back fresh',
+    ...{ resumeTimeout: 2000, lateEnable: true, restartAtEnd: true },
+    run: async world => {
+      const kinds: Return[] = ['resume', 'fresh']
+      await world.together([losses(world, managed, 'cut', kinds), greetedByRestarts(world)])
+    },
   },
   {
     name: 'crash',

@@ -52,7 +52,7 @@ export async function trial(scenario: Scenario, options: TrialOptions): Promise<
   }
   const server = await serverFor(scenario, options, folder, data)
   const { seed, seconds, senders, recipients, plain, rate } = options
-  const { resumeTimeout, restartAtEnd = false, namedSenders = false } = scenario
+  const { resumeTimeout, restartAtEnd = false, namedSenders = false, lateEnable = false } = scenario
   const world = new World({
     server,
     seed,
@@ -65,6 +65,7 @@ export async function trial(scenario: Scenario, options: TrialOptions): Promise<
     disk,
     restartAtEnd,
     namedSenders,
+    lateEnable,
   })
   const failures: string[] = []
   try {

@@ -23,6 +23,7 @@ interface WorldOptions {
   /** Restart the server before the last login: nothing that was delivered may be left in the store either. */
   restartAtEnd: boolean
   namedSenders: boolean
+  lateEnable: boolean
 }
 
 /** Senders beside the others who always say the same. */
@@ -81,6 +82,10 @@ export class World implements Surroundings {
 
   get namedSenders(): boolean {
     return this.options.namedSenders
+  }
+
+  get lateEnable(): boolean {
+    return this.options.lateEnable
   }
 
   hopeless(): string | undefined {

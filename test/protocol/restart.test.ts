@@ -47,6 +47,26 @@ test('a restart is not an event: the client resumes and gets exactly what it has
   assert.equal(await next.server.host('localhost')!.queues.count('juliet'), 0)
 })
 
+test('what came before stream management was enabled is not given again after a restart', async t => {
+  const { store } = faultyStore()
+  const server = await serve(t, { store })
+  const romeo = await managed(server, 'romeo')
+  const juliet = await server.client('juliet', { resource: 'balcony' })
+  await available(juliet)
+  say(romeo, '1', '2')
+  await bodies(juliet, '2')
+  juliet.options.autoAck = false
+  const sm = await juliet.enable()
+  const next = await restarted(t, server, { store })
+  const again = await authenticated(next)
+  assert.equal(await again.resume(sm), true)
+  say(await managed(next, 'romeo'), '3')
+  assert.deepEqual(await bodies(again, '3'), ['3'])
+  again.ack()
+  await again.ping()
+  assert.equal(await next.server.host('localhost')!.queues.count('juliet'), 0)
+})
+
 test('messages that had waited before are not given twice after a restart', async t => {
   const { store } = faultyStore()
   const server = await serve(t, { store })
