@@ -215,6 +215,7 @@ class Missed implements Besides {
     const left = new Set(this.#queues.missed(session, device, upTo))
     for (const { ck, value } of rows) {
       const id = String(ck[1])
+      if (session.full) return
       if (!left.has(id)) continue
       had.add(id)
       session.take(Entry.delivered(id, value), true)

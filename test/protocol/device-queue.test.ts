@@ -63,6 +63,15 @@ test('a phone that was away gets what the other got meanwhile, in order, before 
   assert.deepEqual(await bodies(firstAgain, '5'), ['4', '5'])
 })
 
+test('a phone gets what it missed as it can take it', async t => {
+  const { server, romeo } = await stage(t, {}, { config: { max_ack_queue: 10 } })
+  const first = await phone(server, 'first')
+  await leave(await phone(server, 'second'))
+  const said = Array.from({ length: 60 }, (_, i) => `${i + 1}`)
+  await taken(romeo, first, ...said)
+  assert.deepEqual(await bodies(await phone(server, 'second'), '60'), said)
+})
+
 test('without the module the first acknowledgement ends a message for all', async t => {
   const server = await serve(t, { modules: NO_ARCHIVE })
   const romeo = await server.client('romeo')
