@@ -13,6 +13,8 @@ const ALGORITHMS: Readonly<Record<string, readonly string[]>> = {
   ed25519: ['EdDSA'],
 }
 
+/** RFC 7515 7.1 and 2: without padding and white space, which jose would leave out. */
+const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/
 /** A clock may be behind that of who made the token by so much (s). It is not to live longer for that. */
 const LEEWAY = 60
 
@@ -97,6 +99,7 @@ export class JwtSource implements PasswordSource {
 
   /** What a token says, if its signature is by one of the keys and its time has come. */
   async #claims(token: string, currentDate: Date): Promise<JWTPayload | undefined> {
+    if (!COMPACT.test(token)) return undefined
     const { decodeProtectedHeader, jwtVerify } = await import('jose') // not in memory where nobody needs it
     const { keys } = this.#options
     try {

@@ -110,6 +110,8 @@ test('what is no token is a wrong password', async () => {
     'a.b.c',
     `${token}.x`,
     ` ${token}`,
+    `${token}\n`,
+    `${token}=`,
     token.replace('.', '..'),
     'e30.e30.e30',
     'bnVsbA.bnVsbA.x',
