@@ -24,7 +24,10 @@ interface Device {
 
 const DEVICES = new Slot<Map<string, Device>>('mod_device_queue')
 /** Ids of messages that a session has in flight and others have acknowledged. */
-const GIVEN = new Slot<Set<string>>('messages given beside the queue')
+const GIVEN = new Slot<Set<string>>('messages given beside the queue', {
+  write: ids => [...ids],
+  read: kept => new Set(kept as string[]),
+})
 
 const options = {
   max_devices: opt.int(
@@ -55,6 +58,10 @@ export const mod_device_queue = defineModule({
       if (!takesMessages(session)) return
       if (isLasting(session)) queues.seen(session)
       session.besides ??= new Missed(queues, session)
+    })
+    ctx.survives(GIVEN)
+    ctx.hook('session_restored', ({ session }) => {
+      if (takesMessages(session)) session.besides = new Missed(queues, session)
     })
     ctx.hook('message_acknowledged', event => queues.delivered(event))
     ctx.hook('message_acknowledged_again', ({ entry, session }) => {

@@ -201,6 +201,27 @@ test('it is kept over a restart, and goes with the account', async t => {
   assert.deepEqual(await store.table('localhost', { name: 'queue_device' }).partitions(), [])
 })
 
+test('after a restart a phone that had enough for the time being gets the rest, and nothing twice', async t => {
+  const { store } = faultyStore()
+  const options = { store, config: { max_ack_queue: 10 } }
+  let { server, romeo } = await stage(t, {}, options)
+  const first = await phone(server, 'first')
+  const second = await phone(server, 'second')
+  second.options.autoAck = false
+  let had = 0
+  second.on('stanza', el => (had += bodyOf(el) === undefined ? 0 : 1))
+  const said = Array.from({ length: 30 }, (_, i) => `${i + 1}`)
+  await taken(romeo, first, ...said)
+  await second.receive(says('1'))
+  await server.server.stop()
+  ;({ server, romeo } = await stage(t, {}, options))
+  romeo.send(tells('juliet@localhost', 'new'))
+  await romeo.ping()
+  const back = await authenticated(server, 'juliet')
+  assert.ok(await back.resume(second.sm!))
+  assert.deepEqual(await bodies(back, 'new'), [...said.slice(had), 'new'])
+})
+
 test('what the first phone acknowledges while the second one is catching up, the second gets too, in order', async t => {
   const { store, troubles } = faultyStore({ only: 'queue' })
   t.after(() => troubles.reads.open())
