@@ -1,5 +1,6 @@
 import { opt } from '../config/schema.ts'
 import type { Account } from '../core/account.ts'
+import { Changes } from '../core/changes.ts'
 import { defineModule } from '../core/module.ts'
 import { childElements, type Element, NS, parseElement, serialize, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
@@ -29,10 +30,10 @@ export const mod_private = defineModule({
     const { max_size: maxSize, max_bytes: maxBytes, max_items: maxItems } = ctx.options
     /** `[user]` x `[namespace, name]` */
     const table = ctx.userTable<string>({ name: 'private', version: 1 })
+    const changes = new Changes()
     ctx.feature(NS.PRIVATE, 'server', 'account')
 
-    ctx.iq('own', 'set', NS.PRIVATE, 'query', async ({ account, payload }) => {
-      const items = childElements(payload)
+    const store = async (account: Account, items: readonly Element[]): Promise<void> => {
       if (items.length === 0) throw new StanzaError('not-acceptable', 'there is nothing to keep')
       const pieces = new Map<string, { ck: readonly string[]; value: string }>()
       let growth = 0
@@ -70,7 +71,10 @@ export const mod_private = defineModule({
         }
       }
       await ctx.commit([...pieces.values()].map(({ ck, value }) => table.putOp(key, ck, value)))
-    })
+    }
+    ctx.iq('own', 'set', NS.PRIVATE, 'query', ({ account, payload }) =>
+      changes.run(account.user, () => store(account, childElements(payload))),
+    )
 
     ctx.iq('own', 'get', NS.PRIVATE, 'query', async ({ account, payload }) => {
       const [item, ...more] = childElements(payload)

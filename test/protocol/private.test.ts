@@ -76,3 +76,13 @@ test('it goes with the account', async () => {
   const table = server.server.store.table('localhost', { name: 'private' })
   assert.deepEqual(await table.scan(['dave']), [])
 })
+
+test('many clients of a user keep no more together than one', async t => {
+  const clients = await server.clients('gina', 'gina', 'gina', 'gina', 'gina', 'gina')
+  const watcher = await server.client('hugo')
+  const hooks = server.server.host('localhost')!.hooks
+  t.after(hooks.add('test', 'private_write', async () => void (await watcher.ping()))) // the others come meanwhile
+  const answers = clients.map((client, i) => client.request('set', query(`<note xmlns='urn:note:${i}'/>`)))
+  const settled = await Promise.allSettled(answers)
+  assert.equal(settled.filter(({ status }) => status === 'fulfilled').length, 3)
+})
