@@ -10,6 +10,7 @@ export { loadConfig } from './config/load.ts'
 export { type OptionShape, type Options, opt, type XepReference } from './config/schema.ts'
 export type { Account } from './core/account.ts'
 export { type AdHocAnswer, type AdHocCommand, type AdHocSource, type FormAnswers, formStage } from './core/adhoc.ts'
+export { Changes } from './core/changes.ts'
 export {
   type AccountName,
   arg,
@@ -49,6 +50,7 @@ export {
   type Key,
   type Op,
   pages,
+  partitionsOf,
   type Range,
   type Row,
   type Store,
@@ -56,7 +58,20 @@ export {
   type Table,
   type TableSpec,
 } from './storage/store.ts'
-export { childElements, childText, type Element, findChild, findChildren, NS, parseElement, xml } from './xml/index.ts'
+export {
+  childElements,
+  childText,
+  type Element,
+  elementNs,
+  findChild,
+  findChildren,
+  firstChild,
+  NS,
+  parseElement,
+  serialize,
+  textOf,
+  xml,
+} from './xml/index.ts'
 export { StanzaError, StreamError } from './xmpp/errors.ts'
 export { dataForm, type FormField, formValues } from './xmpp/forms.ts'
 export { Jid } from './xmpp/jid.ts'

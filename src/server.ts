@@ -83,7 +83,8 @@ export class Server implements ServerControl {
   readonly blobs: BlobStore
   readonly #backups: Backups
   readonly #options: ServerOptions
-  readonly #started = Date.now()
+  readonly #now: () => number
+  readonly #started: number
   readonly #listeners: C2SListener[] = []
   readonly #http: HttpListener[] = []
   readonly #routes = new HttpRoutes()
@@ -123,6 +124,8 @@ export class Server implements ServerControl {
   ) {
     const { config, modules: definitions, now } = options
     this.#options = options
+    this.#now = now ?? Date.now
+    this.#started = this.#now()
     this.log = log
     this.metrics = metrics
     this.store = store
@@ -266,7 +269,7 @@ export class Server implements ServerControl {
 
   /** Ms since the start. */
   get uptime(): number {
-    return Date.now() - this.#started
+    return this.#now() - this.#started
   }
 
   get hosts(): readonly Host[] {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { available, nothing, says, serve } from 'hermod/testing'
+import { available, lastingStore, nothing, says, serve } from 'hermod/testing'
 import { hello } from './hello.ts'
 
 test('users are greeted when they come online, once a day', async t => {
@@ -20,4 +20,18 @@ test('and whoever asks', async t => {
   const alice = await server.client('alice')
   const answer = await alice.request('get', "<hello xmlns='urn:example:hello' name='Bob'/>", 'localhost')
   assert.equal(answer.children[0]?.text, 'Hello, Bob!')
+})
+
+test('who was greeted is known after a restart, and forgotten with the account', async t => {
+  const store = lastingStore()
+  const first = await serve(t, { extra: [hello], store })
+  const alice = await first.client('alice')
+  await available(alice)
+  await alice.receive(says('Hello, alice!'))
+  await first.stop()
+
+  const second = await serve(t, { extra: [hello], store })
+  assert.equal(await second.command('greeted', { account: 'alice@localhost' }), 1)
+  await second.command('unregister', { account: 'alice@localhost' })
+  assert.deepEqual(await store.table('localhost', { name: 'hello' }).partitions(), [])
 })

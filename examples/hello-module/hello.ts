@@ -1,4 +1,4 @@
-import { arg, defineModule, type Jid, opt, Stanza, StanzaError, type Told, xml } from 'hermod'
+import { arg, Changes, defineModule, type Jid, opt, type Session, Stanza, StanzaError, type Told, xml } from 'hermod'
 
 const NS = 'urn:example:hello'
 
@@ -39,17 +39,26 @@ export const hello = defineModule({
       return xml('hello', { xmlns: NS }, `${greeting}, ${name}!`)
     })
 
-    ctx.hook('set_presence', async ({ session, initial }) => {
-      if (!initial) return
-      const { user, jid } = session.account
+    // What is read and then written is changed by one client after the other; and a removal of the account waits for it.
+    const changes = new Changes()
+    const greet = async ({ account, jid }: Session): Promise<void> => {
+      const { user } = account
       const before = (await table.get([user])) ?? { times: 0, at: 0 }
       if (ctx.now() - before.at < pause) return
       const times = before.times + 1
       await table.put([user], [], { times, at: ctx.now() })
       total.value++
       const message = xml('message', { type: 'headline' }, xml('body', {}, `${greeting}, ${user}!`))
-      ctx.route(Stanza.make(message, ctx.host.jid, session.jid))
-      ctx.host.hooks.notify('user_greeted', { user: jid, times })
+      ctx.route(Stanza.make(message, ctx.host.jid, jid))
+      ctx.host.hooks.notify('user_greeted', { user: account.jid, times })
+    }
+    ctx.hook('set_presence', ({ session, initial }) => {
+      const { user } = session.account
+      if (initial)
+        return ctx.host.during(
+          user,
+          changes.run(user, () => greet(session)),
+        )
     })
 
     const greeted = async (user: string): Promise<number> => (await table.get([user]))?.times ?? 0

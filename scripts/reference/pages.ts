@@ -8,10 +8,16 @@ import type { Spoken } from './xeps.ts'
 
 const HOOKS = `
 What modules listen to (\`ctx.hook(name, { order }, handler)\`), and what is handed to each handler. Lower orders run first: FIRST 10,
-FILTER 30, NORMAL 50, STORE 70, OBSERVE 90; ties in the order of the configuration. *Waits*: whoever runs the hook waits for
-handlers that return a promise, and STOP or an error of theirs counts. *At once*: handlers must not return a promise. *Told*:
-nobody waits, and an error is logged. The listeners are those of hermod's own modules; \`hermodctl hooks\` prints those of a
-server that runs.
+FILTER 30, NORMAL 50, STORE 70, OBSERVE 90; ties in the order of the configuration. The listeners are those of hermod's own
+modules; \`hermodctl hooks\` prints those of a server that runs. How a hook is run says what a handler may do:
+
+- *waits*: a promise is waited for before the next handler is asked. STOP ends the chain, and who runs it goes by that. A
+  StanzaError (or StreamError) that is thrown, or that the promise rejects with, ends it too, and is for the sender. Any other
+  error is logged and the next handler is asked; with \`failClosed\` it is an \`internal-server-error\` for the sender.
+- *at once*: the same, but that a promise is not waited for: it is logged, and its answer is lost.
+- *at once, no sender*: nobody is there to take an error. Whatever is thrown is logged, a StanzaError too, and the next handler is
+  asked; with \`failClosed\` it counts as STOP. STOP ends the chain; a promise is not waited for.
+- *told*: all handlers are told, whatever one of them throws or its promise rejects with, which is logged. Nobody goes by them.
 `.trim()
 
 const SERVICES = `
@@ -34,12 +40,13 @@ Each with the file that does it, and what is left out. \`hermod.doap\` says the 
 `.trim()
 
 const KINDS: Readonly<Record<string, string>> = { Async: 'waits', Sync: 'at once', Told: 'told' }
+const NO_SENDER = 'at once, no sender'
 
 /** Pages by file, from the root of the project. */
 export function referencePages({ hooks, commands, metrics }: Running, xeps: readonly Spoken[]): [string, string][] {
   const from = sources()
   const calls = from.flatMap(({ file, text }) =>
-    [...text.matchAll(/\.(?:run|runSync|notify|settle|#tell)\(\s*'(\w+)'/g)].map(m => ({ file, hook: m[1]! })),
+    [...text.matchAll(/\.(run|runSync|notify|settle|#tell)\(\s*'(\w+)'/g)].map(m => ({ file, by: m[1]!, hook: m[2]! })),
   )
   const listeners = (hook: string): string =>
     hooks
@@ -47,9 +54,11 @@ export function referencePages({ hooks, commands, metrics }: Running, xeps: read
       .map(({ order, owner }) => `${owner} ${order}`)
       .join(', ')
   const runBy = (hook: string): string => unique(calls.filter(call => call.hook === hook).map(call => link(call.file)))
+  const how = (hook: string, kind: string): string =>
+    kind === 'Sync' && calls.some(call => call.hook === hook && call.by === 'notify') ? NO_SENDER : KINDS[kind]!
   const hookRows = declared('HookMap', from).map(hook => {
     const [, kind, event] = /^(\w+)<(.*)>$/.exec(hook.type)!
-    return [`\`${hook.name}\``, `\`${event}\``, hook.doc, KINDS[kind!]!, runBy(hook.name), listeners(hook.name)]
+    return [`\`${hook.name}\``, `\`${event}\``, hook.doc, how(hook.name, kind!), runBy(hook.name), listeners(hook.name)]
   })
   const docOfService = ({ doc, type, file }: Declared): string =>
     doc === '' ? docOf(type, from.find(source => source.file === file)!) : doc

@@ -1,6 +1,6 @@
 import type { OptionShape, Options } from '../config/schema.ts'
 import type { BlobStore } from '../storage/blob.ts'
-import type { TableSpec } from '../storage/store.ts'
+import type { Table, TableSpec } from '../storage/store.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import type { Account } from './account.ts'
 import { defineCommand } from './commands/command.ts'
@@ -13,13 +13,6 @@ import type { Logger } from './log.ts'
 import { Marks } from './marks.ts'
 import type { Metrics } from './metrics.ts'
 import type { ModuleContext, ModuleDefinition } from './module.ts'
-
-declare module './services.ts' {
-  interface ServiceMap {
-    /** Whom administrators have made administrators of this host, beyond the configuration (XEP-0133 4.29). */
-    admins: { has(account: Jid): boolean; appoint(user: string): Promise<void> }
-  }
-}
 
 /** What the server lends to every module. */
 export interface Surroundings {
@@ -87,8 +80,32 @@ function createContext(
     const [settings, handler] = how.length === 1 ? [{}, how[0]] : how
     marks.add(() => host.hooks.add(name, hook, handler, settings))
   }
+  const table: ModuleContext['table'] = spec => {
+    marks.add(() => host.claim(spec.name, name))
+    return host.store.table(host.name, spec)
+  }
+  const userTable = <V>(spec: TableSpec<V>): Table<V> => {
+    const kept = table(spec)
+    // After all handlers: some do something about what is in it. Where it fails the removal is not done.
+    hook('remove_user', { order: OBSERVE + 1, failClosed: true }, ({ user }) => kept.clear([user.local]))
+    return kept
+  }
   const aside: ModuleContext['aside'] = async (work, failed, about) => {
     await work.catch((error: unknown) => log.error({ err: error, ...about }, failed))
+  }
+  const perAccount: ModuleContext['perAccount'] = async (
+    slot,
+    load,
+    keep = ({ slots }, value) => slots.set(slot, value),
+  ) => {
+    const read = async (account: Account): Promise<void> => {
+      if (account.slots.get(slot) !== undefined) return
+      const value = await load(account)
+      if (value !== undefined && account.slots.get(slot) === undefined) keep(account, value)
+    }
+    hook('account_load', ({ account }) => read(account))
+    await Promise.all((await host.accounts.settled()).map(read))
+    return read
   }
   return {
     host,
@@ -98,13 +115,8 @@ function createContext(
     uptime: around.uptime,
     blobs: around.blobs,
     now: host.now,
-    table: spec => host.store.table(host.name, spec),
-    userTable: <V>(spec: TableSpec<V>) => {
-      const table = host.store.table<V>(host.name, spec)
-      // After all handlers: some do something about what is in it. Where it fails the removal is not done.
-      hook('remove_user', { order: OBSERVE + 1, failClosed: true }, ({ user }) => table.clear([user.local]))
-      return table
-    },
+    table,
+    userTable,
     commit: ops => host.store.commit(ops),
     hook,
     iq: (scope, type, ns, payload, handler, more) => {
@@ -121,16 +133,7 @@ function createContext(
       marks.add(() => host.disco.addItem({ jid: served.name, ...(called === undefined ? {} : { name: called }) }))
       return served
     },
-    perAccount: async (slot, load, keep = ({ slots }, value) => slots.set(slot, value)) => {
-      const read = async (account: Account): Promise<void> => {
-        if (account.slots.get(slot) !== undefined) return
-        const value = await load(account)
-        if (value !== undefined && account.slots.get(slot) === undefined) keep(account, value)
-      }
-      hook('account_load', ({ account }) => read(account))
-      await Promise.all((await host.accounts.settled()).map(read))
-      return read
-    },
+    perAccount,
     survives: slot => marks.add(() => host.surviving.add(slot)),
     feature: (ns, ...scopes) => {
       for (const scope of scopes.length === 0 ? (['server'] as const) : scopes)
@@ -156,9 +159,10 @@ function createContext(
     route: stanza => void host.router.route(stanza),
     request: (to, type, payload, timeout) => host.requests.ask(host.jid, to, type, payload, timeout),
     account: user => host.account(user),
-    counter: (metric, help) => around.metrics.counter(metric, help),
+    counter: (metric, help) => around.metrics.counter(metric, help, name),
     aside,
     every: (ms, fn) => {
+      if (!(ms >= 1)) throw new Error(`every ${ms} ms is no time`)
       const timer = setInterval(() => void aside((async () => fn())(), 'a periodic task failed'), ms)
       timer.unref()
       marks.onStop(() => clearInterval(timer))

@@ -23,8 +23,8 @@ interface Hook<Kind, Event, Answer> {
 export type Sync<E> = Hook<'sync', E, Answer>
 /** A hook whose runner waits for handlers that return a promise, and goes by their verdict. */
 export type Async<E> = Hook<'async', E, Answer | Promise<Answer>>
-/** A hook that tells of something: nobody waits for what handlers do about it. */
-export type Told<E> = Hook<'told', E, Answer | Promise<Answer>>
+/** A hook that tells all handlers of something: nobody waits for what they do about it, or goes by it. */
+export type Told<E> = Hook<'told', E, void | Promise<void>>
 
 /**
  * The hooks, by what they are and the event that each one carries; an event's mutable fields are its fold.
@@ -119,15 +119,23 @@ export class Hooks {
     return this.#run(name, event)
   }
 
-  /** Runs a chain whose handlers answer at once. That one returns a promise in spite of its type is logged. */
+  /**
+   * Runs a chain whose handlers answer at once; what they throw, as in {@link run}. That one returns a promise in spite of its
+   * type is logged, and the chain goes on.
+   */
   runSync<N extends HookName<'sync'>>(name: N, event: HookEvent<N>): Answered {
-    const answer = this.#run(name, event)
-    if (answer instanceof Promise) {
-      answer.catch(() => {})
-      this.#log.error({ hook: name }, 'a handler of a synchronous hook returned a promise; its answer is lost')
-      return undefined
+    const chain = this.#chains.get(name)
+    if (chain === undefined) return undefined
+    for (const entry of chain) {
+      try {
+        const answer = entry.handler(event)
+        if (answer === STOP) return STOP
+        if (answer !== undefined) this.#logPromise(name, entry, answer)
+      } catch (error) {
+        this.#failed(name, entry, error)
+      }
     }
-    return answer
+    return undefined
   }
 
   /**
@@ -201,6 +209,11 @@ export class Hooks {
     this.#logFailure(hook, entry, error)
     // Not STOP, which would drop the stanza without a word: its sender may have to be told (promise 8).
     if (entry.failClosed) throw new StanzaError('internal-server-error', undefined, { type: 'wait' })
+  }
+
+  #logPromise(hook: string, { owner: module }: Entry, answer: Promise<unknown>): void {
+    answer.catch(() => {})
+    this.#log.error({ hook, module }, 'a handler of a synchronous hook returned a promise; its answer is lost')
   }
 
   #logFailure(hook: string, entry: Entry, error: unknown): void {

@@ -1,5 +1,6 @@
 import type { Store, Table } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
+import { checkName } from '../util/text.ts'
 import { Jid } from '../xmpp/jid.ts'
 import { Account } from './account.ts'
 import { AdHocCommands } from './adhoc.ts'
@@ -55,6 +56,20 @@ export interface HostOptions {
 /** Bytes that modules keep with accounts that nobody uses now. */
 const MAX_IDLE_BYTES = 128 * 1024 * 1024
 
+/** Of the server itself. */
+const OWN_TABLES = [
+  'archive',
+  'device',
+  'login_networks',
+  'passwd',
+  'password_shapes',
+  'queue',
+  'removals_begun',
+  'secret',
+  'sent_window',
+  'suspended_session',
+]
+
 /** A virtual host: its accounts, and what modules have added to it. */
 export class Host {
   readonly name: string
@@ -85,6 +100,7 @@ export class Host {
   readonly archive: Table<Buffer>
   readonly queues: Queues
   readonly #removals: Removals
+  readonly #tables = new Map(OWN_TABLES.map(name => [name, 'the server']))
 
   constructor(options: HostOptions) {
     this.name = options.name
@@ -115,6 +131,15 @@ export class Host {
       user => this.#end(user),
       user => this.#forget(user),
     )
+  }
+
+  /** A table of this host is this module's until the function that comes back is called. Throws where it is somebody's. */
+  claim(table: string, owner: string): () => void {
+    checkName('table', table)
+    const there = this.#tables.get(table)
+    if (there !== undefined) throw new Error(`${owner}: the table ${table} is there already, of ${there}`)
+    this.#tables.set(table, owner)
+    return () => this.#tables.delete(table)
   }
 
   /** All sessions of this host. */

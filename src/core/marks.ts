@@ -30,6 +30,7 @@ export class Marks {
         failures.push(error)
       }
     }
+    if (failures.length > 1) throw new AggregateError(failures, failures.map(String).join('; '))
     if (failures.length > 0) throw failures[0]
   }
 }

@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Registry } from 'prom-client'
+import { checkName } from '../util/text.ts'
 
 /** Ms; the event loop is looked at every 10. */
 const FIRST_LOOKS = 50
@@ -18,7 +19,7 @@ interface Source {
 export class Metrics {
   readonly #process: boolean
   readonly #sources = new Map<string, Source>()
-  readonly #boxes = new Map<string, { value: number }>()
+  readonly #boxes = new Map<string, { owner: string; box: { value: number } }>()
   #registry: Promise<Registry> | undefined
 
   /** @param options `process`: what Node tells of the process too, measured from the first time that somebody asks */
@@ -26,12 +27,19 @@ export class Metrics {
     this.#process = options.process === true
   }
 
-  /** A counter as cheap as an addition: `const c = metrics.counter(...); c.value++`. */
-  counter(name: string, help: string): { value: number } {
+  /**
+   * A counter as cheap as an addition: `const c = metrics.counter(...); c.value++`. One for all hosts that the owner (a module)
+   * runs on. Throws where another has it.
+   */
+  counter(name: string, help: string, owner = 'the server'): { value: number } {
+    checkName('counter', name)
     const there = this.#boxes.get(name)
-    if (there !== undefined) return there
+    if (there?.owner === owner) return there.box
+    if (there !== undefined || this.#sources.has(name)) {
+      throw new Error(`${owner}: the metric ${name} is there already, of ${there?.owner ?? 'the server'}`)
+    }
     const box = { value: 0 }
-    this.#boxes.set(name, box)
+    this.#boxes.set(name, { owner, box })
     this.#add(name, { kind: 'counter', help, read: () => box.value })
     return box
   }

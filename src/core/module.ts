@@ -47,7 +47,7 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   optionsAt(host: string): Options<S> | undefined
   /** Marked with the module's name. */
   readonly log: Logger
-  /** Ms since the server started. */
+  /** Ms since the server started, by the clock of {@link now}. */
   uptime(): number
   /** Ms since 1970. */
   now(): number
@@ -56,7 +56,7 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
 
   /** Pictures and files of the whole server, by key: keys start with the module's business and the host. */
   readonly blobs: BlobStore
-  /** A table of this host (see storage/store.ts). */
+  /** A table of this host (see storage/store.ts). Throws where another module, or the server, has one of that name. */
   table<V>(spec: TableSpec<V>): Table<V>
   /** As {@link table}, of what belongs to a user: its partitions are `[localpart]`, and each goes with the account. */
   userTable<V>(spec: TableSpec<V>): Table<V>
@@ -126,6 +126,7 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   allowed(rule: string, jid: Jid, host?: string): boolean
   /** The accounts that an acl of the configuration names one by one. */
   named(acl: string): readonly string[]
+  /** One for all hosts that the module runs on; `hermod_` comes before its name. Throws where it is somebody else's. */
   counter(name: string, help: string): { value: number }
 
   // What it does, and offers other modules
@@ -141,7 +142,7 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
   account(user: string): Account | undefined | Promise<Account | undefined>
   /** Nobody waits for this work: that it failed is logged, with what that means. What comes back never rejects. */
   aside(work: Promise<unknown>, failed: string, about?: object): Promise<void>
-  /** Runs `fn` every `ms` until the module stops. */
+  /** Runs `fn` every `ms` (1 or more) until the module stops. */
   every(ms: number, fn: () => void | Promise<void>): void
   /** For what a module holds outside the server. */
   onStop(fn: () => void | Promise<void>): void

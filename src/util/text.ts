@@ -12,3 +12,8 @@ export function cut(text: string, units: number): string {
 export function isTrue(text: string | undefined): boolean {
   return text === 'true' || text === '1'
 }
+
+/** Throws where the name of a `what` is not snake_case. */
+export function checkName(what: string, name: string): void {
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`"${name}" is no name of a ${what}: they are in snake_case`)
+}

@@ -140,7 +140,10 @@ function* requests(): Generator<{ to: string; type: 'get' | 'set'; scope: string
         assert.ok(nodes.length > 0)
         payloads = nodes.map(node => `<command xmlns='${ns}' node='${node}'/>`)
       }
-      assert.ok(type === 'get' || payloads !== undefined, `no payload for ${type} ${ns} ${name}: see PAYLOADS`)
+      assert.ok(
+        type === 'get' || payloads !== undefined,
+        `no row '${type} ${ns} ${name}' in PAYLOADS; and what it keeps needs a row with "${MARK}" in it, in before()`,
+      )
       for (const payload of payloads ?? [`<${name} xmlns='${ns}'/>`]) {
         yield { to: target === 'server' ? to : `alice@${to}`, type: type as 'get' | 'set', scope, target, payload }
       }

@@ -59,6 +59,11 @@ export function over<T extends object>(inner: T, changes: Partial<T>): T {
   })
 }
 
+/** A store in memory that outlives its server: the next one that has it finds what was kept. */
+export function lastingStore(): Store {
+  return over(openMemoryStore(), { close: async () => {} })
+}
+
 /** A store in memory whose disk is slow, full or broken on demand: all its tables or those of one name. It outlives its server. */
 export function faultyStore({ only, inner = openMemoryStore() }: { only?: string; inner?: Store } = {}): {
   store: Store

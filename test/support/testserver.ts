@@ -139,6 +139,11 @@ async function definitionsOf(options: TestOptions): Promise<Map<string, ModuleDe
 function testConfig(options: TestOptions, definitions: ReadonlyMap<string, ModuleDefinition>): Config {
   const hosts = options.hosts ?? ['localhost']
   const raw = options.config ?? {}
+  const unknown = [
+    ...Object.keys(raw).filter(key => !(key in serverOptions || key in hostOptions)),
+    ...Object.keys(options.modules ?? {}).filter(name => !definitions.has(name)),
+  ]
+  if (unknown.length > 0) throw new Error(`there is no such option or module: ${unknown.join(', ')}`)
   const pick = (shape: object) => Object.fromEntries(Object.entries(raw).filter(([key]) => key in shape))
   const listen = parseOptions(listenOptions, {
     port: 0,

@@ -1,4 +1,5 @@
 import { nearest } from '../../config/nearest.ts'
+import { checkName } from '../../util/text.ts'
 import type { Host } from '../host.ts'
 import type { Logger } from '../log.ts'
 import {
@@ -33,7 +34,9 @@ export class Commands {
 
   /** A command of the server as a whole, or of one of its hosts: a module declares its own on each that it runs on. */
   add(owner: string, command: Command, host = ''): () => void {
-    const { name } = command
+    const { name, summary } = command
+    checkName('command', name)
+    if (summary === '') throw new Error(`${owner}: the command ${name} has no summary`)
     const { owner: first, at } = this.#commands.get(name) ?? { owner, at: new Map<string, Command>() }
     if (first !== owner || at.has(host)) {
       throw new Error(`${owner}: the command ${name} is there already, from ${first}`)

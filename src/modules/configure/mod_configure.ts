@@ -9,6 +9,13 @@ import { JidList, listCommands, serviceLists } from './lists.ts'
 import { numberCommands } from './numbers.ts'
 import { adminListCommand, announceCommands, leavingCommands } from './service.ts'
 
+declare module '../../core/services.ts' {
+  interface ServiceMap {
+    /** Whom administrators have made administrators of this host, beyond the configuration (XEP-0133 4.29). */
+    admins: { has(account: Jid): boolean; appoint(user: string): Promise<void> }
+  }
+}
+
 export const mod_configure = defineModule({
   name: 'mod_configure',
   xep: { number: 133, version: '1.3.1', name: 'Service Administration' },

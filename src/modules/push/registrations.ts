@@ -38,7 +38,7 @@ export class Registrations {
   constructor(ctx: ModuleContext<PushOptions>) {
     this.#ctx = ctx
     this.table = ctx.userTable(TABLE)
-    this.#queue = ctx.table(QUEUE)
+    this.#queue = ctx.host.store.table(ctx.host.name, QUEUE)
     this.#sent = ctx.counter('push_notifications_total', 'Notifications that push services took')
     this.#failed = ctx.counter('push_failures_total', 'Notifications that push services refused or did not answer')
   }

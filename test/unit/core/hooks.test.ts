@@ -121,6 +121,7 @@ test('a synchronous run takes no promise for an answer', () => {
   assert.ok(hooks.run('test_sync', fold()) instanceof Promise)
   assert.equal(hooks.runSync('test_sync', fold()), undefined)
   assert.equal(lines.length, 1)
+  assert.equal(lines[0]?.['module'], 'm')
   hooks.add('m', 'test_sync', () => STOP, { order: FIRST })
   assert.equal(hooks.runSync('test_sync', fold()), STOP)
 })
