@@ -368,7 +368,7 @@ auth_http: { url: 'http://127.0.0.1:${closed}/' }`
     const tells = (word: string) =>
       writeFile(
         module,
-        `export const mod_told = { name: './mod_told.mjs', summary: '', options: {}, start: ctx => ctx.log.info('it says ${word}') }`,
+        `export const mod_told = { name: './mod_told.mjs', summary: 'For tests.', options: {}, start: ctx => ctx.log.info('it says ${word}') }`,
       )
     await tells('first')
     await config('modules: { ./mod_told.mjs: {} }')
@@ -475,7 +475,7 @@ auth_http: { url: 'http://127.0.0.1:${closed}/' }`
 
   test('modules are meant from the folder of the configuration, or from here where there is none', async () => {
     await mkdir(path.join(folder, 'own'))
-    const text = "export const own = { name: 'mod_own', summary: '', options: {}, start() {} }"
+    const text = "export const own = { name: 'mod_own', summary: 'For tests.', options: {}, start() {} }"
     await writeFile(path.join(folder, 'own/own.mjs'), text)
     const set = ['--set', 'modules={./own.mjs: {}}']
     const here = new Run('hermod', ['check', ...set], path.join(folder, 'own'))

@@ -76,7 +76,7 @@ describe('modules', () => {
       'own.ts',
       `import { defineModule, StanzaError, type ModuleDefinition } from 'hermod'
        export const error: unknown = new StanzaError('gone')
-       export const own: ModuleDefinition = defineModule({ name: 'mod_own', summary: '', options: {}, start() {} })`,
+       export const own: ModuleDefinition = defineModule({ name: 'mod_own', summary: 'For tests.', options: {}, start() {} })`,
     )
     assert.equal((await loadModule('./own.ts', folder))?.name, 'mod_own')
     const { error } = (await import(path.join(folder, 'own.ts'))) as { error: unknown }

@@ -23,7 +23,7 @@ test('the control socket moves: who asked at the old place is answered, and only
     else await prepared.undo()
     return 'moved'
   }
-  commands.add('test', defineCommand({ name: 'move', summary: '', args: {}, run: move }))
+  commands.add('test', defineCommand({ name: 'move', summary: 'For tests.', args: {}, run: move }))
   assert.deepEqual(Object.keys(await port.prepare(config('b'))), ['apply', 'undo'], 'not open yet: nothing to do')
   await port.open(config(undefined), { commands, log: createLog({ level: 'silent', format: 'json' }) })
   t.after(() => port.close())

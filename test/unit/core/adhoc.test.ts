@@ -90,7 +90,7 @@ test('answers are read as forms write them', () => {
 test('a declared command runs with arguments by name, and says what is wrong as a stanza error', async () => {
   const greet = defineCommand({
     name: 'greet',
-    summary: '',
+    summary: 'For tests.',
     args: { host: arg.host('Where'), how: arg.text('How', { optional: true }), times: arg.int('How often') },
     run({ host, how = 'Hello', times }) {
       if (times > 9) throw new CommandError('conflict', 'too often')

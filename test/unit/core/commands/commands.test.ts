@@ -54,14 +54,15 @@ test('without a host it runs at all that have it: rows are joined, numbers added
   const rows = (count: number) =>
     defineCommand({
       name: 'rows',
-      summary: '',
+      summary: 'For tests.',
       args,
       returns: { host: 'text', row: 'int' },
       *run({ host }) {
         for (let row = 0; row < count; row++) yield { host: host!.name, row }
       },
     })
-  const sum = (number: number) => defineCommand({ name: 'sum', summary: '', args, returns: 'int', run: () => number })
+  const sum = (number: number) =>
+    defineCommand({ name: 'sum', summary: 'For tests.', args, returns: 'int', run: () => number })
   commands.add('mod_a', rows(2), 'a.example')
   commands.add('mod_a', rows(1), 'b.example')
   commands.add('mod_a', sum(2), 'a.example')
@@ -81,13 +82,13 @@ test('an account is handed over loaded, and by its name where it need not exist'
   const name = arg.account('Who.', { exists: false })
   commands.add(
     'server',
-    defineCommand({ name: 'old', summary: '', args: { account }, run: ({ account }) => account.user }),
+    defineCommand({ name: 'old', summary: 'For tests.', args: { account }, run: ({ account }) => account.user }),
   )
   commands.add(
     'server',
     defineCommand({
       name: 'new',
-      summary: '',
+      summary: 'For tests.',
       args: { name },
       run: ({ name: { user, host } }) => `${user} ${host.name}`,
     }),
@@ -107,7 +108,7 @@ test('results are JSON by their kinds', async () => {
     'server',
     defineCommand({
       name: 'table',
-      summary: '',
+      summary: 'For tests.',
       args: {},
       returns: { jid: 'jid', at: 'time?', tags: 'list', sure: 'bool' },
       run: () => [
@@ -116,8 +117,11 @@ test('results are JSON by their kinds', async () => {
       ],
     }),
   )
-  commands.add('server', defineCommand({ name: 'when', summary: '', args: {}, returns: 'time', run: () => at }))
-  commands.add('server', defineCommand({ name: 'nothing', summary: '', args: {}, run: () => {} }))
+  commands.add(
+    'server',
+    defineCommand({ name: 'when', summary: 'For tests.', args: {}, returns: 'time', run: () => at }),
+  )
+  commands.add('server', defineCommand({ name: 'nothing', summary: 'For tests.', args: {}, run: () => {} }))
   assert.deepEqual(await commands.run('table', []), [
     { jid: 'a@b', at: '2026-01-01T00:00:00.000Z', tags: ['x'], sure: true },
     { jid: 'c@d', at: null, tags: [], sure: false },
@@ -128,7 +132,13 @@ test('results are JSON by their kinds', async () => {
 
 test('who may run a command follows from what it is about, unless it says so itself', () => {
   const access = (args: ArgShape, declared?: Access) =>
-    accessOf({ name: 'x', summary: '', args, run: () => null, ...(declared === undefined ? {} : { access: declared }) })
+    accessOf({
+      name: 'x',
+      summary: 'For tests.',
+      args,
+      run: () => null,
+      ...(declared === undefined ? {} : { access: declared }),
+    })
   assert.equal(access({ account: arg.account('Who.') }), 'host')
   assert.equal(access({ host: arg.host('Where.') }), 'host')
   assert.equal(access({ host: arg.host('Where.', { optional: true }) }), 'server')
@@ -148,7 +158,7 @@ test('a name is that of one module, and declared once at a host', () => {
 test('what is typed is known: values, optional ones, kinds', () => {
   const { args } = defineCommand({
     name: 'x',
-    summary: '',
+    summary: 'For tests.',
     args: { how: arg.text('How.', { values: ['fast', 'slow'] }), count: arg.int('Count.', { optional: true }) },
     run: () => undefined,
   })

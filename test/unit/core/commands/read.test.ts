@@ -129,7 +129,7 @@ describe('arguments of commands', () => {
   test('times and durations are written as people write them, and come as ms', async () => {
     const own = new Commands(HOSTS)
     const args = { at: arg.time('When'), grace: arg.duration('How long', { optional: true, min: 1000 }) }
-    own.add('test', defineCommand({ name: 'plan', summary: '', args, run: given => JSON.stringify(given) }))
+    own.add('test', defineCommand({ name: 'plan', summary: 'For tests.', args, run: given => JSON.stringify(given) }))
     assert.equal(await own.run('plan', ['1970-01-01T00:00:01Z', '1h 30m']), '{"at":1000,"grace":5400000}')
     assert.equal(await own.run('plan', { at: '1970-01-01T01:00:00+01:00' }), '{"at":0}')
     await assert.rejects(own.run('plan', ['yesterday']), { code: 'usage', message: /at: a time such as .*"yesterday"/ })

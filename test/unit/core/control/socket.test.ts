@@ -29,8 +29,8 @@ describe('the control socket', () => {
   }
   const commands = new Commands(new Map())
   const add = (command: Parameters<typeof defineCommand>[0]) => commands.add('test', defineCommand(command))
-  add({ name: 'fail', summary: '', args: {}, run: () => Promise.reject(new Error('no luck')) })
-  add({ name: 'echo', summary: '', args: { word: arg.text('') }, run: echo })
+  add({ name: 'fail', summary: 'For tests.', args: {}, run: () => Promise.reject(new Error('no luck')) })
+  add({ name: 'echo', summary: 'For tests.', args: { word: arg.text('') }, run: echo })
   const repeat = { words: arg.list('Which'), loud: arg.bool('Whether in capitals') }
   commands.add(
     'test',
@@ -43,7 +43,7 @@ describe('the control socket', () => {
   )
   add({
     name: 'wait',
-    summary: '',
+    summary: 'For tests.',
     args: {},
     run: async (_args, io) => {
       io.progress('half')
