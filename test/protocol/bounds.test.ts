@@ -5,7 +5,7 @@ import path from 'node:path'
 import { describe, test } from 'node:test'
 import { hostOptions, listenOptions, serverOptions } from '../../src/config/core.ts'
 import type { OptionShape } from '../../src/config/schema.ts'
-import type { Bound, Proof } from '../support/bounds/bound.ts'
+import type { Bound, Bounds, Proof } from '../support/bounds/bound.ts'
 import { builtins } from '../support/testserver.ts'
 
 const TEST = path.resolve(import.meta.dirname, '..')
@@ -32,12 +32,15 @@ function page(): Line[] {
   })
 }
 
-async function table(): Promise<Bound[]> {
+async function table() {
   const files = readdirSync(FOLDER).filter(name => name !== 'bound.ts')
   const all = await Promise.all(
-    files.map(async name => ((await import(path.join(FOLDER, name))) as { BOUNDS: Bound[] }).BOUNDS),
+    files.map(async name => ((await import(path.join(FOLDER, name))) as { BOUNDS: Bounds }).BOUNDS),
   )
-  return all.flat()
+  return all.flatMap(Object.entries<Bound | Proof>).map(([what, proof]) => {
+    const { number, bytes }: Bound = typeof proof === 'object' ? proof : { number: proof, bytes: proof }
+    return { what, number, bytes }
+  })
 }
 
 /** Options by the names that the page gives them: those of modules with the module's name, of groups with the group's. */

@@ -6,7 +6,7 @@ import { RawClient } from '../rawclient.ts'
 import { child } from '../rawxml.ts'
 import { refused, serve } from '../talk.ts'
 import { eventually } from '../waiting.ts'
-import type { Bound } from './bound.ts'
+import type { Bounds } from './bound.ts'
 
 const ROMEO = 'romeo@localhost/orchard'
 const JULIET = 'juliet@localhost'
@@ -107,48 +107,34 @@ async function knownOf(t: TestContext, count: number, length: number): Promise<(
   return child(iq, 'states', ns)!.children.map(({ attrs }) => attrs['state'])
 }
 
-export const BOUNDS: readonly Bound[] = [
-  {
-    what: 'one page of an archive',
+export const BOUNDS: Bounds = {
+  'one page of an archive': {
     number: aPage,
     bytes: 'a page ends with the message that makes it large; asked to go on, the client gets all',
   },
-  {
-    what: 'one page of an inbox',
+  'one page of an inbox': {
     number: 'however many write to somebody: the most recent conversations are listed, the others forgotten',
     bytes: 'the inbox counts without a look at the messages, and tells of so many bytes of them at a time',
   },
-  {
-    what: 'questions of one session to its archive that wait',
+  'questions of one session to its archive that wait': {
     number: 'one session asks so many questions at a time',
     bytes: largeQuestions,
   },
-  {
-    what: 'messages looked at for one that is retracted',
-    number: aRetractionFarBack,
-    bytes: 'each',
-  },
-  {
-    what: 'an archive',
+  'messages looked at for one that is retracted': { number: aRetractionFarBack, bytes: 'each' },
+  'an archive': {
     number: 'of more than max_messages the oldest go, with their places in the conversations',
     bytes: 'of more than max_bytes the oldest go; what a tombstone gave back counts no longer',
   },
-  {
-    what: 'addresses in archive preferences',
-    number: archivePreferences,
-    bytes: 'each',
-  },
-  {
-    what: 'index of conversations, states of messages, in memory',
+  'addresses in archive preferences': { number: archivePreferences, bytes: 'each' },
+  'index of conversations, states of messages, in memory': {
     number: 'however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end',
     bytes: 'each',
   },
-  {
-    what: 'messages looked at for one question about states',
+  'messages looked at for one question about states': {
     number: async t => {
       assert.deepEqual(await knownOf(t, 1900, 1), ['accepted', 'accepted'])
       assert.deepEqual(await knownOf(t, 2200, 1), ['unknown', 'accepted'])
     },
     bytes: async t => assert.deepEqual(await knownOf(t, 90, 250_000), ['unknown', 'accepted']),
   },
-]
+}

@@ -13,7 +13,7 @@ import { emptyFolder } from '../folder.ts'
 import { bytes } from '../httpclient.ts'
 import { serve } from '../talk.ts'
 import { eventually } from '../waiting.ts'
-import type { Bound } from './bound.ts'
+import type { Bounds } from './bound.ts'
 
 /** Bytes of buffers that are in use. */
 function buffers(): number {
@@ -78,49 +78,35 @@ async function downloadsInMemory(t: TestContext): Promise<void> {
   for (const socket of sockets) socket.destroy()
 }
 
-export const BOUNDS: readonly Bound[] = [
-  {
-    what: 'pictures',
+export const BOUNDS: Bounds = {
+  pictures: {
     number: 'few at a time, some wait, the rest are told to come later',
     bytes: 'the bound of bytes, and of pixels: at it and beyond',
   },
-  {
-    what: 'uploads of a user',
+  'uploads of a user': {
     number: 'who asks for many slots at once has to wait',
     bytes: 'who has used up the day is told when to come again, and can',
   },
-  {
-    what: 'uploads not yet begun, and at a time, of all and of a user',
+  'uploads not yet begun, and at a time, of all and of a user': {
     number: 'uploads at a time are bounded',
     bytes: 'silly sizes and types, and what is too large',
   },
-  {
-    what: 'slow uploads',
-    number: 'an upload that is too slow is given up, and its place is free',
-  },
-  {
-    what: 'HTTP: head of a request, its time, silence, connections',
+  'slow uploads': { number: 'an upload that is too slow is given up, and its place is free' },
+  'HTTP: head of a request, its time, silence, connections': {
     number: 'connections of all addresses together are bounded',
     bytes: 'garbage and too much of a head end the connection with a word',
   },
-  {
-    what: 'downloads at a time, and slow ones',
+  'downloads at a time, and slow ones': {
     number: 'who does not read what was asked for is cut off; downloads at a time are bounded',
     bytes: downloadsInMemory,
   },
-  {
-    what: 'files on their way to an S3 server',
-    number: onTheirWay,
-    bytes: onTheirWay,
-  },
-  {
-    what: 'HTTP: requests of one connection that wait for the answer to an earlier one',
+  'files on their way to an S3 server': onTheirWay,
+  'HTTP: requests of one connection that wait for the answer to an earlier one': {
     number: 'requests that come all at once are answered one after the other, and so many at most',
     bytes: 'each',
   },
-  {
-    what: 'a request of hermodctl, and its answers',
+  'a request of hermodctl, and its answers': {
     number: 'a client that never reads has no more answers made for it, and keeps nobody waiting',
     bytes: 'a line without end is cut off at the limit',
   },
-]
+}

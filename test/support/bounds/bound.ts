@@ -6,12 +6,8 @@ import type { TestContext } from 'node:test'
  */
 export type Proof = ((t: TestContext) => Promise<void>) | string
 
-/**
- * A bound of docs/guide/limits.md. Each area has a file of them in this folder, which test/protocol/bounds.test.ts finds.
- */
+/** What shows that a bound holds in number and in bytes. */
 export interface Bound {
-  /** The first column, as it stands there. */
-  readonly what: string
   /** Of the second column; left out where that says `–`: then the bytes are the bound. */
   readonly number?: Proof
   /**
@@ -20,3 +16,9 @@ export interface Bound {
    */
   readonly bytes?: Proof | 'each'
 }
+
+/**
+ * Bounds of docs/guide/limits.md, by the first column as it stands there; one proof where it is that of both columns. Each
+ * area has a file of them in this folder, which test/protocol/bounds.test.ts finds.
+ */
+export type Bounds = Readonly<Record<string, Bound | Proof>>

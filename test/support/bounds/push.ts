@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test'
 import { faultyStore } from '../faultystore.ts'
 import { PushService } from '../pushservice.ts'
 import { serve } from '../talk.ts'
-import type { Bound } from './bound.ts'
+import type { Bounds } from './bound.ts'
 
 /** How many of so many that wait the server remembers for a device, as it tells its service after a restart. */
 async function rememberedOf(t: TestContext, count: number, length: number): Promise<number> {
@@ -26,25 +26,18 @@ async function rememberedOf(t: TestContext, count: number, length: number): Prom
   return Number((await after.next()).summary['message-count']) - 1
 }
 
-export const BOUNDS: readonly Bound[] = [
-  {
-    what: 'devices with push',
-    number: 'the registration enabled longest ago gives way at the bound',
-    bytes: 'each',
-  },
-  {
-    what: 'push notifications on their way',
+export const BOUNDS: Bounds = {
+  'devices with push': { number: 'the registration enabled longest ago gives way at the bound', bytes: 'each' },
+  'push notifications on their way': {
     number: 'at the bound no more are begun, until one is answered, well or badly',
     bytes: 'each',
   },
-  {
-    what: 'messages counted for a device’s user',
+  'messages counted for a device’s user': {
     number: 'at the bound the oldest is no longer counted; each was told all the same',
     bytes: 'each',
   },
-  {
-    what: 'waiting messages looked at for a device that is woken',
+  'waiting messages looked at for a device that is woken': {
     number: async t => assert.equal(await rememberedOf(t, 230, 10), 200),
     bytes: async t => assert.equal(await rememberedOf(t, 30, 100_000), 11),
   },
-]
+}

@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test'
 import { parseElement } from '../../../src/xml/index.ts'
 import { Stanza } from '../../../src/xmpp/stanza.ts'
 import { serve } from '../talk.ts'
-import type { Bound } from './bound.ts'
+import type { Bounds } from './bound.ts'
 
 /** Nobody answers: the one too many is not asked. */
 async function askedAtATime(t: TestContext): Promise<void> {
@@ -25,140 +25,93 @@ async function askedAtATime(t: TestContext): Promise<void> {
   assert.equal(asked, 10_000)
 }
 
-export const BOUNDS: readonly Bound[] = [
-  {
-    what: 'contacts, and bytes of their addresses, names and groups',
+export const BOUNDS: Bounds = {
+  'contacts, and bytes of their addresses, names and groups': {
     number: 'a roster holds so many contacts and no more; what is there can still be changed',
     bytes: 'the names and groups of a roster have so many bytes, however many contacts it has',
   },
-  {
-    what: 'changes of a roster that a client may have missed',
+  'changes of a roster that a client may have missed': {
     number: 'so many changes are remembered, over a restart too; who has missed more gets the roster whole',
     bytes: 'each',
   },
-  {
-    what: 'subscription requests that wait for an answer, and their bytes',
+  'subscription requests that wait for an answer, and their bytes': {
     number: 'requests of strangers are bounded, and leave the user room for contacts',
     bytes: 'of many long requests so much is kept, and of the others that they were sent',
   },
-  {
-    what: 'blocked addresses, and their bytes',
-    number: 'so many can be blocked and no more',
-    bytes: 'so many can be blocked and no more',
-  },
-  {
-    what: 'bytes of a presence',
-    bytes: 'a presence has so many bytes, and one that is larger changes nothing',
-  },
-  {
-    what: 'directed presences of a session, and bytes of the addresses',
-    number: 'presence is sent directly to so many addresses, of so many characters in all',
-    bytes: 'presence is sent directly to so many addresses, of so many characters in all',
-  },
-  {
-    what: 'what clients can do, by their hashes',
+  'blocked addresses, and their bytes': 'so many can be blocked and no more',
+  'bytes of a presence': { bytes: 'a presence has so many bytes, and one that is larger changes nothing' },
+  'directed presences of a session, and bytes of the addresses':
+    'presence is sent directly to so many addresses, of so many characters in all',
+  'what clients can do, by their hashes': {
     number: 'a map keeps so many entries, of so much weight; what was used last stays',
     bytes: 'of one answer so much is read, and more than that is remembered for nobody',
   },
-  {
-    what: 'clients that are asked what they can do, at a time',
-    number: askedAtATime,
-    bytes: 'each',
-  },
-  {
-    what: 'presence and last items for a client that comes online',
-    number: 'who comes online with many contacts is told of them as fast as it reads',
-    bytes: 'who comes online with many contacts is told of them as fast as it reads',
-  },
-  {
-    what: 'nodes, items, subscriptions',
+  'clients that are asked what they can do, at a time': { number: askedAtATime, bytes: 'each' },
+  'presence and last items for a client that comes online':
+    'who comes online with many contacts is told of them as fast as it reads',
+  'nodes, items, subscriptions': {
     number: 'an account has so many nodes, and no more',
     bytes: 'an item has so many bytes, and names so many characters',
   },
-  {
-    what: 'abuse reports',
-    number: 'reports are bounded: in all, of one user a day, and in length',
-    bytes: 'reports are bounded: in all, of one user a day, and in length',
-  },
-  {
-    what: 'strangers that somebody wrote to',
+  'abuse reports': 'reports are bounded: in all, of one user a day, and in length',
+  'strangers that somebody wrote to': {
     number: 'of whom one wrote to, the latest are remembered',
     bytes: 'so many characters of them, too',
   },
-  {
-    what: 'private data of an account',
+  'private data of an account': {
     number: 'pieces are bounded in size and number',
     bytes: 'all pieces together have so many bytes',
   },
-  {
-    what: 'bookmarks of a user',
+  'bookmarks of a user': {
     number: 'a list of the old form has so many rooms',
     bytes: 'all bookmarks of a user have so many bytes, however they are written',
   },
-  {
-    what: 'vCards',
+  vCards: {
     number: 'what a user tells of herself, she and others read',
     bytes: 'a vCard at the bound is kept, one beyond is not',
   },
-  {
-    what: 'addresses of those who are something to a node',
+  'addresses of those who are something to a node': {
     number: 'a request names so many, and a node keeps so many in mind',
     bytes: 'the addresses of those who are something to a node have so many bytes, however many they are',
   },
-  {
-    what: 'addresses of those who are something to all nodes that one account made',
+  'addresses of those who are something to all nodes that one account made': {
     number: 'an account has so many nodes, and no more',
     bytes: 'those of all nodes that one made, together, too; what ends makes room',
   },
-  {
-    what: 'last items for those who have come to see a node by a change of access',
+  'last items for those who have come to see a node by a change of access': {
     number: 'who opens and shuts a node again and again floods nobody with what is there',
     bytes: 'each',
   },
-  {
-    what: 'questions to the owners of a node',
-    number: 'who asks the owners again and again is heard so often in an hour',
-  },
-  {
-    what: 'what an owner is told who did not make the node',
+  'questions to the owners of a node': { number: 'who asks the owners again and again is heard so often in an hour' },
+  'what an owner is told who did not make the node': {
     number: 'who was made an owner without being asked is told so often in an hour',
   },
-  {
-    what: 'nodes at the service that one is subscribed to',
+  'nodes at the service that one is subscribed to': {
     number: 'one is subscribed to so many nodes at the service',
     bytes: 'each',
   },
-  {
-    what: 'names and configurations of an account’s nodes',
+  'names and configurations of an account’s nodes': {
     number: 'an account has so many nodes, and no more',
     bytes: 'the names and configurations of an account’s nodes have so many characters',
   },
-  {
-    what: 'nodes, or items of a node, that service discovery lists',
+  'nodes, or items of a node, that service discovery lists': {
     number: 'service discovery lists so many nodes, and items of one',
     bytes: 'each',
   },
-  {
-    what: 'who is what to nodes, in memory',
+  'who is what to nodes, in memory': {
     bytes: 'beyond its memory a host forgets who is what to nodes that nobody uses, and reads it again',
   },
-  {
-    what: 'clients on other servers that an account keeps in mind',
+  'clients on other servers that an account keeps in mind': {
     number: 'so many clients on other servers are kept in mind',
     bytes: 'a map keeps so many entries, of so much weight; what was used last stays',
   },
-  {
-    what: 'last items that wait while a node tells many of something',
-    number: 'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
-    bytes: 'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
-  },
-  {
-    what: 'what one sends to many (nodes, announcements)',
+  'last items that wait while a node tells many of something':
+    'where much waits under a key, what can be spared is left out, by number and by bytes; the rest is not',
+  'what one sends to many (nodes, announcements)': {
     number: 'many addresses are no reason to keep others waiting, and order holds',
     bytes: 'however many send to many, little of it waits for the disk',
   },
-  {
-    what: 'bytes that an account stores in nodes',
+  'bytes that an account stores in nodes': {
     bytes: 'an account stores so many bytes in its nodes, and what it deletes makes room',
   },
-]
+}

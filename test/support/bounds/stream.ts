@@ -5,7 +5,7 @@ import { defineModule } from '../../../src/core/module.ts'
 import type { SocketTransport } from '../../../src/net/transport.ts'
 import { serve } from '../talk.ts'
 import { eventually } from '../waiting.ts'
-import type { Bound } from './bound.ts'
+import type { Bounds } from './bound.ts'
 
 /** A client sends on while the server is busy with something that it asked: so much is taken, and the rest when that is done. */
 async function unparsed(t: TestContext): Promise<void> {
@@ -31,57 +31,36 @@ async function unparsed(t: TestContext): Promise<void> {
   assert.ok(xmpp.bytesRead > 2_000_000)
 }
 
-export const BOUNDS: readonly Bound[] = [
-  {
-    what: 'bytes, depth, attributes, elements and texts of a stanza',
-    number: 'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
-    bytes: 'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
-  },
-  {
-    what: 'stanzas of a client that are handled in one go',
+export const BOUNDS: Bounds = {
+  'bytes, depth, attributes, elements and texts of a stanza':
+    'a stanza that is too big, too deep or has too many attributes ends its stream; the next one is served',
+  'stanzas of a client that are handled in one go': {
     number: 'of thousands of stanzas that come in one piece a portion is handled, then others have their turn',
     bytes: 'many clients with one stanza each that is much work: who has little is answered between them',
   },
-  {
-    what: 'before login: time, bytes',
+  'before login: time, bytes': {
     number: 'who does not log in and bind in time is closed, in whatever state it was left',
     bytes: 'before the login only so many bytes are taken',
   },
-  {
-    what: 'memory of a stanza’s tree',
-    bytes: 'before the login a stanza is small in every way, after it large enough',
-  },
-  {
-    what: 'before login: depth, attributes, elements and texts, memory of a stanza',
-    number: 'before the login a stanza is small in every way, after it large enough',
-    bytes: 'before the login a stanza is small in every way, after it large enough',
-  },
-  {
-    what: 'memory of all connections that are not logged in, or wait for an HTTP request (16 KiB each, 64 KiB with TLS, and what they sent)',
-    bytes: 'all that are not logged in share one budget: the greedy go first, wherever they come from',
-  },
-  {
-    what: 'connections from an address',
-    number: 'one address has so many connections, and gets their places back',
-  },
-  {
-    what: 'speed of a client',
+  'memory of a stanza’s tree': { bytes: 'before the login a stanza is small in every way, after it large enough' },
+  'before login: depth, attributes, elements and texts, memory of a stanza':
+    'before the login a stanza is small in every way, after it large enough',
+  'memory of all connections that are not logged in, or wait for an HTTP request (16 KiB each, 64 KiB with TLS, and what they sent)':
+    {
+      bytes: 'all that are not logged in share one budget: the greedy go first, wherever they come from',
+    },
+  'connections from an address': { number: 'one address has so many connections, and gets their places back' },
+  'speed of a client': {
     number: 'the number of stanzas is shaped too',
     bytes: 'a client faster than its shaper is read more slowly, and nothing of what it sends is lost',
   },
-  {
-    what: 'sessions of an account',
-    number: 'one session more than an account may have ends the oldest',
-    bytes: 'each',
-  },
-  {
-    what: 'stanzas that a client has not acknowledged',
+  'sessions of an account': { number: 'one session more than an account may have ends the oldest', bytes: 'each' },
+  'stanzas that a client has not acknowledged': {
     number: 'what is kept for a client that is away is bounded, by number and by bytes; the rest waits in the store',
     bytes: 'a session whose client does not acknowledge what cannot wait ends at the bound',
   },
-  {
-    what: 'bytes that a client does not read',
+  'bytes that a client does not read': {
     bytes: 'a client that does not read gets no more than so much, and loses nothing but what cannot wait',
   },
-  { what: 'unparsed bytes while a stanza is handled', bytes: unparsed },
-]
+  'unparsed bytes while a stanza is handled': { bytes: unparsed },
+}
