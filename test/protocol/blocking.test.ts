@@ -5,12 +5,11 @@ import { attrs } from '../support/pluck.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, presenceFrom, refused, says, serve } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import type { TestServer } from '../support/testserver.ts'
 
 const NS = 'urn:xmpp:blocking'
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 async function online(user: string, resource?: string, on: TestServer = server): Promise<RawClient> {
   const client = await on.client(user, resource === undefined ? {} : { resource })
@@ -83,8 +82,7 @@ test('what is wrong is refused; the list is for its owner, and of nobody the ans
 })
 
 test('so many can be blocked and no more', async t => {
-  const small = await TestServer.start({ modules: { mod_blocking: { max_items: 3 } } })
-  t.after(() => small.stop())
+  const small = await serve(t, { modules: { mod_blocking: { max_items: 3 } } })
   const ben = await online('ben', undefined, small)
   await block(ben, 'a@x', 'b@x', 'c@x')
   await refused('not-allowed', block(ben, 'd@x'))

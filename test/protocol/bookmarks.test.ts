@@ -14,8 +14,7 @@ import {
 } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { nothing, refused } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { nothing, refused, serve } from '../support/talk.ts'
 
 const NODE = 'urn:xmpp:bookmarks:1'
 const OLD = 'storage:bookmarks'
@@ -26,8 +25,7 @@ const OPTIONS = {
   access_model: 'whitelist',
 }
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 const conference = (name: string, more = '') =>
   `<conference xmlns='${NODE}' name='${name}' autojoin='true'><nick>JC</nick>${more}</conference>`

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import type { ModuleContext } from '../../src/core/module.ts'
 import { openMemoryStore } from '../../src/storage/memory.ts'
 import { over } from '../support/faultystore.ts'
+import { serve } from '../support/talk.ts'
 import { TestServer, testModule } from '../support/testserver.ts'
 
 const command = (name: string, summary: string) => ({ name, summary, args: {}, run: () => 'done' })
@@ -46,8 +47,7 @@ test('no table of a host is opened that is nobody’s: the server’s own are kn
       return inner.table(host, spec)
     },
   })
-  const server = await TestServer.start({ store })
-  t.after(() => server.stop())
+  const server = await serve(t, { store })
   await (await server.client('alice')).ping()
   const host = server.server.host('localhost')!
   for (const name of opened) assert.throws(() => host.claim(name, 'mod_other'), /is there already/, name)

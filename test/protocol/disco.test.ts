@@ -4,8 +4,8 @@ import { parseElement, xml } from '../../src/xml/index.ts'
 import { verificationString } from '../../src/xmpp/caps.ts'
 import { pluck } from '../support/pluck.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, befriend, refused } from '../support/talk.ts'
-import { TestServer, testModule } from '../support/testserver.ts'
+import { available, befriend, refused, serve } from '../support/talk.ts'
+import { testModule } from '../support/testserver.ts'
 
 const INFO = 'http://jabber.org/protocol/disco#info'
 const ITEMS = 'http://jabber.org/protocol/disco#items'
@@ -37,14 +37,16 @@ const mod_shelf = testModule('mod_shelf', ctx => {
   })
 })
 
-const server = await TestServer.start({
-  extra: [mod_shelf],
-  modules: {
-    mod_disco: { contact_addresses: { abuse: ['mailto:abuse@localhost', 'xmpp:abuse@localhost'] } },
-    mod_pubsub: false, // whose identity, and domain, its own tests look at
+const server = await serve(
+  { after },
+  {
+    extra: [mod_shelf],
+    modules: {
+      mod_disco: { contact_addresses: { abuse: ['mailto:abuse@localhost', 'xmpp:abuse@localhost'] } },
+      mod_pubsub: false, // whose identity, and domain, its own tests look at
+    },
   },
-})
-after(() => server.stop())
+)
 
 test('the server says what it is, what it can do and whom to contact', async () => {
   const alice = await server.client('alice')

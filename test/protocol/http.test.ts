@@ -219,12 +219,11 @@ test('a body that ends early ends the connection: it is not taken for the whole'
 })
 
 test('a stop waits for a download so long and no longer', async t => {
-  const server = await TestServer.start({
+  const server = await serve(t, {
     http: {},
     extra: [mod_test_http],
     config: { drain: { timeout: '300ms' } },
   })
-  t.after(() => server.stop())
   const { socket, all } = bytes(server.httpPort)
   socket.write('GET /test/endless HTTP/1.1\r\nHost: x\r\n\r\n')
   await once(socket, 'data')

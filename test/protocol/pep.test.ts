@@ -18,11 +18,9 @@ import {
   tells,
 } from '../support/publishing.ts'
 import { child } from '../support/rawxml.ts'
-import { available, bare, befriend, nothing, refused } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { available, bare, befriend, nothing, refused, serve } from '../support/talk.ts'
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 const TUNE = 'http://jabber.org/protocol/tune'
 const tune = (title: string) => `<tune xmlns='${TUNE}'><title>${title}</title></tune>`

@@ -3,12 +3,10 @@ import { after, test } from 'node:test'
 import type { Stanza } from '../../src/xmpp/stanza.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, nothing, says } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { available, nothing, says, serve } from '../support/talk.ts'
 import { eventually } from '../support/waiting.ts'
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 const is =
   (name: string, from: string, type?: string) =>
@@ -202,8 +200,7 @@ test('who is blocked gets no message through and sees the user go', async () => 
 })
 
 test('messages are delivered whichever modules run: who is available is no module’s business', async t => {
-  const bare = await TestServer.start({ modules: { mod_presence: false } })
-  t.after(() => bare.stop())
+  const bare = await serve(t, { modules: { mod_presence: false } })
   await bare.register('nina')
   const olga = await bare.client('olga')
   const chat = (body: string) => `<message to='nina@localhost' type='chat'><body>${body}</body></message>`
@@ -254,8 +251,7 @@ test('presence is sent directly to so many addresses, of so many characters in a
 })
 
 test('who comes online with many contacts is told of them as fast as it reads', async t => {
-  const crowd = await TestServer.start({ config: { max_ack_queue: 10 } })
-  t.after(() => crowd.stop())
+  const crowd = await serve(t, { config: { max_ack_queue: 10 } })
   await crowd.register('sue')
   const both = (account: string, contact: string) =>
     crowd.command('add_rosteritem', { account, contact, subscription: 'both' })

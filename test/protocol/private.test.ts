@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { child } from '../support/rawxml.ts'
-import { refused } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { refused, serve } from '../support/talk.ts'
 
 const query = (content: string) => `<query xmlns='jabber:iq:private'>${content}</query>`
 const NOTE = "<note xmlns='urn:note'/>"
 
-const server = await TestServer.start({ modules: { mod_private: { max_size: 1024, max_items: 3 } } })
-after(() => server.stop())
+const server = await serve({ after }, { modules: { mod_private: { max_size: 1024, max_items: 3 } } })
 
 test('what a client keeps, another client of the user reads', async () => {
   const [one, other] = await server.clients('alice', 'alice')
@@ -57,8 +55,7 @@ test('pieces are bounded in size and number', async () => {
 })
 
 test('all pieces together have so many bytes', async t => {
-  const own = await TestServer.start({ modules: { mod_private: { max_bytes: 2048 } } })
-  t.after(() => own.stop())
+  const own = await serve(t, { modules: { mod_private: { max_bytes: 2048 } } })
   const erin = await own.client('erin')
   const piece = (n: number, size: number) => `<p xmlns='urn:p:${n}'>${'x'.repeat(size)}</p>`
   await erin.request('set', query(piece(0, 900)))

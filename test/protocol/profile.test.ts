@@ -9,11 +9,9 @@ import { emptyFolder } from '../support/folder.ts'
 import { png } from '../support/pictures.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { befriend, nothing, online, presenceFrom } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { befriend, nothing, online, presenceFrom, serve } from '../support/talk.ts'
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 /** As an administrator types it. */
 const admin = (name: string, ...words: string[]): Promise<unknown> => server.command(name, words)

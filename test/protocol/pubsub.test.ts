@@ -18,15 +18,13 @@ import {
 } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
-import { available, befriend, nothing, refused } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { available, befriend, nothing, refused, serve } from '../support/talk.ts'
 
 const SERVICE = 'pubsub.localhost'
 const ENTRY = "<entry xmlns='http://www.w3.org/2005/Atom'><title>x</title></entry>"
 const AUTHORIZE = `${PUBSUB}#subscribe_authorization`
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 async function user(name: string): Promise<RawClient> {
   const client = await server.client(name)

@@ -19,7 +19,7 @@ import { Jid } from '../../src/xmpp/jid.ts'
 import { emptyFolder } from '../support/folder.ts'
 import { jwt } from '../support/jwt.ts'
 import { serve } from '../support/talk.ts'
-import { type TestOptions, TestServer } from '../support/testserver.ts'
+import type { TestOptions, TestServer } from '../support/testserver.ts'
 
 /** How to see an option at work: what is seen after a reload is what is seen after a start. */
 interface Live {
@@ -324,8 +324,7 @@ test('every option is followed, or named by those that need a restart', async t 
       const was = await see(server)
       assert.deepEqual(await server.reload(options), [])
       const is = await see(server)
-      const fresh = await TestServer.start(options)
-      t.after(() => fresh.stop())
+      const fresh = await serve(t, options)
       assert.notDeepEqual(is, was, 'nothing has changed')
       assert.deepEqual(is, await see(fresh), 'it is not as after a start')
     })

@@ -9,8 +9,7 @@ import { TestServer } from '../support/testserver.ts'
 
 const NS = 'jabber:iq:roster'
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 const get = (client: RawClient, ver?: string, to?: string): Promise<XmlElement> =>
   client.request('get', `<query xmlns='${NS}'${ver === undefined ? '' : ` ver='${ver}'`}/>`, to)
@@ -142,8 +141,7 @@ test('a client that has missed a few changes gets them as pushes, the last state
 
 test('so many changes are remembered, over a restart too; who has missed more gets the roster whole', async t => {
   const { store } = faultyStore()
-  const first = await TestServer.start({ store })
-  t.after(() => first.stop())
+  const first = await serve(t, { store })
   const kim = await first.client('kim')
   await set(kim, "<item jid='x@localhost'/>")
   const ver = child(await get(kim, ''), 'query')!.attrs['ver']!
@@ -156,8 +154,7 @@ test('so many changes are remembered, over a restart too; who has missed more ge
   assert.ok(rows.length <= 101, `${rows.length} changes`)
   assert.equal(child(await get(kim, ver), 'query')!.children.length, 1, 'whole')
   await first.stop()
-  const second = await TestServer.start({ store })
-  t.after(() => second.stop())
+  const second = await serve(t, { store })
   const again = await second.client('kim')
   assert.equal((await get(again, versions[40])).children.length, 0)
   assert.equal(itemOf(await again.receive(isPush))!.attrs['name'], '129')
@@ -172,8 +169,7 @@ test('so many changes are remembered, over a restart too; who has missed more ge
 
 test('a push tells of what is durable', async t => {
   const { store, troubles } = faultyStore({ only: 'roster' })
-  const slow = await TestServer.start({ store })
-  t.after(() => slow.stop())
+  const slow = await serve(t, { store })
   const [one, other] = await slow.clients('sam', 'sam')
   await get(one)
   await get(other)
@@ -197,8 +193,7 @@ test('a group of another namespace is no group', async () => {
 })
 
 test('the names and groups of a roster have so many bytes, however many contacts it has', async t => {
-  const small = await TestServer.start({ modules: { mod_roster: { max_bytes: '100 KiB' } } })
-  t.after(() => small.stop())
+  const small = await serve(t, { modules: { mod_roster: { max_bytes: '100 KiB' } } })
   const hal = await small.client('hal')
   const groups = (count: number) =>
     Array.from({ length: count }, (_, i) => `<group>${String(i).padEnd(1000, 'g')}</group>`).join('')
@@ -213,8 +208,7 @@ test('the names and groups of a roster have so many bytes, however many contacts
 })
 
 test('a roster holds so many contacts and no more; what is there can still be changed', async t => {
-  const small = await TestServer.start({ modules: { mod_roster: { max_items: 10 } } })
-  t.after(() => small.stop())
+  const small = await serve(t, { modules: { mod_roster: { max_items: 10 } } })
   const cat = await small.client('cat')
   for (let i = 0; i < 10; i++) await set(cat, `<item jid='c${i}@localhost'/>`)
   await refused('not-allowed', set(cat, `<item jid='more@localhost'/>`))
@@ -226,8 +220,7 @@ test('a roster holds so many contacts and no more; what is there can still be ch
 })
 
 test('an account weighs what is in its roster, and what strangers have put there', async t => {
-  const small = await TestServer.start()
-  t.after(() => small.stop())
+  const small = await serve(t)
   const [cat, dog] = await small.clients('cat', 'dog')
   const weight = () => small.server.host('localhost')!.accounts.get('cat')!.weight
   const before = weight()

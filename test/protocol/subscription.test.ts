@@ -2,13 +2,12 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
-import { available, bare, befriend, nothing, presenceFrom } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { available, bare, befriend, nothing, presenceFrom, serve } from '../support/talk.ts'
+import type { TestServer } from '../support/testserver.ts'
 
 const ROSTER = 'jabber:iq:roster'
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 /** A client that has the roster and is available. */
 async function online(user: string, on: TestServer = server): Promise<RawClient> {
@@ -166,8 +165,7 @@ test('a request that is withdrawn is not shown at the next login', async () => {
 })
 
 test('requests of strangers are bounded, and leave the user room for contacts', async t => {
-  const small = await TestServer.start({ modules: { mod_roster: { max_items: 10, max_requests: 10 } } })
-  t.after(() => small.stop())
+  const small = await serve(t, { modules: { mod_roster: { max_items: 10, max_requests: 10 } } })
   await small.register('vic')
   for (let i = 0; i < 12; i++) {
     const stranger = await online(`s${i}`, small)
@@ -188,8 +186,7 @@ test('requests of strangers are bounded, and leave the user room for contacts', 
 })
 
 test('of many long requests so much is kept, and of the others that they were sent', async t => {
-  const small = await TestServer.start()
-  t.after(() => small.stop())
+  const small = await serve(t)
   await small.register('vic')
   for (let i = 0; i < 70; i++) {
     const stranger = await small.client(`s${i}`)

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { child } from '../support/rawxml.ts'
-import { refused } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
+import { refused, serve } from '../support/talk.ts'
 
 const GET = "<vCard xmlns='vcard-temp'/>"
 const card = (name: string) => `<vCard xmlns='vcard-temp'><FN>${name}</FN></vCard>`
 
-const server = await TestServer.start({ modules: { mod_vcard: { max_size: 2048 } } })
-after(() => server.stop())
+const server = await serve({ after }, { modules: { mod_vcard: { max_size: 2048 } } })
 
 test('what a user tells of herself, she and others read', async () => {
   const [alice, bob] = await server.clients('alice', 'bob')

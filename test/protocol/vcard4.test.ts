@@ -4,15 +4,13 @@ import { publish as publishItem } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { refused, serve } from '../support/talk.ts'
-import { TestServer } from '../support/testserver.ts'
 
 const NS = 'urn:ietf:params:xml:ns:vcard-4.0'
 const NODE = 'urn:xmpp:vcard4'
 const PUBSUB = 'http://jabber.org/protocol/pubsub'
 const GET = "<vCard xmlns='vcard-temp'/>"
 
-const server = await TestServer.start()
-after(() => server.stop())
+const server = await serve({ after })
 
 const card4 = (content: string) => `<vcard xmlns='${NS}'>${content}</vcard>`
 

@@ -1,6 +1,5 @@
 /** Small words for conversations between test clients. */
 import assert from 'node:assert/strict'
-import type { TestContext } from 'node:test'
 import type { RawClient } from './rawclient.ts'
 import { child, type XmlElement } from './rawxml.ts'
 import { type TestOptions, TestServer } from './testserver.ts'
@@ -78,8 +77,11 @@ export function bare(client: RawClient): string {
   return client.jid.split('/')[0]!
 }
 
-/** A server that stops with the test, however that ends. */
-export async function serve(t: TestContext, options: TestOptions = {}): Promise<TestServer> {
+/** A server that stops with the test, or after all tests of a file (`{ after }`), however they end. */
+export async function serve(
+  t: { after(stop: () => Promise<void>): void },
+  options: TestOptions = {},
+): Promise<TestServer> {
   const server = await TestServer.start(options)
   t.after(() => server.stop())
   return server
