@@ -1,6 +1,5 @@
 import { createHash, createHmac } from 'node:crypto'
-import type { Options } from '../config/schema.ts'
-import { opt } from '../config/schema.ts'
+import { type Options, opt } from '../config/schema.ts'
 import type { IqRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
 import { type Element, elementNs, findChild, NS, xml } from '../xml/index.ts'

@@ -4,8 +4,7 @@ import { StanzaError } from '../../src/xmpp/errors.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { errorCondition } from '../support/rawxml.ts'
 import { available, closed, nothing, online, refused, says, serve } from '../support/talk.ts'
-import type { TestServer } from '../support/testserver.ts'
-import { testModule } from '../support/testserver.ts'
+import { type TestServer, testModule } from '../support/testserver.ts'
 
 async function authenticated(server: TestServer, user = 'juliet'): Promise<RawClient> {
   await server.register(user)

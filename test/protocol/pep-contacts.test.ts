@@ -23,8 +23,7 @@ import {
 } from '../support/publishing.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
 import { available, befriend, nothing, online, refused, serve } from '../support/talk.ts'
-import type { TestServer } from '../support/testserver.ts'
-import { testModule } from '../support/testserver.ts'
+import { type TestServer, testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
 
 const P = "<p xmlns='urn:p'/>"

@@ -1,5 +1,4 @@
-import type { Element } from '../../xml/index.ts'
-import { NS } from '../../xml/index.ts'
+import { type Element, NS } from '../../xml/index.ts'
 import { dataForm } from '../../xmpp/forms.ts'
 import type { Invite } from './invites.ts'
 
