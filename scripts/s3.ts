@@ -68,7 +68,10 @@ export class S3Server {
     for (const kind of KINDS) if (!this.#processes.has(kind)) this.#spawn(kind)
     for (let tries = 0; ; tries++) {
       const failed = [...this.#processes].find(([, child]) => child.exitCode !== null)
-      if (failed !== undefined || tries > 300) throw new Error(`the S3 server did not start:\n${await this.#log()}`)
+      if (failed !== undefined || tries > 300) {
+        const log = await readFile(path.join(this.folder, 'log'), 'utf8').catch(() => '')
+        throw new Error(`the S3 server did not start:\n${log}`)
+      }
       const answered = await fetch(this.endpoint, { signal: AbortSignal.timeout(1000) }).catch(() => undefined)
       if (answered !== undefined && (await this.#listening())) return
       await new Promise(resolve => setTimeout(resolve, 50))
@@ -161,10 +164,6 @@ export class S3Server {
   async #listening(): Promise<boolean> {
     const asked = KINDS.map(kind => fetch(`http://127.0.0.1:${this.#ports[kind]}/healthcheck`).then(() => true))
     return (await Promise.allSettled(asked)).every(answer => answer.status === 'fulfilled')
-  }
-
-  #log(): Promise<string> {
-    return readFile(path.join(this.folder, 'log'), 'utf8').catch(() => '')
   }
 }
 

@@ -29,11 +29,9 @@ function implemented({ number, version, partial }: Spoken): string {
   const lines = [`<xmpp:xep rdf:resource='${page}'/>`]
   lines.push(`<xmpp:status>${partial === undefined ? 'complete' : 'partial'}</xmpp:status>`)
   lines.push(`<xmpp:version>${version}</xmpp:version>`)
-  if (partial !== undefined) lines.push(`<xmpp:note>${escapeText(plain(partial))}</xmpp:note>`)
+  if (partial !== undefined) {
+    const plain = partial.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1') // without the links of Markdown
+    lines.push(`<xmpp:note>${escapeText(plain)}</xmpp:note>`)
+  }
   return `    <implements><xmpp:SupportedXep>${lines.join('')}</xmpp:SupportedXep></implements>`
-}
-
-/** Without the links of Markdown. */
-function plain(text: string): string {
-  return text.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
 }

@@ -53,7 +53,8 @@ export function referencePages({ hooks, commands, metrics }: Running, xeps: read
       .filter(one => one.hook === hook)
       .map(({ order, owner }) => `${owner} ${order}`)
       .join(', ')
-  const runBy = (hook: string): string => unique(calls.filter(call => call.hook === hook).map(call => link(call.file)))
+  const runBy = (hook: string): string =>
+    [...new Set(calls.filter(call => call.hook === hook).map(call => link(call.file)))].join(', ')
   const how = (hook: string, kind: string): string =>
     kind === 'Sync' && calls.some(call => call.hook === hook && call.by === 'notify') ? NO_SENDER : KINDS[kind]!
   const hookRows = declared('HookMap', from).map(hook => {
@@ -104,8 +105,4 @@ function commandRow(command: Command): string[] {
 /** From docs/reference. */
 function link(file: string): string {
   return `[${file.replace('src/', '')}](../../${file})`
-}
-
-function unique(texts: readonly string[]): string {
-  return [...new Set(texts)].join(', ')
 }

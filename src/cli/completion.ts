@@ -26,6 +26,6 @@ complete -c hermodctl -n '__fish_seen_subcommand_from help' -f -a "(${NAMES})"`,
 export const SHELLS = Object.keys(SCRIPTS)
 
 /** A script that completes command names, to be sourced by the shell; undefined for a shell that is not known. */
-export function completion(shell: string): string | undefined {
+export function completion(shell = ''): string | undefined {
   return Object.hasOwn(SCRIPTS, shell) ? SCRIPTS[shell] : undefined
 }

@@ -57,7 +57,10 @@ async function firstAccount(host: Host, ctl: string, file: string, terminal: boo
   }
   const password = randomBytes(12).toString('base64url')
   // Before the account is there: who is killed in between finds it, and the next start begins again.
-  if (!terminal) await writeSecret(file, password)
+  if (!terminal) {
+    await rm(file, { force: true })
+    await writeFile(file, `${password}\n`, { mode: 0o600, flag: 'wx', flush: true })
+  }
   if (!(await host.users.create('admin', password))) {
     // Somebody was faster: it is not for us to make them an administrator.
     await rm(file, { force: true })
@@ -82,11 +85,6 @@ async function firstAccount(host: Host, ctl: string, file: string, terminal: boo
   To change it:
 
     ${change}`
-}
-
-async function writeSecret(file: string, secret: string): Promise<void> {
-  await rm(file, { force: true })
-  await writeFile(file, `${secret}\n`, { mode: 0o600, flag: 'wx', flush: true })
 }
 
 function ports(server: Server): string {

@@ -29,7 +29,11 @@ async function main(argv: readonly string[]): Promise<number> {
   const [command, ...words] = argv.slice(at)
   if (values.help === true) return print(HELP)
   if (command === undefined) throw new Exit(EXIT.usage, HELP)
-  if (command === 'completion') return print(scriptFor(words[0]))
+  if (command === 'completion') {
+    const script = completion(words[0])
+    if (script === undefined) throw new Exit(EXIT.usage, `the shell is one of ${SHELLS.join(', ')}`)
+    return print(script)
+  }
 
   const { start } = invocation(process.env)
   const how = values.config === undefined ? start.replace(/ --$/, '') : `${start} --config ${values.config}`
@@ -58,12 +62,6 @@ function commandIndex(argv: readonly string[]): number {
     i += /^(?:--config|--socket|-c)$/.test(argv[i]!) ? 2 : 1
   }
   return i
-}
-
-function scriptFor(shell = ''): string {
-  const script = completion(shell)
-  if (script === undefined) throw new Exit(EXIT.usage, `the shell is one of ${SHELLS.join(', ')}`)
-  return script
 }
 
 /** Where the server listens, by the same configuration that it was started with. */

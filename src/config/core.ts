@@ -110,10 +110,7 @@ const AUTH = {
   max_devices: opt.int(
     50,
     'Clients that are remembered of an account; one more, and the one unused for longest is forgotten.',
-    {
-      min: 1,
-      max: 1000,
-    },
+    { min: 1, max: 1000 },
   ),
 }
 
@@ -316,9 +313,7 @@ export const serverOptions = {
       timeout: opt.duration(
         '10s',
         'How long a stop waits for clients to close their streams and for the last writes.',
-        {
-          max: 3_600_000,
-        },
+        { max: 3_600_000 },
       ),
       see_other_host: opt.text(
         undefined,

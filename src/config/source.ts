@@ -72,15 +72,13 @@ class Reader {
     // What follows the first of these is mostly its echo.
     const [wrong] = [...this.#document.errors, ...this.#document.warnings].sort((a, b) => a.pos[0] - b.pos[0])
     if (wrong) {
-      this.#report(wrong.pos[0], [], `${wrong.message}${this.#hint(wrong.pos[0])}`)
+      const [at] = wrong.pos
+      const hint = this.#text.slice(at - 1, at + 1) === '${' ? QUOTE_HINT : ''
+      this.#report(at, [], wrong.message + hint)
       return undefined
     }
     const root = this.#document.contents
     return root === null ? undefined : this.#convert(root, [], undefined)
-  }
-
-  #hint(at: number): string {
-    return this.#text.slice(at - 1, at + 1) === '${' ? QUOTE_HINT : ''
   }
 
   #convert(node: unknown, path: OptionPath, key: number | undefined): unknown {

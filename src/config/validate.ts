@@ -188,9 +188,8 @@ function problemsOf(
   const value = path.reduce<unknown>((at, part) => (at as RawMap | undefined)?.[part], normal)
   const overlay = partial && !path.some(part => typeof part === 'number')
   if (value === undefined) {
-    return overlay && !insideMap(shape, path)
-      ? []
-      : [{ path: [...base, ...path], message: `is missing: wanted ${option?.words}` }]
+    const insideMap = path.some((_, index) => optionAt(shape, path.slice(0, index))?.kind === 'map')
+    return overlay && !insideMap ? [] : [{ path: [...base, ...path], message: `is missing: wanted ${option?.words}` }]
   }
   const got = option?.kind === 'secret' ? 'something else' : describe(value)
   const quote = typeof value === 'number' && option?.kind === 'text' ? ' (put it in quotes)' : ''
@@ -201,8 +200,4 @@ function problemsOf(
       ...(option?.values && typeof value === 'string' ? { nearest: nearest(value, option.values) } : {}),
     },
   ]
-}
-
-function insideMap(shape: OptionShape, path: OptionPath): boolean {
-  return path.some((_, index) => optionAt(shape, path.slice(0, index))?.kind === 'map')
 }

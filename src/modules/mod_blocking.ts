@@ -164,7 +164,7 @@ function items(list: Iterable<string>): Element[] {
   return [...list].map(jid => xml('item', { jid }))
 }
 
-async function block(ctx: Ctx, table: Table<Stored>, account: Account, jids: Jid[]): Promise<undefined> {
+async function block(ctx: Ctx, table: Table<Stored>, account: Account, jids: Jid[]): Promise<void> {
   const before = listOf(account)
   const added = jids.filter(jid => !before.has(jid.toString()))
   const now = ctx.now()
@@ -179,7 +179,6 @@ async function block(ctx: Ctx, table: Table<Stored>, account: Account, jids: Jid
   const event = { account, jids: added, before: (jid: Jid) => jid.isIn(before) }
   if (added.length > 0) account.host.hooks.notify('addresses_blocked', event)
   push(account, 'block', jids)
-  return undefined
 }
 
 /** XEP-0377 5: what a client says of those it blocks; the block holds whatever becomes of that. */
@@ -193,7 +192,7 @@ function report(account: Account, payload: Element): void {
   }
 }
 
-async function unblock(table: Table<Stored>, account: Account, jids: Jid[]): Promise<undefined> {
+async function unblock(table: Table<Stored>, account: Account, jids: Jid[]): Promise<void> {
   const list = new Map(listOf(account))
   const gone =
     jids.length === 0 ? [...list.keys()].map(text => Jid.from(text)) : jids.filter(jid => list.has(jid.toString()))
@@ -202,7 +201,6 @@ async function unblock(table: Table<Stored>, account: Account, jids: Jid[]): Pro
   const free = gone.filter(jid => !blocks(account, jid))
   if (free.length > 0) account.host.hooks.notify('addresses_unblocked', { account, jids: free })
   push(account, 'unblock', jids)
-  return undefined
 }
 
 /** The list counts at once, so that of two changes at a time none is lost; one that cannot be stored is undone. */

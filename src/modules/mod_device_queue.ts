@@ -33,10 +33,7 @@ const options = {
   max_devices: opt.int(
     4,
     'Devices of a user that messages are kept for; of more, the one goes that was away longest.',
-    {
-      min: 1,
-      max: 32,
-    },
+    { min: 1, max: 32 },
   ),
   lifetime: opt.duration('30d', 'How long a device may be away, and messages are kept for it.', { min: 60_000 }),
   max_messages: opt.int(1000, 'Messages kept for one device; of more, the oldest goes.', { min: 1, max: 100_000 }),

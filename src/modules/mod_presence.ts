@@ -29,7 +29,6 @@ const options = {
   ),
 }
 
-/** Between modules of one host, without one importing the other: see the services of the same names. */
 type Ctx = ModuleContext<typeof options>
 
 export const mod_presence = defineModule({
@@ -169,11 +168,8 @@ function showAgain(ctx: Ctx, account: Account, jids: readonly Jid[]): void {
   const subscribers = subscribersAmong(ctx, account, jids).filter(
     jid => ctx.use('blocking')?.blocks(account, jid) !== true,
   )
-  const seen =
-    ctx
-      .use('roster')
-      ?.subscriptions(account)
-      .filter(contact => contact.isIn(list) || clients.has(contact.toString())) ?? []
+  const contacts = ctx.use('roster')?.subscriptions(account) ?? []
+  const seen = contacts.filter(contact => contact.isIn(list) || clients.has(contact.toString()))
   for (const session of account.available()) {
     for (const jid of subscribers) ctx.route(session.presence!.readdressed(session.jid, jid))
     for (const contact of seen) ask(ctx, session, contact)

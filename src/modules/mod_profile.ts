@@ -8,7 +8,6 @@ import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { childText, findChild, xml } from '../xml/index.ts'
 import { StanzaError } from '../xmpp/errors.ts'
-import type { Stanza } from '../xmpp/stanza.ts'
 import { type Card, readVCard, writeVCard } from '../xmpp/vcard.ts'
 
 /** What a user tells of themselves, in one place; what is not said is not there. */
@@ -88,7 +87,8 @@ export const mod_profile = defineModule({
       const { session, stanza } = event
       if (stanza.kind !== 'presence' || stanza.to !== undefined || stanza.type !== 'available') return
       if (findChild(stanza.el, 'status') !== undefined) return
-      event.stanza = withStatus(stanza, session.account.slots.get(STATUS))
+      const status = session.account.slots.get(STATUS)
+      if (status !== undefined) event.stanza = stanza.changed(el => void el.append(xml('status', {}, status)))
     })
 
     const setStatus = async (account: Account, status: string | undefined): Promise<void> => {
@@ -222,26 +222,19 @@ function merged(card: Card, change: ProfileChange, all: boolean): Card {
   const next = { ...card }
   const names = ['name', 'note', 'organization', 'title', 'birthday', 'urls'] as const
   const put = (key: keyof Card, value: unknown): void => {
-    Object.assign(next, { [key]: isSaid(value) ? value : undefined })
+    Object.assign(next, { [key]: (value as { length: number } | null | undefined)?.length ? value : undefined })
   }
   for (const name of names) if (change[name] !== undefined || all) put(name, change[name])
   if (change.nickname !== undefined || all) put('nicknames', change.nickname ? [change.nickname] : undefined)
   for (const name of ['emails', 'phones'] as const) {
-    if (change[name] === undefined && !all) continue
     // What an address that stays is for, stays.
     const kinds = (value: string) => card[name]?.find(entry => entry.value === value)?.kinds ?? []
-    put(
-      name,
-      change[name]?.map(value => ({ value, kinds: kinds(value) })),
-    )
+    const contacts = change[name]?.map(value => ({ value, kinds: kinds(value) }))
+    if (change[name] !== undefined || all) put(name, contacts)
   }
   // A name in parts that says something else than the name would contradict it.
   if (next.name !== card.name) put('names', undefined)
   return next
-}
-
-function isSaid(value: unknown): boolean {
-  return value !== undefined && value !== null && (value as { length: number }).length > 0
 }
 
 function filled(text: string | null | undefined): string | undefined {
@@ -276,10 +269,6 @@ function isXmlText(text: string): boolean {
 function statusOf(account: Account): string | undefined {
   const [session] = account.available().sort((a, b) => b.priority - a.priority)
   return filled(session && childText(session.presence!.el, 'status')) ?? account.slots.get(STATUS)
-}
-
-function withStatus(stanza: Stanza, status: string | undefined): Stanza {
-  return status === undefined ? stanza : stanza.changed(el => void el.append(xml('status', {}, status)))
 }
 
 /** The present presence of a client goes out again with `status` where it had `before`, unless it says its own. */

@@ -1,5 +1,5 @@
 import { opt } from '../config/schema.ts'
-import { answerOf, type FormAnswers, formStage } from '../core/adhoc.ts'
+import { answerOf, formStage } from '../core/adhoc.ts'
 import { defineModule } from '../core/module.ts'
 import { type Key, pages, type Table } from '../storage/store.ts'
 import { Attempts } from '../util/attempts.ts'
@@ -38,7 +38,7 @@ export const mod_search = defineModule({
     const { host, options } = ctx
     /** `['listed']` x `[user]` */
     const table = ctx.table<Entry>({ name: 'search', version: 1 })
-    const directory = new Directory(table)
+    const isListed = async (user: string): Promise<boolean> => (await table.get(KEY, [user])) !== undefined
     ctx.feature(NS.IQ_SEARCH)
     ctx.identity({ category: 'directory', type: 'user', name: 'User search' })
 
@@ -62,8 +62,9 @@ export const mod_search = defineModule({
       check(from)
       if (!searches.allow(from.bare.toString())) throw new StanzaError('resource-constraint', 'too many searches')
       const form = findChild(payload, 'x', NS.DATA)
-      const wanted = form === undefined ? fromElements(payload) : fromForm(formValues(form))
-      const found = await directory.search(wanted, options.matches)
+      const values = form && formValues(form)
+      const wanted = wantedBy(name => (values === undefined ? childText(payload, name) : answerOf(values, name)))
+      const found = await search(table, wanted, options.matches)
       const rows = found.map(({ user, entry }) => ({ jid: `${user}@${host.name}`, ...entry }))
       // XEP-0055 2.1: nobody found is an empty answer, whichever way was asked.
       if (form === undefined || rows.length === 0) return xml('query', { xmlns: NS.IQ_SEARCH }, rows.map(itemOf))
@@ -80,7 +81,7 @@ export const mod_search = defineModule({
     const refresh = async (user: string): Promise<boolean> => {
       const [cards, account] = [ctx.use('vcard'), await ctx.account(user)]
       const card = cards?.isPublic === true && account !== undefined ? await cards.get(account) : undefined
-      if (card !== undefined) await directory.put(user, readCard(card))
+      if (card !== undefined) await table.put(KEY, [user], readCard(card))
       return card !== undefined
     }
     ctx.adhoc({
@@ -96,15 +97,15 @@ export const mod_search = defineModule({
               var: 'listed',
               type: 'boolean',
               label: 'Others can find me',
-              values: [(await directory.has(local)) ? '1' : '0'],
+              values: [(await isListed(local)) ? '1' : '0'],
             },
           ],
           async values => {
             if (!isTrue(answerOf(values, 'listed'))) {
-              await directory.remove(local)
+              await table.del(KEY, [local])
               return { notes: [{ type: 'info', text: 'Nobody finds you.' }] }
             }
-            if (!(await directory.has(local)) && (await directory.size()) >= options.max_listed) {
+            if (!(await isListed(local)) && (await sizeOf(table)) >= options.max_listed) {
               throw new StanzaError('resource-constraint', 'the directory is full')
             }
             if (await refresh(local)) return { notes: [{ type: 'info', text: 'Others can find you.' }] }
@@ -113,55 +114,35 @@ export const mod_search = defineModule({
         ),
     })
     ctx.hook('vcard_stored', async ({ account: { user } }) => {
-      if (await directory.has(user)) await refresh(user)
+      if (await isListed(user)) await refresh(user)
     })
-    ctx.hook('remove_user', ({ user }) => directory.remove(user.local))
+    ctx.hook('remove_user', ({ user }) => table.del(KEY, [user.local]))
   },
 })
 
-/** Who can be found, and by what. */
-class Directory {
-  readonly #table: Table<Entry>
-
-  constructor(table: Table<Entry>) {
-    this.#table = table
+/** How many can be found. */
+async function sizeOf(table: Table<Entry>): Promise<number> {
+  let size = 0
+  for (let after: Key | undefined; ; ) {
+    const keys = await table.keys(KEY, { limit: 1000, ...(after === undefined ? {} : { gt: after }) })
+    size += keys.length
+    if (keys.length < 1000) return size
+    after = keys.at(-1)
   }
+}
 
-  async has(user: string): Promise<boolean> {
-    return (await this.#table.get(KEY, [user])) !== undefined
-  }
-
-  async size(): Promise<number> {
-    let size = 0
-    for (let after: Key | undefined; ; ) {
-      const keys = await this.#table.keys(KEY, { limit: 1000, ...(after === undefined ? {} : { gt: after }) })
-      size += keys.length
-      if (keys.length < 1000) return size
-      after = keys.at(-1)
+/** Those in whom every wanted field has a word that begins so; nobody where nothing is wanted. */
+async function search(table: Table<Entry>, wanted: Partial<Entry>, limit: number) {
+  const tests = Object.entries(wanted).map(([name, value]) => [name as Field, normal(value)] as const)
+  const found: { user: string; entry: Entry }[] = []
+  if (tests.length === 0) return found
+  for await (const rows of pages(table, KEY)) {
+    for (const { ck, value } of rows) {
+      if (!tests.every(([name, text]) => begins(value[name], text))) continue
+      if (found.push({ user: String(ck[0]), entry: value }) === limit) return found
     }
   }
-
-  put(user: string, entry: Entry): Promise<void> {
-    return this.#table.put(KEY, [user], entry)
-  }
-
-  remove(user: string): Promise<void> {
-    return this.#table.del(KEY, [user])
-  }
-
-  /** Those in whom every wanted field has a word that begins so; nobody where nothing is wanted. */
-  async search(wanted: Partial<Entry>, limit: number): Promise<{ user: string; entry: Entry }[]> {
-    const tests = Object.entries(wanted).map(([name, value]) => [name as Field, normal(value)] as const)
-    if (tests.length === 0) return []
-    const found: { user: string; entry: Entry }[] = []
-    for await (const rows of pages(this.#table, KEY)) {
-      for (const { ck, value } of rows) {
-        if (!tests.every(([name, text]) => begins(value[name], text))) continue
-        if (found.push({ user: String(ck[0]), entry: value }) === limit) return found
-      }
-    }
-    return found
-  }
+  return found
 }
 
 function begins(value: string, text: string): boolean {
@@ -186,22 +167,10 @@ function readCard(card: Element): Entry {
   }
 }
 
-/** A trailing `*` is what other servers want for "begins with". */
-function clean(text: string | undefined): string {
-  return cut((text ?? '').trim().replace(/\*$/, ''), MAX_VALUE)
-}
-
-function fromElements(query: Element): Partial<Entry> {
-  return given(name => clean(childText(query, name)))
-}
-
-function fromForm(values: FormAnswers): Partial<Entry> {
-  return given(name => clean(answerOf(values, name)))
-}
-
-function given(read: (name: Field) => string): Partial<Entry> {
-  const entries = FIELDS.map(([name]) => [name, read(name)] as const).filter(([, value]) => value !== '')
-  return Object.fromEntries(entries)
+function wantedBy(read: (name: Field) => string | undefined): Partial<Entry> {
+  // A trailing `*` is what other servers want for "begins with".
+  const clean = (text = ''): string => cut(text.trim().replace(/\*$/, ''), MAX_VALUE)
+  return Object.fromEntries(FIELDS.map(([name]) => [name, clean(read(name))]).filter(([, value]) => value !== ''))
 }
 
 function itemOf({ jid, ...entry }: { jid: string } & Entry): Element {

@@ -53,7 +53,10 @@ export async function subscribe(
     if (waits && !service.engine.asks.allow(`${service.shelf.key} ${node.name} ${jid.bare}`)) throw tooMany()
     const total = await store.entityBytes(service.shelf, node.creator)
     if (total + entitySize(jid.toString()) > service.engine.maxEntityTotal) throw tooMany()
-    if (service.owner === undefined && !node.isKnown(jid.bare.toString())) await mayHaveMore(service, jid)
+    if (service.owner === undefined && !node.isKnown(jid.bare.toString())) {
+      const nodes = await store.nodesOf(jid.bare.toString(), service.shelf.key, MAX_NODES)
+      if (nodes.length >= MAX_NODES) throw tooMany()
+    }
     const state = waits ? 'pending' : 'subscribed'
     const saved = store.subscribe(service.shelf, node, jid, { state, deliver })
     return { node, subscription: { jid, state, deliver } as const, saved, fresh: true }
@@ -63,10 +66,6 @@ export async function subscribe(
   else await subscribed(service, node, jid)
   await events.ownersTold(service, node, jid, subscription.state)
   return subscription
-}
-
-async function mayHaveMore({ engine: { store }, shelf }: Service, jid: Jid): Promise<void> {
-  if ((await store.nodesOf(jid.bare.toString(), shelf.key, MAX_NODES)).length >= MAX_NODES) throw tooMany()
 }
 
 function tooMany(): StanzaError {

@@ -76,7 +76,9 @@ export class Images {
     const frames = meta.pages ?? 1
     const height = meta.pageHeight ?? meta.height
     if (frames > maxFrames) throw refusal(`a picture may have ${maxFrames} frames, this one has ${frames}`)
-    if (meta.width * height * frames > pixels) throw tooManyPixels(pixels)
+    if (meta.width * height * frames > pixels) {
+      throw refusal(`a picture may have ${pixels} pixels, all its frames together; this one has more`)
+    }
     const talks = [meta.exif, meta.iptc, meta.xmp].some(part => part !== undefined) || (meta.comments ?? []).length > 0
     if (!talks && meta.width <= side && height <= side && !hasMore(bytes, format)) {
       // A header can promise what does not follow: only who has decoded all of it knows.
@@ -229,10 +231,6 @@ function encode(image: Sharp, format: Format): Sharp {
 
 function refusal(text: string): StanzaError {
   return new StanzaError('not-acceptable', text)
-}
-
-function tooManyPixels(pixels: number): StanzaError {
-  return refusal(`a picture may have ${pixels} pixels, all its frames together; this one has more`)
 }
 
 /** What the decoder says of a file that strangers sent is their fault, unless it ran out of time. */

@@ -70,7 +70,9 @@ export class JidList {
   async #save(jids: readonly string[]): Promise<void> {
     const next = new Set(jids)
     if (next.size > this.#max) throw cannotBeDone(`the ${this.name} has at most ${this.#max} addresses`)
-    if (bytesOf(next) > MAX_BYTES) throw cannotBeDone(`the addresses of the ${this.name} are too long together`)
+    if (Buffer.byteLength([...next].join('')) > MAX_BYTES) {
+      throw cannotBeDone(`the addresses of the ${this.name} are too long together`)
+    }
     const gone = [...this.#jids].filter(jid => !next.has(jid))
     const come = [...next].filter(jid => !this.#jids.has(jid))
     if (gone.length + come.length === 0) return
@@ -80,12 +82,6 @@ export class JidList {
     ])
     this.#jids = next
   }
-}
-
-function bytesOf(jids: Iterable<string>): number {
-  let bytes = 0
-  for (const jid of jids) bytes += Buffer.byteLength(jid)
-  return bytes
 }
 
 /** The addresses of a jid-multi field, prepared; each once. */

@@ -2,8 +2,9 @@ import { opt } from '../../config/schema.ts'
 import type { Account } from '../../core/account.ts'
 import { answerOf, cannotBeDone, formStage } from '../../core/adhoc.ts'
 import { Changes } from '../../core/changes.ts'
+import { accountOf } from '../../core/directory.ts'
 import { FILTER, STORE } from '../../core/hooks.ts'
-import { defineModule } from '../../core/module.ts'
+import { defineModule, type ModuleContext } from '../../core/module.ts'
 import { isTrue } from '../../util/text.ts'
 import { findChild, NS } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
@@ -12,7 +13,6 @@ import type { Stanza } from '../../xmpp/stanza.ts'
 import { inviteCommands } from './commands.ts'
 import { type Invite, Invites } from './invites.ts'
 import { inviteForm, inviteUri, landingPage } from './links.ts'
-import { befriend } from './subscribe.ts'
 
 /** An invitation that a stream has shown before logging in (XEP-0445). */
 interface ShownInvitation {
@@ -229,3 +229,15 @@ export const mod_invites = defineModule({
     for (const command of inviteCommands(host.name, maker)) ctx.command(command)
   },
 })
+
+/** Two accounts of this host see each other's presence from now on; their clients get the pushes (XEP-0401 5.4). */
+async function befriend(ctx: ModuleContext, one: Jid, other: Jid): Promise<void> {
+  const roster = ctx.use('roster')
+  const [first, second] = [await accountOf(ctx.host.router, one), await accountOf(ctx.host.router, other)]
+  if (roster === undefined || first === undefined || second === undefined) return
+  // Each says yes before it is asked (RFC 6121 3.4), then each asks.
+  await roster.send(first, 'subscribed', other)
+  await roster.send(second, 'subscribed', one)
+  await roster.send(second, 'subscribe', one)
+  await roster.send(first, 'subscribe', other)
+}

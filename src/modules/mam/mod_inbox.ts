@@ -104,11 +104,14 @@ async function list(
   const asked = wanted.slice(at, at + (page.max ?? wanted.length))
   const byLast = new Map(asked.map(one => [one.last, one]))
 
-  const outgoing = (one: Counted, last: Archived | undefined): Outgoing => ({
-    id: one.last,
+  const outgoing = ({ peer, unread, last: id }: Counted, last: Archived | undefined): Outgoing => ({
+    id,
     size: last?.size ?? 0,
     carries: false,
-    make: () => xml('message', {}, entryElement(one), last && resultElement(last, owner, queryid)),
+    make: () => {
+      const entry = xml('entry', { xmlns: NS.INBOX, jid: peer.toString(), unread: String(unread), id })
+      return xml('message', {}, entry, last && resultElement(last, owner, queryid))
+    },
   })
   const read = async (one: Counted): Promise<Outgoing> =>
     outgoing(one, withMessages ? await archive?.get(owner, one.last) : undefined)
@@ -138,10 +141,6 @@ async function list(
     },
     pageElement({ first: shown[0]?.peer.toString(), last: shown.at(-1)?.peer.toString(), count: wanted.length }),
   )
-}
-
-function entryElement({ peer, unread, last }: Counted): Element {
-  return xml('entry', { xmlns: NS.INBOX, jid: peer.toString(), unread: String(unread), id: last })
 }
 
 /** Messages from `peer` that neither a marker nor an answer of the user covers, up to the bound. */

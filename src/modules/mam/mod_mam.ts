@@ -54,10 +54,7 @@ const options = {
   max_page_bytes: opt.size(
     '1 MiB',
     'A page ends, before it has as many messages, with the one that makes it so large.',
-    {
-      min: 1024,
-      max: 16 * 1024 * 1024,
-    },
+    { min: 1024, max: 16 * 1024 * 1024 },
   ),
 }
 type Ctx = ModuleContext<typeof options>

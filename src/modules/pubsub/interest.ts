@@ -28,10 +28,8 @@ interface Wanted {
   nodes: Nodes
 }
 
-interface Remote {
+interface Remote extends Wanted {
   jid: Jid
-  caps: string
-  nodes: Nodes
 }
 
 const NOTHING: Nodes = new Set()

@@ -150,12 +150,7 @@ export class Pep implements PepService {
   }
 
   of(account: Account): Personal {
-    let service = account.slots.get(this.#slot)
-    if (service === undefined) {
-      service = new Personal(this.#engine, account, this.#defaults, this.#interest)
-      account.slots.set(this.#slot, service)
-    }
-    return service
+    return account.slots.ensure(this.#slot, () => new Personal(this.#engine, account, this.#defaults, this.#interest))
   }
 
   /**

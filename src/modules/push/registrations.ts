@@ -102,7 +102,9 @@ export class Registrations {
       told: there?.registration.told ?? '',
     }
     if (there !== undefined) {
-      leaveOld(account, there.registration.resource, session)
+      // A device that comes back as another session has no use for its old one: that waits no longer than others.
+      const { resource } = there.registration
+      if (resource !== session.jid.resource) account.sessions.get(resource)?.keepFor(OLD_SESSION)
       there.renew(registration)
     } else {
       if (watch.targets.size >= this.#ctx.options.max_registrations) await this.#forget(account, oldest(watch))
@@ -208,11 +210,6 @@ export class Registrations {
     if (watch?.targets.size === 0) this.unload(account)
     await this.table.del([account.user], [target.jid.toString(), target.node])
   }
-}
-
-/** A device that comes back as another session has no use for its old one: that waits no longer than others. */
-function leaveOld(account: Account, resource: string, session: Session): void {
-  if (resource !== session.jid.resource) account.sessions.get(resource)?.keepFor(OLD_SESSION)
 }
 
 function keyOf(jid: Jid, node: string): string {

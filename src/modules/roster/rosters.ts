@@ -7,17 +7,7 @@ import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { attribute, inbound, isSubscriptionType, NONE, outbound, type Subscription } from '../../xmpp/subscription.ts'
-import {
-  type Change,
-  isEmpty,
-  itemElement,
-  ROSTER,
-  Roster,
-  type RosterItem,
-  type RosterTables,
-  shown,
-  sizeOf,
-} from './roster.ts'
+import { isEmpty, itemElement, ROSTER, Roster, type RosterItem, type RosterTables, shown, sizeOf } from './roster.ts'
 
 const MAX_NAME = 1023
 const MAX_GROUPS = 50
@@ -78,7 +68,9 @@ export class Rosters {
     if (changes === undefined) return whole(roster, ver)
     // After the answer to the request.
     setImmediate(() => {
-      for (const change of changes) pushTo(session, changedItem(change), change.version)
+      for (const { jid, item, version } of changes) {
+        pushTo(session, item === undefined ? removal(jid) : itemElement(item), version)
+      }
     })
     return undefined
   }
@@ -248,10 +240,6 @@ function pushTo(session: Session, item: Element, version: string): void {
   session.deliver(
     Stanza.make(xml('iq', { type: 'set', id: account.host.ids.random() }, query), account.jid, session.jid),
   )
-}
-
-function changedItem({ jid, item }: Change): Element {
-  return item === undefined ? removal(jid) : itemElement(item)
 }
 
 function removal(jid: Jid): Element {

@@ -86,7 +86,8 @@ export class Transfer {
       return plainAnswer(429, `${maxUserUploads} uploads at a time are enough`, { 'Retry-After': 10 })
     }
     if (this.#total >= maxUploads) return plainAnswer(503, 'too many uploads now', { 'Retry-After': 10 })
-    this.#began(slot.owner)
+    this.#total++
+    this.#running.set(slot.owner, (this.#running.get(slot.owner) ?? 0) + 1)
     try {
       // Of two at once, one has it.
       if (!(await uploads.take(place.id))) return plainAnswer(403, 'no open slot: ask for another')
@@ -101,11 +102,6 @@ export class Transfer {
     } finally {
       this.#ended(slot.owner)
     }
-  }
-
-  #began(owner: string): void {
-    this.#total++
-    this.#running.set(owner, (this.#running.get(owner) ?? 0) + 1)
   }
 
   #ended(owner: string): void {

@@ -127,7 +127,7 @@ export class Uploads {
     try {
       if ((await this.#slots.get(SLOTS, [id])) === undefined) return false
       await this.#slots.del(SLOTS, [id])
-      this.#gone()
+      if (this.#pending !== undefined && this.#pending > 0) this.#pending--
       return true
     } finally {
       this.#taken.delete(id)
@@ -200,10 +200,6 @@ export class Uploads {
       }
     }
     return count
-  }
-
-  #gone(): void {
-    if (this.#pending !== undefined && this.#pending > 0) this.#pending--
   }
 }
 
