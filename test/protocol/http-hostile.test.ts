@@ -139,7 +139,7 @@ test('no path leads out of what is served', async t => {
     '/blobs/.undone/x',
     '/blobs%2f.secret',
     '/blobs/a%5c..%5c.secret?sig=x',
-    `/blobs${get.replace('/upload/localhost', '/upload/localhost')}`,
+    `/blobs${get}`,
     '/'.repeat(4000),
     'http://evil/blobs/.secret',
     '*',

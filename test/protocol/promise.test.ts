@@ -79,13 +79,19 @@ const acked = (client: RawClient): string[] => {
   return list
 }
 
-test('a client without stream management that closes its stream, and breaks off before it has read everything, gets it again', async t => {
+/** Juliet, without stream management, has read one message of romeo's. */
+async function afterOne(t: TestContext) {
   const server = await serve(t)
   const romeo = await managed(server, 'romeo')
   const juliet = await server.client('juliet', { resource: 'balcony' })
   juliet.send('<presence/>')
   say(romeo, 'read')
   await juliet.receive(says('read'))
+  return { server, romeo, juliet }
+}
+
+test('a client without stream management that closes its stream, and breaks off before it has read everything, gets it again', async t => {
+  const { server, romeo, juliet } = await afterOne(t)
   juliet.pause()
   say(romeo, 'unread')
   await romeo.ping()
@@ -97,12 +103,7 @@ test('a client without stream management that closes its stream, and breaks off 
 })
 
 test('and what it read it does not get again', async t => {
-  const server = await serve(t)
-  const romeo = await managed(server, 'romeo')
-  const juliet = await server.client('juliet', { resource: 'balcony' })
-  juliet.send('<presence/>')
-  say(romeo, 'read')
-  await juliet.receive(says('read'))
+  const { server, juliet } = await afterOne(t)
   assert.ok(await juliet.close())
   const host = server.server.host('localhost')!
   await eventually(() => host.accounts.get('juliet')!.queue.size === 0)

@@ -4,6 +4,17 @@ import { settled } from '../../../support/waiting.ts'
 import { FakeHolder, FakeOrigin, send } from '../support.ts'
 import { id, live, range, rows, setup } from './support.ts'
 
+/** A session has a message whose write has failed, as all do until the disk comes back. */
+async function inDoubt() {
+  const made = setup()
+  const holder = await live(made.queue)
+  made.troubles.failWrites = true
+  const origin = new FakeOrigin()
+  const entry = send(made.queue, id(1), [holder], origin)
+  await settled()
+  return { ...made, holder, origin, entry }
+}
+
 test('a store that cannot be read is asked again, and nobody’s promise is broken', async t => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const { queue, troubles } = setup()
@@ -52,12 +63,7 @@ test('a write that fails with nobody there is an error to the sender, once', asy
 })
 
 test('a write that fails while a session has the message: it may yet acknowledge it', async () => {
-  const { queue, troubles, bounced } = setup()
-  const holder = await live(queue)
-  troubles.failWrites = true
-  const origin = new FakeOrigin()
-  const entry = send(queue, id(1), [holder], origin)
-  await settled()
+  const { queue, bounced, holder, origin, entry } = await inDoubt()
   assert.deepEqual([bounced, origin.safeIds], [[], []])
   holder.confirm(queue)
   assert.deepEqual([bounced, origin.safeIds], [[], [id(1)]])
@@ -65,11 +71,7 @@ test('a write that fails while a session has the message: it may yet acknowledge
 })
 
 test('... or end: an error to the sender could be a lie, so it waits for the disk, and for who comes next', async () => {
-  const { queue, troubles, bounced, table } = setup()
-  const holder = await live(queue)
-  troubles.failWrites = true
-  const entry = send(queue, id(1), [holder], new FakeOrigin())
-  await settled()
+  const { queue, troubles, bounced, table, holder, entry } = await inDoubt()
   holder.leave(queue)
   assert.deepEqual(bounced, [])
   assert.equal(queue.idle, false)
@@ -84,12 +86,7 @@ test('... or end: an error to the sender could be a lie, so it waits for the dis
 })
 
 test('... or the disk comes back, and it is kept', async () => {
-  const { queue, troubles, bounced, table } = setup()
-  const holder = await live(queue)
-  troubles.failWrites = true
-  const origin = new FakeOrigin()
-  const entry = send(queue, id(1), [holder], origin)
-  await settled()
+  const { queue, troubles, bounced, table, holder, origin, entry } = await inDoubt()
   troubles.failWrites = false
   queue.rewrite(entry)
   await settled()
@@ -123,12 +120,7 @@ test('a row that could not be removed is not delivered again, and is removed lat
 })
 
 test('of an account that was removed nothing is written again', async () => {
-  const { queue, troubles, bounced, table } = setup()
-  const holder = await live(queue)
-  troubles.failWrites = true
-  const origin = new FakeOrigin()
-  const entry = send(queue, id(1), [holder], origin)
-  await settled()
+  const { queue, troubles, bounced, table, holder, origin, entry } = await inDoubt()
   holder.leave(queue)
   troubles.failWrites = false
   queue.ended = true
