@@ -247,7 +247,7 @@ function listening(
   { listeners, http }: ServerParts,
   entries: readonly ListenConfig[],
 ): { pairs: { listener: Listener; listen: ListenConfig }[]; complete: boolean } {
-  const free = [...entries]
+  const free = entries.filter(l => l.module !== 's2s')
   const pairs = [...listeners, ...http].flatMap((listener: Listener) => {
     const module = listener instanceof C2SListener ? 'c2s' : 'http'
     const { ip, port } = listener.settings

@@ -21,7 +21,8 @@ const HEADER_BYTES = 10_000
 
 /** What a listener goes by, from its entry in the configuration. */
 export function listenerSettings(config: Config, listen: ListenConfig): ListenerSettings {
-  const shaper = config.shaper[listen.shaper] ?? BUILTIN_SHAPERS[listen.shaper]
+  const named = listen.shaper ?? (listen.module === 's2s' ? 'fast' : 'normal')
+  const shaper = config.shaper[named] ?? BUILTIN_SHAPERS[named]
   const limited = shaper !== undefined && (Number.isFinite(shaper.rate) || Number.isFinite(shaper.stanza_rate))
   return {
     port: listen.port,

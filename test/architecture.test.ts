@@ -18,6 +18,8 @@ const ROOMS: Record<string, readonly string[]> = {
   auth: ['core', 'net', 'xmpp', 'xml', 'util', 'storage/store'],
   stream: ['core/log', 'net', 'xmpp', 'xml', 'util'],
   c2s: ['core', 'auth', 'stream', 'net', 'xmpp', 'xml', 'util', 'storage/store'],
+  s2s: ['core', 'auth', 'stream', 'net', 'xmpp', 'xml', 'util', 'config', 'storage/store'],
+  component: ['core', 'auth', 'stream', 'net', 'xmpp', 'xml', 'util', 'config', 'storage/store'],
   http: ['core', 'net', 'xmpp', 'xml', 'util', 'storage/blob'],
   // Engines know no host, no account and no module: rooms and services of any kind are built of them.
   archive: ['core/changes', 'core/chunks', 'core/iq', 'xmpp', 'xml', 'util', 'storage/store'],

@@ -25,6 +25,12 @@ export function checkListen(value: unknown): Problem[] {
   })
 }
 
+export function checkS2S(value: unknown): Problem[] {
+  const file = isMap(value) ? value['ca_file'] : undefined
+  const reason = typeof file === 'string' ? unreadable(file) : undefined
+  return reason === undefined ? [] : [{ path: ['s2s', 'ca_file'], message: `cannot read ${String(file)}: ${reason}` }]
+}
+
 /** Of the top level or an overlay: access rules that decide, certificates and keys that can be read. */
 export function checkHost(options: RawMap, base: OptionPath): Problem[] {
   const rules = isMap(options['access_rules']) ? Object.entries(options['access_rules']) : []

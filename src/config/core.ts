@@ -10,24 +10,29 @@ const USER = /^[^\s@/]{1,1023}@[^\s@/]{1,1023}$/
 
 /** One entry of `listen`. */
 export const listenOptions = {
-  port: opt.required(opt.port(undefined, 'TCP port; 0 takes any free one.')),
+  port: opt.required(opt.port(undefined, 'TCP port; 0 takes any free one, for `s2s` none.')),
   ip: opt.text('::', 'Address to listen on. `::` is every address, IPv4 too; `127.0.0.1` is this machine only.', {
     check: text => isIP(text) !== 0,
     words: 'an IP address',
   }),
   module: opt.oneOf(
-    ['c2s', 'http'],
+    ['c2s', 's2s', 'http'],
     'c2s',
-    'What is spoken there: `c2s` is XMPP with clients over TCP; `http` is HTTP for files, where of the options below only `tls`, `pre_auth_timeout` (for the head of a request), `max_connections_per_ip` and `metrics` mean something.',
+    'What is spoken there: `c2s` is XMPP with clients over TCP; `s2s` is XMPP with other servers, which has to be encrypted, and where `s2s` says who may come in; `http` is HTTP for files, where of the options below only `tls`, `pre_auth_timeout` (for the head of a request), `max_connections_per_ip` and `metrics` mean something.',
   ),
-  tls: opt.bool(false, 'Direct TLS: encrypted from the first byte, ALPN `xmpp-client` (XEP-0368). Usual on port 5223.'),
-  starttls: opt.bool(true, 'Offer STARTTLS. Means nothing where `tls` is true.'),
-  starttls_required: opt.bool(true, 'Refuse to go on without STARTTLS. Means nothing where `tls` is true.'),
+  tls: opt.bool(
+    false,
+    'Direct TLS: encrypted from the first byte, ALPN `xmpp-client` or `xmpp-server` (XEP-0368). Usual on ports 5223 and 5270.',
+  ),
+  starttls: opt.bool(true, 'Offer STARTTLS, for `c2s`. Means nothing where `tls` is true.'),
+  starttls_required: opt.bool(true, 'Refuse to go on without STARTTLS, for `c2s`. Means nothing where `tls` is true.'),
   use_proxy_protocol: opt.bool(
     false,
     'Expect a PROXY header (v1 or v2) first, from which the client address is taken. Only for ports that nobody but the proxy can reach.',
   ),
-  max_stanza_size: opt.size('256 KiB', 'Largest stanza from a client; announced by XEP-0478.', { min: 10_000 }),
+  max_stanza_size: opt.size('256 KiB', 'Largest stanza from a client or server; announced by XEP-0478.', {
+    min: 10_000,
+  }),
   max_depth: opt.int(64, 'Deepest nesting of elements in a stanza.', { min: 8, max: 1000 }),
   max_attributes: opt.int(64, 'Most attributes of one element.', { min: 8, max: 10_000 }),
   max_elements: opt.int(10_000, 'Most elements and texts in one stanza; before the login 250.', {
@@ -51,8 +56,11 @@ export const listenOptions = {
     min: 1000,
     infinity: true,
   }),
-  shaper: opt.shaper('normal', 'How fast one client may send.'),
-  access: opt.access('all', 'Who may log in here.'),
+  shaper: opt.shaper(
+    undefined,
+    'How fast one client, or one server, may send; left out, `normal`, and `fast` for `s2s`.',
+  ),
+  access: opt.access('all', 'Who may log in here, for `c2s`.'),
 }
 
 /** One kind of `shaper`: token buckets. A client that is faster is read more slowly; nothing is dropped. */
@@ -131,6 +139,11 @@ const AUTH_HTTP = {
 function isHttpUrl(text: string): boolean {
   const url = URL.parse(text)
   return (url?.protocol === 'http:' || url?.protocol === 'https:') && url.search === '' && url.hash === ''
+}
+
+function isAddressAndPort(text: string): boolean {
+  const [, bracketed, ipv4, port = '53'] = /^(?:\[([^\]]+)\]|([\d.]+))(?::(\d{1,5}))?$/.exec(text) ?? []
+  return isIP(bracketed ?? ipv4 ?? text) !== 0 && Number(port) > 0 && Number(port) < 65_536
 }
 
 /** Options that may differ from host to host: at the top level for all, in `host_config` for one. */
@@ -223,6 +236,72 @@ const S3 = {
   timeout: opt.duration('20s', 'A server that is silent for so long counts as gone.', { min: 100, max: 3_600_000 }),
 }
 
+const POLICIES = ['required', 'require_valid_certificate'] as const
+
+const S2S = {
+  enabled: opt.bool(
+    true,
+    'Whether there are other servers at all. Where it is false, and where no port of `listen` is for them (`module: s2s`), every domain that is not served here is unknown.',
+  ),
+  policy: opt.oneOf(
+    POLICIES,
+    'required',
+    'How another server shows that it is who it says. `required`: over TLS, by a valid certificate or else by dialback (XEP-0220), for which its DNS has to be right. `require_valid_certificate`: by a valid certificate only.',
+  ),
+  access: opt.access(
+    'all',
+    'Which domains elsewhere may be talked with: the rule is asked for the domain, in both directions. For a list of them, an acl with `server`.',
+  ),
+  domains: opt.map(
+    opt.object({ policy: opt.oneOf(POLICIES, undefined, 'The policy for this domain; left out, that of all.') }),
+    'Exceptions, by domain elsewhere.',
+    { example: { 'bank.example': { policy: 'require_valid_certificate' } } },
+  ),
+  ca_file: opt.path(
+    undefined,
+    'PEM file of authorities that certificates of other servers may come from, beside those that Node trusts. Read at a start and a reload.',
+    { example: '/etc/hermod/ca.pem' },
+  ),
+  private_addresses: opt.bool(
+    false,
+    'Connect to private and loopback addresses, where the DNS of another domain names them. For networks of one’s own; otherwise strangers have this server try its neighbours.',
+  ),
+  resolver: opt.text(undefined, 'DNS server to ask, as address:port; left out, those of the system.', {
+    check: isAddressAndPort,
+    words: 'an IP address, with a port after it or without',
+    example: '127.0.0.1:53',
+  }),
+  queue_lifetime: opt.duration(
+    '2d',
+    'How long a message waits for a server that cannot be reached; then it goes back to its sender.',
+    { min: 1000 },
+  ),
+  max_queue_messages: opt.int(10_000, 'Messages that wait for one domain at a time.', { min: 1, infinity: true }),
+  max_queue_bytes: opt.size('64 MiB', 'Bytes of them.', { min: 10_000, infinity: true }),
+  max_sender_messages: opt.int(1000, 'Messages of one user that wait for one domain at a time.', {
+    min: 1,
+    infinity: true,
+  }),
+  max_sender_bytes: opt.size('8 MiB', 'Bytes of them.', { min: 10_000, infinity: true }),
+  retry_max: opt.duration('15m', 'The longest pause between two attempts to reach a server for which messages wait.', {
+    min: 100,
+    max: 86_400_000,
+  }),
+  connect_timeout: opt.duration(
+    '30s',
+    'How long it may take to reach a server, from asking DNS to being let in, over all of its addresses.',
+    { min: 1000, max: 600_000 },
+  ),
+  idle_timeout: opt.duration(
+    '10m',
+    'A stream that carried no stanza for so long is closed; the next one opens another.',
+    {
+      min: 1000,
+      infinity: true,
+    },
+  ),
+}
+
 /** Options of the whole server. */
 export const serverOptions = {
   hosts: opt.list(opt.domain(), ['localhost'], 'The domains served here.', { minItems: 1 }),
@@ -242,12 +321,18 @@ export const serverOptions = {
   ),
   listen: opt.list(
     opt.object(listenOptions),
-    [{ port: 5222 }, { port: 5223, tls: true }, { port: 5443, module: 'http', tls: true }],
+    [
+      { port: 5222 },
+      { port: 5223, tls: true },
+      { port: 5443, module: 'http', tls: true },
+      { port: 5269, module: 's2s' },
+      { port: 5270, module: 's2s', tls: true },
+    ],
     'The ports to listen on.',
   ),
   shaper: opt.map(
     opt.object(shaperOptions),
-    'Names for speeds. Built in: `normal` (1 MiB a second, 1000 stanzas a second, several seconds’ worth at once) and `none` (no limit).',
+    'Names for speeds. Built in: `normal` (1 MiB a second, 1000 stanzas a second, several seconds’ worth at once), `fast` (ten times that) and `none` (no limit).',
     { example: { slow: { rate: '10 KiB', burst_size: '100 KiB', stanza_rate: 20 } } },
   ),
   tls_min_version: opt.oneOf(['TLSv1.2', 'TLSv1.3'], 'TLSv1.2', 'Oldest version of TLS taken.'),
@@ -323,9 +408,11 @@ export const serverOptions = {
     },
     'Leaving: on SIGTERM, `hermodctl stop` and `hermodctl drain`.',
   ),
+  s2s: opt.object(S2S, 'Other servers.'),
 }
 
 export type ListenConfig = Options<typeof listenOptions>
+export type S2SConfig = Options<typeof S2S>
 type ShaperConfig = Options<typeof shaperOptions>
 export type AclConfig = Options<typeof aclOptions>
 export type AccessLine = Options<typeof accessRuleOptions>
@@ -356,6 +443,7 @@ export const BUILTIN_SHAPERS: { readonly [name: string]: ShaperConfig } = {
     stanza_burst: Number.POSITIVE_INFINITY,
   },
   normal: { rate: 1_048_576, burst_size: 8_388_608, stanza_rate: 1000, stanza_burst: 5000 },
+  fast: { rate: 10_485_760, burst_size: 83_886_080, stanza_rate: 10_000, stanza_burst: 50_000 },
 }
 
 /** The configuration of one of `config.hosts`; throws a RangeError for any other domain. */

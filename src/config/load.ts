@@ -1,6 +1,6 @@
 /** From a YAML file, `--set`s and the environment to a checked {@link Config}. Opens no ports and writes nothing. */
 import { readFile } from 'node:fs/promises'
-import { checkHost, checkHosts, checkListen, reasonOf, textsOf } from './checks.ts'
+import { checkHost, checkHosts, checkListen, checkS2S, reasonOf, textsOf } from './checks.ts'
 import { type Config, type HostConfig, hostOptions, type ModuleConfigs, serverOptions } from './core.ts'
 import {
   ConfigError,
@@ -99,6 +99,7 @@ class Loader<M extends ModuleSchema> {
     const scope = scopeOf(rest)
     this.#fail(checkHosts(value['hosts']))
     this.#fail(checkListen(value['listen']))
+    this.#fail(checkS2S(value['s2s']))
     this.#fail(checkHost(value, []))
     this.#fail(danglingReferences(ALL_OPTIONS, value, [], scope))
 

@@ -167,6 +167,11 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
   const auth = (value: Record<string, unknown>): Live =>
     config({ auth: { plain_without_tls: true, scram_iterations: 4096, ...value } })
   const listen = (value: Record<string, unknown>): Live => ({ options: { listen: value } })
+  /** Whoever talks with other servers asks for these each time. */
+  const s2s = (value: Record<string, unknown>): Live => ({
+    ...config({ s2s: { enabled: false, ...value } }),
+    see: ({ server }) => server.config.s2s,
+  })
   const key = await keyFile(t, KEYS[0])
   const otherKey = await keyFile(t, KEYS[1])
   const jwtBefore = { config: { auth_method: ['jwt'], jwt_key: key } }
@@ -215,6 +220,21 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     'listen.metrics': { before: { http: {} }, options: { http: { metrics: 'loopback' } } },
     'listen.shaper': listen({ shaper: 'normal' }),
     'listen.access': listen({ access: 'none' }),
+    's2s.enabled': s2s({ enabled: true }),
+    's2s.policy': s2s({ policy: 'require_valid_certificate' }),
+    's2s.access': s2s({ access: 'none' }),
+    's2s.domains': s2s({ domains: { 'b.example': { policy: 'required' } } }),
+    's2s.ca_file': s2s({ ca_file: cert }),
+    's2s.private_addresses': s2s({ private_addresses: true }),
+    's2s.resolver': s2s({ resolver: '127.0.0.1:5300' }),
+    's2s.queue_lifetime': s2s({ queue_lifetime: '1h' }),
+    's2s.max_queue_messages': s2s({ max_queue_messages: 7 }),
+    's2s.max_queue_bytes': s2s({ max_queue_bytes: 20_000 }),
+    's2s.max_sender_messages': s2s({ max_sender_messages: 7 }),
+    's2s.max_sender_bytes': s2s({ max_sender_bytes: 20_000 }),
+    's2s.retry_max': s2s({ retry_max: '1m' }),
+    's2s.connect_timeout': s2s({ connect_timeout: '2s' }),
+    's2s.idle_timeout': s2s({ idle_timeout: '2s' }),
     certfiles: {
       options: { config: { certfiles: [{ cert, key: undefined }] } },
       see: ({ server }) => server.certificates().map(c => c.file),

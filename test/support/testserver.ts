@@ -160,6 +160,7 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     hosts,
     loglevel: options.log === true ? 'debug' : 'silent',
     storage: { driver: 'memory' },
+    s2s: { enabled: false },
     ...pick(serverOptions),
   })
   const modules: Record<string, Raw> = {}

@@ -95,7 +95,9 @@ test('the preset for harnesses loads with nothing set', async () => {
     [
       [5222, false, true, false, 'none'],
       [5223, true, true, true, 'none'],
-      [0, false, true, true, 'normal'],
+      [0, false, true, true, undefined],
+      [0, false, true, true, 'none'],
+      [0, true, true, true, 'none'],
     ],
   )
   assert.equal(config.data, path.resolve('data-test'))
@@ -120,7 +122,10 @@ test('the preset takes what differs from the environment', async () => {
   }
   const { config } = await loadConfig({ file: PRESET, env, modules: await builtinModules() })
   const host = config.perHost.get('a.example')
-  assert.deepEqual([config.hosts, config.data, config.listen.map(l => l.port)], [['a.example'], '/tmp/d', [1, 0, 3]])
+  assert.deepEqual(
+    [config.hosts, config.data, config.listen.map(l => l.port)],
+    [['a.example'], '/tmp/d', [1, 0, 3, 0, 0]],
+  )
   assert.deepEqual([host?.certfiles, host?.resume_timeout], [[{ cert: PRESET, key: PRESET }], 3000])
 })
 

@@ -11,8 +11,11 @@ test('an empty file is every default', async () => {
       [5222, false, 262_144],
       [5223, true, 262_144],
       [5443, true, 262_144],
+      [5269, false, 262_144],
+      [5270, true, 262_144],
     ],
   )
+  assert.deepEqual([config.s2s.enabled, config.s2s.policy, config.s2s.queue_lifetime], [true, 'required', 172_800_000])
   assert.equal(config.perHost.get('localhost')?.resume_timeout, 300_000)
   assert.deepEqual(config.perHost.get('localhost')?.modules, { mod_last: { privacy: 'contacts' } })
   assert.deepEqual([...modules.keys()], ['mod_last'])
@@ -163,5 +166,29 @@ test('modules from elsewhere are found by name, and are told if they cannot be',
   assert.deepEqual(await errorsOf('modules: {broken: {}, mod_regster: {}}', { loadModule }), [
     'test.yml:1:11  modules.broken  cannot be loaded: no such package',
     'test.yml:1:23  modules.mod_regster  is not a module; did you mean mod_register?',
+  ])
+})
+
+test('what is said of other servers is checked', async () => {
+  const { config } = await load(`s2s:
+  policy: require_valid_certificate
+  resolver: "[::1]:5353"
+  domains: {Bank.Example: {policy: required}, b.example: {}}
+`)
+  assert.equal(config.s2s.resolver, '[::1]:5353')
+  assert.equal(config.s2s.domains['b.example']?.policy, undefined)
+  const errors = await errorsOf(`s2s:
+  policy: optional
+  access: nobody
+  resolver: 1.2.3.4:99999
+  ca_file: /nowhere/ca.pem
+  domains: {b.example: {policy: none}}
+`)
+  assert.deepEqual(errors, [
+    'test.yml:2:11  s2s.policy  wanted required or require_valid_certificate, got "optional"',
+    'test.yml:3:11  s2s.access  wanted the name of an access rule, got "nobody"',
+    'test.yml:4:13  s2s.resolver  wanted an IP address, with a port after it or without, got "1.2.3.4:99999"',
+    'test.yml:5:12  s2s.ca_file  cannot read /nowhere/ca.pem: there is no such file',
+    'test.yml:6:32  s2s.domains."b.example".policy  wanted required or require_valid_certificate, got "none"',
   ])
 })

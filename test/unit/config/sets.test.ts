@@ -36,6 +36,8 @@ test('a set into a list that is not written begins with its default', async () =
       [5300, false],
       [5223, true],
       [5443, true],
+      [5269, false],
+      [5270, true],
     ],
   )
   const again = await load('', { sets: [] })
@@ -69,7 +71,7 @@ test('errors name the set, without its value', async () => {
       'loglevle=info',
       'listen.0.port=x',
       'listen.7.port=1',
-      'listen.3.tls=true',
+      'listen.5.tls=true',
       'data.x=1',
       'data',
       '=1',
@@ -80,7 +82,7 @@ test('errors name the set, without its value', async () => {
   })
   assert.deepEqual(errors, [
     'test.yml:1:1  lisen  is not an option; did you mean listen?',
-    '--set listen.7.port  listen.7.port  has 3 items: wanted a number up to that, got 7',
+    '--set listen.7.port  listen.7.port  has 5 items: wanted a number up to that, got 7',
     '--set data  wanted path.to.option=value',
     '--set   wanted path.to.option=value',
     '--set a..b  wanted names with dots between them; a name with dots goes in double quotes',
@@ -88,7 +90,7 @@ test('errors name the set, without its value', async () => {
     '--set host_config.localhost.modules.mod_last.privacy  host_config.localhost.modules.mod_last.privacy  the environment has no NOPE, and no default is given (${NOPE:-default})',
     '--set data.x  data  wanted a path, got a mapping',
     '--set listen.0.port  listen[0].port  wanted a port number, 0 to 65535, got "x"',
-    '--set listen.3.tls  listen[3].port  is missing: wanted a port number, 0 to 65535',
+    '--set listen.5.tls  listen[5].port  is missing: wanted a port number, 0 to 65535',
     '--set loglevle  loglevle  is not an option; did you mean loglevel?',
     '--set modules.mod_register.password  modules.mod_register.password  wanted text, {env: NAME} or {file: PATH}, got something else',
   ])

@@ -1,0 +1,16 @@
+import type { StanzaCondition } from '../xmpp/errors.ts'
+
+/** Another server could not be reached, or did not let us in. */
+export class PeerError extends Error {
+  override name = 'PeerError'
+  /** For who has sent something there. */
+  readonly condition: StanzaCondition
+  /** For the operator: what was tried, why it failed, what to do. */
+  readonly text: string
+
+  constructor(condition: StanzaCondition, text: string, options?: ErrorOptions) {
+    super(`${condition}: ${text}`, options)
+    this.condition = condition
+    this.text = text
+  }
+}
