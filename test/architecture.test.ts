@@ -50,6 +50,7 @@ const PACKAGES: Record<string, RegExp> = {
   zod: /^config\//,
   yaml: /^config\//,
   jose: /^auth\/jwt\.ts$/,
+  'dns-packet': /^net\/dns\/message\.ts$/,
   tr46: /^xmpp\/jid\.ts$/,
   pino: /^core\/log\.ts$/,
   'pino-pretty': /^core\/log\.ts$/,
