@@ -1,5 +1,6 @@
 import { createHash, type X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
+import { content, type DerElement, readElement } from './der.ts'
 
 /** Channel bindings that hermod can do, by their registered names (RFC 9266, RFC 5929). */
 export type BindingType = 'tls-exporter' | 'tls-server-end-point'
@@ -82,40 +83,23 @@ const BY_HASH: Readonly<Record<string, string>> = {
 
 /** `Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, parameters }, signature }` (RFC 5280). */
 function signatureHash(der: Buffer): string | undefined {
-  const certificate = element(der, 0)
-  const tbs = certificate && element(der, certificate.start)
-  const algorithm = tbs && element(der, tbs.end)
-  const oid = algorithm && element(der, algorithm.start)
+  const certificate = readElement(der, 0)
+  const tbs = certificate && readElement(der, certificate.start)
+  const algorithm = tbs && readElement(der, tbs.end)
+  const oid = algorithm && readElement(der, algorithm.start)
   if (oid === undefined) return undefined
   const name = hex(der, oid)
   if (name !== RSA_PSS) return BY_SIGNATURE[name]
 
-  const parameters = element(der, oid.end)
-  const tagged = parameters && element(der, parameters.start)
+  const parameters = readElement(der, oid.end)
+  const tagged = parameters && readElement(der, parameters.start)
   if (parameters === undefined || tagged === undefined || tagged.start > parameters.end) return undefined
   if (tagged.tag !== 0xa0) return 'sha256'
-  const hash = element(der, tagged.start)
-  const hashOid = hash && element(der, hash.start)
+  const hash = readElement(der, tagged.start)
+  const hashOid = hash && readElement(der, hash.start)
   return hashOid && BY_HASH[hex(der, hashOid)]
 }
 
-interface DerElement {
-  tag: number
-  /** Where its content begins and where it ends. */
-  start: number
-  end: number
-}
-
-function element(der: Buffer, at: number): DerElement | undefined {
-  if (at + 2 > der.length) return undefined
-  const first = der[at + 1]!
-  const size = first < 0x80 ? 0 : first & 0x7f
-  if (size > 4 || at + 2 + size > der.length) return undefined
-  const length = size === 0 ? first & 0x7f : der.readUIntBE(at + 2, size)
-  const start = at + 2 + size
-  return start + length > der.length ? undefined : { tag: der[at]!, start, end: start + length }
-}
-
-function hex(der: Buffer, { start, end }: DerElement): string {
-  return der.subarray(start, end).toString('hex')
+function hex(der: Buffer, element: DerElement): string {
+  return content(der, element).toString('hex')
 }
