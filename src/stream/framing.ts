@@ -25,6 +25,11 @@ export interface Framing {
   /** How long our header waits, on an encrypted connection and once, for the peer's turn to end (ms). */
   readonly headerPause: number
   readonly end: string
+  /**
+   * Whether a stream has a version (RFC 6120 4.7.5): of XMPP 1.0 it must have one, which says that features follow; of older
+   * protocols it may (then ours has one where the peer's has), or has none.
+   */
+  readonly version: 'required' | 'optional' | 'none'
   /** What is sent where there was nothing else to send for a while; undefined where the transport sees to that. */
   readonly keepalive: string | undefined
   /** Reads one stream, from its header. */
@@ -32,7 +37,7 @@ export interface Framing {
   /** Whether what `onOpen` of the reader was given begins a stream. */
   isHeader(root: Element): boolean
   /** What our side says as it begins (RFC 6120 4.7); the id is that of the receiving end only. */
-  header(ours: { id: string | undefined; from: string; to: string | undefined }): string
+  header(ours: { id: string | undefined; from: string; to: string | undefined; versioned: boolean }): string
   /** The error that ends the stream (RFC 6120 4.9); the end follows. Never throws: of what cannot be written the condition is left. */
   error(error: StreamError): string
 }
@@ -44,16 +49,17 @@ export interface Framing {
  * is there: an answer that is quick enough goes unheard, and it gives up. The header after a SASL exchange comes late enough;
  * with SASL2 there is none.
  */
-export function documentFraming(contentNs: string): Framing {
+export function documentFraming(contentNs: string, version: Framing['version'] = 'required'): Framing {
   return {
     contentNs,
+    version,
     headerPause: 10,
     end: '</stream:stream>',
     keepalive: ' ',
     reader: (handler, limits) => new StreamParser(handler, limits),
     isHeader: root => root.name === 'stream' && root.attrs['xmlns'] === NS.STREAM,
-    header({ id, from, to }) {
-      const attrs = `${attr('id', id)} from='${from}'${attr('to', to)} version='1.0' xml:lang='en'`
+    header({ id, from, to, versioned }) {
+      const attrs = `${attr('id', id)} from='${from}'${attr('to', to)}${versioned ? " version='1.0'" : ''} xml:lang='en'`
       return `<?xml version='1.0'?><stream:stream xmlns='${contentNs}' xmlns:stream='${NS.STREAM}'${attrs}>`
     },
     error(error) {

@@ -42,6 +42,8 @@ interface StreamServer {
 export interface PeerHeader {
   readonly from: Jid | undefined
   readonly to: Jid | undefined
+  /** It says that it speaks XMPP 1.0, and waits for features. */
+  readonly versioned: boolean
 }
 
 /**
@@ -90,6 +92,8 @@ export class XmppStream {
   /** Of stanzas that name no language of their own (RFC 6120 4.7.4). */
   lang: string | undefined
   bytesRead = 0
+  /** Of the stream, as the receiving end has named it: ours where the peer began (RFC 6120 4.7.3). */
+  id: string | undefined
   readonly #framing: Framing
   readonly #handler: StreamHandler
   readonly #server: StreamServer
@@ -295,8 +299,10 @@ export class XmppStream {
     const lang = attrs['xml:lang']
     this.lang = lang !== undefined && LANGUAGE.test(lang) ? lang : undefined
     const from = attrs['from'] === undefined ? undefined : Jid.parse(attrs['from'])
-    this.#handler.onHeader({ from, to: Jid.parse(attrs['to'] ?? '') })
-    const answer = () => this.#answer(from, attrs['version'] ?? '')
+    const versioned = /^1\.\d+$/.test(attrs['version'] ?? '')
+    if (this.#initiating) this.id = attrs['id']
+    this.#handler.onHeader({ from, to: Jid.parse(attrs['to'] ?? ''), versioned })
+    const answer = () => this.#answer(from, versioned)
     // Who goes on without waiting does not listen for it either.
     const { headerPause } = this.#framing
     const mayWait = !this.#initiating && this.transport.secured && !this.#trusted && headerPause > 0
@@ -315,16 +321,24 @@ export class XmppStream {
     this.#pace.waitFor(pause.then(answer))
   }
 
-  #answer(from: Jid | undefined, version: string): void | Promise<void> {
+  #answer(from: Jid | undefined, versioned: boolean): void | Promise<void> {
     if (this.closing) return
-    if (!this.#initiating) this.#sendHeader(this.#server.ids.random(), from?.bare.toString())
-    if (!/^1\.\d+$/.test(version)) throw new StreamError('unsupported-version', 'XMPP 1.0 is spoken here')
+    const { version } = this.#framing
+    if (!this.#initiating) this.#begun(from?.bare.toString(), versioned && version === 'optional')
+    if (version === 'required' && !versioned) throw new StreamError('unsupported-version', 'XMPP 1.0 is spoken here')
     if (!this.#initiating) return this.#handler.onOpen()
   }
 
-  #sendHeader(id: string | undefined, to: string | undefined): void {
+  /** Our header, where the peer began. */
+  #begun(to: string | undefined, versioned = false): void {
+    this.id = this.#server.ids.random()
+    this.#sendHeader(this.id, to, versioned)
+  }
+
+  #sendHeader(id: string | undefined, to: string | undefined, versioned = false): void {
     this.#headerSent = true
-    this.send(this.#framing.header({ id, from: this.#handler.name, to }))
+    const ours = { id, from: this.#handler.name, to, versioned: versioned || this.#framing.version === 'required' }
+    this.send(this.#framing.header(ours))
   }
 
   #onElement(el: Element): void {
@@ -387,7 +401,7 @@ export class XmppStream {
   /** Ends the stream with an error (RFC 6120 4.9). Never throws. */
   fail(error: StreamError): void {
     if (this.closing) return
-    if (!this.#headerSent) this.#sendHeader(this.#server.ids.random(), undefined)
+    if (!this.#headerSent) this.#begun(undefined)
     this.send(this.#framing.error(error))
     this.close()
     this.#part(error.message)

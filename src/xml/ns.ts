@@ -3,6 +3,7 @@ export const NS = Object.freeze({
   // Streams (RFC 6120)
   STREAM: 'http://etherx.jabber.org/streams',
   CLIENT: 'jabber:client',
+  COMPONENT: 'jabber:component:accept',
   STREAM_ERRORS: 'urn:ietf:params:xml:ns:xmpp-streams',
   STANZAS: 'urn:ietf:params:xml:ns:xmpp-stanzas',
   TLS: 'urn:ietf:params:xml:ns:xmpp-tls',

@@ -146,6 +146,7 @@ function frameFraming(contentNs: string): Framing {
   const is = (name: string, el: Element): boolean => el.name === name && el.attrs['xmlns'] === ns
   return {
     contentNs,
+    version: 'required',
     headerPause: 0,
     end: `<close xmlns='${ns}'/>`,
     keepalive: undefined,
@@ -267,4 +268,32 @@ test('a stream of another content namespace is refused', async () => {
   await over
   assert.equal(romeo.heard[0], `parted: invalid-namespace: the content namespace must be ${CONTENT}`)
   assert.match(far.sent[1]!, /<invalid-namespace /)
+})
+
+describe('a stream of a protocol that is older than XMPP 1.0', () => {
+  const answer = async (ours: Framing['version'], theirs: Framing['version']): Promise<string> => {
+    const { juliet, romeo, far, over } = ends(documentFraming(CONTENT, theirs), documentFraming(CONTENT, ours))
+    juliet.act = () => juliet.stream.close()
+    await over
+    assert.equal(romeo.stream.id, 'id1')
+    assert.equal(juliet.stream.id, 'id1')
+    return far.sent[0]!
+  }
+
+  test('has no version', async () => {
+    assert.doesNotMatch(await answer('none', 'none'), /<stream:stream [^>]*version=/)
+    assert.doesNotMatch(await answer('none', 'required'), /<stream:stream [^>]*version=/)
+  })
+
+  test('where it may, has one if the peer’s has', async () => {
+    assert.doesNotMatch(await answer('optional', 'none'), /<stream:stream [^>]*version=/)
+    assert.match(await answer('optional', 'required'), /<stream:stream [^>]*version=/)
+  })
+
+  test('is none of XMPP 1.0', async () => {
+    const { far, over } = ends(documentFraming(CONTENT, 'none'), documentFraming(CONTENT))
+    await over
+    assert.match(far.sent[0]!, /<stream:stream [^>]*version=/)
+    assert.match(far.sent[1]!, /<unsupported-version /)
+  })
 })
