@@ -16,7 +16,13 @@ import { type NegotiatingStream, negotiate } from './negotiation.ts'
 import type { AccessCheck, C2SHost, C2SServer, StreamState } from './server.ts'
 import type { C2SSession } from './session.ts'
 
-const FRAMING = documentFraming(NS.CLIENT)
+/**
+ * xmpp.js listens for our header when its write of its own header is called back, which over TLS comes after it has read what
+ * is there: an answer that is quick enough goes unheard, and it gives up. The header after a SASL exchange comes late enough;
+ * with SASL2 there is none.
+ */
+const HEADER_PAUSE = 10
+const FRAMING = documentFraming(NS.CLIENT, { headerPause: HEADER_PAUSE })
 
 /** What a stream is allowed, from its listener. */
 export interface C2SStreamSettings extends StreamSettings {
@@ -26,6 +32,7 @@ export interface C2SStreamSettings extends StreamSettings {
 
 /** A client's stream: who it is, how it logs in, and its session when it has one. */
 export class C2SStream implements StreamHandler, NegotiatingStream {
+  readonly peerKind = 'client'
   readonly server: C2SServer
   readonly settings: C2SStreamSettings
   readonly xmpp: XmppStream

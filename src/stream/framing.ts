@@ -42,25 +42,30 @@ export interface Framing {
   error(error: StreamError): string
 }
 
-/**
- * RFC 6120 4: an open document, whose pieces follow one another as bytes.
- *
- * xmpp.js listens for our header when its write of its own header is called back, which over TLS comes after it has read what
- * is there: an answer that is quick enough goes unheard, and it gives up. The header after a SASL exchange comes late enough;
- * with SASL2 there is none.
- */
-export function documentFraming(contentNs: string, version: Framing['version'] = 'required'): Framing {
+export interface DocumentOptions {
+  /** Default: required. */
+  version?: Framing['version']
+  /** Default: none. */
+  headerPause?: number
+  /** Namespaces, by prefix, that the header declares for the whole of the document beside that of streams. */
+  prefixes?: Readonly<Record<string, string>>
+}
+
+/** RFC 6120 4: an open document, whose pieces follow one another as bytes. */
+export function documentFraming(contentNs: string, options: DocumentOptions = {}): Framing {
+  const { version = 'required', headerPause = 0, prefixes = {} } = options
+  const declared = Object.entries({ stream: NS.STREAM, ...prefixes }).map(([prefix, ns]) => ` xmlns:${prefix}='${ns}'`)
   return {
     contentNs,
     version,
-    headerPause: 10,
+    headerPause,
     end: '</stream:stream>',
     keepalive: ' ',
     reader: (handler, limits) => new StreamParser(handler, limits),
     isHeader: root => root.name === 'stream' && root.attrs['xmlns'] === NS.STREAM,
     header({ id, from, to, versioned }) {
       const attrs = `${attr('id', id)} from='${from}'${attr('to', to)}${versioned ? " version='1.0'" : ''} xml:lang='en'`
-      return `<?xml version='1.0'?><stream:stream xmlns='${contentNs}' xmlns:stream='${NS.STREAM}'${attrs}>`
+      return `<?xml version='1.0'?><stream:stream xmlns='${contentNs}'${declared.join('')}${attrs}>`
     },
     error(error) {
       try {

@@ -53,6 +53,8 @@ export interface PeerHeader {
 export interface StreamHandler {
   /** Our address, for our header. */
   readonly name: string
+  /** What the peer is, for the log. */
+  readonly peerKind: 'client' | 'server' | 'component'
   /** Whom it is with, for the log. */
   readonly peerName: string | undefined
   /** The peer was told something, and whether it has read it matters; see {@link onLeft}. */
@@ -342,7 +344,7 @@ export class XmppStream {
   }
 
   #onElement(el: Element): void {
-    if (this.#server.log.isLevelEnabled('trace')) this.#trace(serialize(el), 'from a client')
+    if (this.#server.log.isLevelEnabled('trace')) this.#trace(serialize(el), `from a ${this.#handler.peerKind}`)
     let done: void | Promise<void>
     try {
       done = this.#handler.onElement(el)
@@ -379,7 +381,7 @@ export class XmppStream {
   /** Sends one piece: a stanza or another element of the first level. */
   send(data: string | Buffer): void {
     this.#quiet = false
-    if (this.#server.log.isLevelEnabled('trace')) this.#trace(data, 'to a client')
+    if (this.#server.log.isLevelEnabled('trace')) this.#trace(data, `to a ${this.#handler.peerKind}`)
     this.transport.send(data)
   }
 

@@ -13,6 +13,13 @@ export const NS = Object.freeze({
   STREAM_LIMITS: 'urn:xmpp:stream-limits:0',
   COMPRESS: 'http://jabber.org/protocol/compress',
 
+  // Between servers
+  SERVER: 'jabber:server',
+  DIALBACK: 'jabber:server:dialback',
+  DIALBACK_FEATURE: 'urn:xmpp:features:dialback',
+  BIDI: 'urn:xmpp:bidi',
+  BIDI_FEATURE: 'urn:xmpp:features:bidi',
+
   // Authentication
   SASL2: 'urn:xmpp:sasl:2',
   BIND2: 'urn:xmpp:bind:0',

@@ -189,6 +189,6 @@ test('what is said of other servers is checked', async () => {
     'test.yml:3:11  s2s.access  wanted the name of an access rule, got "nobody"',
     'test.yml:4:13  s2s.resolver  wanted an IP address, with a port after it or without, got "1.2.3.4:99999"',
     'test.yml:5:12  s2s.ca_file  cannot read /nowhere/ca.pem: there is no such file',
-    'test.yml:6:32  s2s.domains."b.example".policy  wanted required or require_valid_certificate, got "none"',
+    'test.yml:6:33  s2s.domains."b.example".policy  wanted required or require_valid_certificate, got "none"',
   ])
 })

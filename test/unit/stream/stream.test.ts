@@ -83,6 +83,7 @@ class Pipe implements Transport {
 /** What is said at one end, and what it hears, in order. */
 class End implements StreamHandler {
   readonly name: string
+  readonly peerKind = 'server'
   readonly peerName = undefined
   readonly inDoubt = false
   readonly heard: string[] = []
@@ -272,7 +273,10 @@ test('a stream of another content namespace is refused', async () => {
 
 describe('a stream of a protocol that is older than XMPP 1.0', () => {
   const answer = async (ours: Framing['version'], theirs: Framing['version']): Promise<string> => {
-    const { juliet, romeo, far, over } = ends(documentFraming(CONTENT, theirs), documentFraming(CONTENT, ours))
+    const { juliet, romeo, far, over } = ends(
+      documentFraming(CONTENT, { version: theirs }),
+      documentFraming(CONTENT, { version: ours }),
+    )
     juliet.act = () => juliet.stream.close()
     await over
     assert.equal(romeo.stream.id, 'id1')
@@ -291,9 +295,25 @@ describe('a stream of a protocol that is older than XMPP 1.0', () => {
   })
 
   test('is none of XMPP 1.0', async () => {
-    const { far, over } = ends(documentFraming(CONTENT, 'none'), documentFraming(CONTENT))
+    const { far, over } = ends(documentFraming(CONTENT, { version: 'none' }), documentFraming(CONTENT))
     await over
     assert.match(far.sent[0]!, /<stream:stream [^>]*version=/)
     assert.match(far.sent[1]!, /<unsupported-version /)
   })
 })
+
+test('a header declares for the whole document what its stanzas need', () => {
+  const framing = documentFraming(NS.SERVER, { prefixes: { db: NS.DIALBACK } })
+  const header = framing.header({ id: undefined, from: 'capulet.example', to: 'montague.example', versioned: true })
+  const [root, result] = parsed(framing, `${header}<db:result/>`)
+  assert.deepEqual([root?.attrs['xmlns'], root?.attrs['from']], [NS.STREAM, 'capulet.example'])
+  assert.ok(result?.is('result', NS.DIALBACK))
+})
+
+function parsed(framing: Framing, text: string): Element[] {
+  const elements: Element[] = []
+  const take = (el: Element): void => void elements.push(el)
+  const handler = { onOpen: take, onElement: take, onClose() {}, onError: (error: Error) => assert.fail(error) }
+  framing.reader(handler, { stanzaBytes: 1000, depth: 10, attributes: 10 }).write(Buffer.from(text))
+  return elements
+}
