@@ -1,7 +1,7 @@
+import { countOf, tooHigh } from '../core/queue/outbox.ts'
 import { type Element, NS } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import { tooHigh, WRAP } from './outbox.ts'
 import type { C2SSession } from './session.ts'
 
 /** With stream management: how many stanzas, and how long (ms), before the client is asked what it has. */
@@ -98,10 +98,8 @@ export class Acknowledger {
 
   /** `<a h=''/>` (XEP-0198 4). Throws StreamError where it cannot be. */
   acknowledged(el: Element): void {
-    const text = el.attrs['h'] ?? ''
-    const h = Number(text)
-    if (!/^\d{1,10}$/.test(text) || h >= WRAP)
-      throw new StreamError('policy-violation', 'h must be a number below 2^32')
+    const h = countOf(el)
+    if (h === undefined) throw new StreamError('policy-violation', 'h must be a number below 2^32')
     const { outbox } = this.#session
     const items = outbox.acknowledge(h)
     if (items === undefined) throw tooHigh(h, outbox.sent)

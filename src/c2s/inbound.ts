@@ -2,12 +2,12 @@ import type { HookEvent } from '../core/hooks.ts'
 import { deviceOf } from '../core/queue/devicename.ts'
 import type { Entry, Origin } from '../core/queue/entry.ts'
 import { type Fingerprint, fingerprint, shortHash } from '../core/queue/fingerprint.ts'
+import { WRAP } from '../core/queue/outbox.ts'
 import { type Remembered, type Ring, Run } from '../core/queue/window.ts'
 import type { Session } from '../core/session.ts'
 import type { Op } from '../storage/store.ts'
 import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import { WRAP } from './outbox.ts'
 import type { C2SSession } from './session.ts'
 
 declare module '../core/hooks.ts' {

@@ -1,12 +1,12 @@
 import { DEVICE } from '../core/devices.ts'
 import type { Host } from '../core/host.ts'
 import { Entry } from '../core/queue/entry.ts'
+import type { Unacked } from '../core/queue/outbox.ts'
 import { type ConnectionInfo, type Session, takesMessages } from '../core/session.ts'
 import { partitionsOf, type Table } from '../storage/store.ts'
 import { parseElement } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Stanza } from '../xmpp/stanza.ts'
-import type { Unacked } from './outbox.ts'
 import type { C2SHost, C2SServer } from './server.ts'
 import { C2SSession } from './session.ts'
 

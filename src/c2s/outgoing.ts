@@ -1,9 +1,9 @@
 import { STOP } from '../core/hooks.ts'
 import type { Entry } from '../core/queue/entry.ts'
+import type { Unacked } from '../core/queue/outbox.ts'
 import type { Session } from '../core/session.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import type { Unacked } from './outbox.ts'
 import type { C2SSession } from './session.ts'
 
 declare module '../core/hooks.ts' {

@@ -103,7 +103,7 @@ export function deliverMessage(account: Account, sent: Stanza, origin: Origin | 
 function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], origin: Origin | undefined): void {
   const { queue, host } = account
   const id = host.ids.ordered()
-  const stored = withStanzaId(stanza, account, id)
+  const stored = withStanzaId(stanza, account.jid.toString(), id)
   const bytes = Buffer.from(stored.toString())
   const entry = queue.push(id, bytes, origin)
   if (host.hooks.has('archive_message')) {
@@ -130,12 +130,10 @@ function enqueue(account: Account, stanza: Stanza, targets: readonly Session[], 
   host.hooks.notify('message_delivered', { account, stanza: stored, sessions: targets })
 }
 
-function withStanzaId(stanza: Stanza, account: Account, id: string): Stanza {
+/** A queued message as it goes to whom it is for: its last child says who gave it its id (XEP-0359 3). */
+export function withStanzaId(stanza: Stanza, by: string, id: string): Stanza {
   const copy = stanza.readdressed(stanza.from, stanza.to)
-  copy.el.children = [
-    ...copy.el.children,
-    xml('stanza-id', { xmlns: NS.SID, by: account.jid.toString(), id }), // XEP-0359 3
-  ]
+  copy.el.children = [...copy.el.children, xml('stanza-id', { xmlns: NS.SID, by, id })]
   return copy
 }
 
@@ -146,16 +144,25 @@ export function asSent(entry: Entry): Stanza {
   return Stanza.of(el)
 }
 
-/** What its sender is told of a message that the disk did not take. */
-export const notStored = (): StanzaError =>
-  new StanzaError('resource-constraint', 'the server could not store this message')
-
 /**
  * Whether a message is worth keeping: what people write and what tells of it (receipts, markers), not what only makes
  * sense now. XEP-0160 3, XEP-0334 4; groupchat, headline and error are never kept (RFC 6121 8.5.2.2.1).
  */
 export function keeps(stanza: Stanza): boolean {
-  if (stanza.type !== 'chat' && stanza.type !== 'normal') return false
+  return (stanza.type === 'chat' || stanza.type === 'normal') && hasContent(stanza)
+}
+
+/**
+ * The same where it is for another server, or for a component. There it is not ours to say what is kept: what a room sends,
+ * and errors that answer messages, must get there too.
+ */
+export function keepsForOthers(stanza: Stanza): boolean {
+  const { kind, type } = stanza
+  if (kind !== 'message' || type === 'headline') return false
+  return type === 'error' || hasContent(stanza)
+}
+
+function hasContent(stanza: Stanza): boolean {
   let content = false
   for (const child of stanza.el.children) {
     if (typeof child === 'string') continue

@@ -1,4 +1,5 @@
 import type { Op } from '../../storage/store.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
 
 /** Who sent a message and waits for it to be safe before acknowledging it (XEP-0198 `<a h/>`). */
 export interface Origin {
@@ -29,6 +30,8 @@ export interface Holder {
   room(): Promise<boolean>
   /** The entry became durable: the session may now ask for an acknowledgement. */
   committed(entry: Entry): void
+  /** It has been given everything there was, and gets from now on at once what comes. */
+  caughtUp?(): void
 }
 
 /** Sender (bare) and the id that it gave the message. */
@@ -36,6 +39,10 @@ export interface MessageAbout {
   readonly from: string
   readonly messageId: string
 }
+
+/** What its sender is told of a message that the disk did not take. */
+export const notStored = (): StanzaError =>
+  new StanzaError('resource-constraint', 'the server could not store this message')
 
 export const NO_ROWS: readonly Op[] = []
 

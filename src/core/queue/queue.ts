@@ -1,5 +1,6 @@
 import type { Range } from '../../storage/store.ts'
-import { Entry, type Holder, NO_ROWS, type Origin } from './entry.ts'
+import type { StanzaError } from '../../xmpp/errors.ts'
+import { Entry, type Holder, NO_ROWS, notStored, type Origin } from './entry.ts'
 import { Reads } from './reads.ts'
 import type { QueueStore } from './store.ts'
 
@@ -14,7 +15,7 @@ export type Waiting = Pick<Entry, 'id' | 'bytes' | 'about'>
 const READ_AGAIN = 1000
 
 /**
- * The messages of one account, from their acceptance to the acknowledgement of a session (the promise).
+ * The messages of one account, or for one destination, from their acceptance to the acknowledgement of a session (the promise).
  *
  * In memory are the entries that are not yet durable or in flight to a session; all others are in the store, and none of
  * those has an id above {@link #floor}. So a session that has seen everything up to an id >= floor needs only look at
@@ -59,6 +60,11 @@ export class MessageQueue {
     let oldest: string | undefined
     for (const id of this.#entries.keys()) if (oldest === undefined || id < oldest) oldest = id
     return oldest
+  }
+
+  /** This one has been given all there is, and gets what comes next at once. */
+  isLive(holder: Holder): boolean {
+    return this.#live.has(holder)
   }
 
   /** Sessions are there, and none of them takes what comes now: they are still catching up, or have enough for now. */
@@ -252,6 +258,7 @@ export class MessageQueue {
       if (holder.full) return this.#fallBehind(holder, entry)
       this.#hand(entry, holder, true)
     }
+    holder.caughtUp?.()
   }
 
   /** A session has enough for now: it gets what begins with this entry as it can take it. */
@@ -286,18 +293,72 @@ export class MessageQueue {
     this.#catchingUp.delete(holder)
   }
 
-  /** The sender gets an error: the message is truly not going to be delivered. */
-  bounce(entry: Entry): void {
+  /** The sender gets an error, by default that it could not be stored: the message is truly not going to be delivered. */
+  bounce(entry: Entry, reason = notStored()): void {
     if (entry.done) return
     entry.bounced = true
     this.#finish(entry)
     this.#store.erase(this, entry, NO_ROWS)
-    this.onBounce(entry)
+    this.onBounce(entry, reason)
     entry.settle()
   }
 
-  /** Set by the host: routes the error for a bounced entry. */
-  onBounce: (entry: Entry) => void = () => {}
+  /** Set by whose queue it is: routes the error for a bounced entry. */
+  onBounce: (entry: Entry, reason: StanzaError) => void = () => {}
+
+  /**
+   * Bounces what waits, and is in flight to nobody, oldest first: what has a lesser id than `before`, or all there is now.
+   * Resolves with how many that were.
+   */
+  async giveUp(before: string | undefined, reason: StanzaError): Promise<number> {
+    let count = 0
+    const refuse = (entry: Entry): void => {
+      if (entry.done || entry.holders.length > 0) return
+      count++
+      this.bounce(entry, reason)
+    }
+    const inMemory = [...this.#entries.values()]
+    const last = before ?? this.#newest
+    this.#reads.begin()
+    try {
+      for (let cursor = ''; ; ) {
+        const range = before === undefined ? { gt: [cursor], lte: [last] } : { gt: [cursor], lt: [last] }
+        const rows = await this.#store.table.scan(this.key, { ...range, limit: PAGE, bytes: PAGE_BYTES })
+        for (const { ck, value } of rows) {
+          cursor = String(ck[0])
+          if (this.#store.isGone(cursor) || this.#reads.isDone(cursor)) continue
+          const bytes = await this.#store.bytesOf(this.key, cursor, value)
+          const entry = this.#entries.get(cursor)
+          if (entry !== undefined) refuse(entry)
+          else if (bytes !== undefined && !this.#reads.isDone(cursor)) refuse(this.#stored(cursor, bytes))
+        }
+        if (rows.length === 0) break
+      }
+    } finally {
+      this.#reads.end()
+    }
+    // What the store has not got yet.
+    for (const entry of inMemory) if (before === undefined || entry.id < before) refuse(entry)
+    return count
+  }
+
+  /** What waits or is in flight, oldest first, up to so many. */
+  async peek(limit: number): Promise<Waiting[]> {
+    const found = new Map<string, Waiting>()
+    for (const entry of this.#entries.values()) found.set(entry.id, entry)
+    this.#reads.begin()
+    try {
+      for (const { ck, value } of await this.#store.table.scan(this.key, { limit, bytes: PAGE_BYTES })) {
+        const id = String(ck[0])
+        const bytes = found.has(id) ? undefined : await this.#store.bytesOf(this.key, id, value)
+        if (bytes !== undefined) found.set(id, { id, bytes, about: undefined })
+      }
+      const waiting = [...found.values()].filter(({ id }) => !this.#store.isGone(id) && !this.#reads.isDone(id))
+      return waiting.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit)
+    } finally {
+      this.#reads.end()
+    }
+  }
 
   onCommitted(entry: Entry): void {
     entry.committed = true

@@ -1,12 +1,13 @@
 import { type Op, pages } from '../../storage/store.ts'
 import type { Account } from '../account.ts'
-import { asSent, notStored } from '../delivery.ts'
+import { asSent } from '../delivery.ts'
 import type { HookEvent } from '../hooks.ts'
 import type { Host } from '../host.ts'
 import type { Session } from '../session.ts'
 import { type Entry, NO_ROWS } from './entry.ts'
 import { MessageQueue } from './queue.ts'
-import { QueueStore, sizeOfRow } from './store.ts'
+import { Rewrites } from './rewrites.ts'
+import { QUEUE, QueueStore, sizeOfRow } from './store.ts'
 import { SENT_WINDOW, SenderWindow } from './window.ts'
 
 declare module '../hooks.ts' {
@@ -21,12 +22,6 @@ declare module '../hooks.ts' {
   }
 }
 
-/** Messages that wait for a failing store while clients may have them, and bytes of them. */
-const MAX_REWRITES = 10_000
-const MAX_REWRITE_BYTES = 64 * 1024 * 1024
-/** Ms until such a message is written again. */
-const REWRITE = 1000
-
 const EVERYTHING = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
 /** The messages that wait for the accounts of a host, and what recognises those that its clients send again. */
@@ -34,17 +29,15 @@ export class Queues {
   readonly window: SenderWindow
   readonly #host: Host
   readonly #store: QueueStore
-  readonly #retryWrites: number
-  readonly #rewrites = new Set<Entry>()
-  #rewriteBytes = 0
+  readonly #rewrites: Rewrites
 
-  constructor(host: Host, retryWrites = REWRITE) {
+  constructor(host: Host, retryWrites?: number) {
     const { store, name, log, hooks } = host
     this.#host = host
-    this.#retryWrites = retryWrites
+    this.#rewrites = new Rewrites(log, retryWrites)
     this.window = new SenderWindow(store.table(name, SENT_WINDOW), host.now)
-    this.#store = new QueueStore(store, name, {
-      failed: (queue, entry, error) => this.#writeFailed(queue, entry, error),
+    this.#store = new QueueStore(store, store.table(name, QUEUE), {
+      failed: (queue, entry, error) => this.#rewrites.failed(queue, entry, error),
       trouble: (what, user, error) => log.error({ err: error, user }, what),
       confirmed: (queue, entry, holder) => this.#confirmed(queue, entry, holder as Session),
       confirmedAgain: (_queue, entry, holder) => {
@@ -66,7 +59,7 @@ export class Queues {
     const lastId = last === undefined ? '' : String(last[0])
     ids.after(lastId)
     const queue = new MessageQueue(this.#store, user, lastId)
-    queue.onBounce = entry => void router.bounce(asSent(entry), notStored())
+    queue.onBounce = (entry, reason) => void router.bounce(asSent(entry), reason)
     return queue
   }
 
@@ -79,7 +72,7 @@ export class Queues {
   end(account: Account | undefined): void {
     // So too the copies in its archive of what it sent, which go with messages that are not written yet.
     this.#store.dropRows()
-    for (const entry of this.#rewrites) entry.dropRows()
+    this.#rewrites.dropRows()
     if (account === undefined) return
     account.queue.ended = true
     this.window.end(account)
@@ -125,28 +118,5 @@ export class Queues {
     const event: HookEvent<'message_acknowledged'> = { account, entry, session, rows: [] }
     hooks.notify('message_acknowledged', event)
     return event.rows
-  }
-
-  #writeFailed(queue: MessageQueue, entry: Entry, error: unknown): void {
-    const { log } = this.#host
-    const fields = { err: error, user: queue.key[0], message: entry.id }
-    if (entry.done) {
-      if (entry.rows.length > 0) log.error(fields, 'a message is delivered, its copies in archives could not be stored')
-      return
-    }
-    log.error(fields, 'a message could not be stored')
-    // A client that was given it may have it, though it did not say so: then it is not bounced but kept and written again,
-    // and its sender waits. At the bound of memory it is bounced after all.
-    const tooMuch = this.#rewrites.size >= MAX_REWRITES || this.#rewriteBytes >= MAX_REWRITE_BYTES
-    if (!entry.sent || tooMuch) return queue.bounce(entry)
-    entry.failed = true
-    this.#rewrites.add(entry)
-    const size = entry.rows.reduce((sum, op) => sum + op.size, entry.bytes.length)
-    this.#rewriteBytes += size
-    setTimeout(() => {
-      this.#rewrites.delete(entry)
-      this.#rewriteBytes -= size
-      queue.rewrite(entry)
-    }, this.#retryWrites).unref()
   }
 }

@@ -32,12 +32,12 @@ export function sizeOfRow(row: Buffer): number {
 /** `[user]` x `[id]` -> the message, or that it is in the archive. */
 export const QUEUE: TableSpec<Buffer> = { name: 'queue', codec: 'bytes', unique: true }
 
-/** What the queues of a host tell it, and ask it. */
+/** What the queues of a table tell whose it is, and ask. */
 export interface QueueHandlers {
   /** Nothing was kept of an entry and its rows. */
   failed(queue: MessageQueue, entry: Entry, error: unknown): void
   /** Something else went wrong, in words for the log. */
-  trouble?(what: string, user: string, error: unknown): void
+  trouble?(what: string, key: string, error: unknown): void
   /** A session has acknowledged a message: rows that are written as it leaves the queue, or not at all. */
   confirmed?(queue: MessageQueue, entry: Entry, holder: Holder): readonly Op[]
   /** A further session has acknowledged it. */
@@ -51,7 +51,7 @@ interface Batch {
   readonly items: { queue: MessageQueue; entry: Entry; rest: boolean }[]
 }
 
-/** The queue table of one host: writes gather, and who waits for them learns in one sweep per commit. */
+/** A table of queues: writes gather, and who waits for them learns in one sweep per commit. */
 export class QueueStore {
   readonly table: Table<Buffer>
   readonly #store: Store
@@ -63,8 +63,8 @@ export class QueueStore {
   #timer: NodeJS.Timeout | undefined
   #open: Batch | undefined
 
-  constructor(store: Store, host: string, handlers: QueueHandlers) {
-    this.table = store.table(host, QUEUE)
+  constructor(store: Store, table: Table<Buffer>, handlers: QueueHandlers) {
+    this.table = table
     this.#store = store
     this.handlers = handlers
   }

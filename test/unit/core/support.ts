@@ -2,7 +2,7 @@ import { Host, type HostOptions } from '../../../src/core/host.ts'
 import { createLog, type Logger } from '../../../src/core/log.ts'
 import type { Entry, Holder, Origin } from '../../../src/core/queue/entry.ts'
 import { MessageQueue } from '../../../src/core/queue/queue.ts'
-import { type QueueHandlers, QueueStore } from '../../../src/core/queue/store.ts'
+import { QUEUE, type QueueHandlers, QueueStore } from '../../../src/core/queue/store.ts'
 import { Router } from '../../../src/core/router.ts'
 import { type ConnectionInfo, type Session, Slots } from '../../../src/core/session.ts'
 import type { Users } from '../../../src/core/users.ts'
@@ -97,7 +97,7 @@ export function queueOver(
   handlers: Partial<QueueHandlers> = {},
 ): { queue: MessageQueue; queues: QueueStore; bounced: string[] } {
   const bounced: string[] = []
-  const queues = new QueueStore(store, 'example.org', {
+  const queues = new QueueStore(store, store.table('example.org', QUEUE), {
     failed(owner, entry) {
       if (entry.done) return
       if (entry.sent) entry.failed = true

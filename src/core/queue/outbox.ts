@@ -1,11 +1,11 @@
-import type { Entry } from '../core/queue/entry.ts'
-import { NS, parseElement } from '../xml/index.ts'
-import { StreamError } from '../xmpp/errors.ts'
+import { type Element, NS, parseElement } from '../../xml/index.ts'
+import { StreamError } from '../../xmpp/errors.ts'
+import type { Entry } from './entry.ts'
 
 /** XEP-0198 counters are 32 bits wide and wrap. */
 export const WRAP = 2 ** 32
 
-/** Something sent that the client has not acknowledged. */
+/** Something sent that the peer has not acknowledged. */
 export interface Unacked {
   /** As sent; undefined where it can be had from the entry. */
   readonly text: string | undefined
@@ -15,11 +15,12 @@ export interface Unacked {
 }
 
 /**
- * What a session has sent and the client has not confirmed, oldest first. With stream management it holds every stanza,
- * counted as XEP-0198 4 says; without, only queued messages, confirmed by the answer to a ping sent after them.
+ * What was sent on a stream and its peer, a client or a server, has not confirmed, oldest first. With stream management it
+ * holds every stanza, counted as XEP-0198 4 says; without, only queued messages, confirmed by the answer to a ping sent after
+ * them.
  */
-export class Outbox {
-  #items: (Unacked | undefined)[] = []
+export class Outbox<Item extends Unacked = Unacked> {
+  #items: (Item | undefined)[] = []
   #head = 0
   #bytes = 0
   /** Stanzas acknowledged, modulo 2^32. */
@@ -43,16 +44,16 @@ export class Outbox {
     return this.#bytes
   }
 
-  push(item: Unacked): void {
+  push(item: Item): void {
     this.#items.push(item)
     this.#bytes += lengthOf(item)
   }
 
   /**
-   * The client has handled everything up to `h` (modulo 2^32). The items that this covers, or undefined where `h` counts
+   * The peer has handled everything up to `h` (modulo 2^32). The items that this covers, or undefined where `h` counts
    * more than was sent (XEP-0198 4: handled-count-too-high).
    */
-  acknowledge(h: number): Unacked[] | undefined {
+  acknowledge(h: number): Item[] | undefined {
     const count = (h - this.#acked + WRAP) % WRAP
     if (count > this.size) return undefined
     this.#acked = h % WRAP
@@ -60,8 +61,8 @@ export class Outbox {
   }
 
   /** Removes the oldest `count` items. */
-  take(count: number): Unacked[] {
-    const taken: Unacked[] = []
+  take(count: number): Item[] {
+    const taken: Item[] = []
     for (let i = 0; i < count; i++) {
       const item = this.#items[this.#head]!
       this.#items[this.#head++] = undefined
@@ -79,18 +80,25 @@ export class Outbox {
   }
 
   /** All items, oldest first. */
-  *[Symbol.iterator](): Generator<Unacked> {
+  *[Symbol.iterator](): Generator<Item> {
     for (let i = this.#head; i < this.#items.length; i++) yield this.#items[i]!
   }
 
   /** Carries on where a restarted server left off. */
-  restore(acked: number, items: readonly Unacked[]): void {
+  restore(acked: number, items: readonly Item[]): void {
     this.#acked = acked
     for (const item of items) this.push(item)
   }
 }
 
-/** XEP-0198 4: the client says that it handled more than it was sent. */
+/** The `h` of `<a/>`, `<resume/>`, `<resumed/>` or `<failed/>` (XEP-0198 4); undefined where it is none. */
+export function countOf(el: Element): number | undefined {
+  const text = el.attrs['h'] ?? ''
+  const h = Number(text)
+  return /^\d{1,10}$/.test(text) && h < WRAP ? h : undefined
+}
+
+/** XEP-0198 4: the peer says that it handled more than it was sent. */
 export function tooHigh(h: number, sent: number): StreamError {
   return new StreamError('undefined-condition', `You acknowledged ${h} stanzas, but only ${sent} were sent to you`, {
     application: parseElement(`<handled-count-too-high xmlns='${NS.SM}' h='${h}' send-count='${sent}'/>`),

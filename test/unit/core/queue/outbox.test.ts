@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Outbox, type Unacked } from '../../../src/c2s/outbox.ts'
-import { Entry } from '../../../src/core/queue/entry.ts'
-import { fc } from '../../support/property.ts'
+import { Entry } from '../../../../src/core/queue/entry.ts'
+import { Outbox, type Unacked } from '../../../../src/core/queue/outbox.ts'
+import { fc } from '../../../support/property.ts'
 
 const WRAP = 2 ** 32
 const item = (text: string): Unacked => ({ text, entry: undefined, lost: undefined })
