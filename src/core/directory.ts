@@ -26,6 +26,11 @@ export function isAway(router: Router, jid: Jid): boolean {
   return host !== undefined && host.accounts.get(jid.local)?.isAvailable !== true
 }
 
+/** Of no virtual host of this server: of another server, or of a service or a component. What is true of it only they know. */
+export function isElsewhere(router: Router, jid: Jid): boolean {
+  return !router.hosts.has(jid.domain)
+}
+
 /** An account of this server, loaded; undefined if there is none. */
 export function accountOf(router: Router, jid: Jid): Account | undefined | Promise<Account | undefined> {
   return router.hosts.get(jid.domain)?.account(jid.local)

@@ -3,7 +3,8 @@ import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
 import { DELIVERY, deliverMessage, deliverPresence } from './delivery.ts'
-import type { Hooks } from './hooks.ts'
+import { isElsewhere } from './directory.ts'
+import { type Hooks, STOP } from './hooks.ts'
 import type { Host } from './host.ts'
 import { answerIq } from './iq.ts'
 import type { Destination, Source } from './router.ts'
@@ -12,6 +13,12 @@ declare module './hooks.ts' {
   interface HookMap {
     /** Presence of the subscription kind, or a probe, has come in for an account (RFC 6121 3, 4.3). */
     presence_in: Async<{ account: Account; stanza: Stanza }>
+    /** The same, for an address of which there is no account, or none for who sent it. */
+    presence_nobody: Async<{ stanza: Stanza }>
+    /** Presence information from somebody of another server, for an address of the host, whether anybody is there or not. */
+    presence_elsewhere: Told<{ stanza: Stanza }>
+    /** Presence has come back to an account with clients as an error. STOP: nobody is shown it. */
+    presence_error: Sync<{ account: Account; stanza: Stanza }>
     /** A message or presence for the host itself. */
     host_packet: Async<{ stanza: Stanza }>
   }
@@ -33,14 +40,21 @@ export class LocalDelivery implements Destination {
     const { local } = stanza.to!
     if (local === '') return this.#toHost(stanza, source)
     if (source.hidden === true) return this.#toNobody(stanza, source)
-    if (stanza.isPresenceInformation) {
-      // It is for clients: an account that is not in memory has none.
-      const there = this.#host.accounts.get(local)
-      return there && deliverPresence(there, stanza, source.except)
-    }
+    if (stanza.isPresenceInformation) return this.#presence(stanza, source)
     const account = this.#host.account(local)
     if (account instanceof Promise) return account.then(loaded => this.#toAccount(loaded, stanza, source))
     return this.#toAccount(account, stanza, source)
+  }
+
+  #presence(stanza: Stanza, { except }: Source): void {
+    const { accounts, hooks, router } = this.#host
+    if (stanza.from.domain !== this.name && isElsewhere(router, stanza.from))
+      hooks.notify('presence_elsewhere', { stanza })
+    // It is for clients: an account that is not in memory has none.
+    const account = accounts.get(stanza.to!.local)
+    if (account === undefined) return
+    if (stanza.type === 'error' && hooks.runSync('presence_error', { account, stanza }) === STOP) return
+    deliverPresence(account, stanza, except)
   }
 
   #toHost(stanza: Stanza, source: Source): void | Promise<void> {
@@ -91,7 +105,11 @@ export class LocalDelivery implements Destination {
       if (DELIVERY.bare.no_account![stanza.type] === 'bounce') throw new StanzaError('service-unavailable')
       return
     }
-    if (stanza.kind === 'presence' || !stanza.isRequest) return
+    if (stanza.kind === 'presence') {
+      const done = this.#host.hooks.run('presence_nobody', { stanza })
+      return done instanceof Promise ? done.then(() => {}) : undefined
+    }
+    if (!stanza.isRequest) return
     if (stanza.to!.resource !== '') throw new StanzaError('service-unavailable')
     return answerIq(this.#host, this.#host.iq, 'account', stanza, source, undefined)
   }

@@ -18,6 +18,8 @@ type Privacy = (typeof PRIVACY)[number]
 
 /** When users were last online, for other modules. */
 export interface LastService {
+  /** When a user was last online, and what it said when it left; undefined where `asker` may not know, or nobody does. */
+  seen(account: Account, asker: Jid): Promise<Last | undefined>
   /** What may be chosen. */
   readonly choices: readonly string[]
   /** What the user has chosen; undefined where the host's rule alone counts. */
@@ -40,8 +42,8 @@ const CHOSEN = new Slot<Privacy>('last-seen privacy')
 
 /** When an account was last online (ms since 1970), and what it said when it left. One row `[user]`. */
 interface Last {
-  at: number
-  status: string
+  readonly at: number
+  readonly status: string
 }
 
 /** Characters kept of a farewell; strangers do not write it, but it is kept for long. */
@@ -112,7 +114,12 @@ export const mod_last = defineModule({
       else slots.set(CHOSEN, chosen)
       if (privacyOf(account) === 'nobody') await table.del([user], [])
     }
-    ctx.provide('last', { choices: PRIVACY, privacy: account => account.slots.get(CHOSEN), setPrivacy })
+    ctx.provide('last', {
+      seen: async (account, asker) => (mayKnow(account, asker) ? table.get([account.user], []) : undefined),
+      choices: PRIVACY,
+      privacy: account => account.slots.get(CHOSEN),
+      setPrivacy,
+    })
     ctx.adhoc({
       node: 'last-seen',
       name: 'Who is told when I was last online',

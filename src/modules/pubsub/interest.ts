@@ -1,6 +1,5 @@
 import type { Account } from '../../core/account.ts'
 import { accountOf, isAway, sessionsOf } from '../../core/directory.ts'
-import { OBSERVE } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import { type Session, Slot } from '../../core/session.ts'
 import type { Access } from '../../pubsub/access.ts'
@@ -63,16 +62,15 @@ export class Interest {
       if (session.presence !== undefined) this.#announced(session, session.presence, false)
     }
     // Who sees an account from now on hears of it what is there.
-    ctx.hook('subscription_granted', ({ account, contact }) => {
+    ctx.hook('subscription_granted', ({ account, contact, again }) => {
+      if (again) return
       for (const session of sessionsOf(ctx.host.router, contact)) {
         const { nodes } = session.slots.get(WANTED) ?? NONE
         if (nodes.size > 0) this.#send(account, nodes, session.jid)
       }
     })
-    ctx.hook('filter_packet', { order: OBSERVE }, ({ stanza }) => {
-      if (stanza.kind !== 'presence' || ctx.host.router.hosts.has(stanza.from.domain)) return
-      const { local, domain } = stanza.to!
-      if (local !== '' && domain === ctx.host.name && stanza.from.resource !== '') this.#remote(stanza)
+    ctx.hook('presence_elsewhere', ({ stanza }) => {
+      if (stanza.from.resource !== '') this.#remote(stanza)
     })
   }
 

@@ -20,6 +20,8 @@ export interface RosterService {
   subscribers(account: Account): readonly Jid[]
   /** Bare addresses of those whose presence this account sees. */
   subscriptions(account: Account): readonly Jid[]
+  /** Bare addresses of those whom this account has asked to see, and that have not answered. */
+  asked(account: Account): readonly Jid[]
   /** The groups in which the account has put this contact. */
   groups(account: Account, jid: Jid): readonly string[]
   /** Subscription requests that wait for an answer (RFC 6121 3.1.3). */
@@ -38,8 +40,11 @@ declare module '../../core/services.ts' {
 
 declare module '../../core/hooks.ts' {
   interface HookMap {
-    /** A contact may see an account's presence from now on: it gets what there is (RFC 6121 3.1.5). */
-    subscription_granted: Told<{ account: Account; contact: Jid }>
+    /**
+     * A contact may see an account's presence from now on: it gets what there is (RFC 6121 3.1.5). `again`: it could already,
+     * and its server did not know.
+     */
+    subscription_granted: Told<{ account: Account; contact: Jid; again: boolean }>
     /** A contact may no longer see it (RFC 6121 3.2.1, 3.3.3). */
     subscription_revoked: Told<{ account: Account; contact: Jid }>
     /** An account has put a contact, who may see its presence, into other groups than those `before`. */
@@ -90,6 +95,7 @@ export const mod_roster = defineModule({
       isSubscribedTo: (account, jid) => account.jid.equals(jid.bare) || rosters.of(account).subscription(jid).to,
       subscribers: account => rosters.of(account).subscribers,
       subscriptions: account => rosters.of(account).subscriptions,
+      asked: account => rosters.of(account).asked,
       groups: (account, jid) => rosters.of(account).get(jid)?.groups ?? [],
       *requests(account) {
         for (const text of rosters.of(account).requests()) yield Stanza.of(parseElement(text))

@@ -52,6 +52,7 @@ export class Roster {
   #log: Promise<string[]> | undefined
   #subscribers: readonly Jid[] | undefined
   #subscriptions: readonly Jid[] | undefined
+  #asked: readonly Jid[] | undefined
 
   private constructor(account: Account, tables: RosterTables, version: string) {
     this.account = account
@@ -131,6 +132,12 @@ export class Roster {
     return this.#subscriptions
   }
 
+  /** Whose answer this user waits for. */
+  get asked(): readonly Jid[] {
+    this.#asked ??= [...this.#items.values()].filter(i => i.subscription.out).map(i => i.jid)
+    return this.#asked
+  }
+
   /**
    * The items that have changed since the roster had this version, in the order of their last changes, each with the version
    * that the change made; those that are gone are undefined. Undefined where that is not remembered, or is more than `most`.
@@ -177,6 +184,7 @@ export class Roster {
     }
     this.#subscribers = undefined
     this.#subscriptions = undefined
+    this.#asked = undefined
   }
 
   #count(item: RosterItem, by: 1 | -1): void {

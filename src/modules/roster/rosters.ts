@@ -155,7 +155,7 @@ export class Rosters {
     if (before.from && !next.from) hooks.notify('subscription_revoked', { account, contact })
     // RFC 6121 3.1.2: stamped with the bare address.
     await account.host.router.route(stanza.readdressed(account.jid, contact))
-    if (next.from && !before.from) hooks.notify('subscription_granted', { account, contact })
+    if (next.from && !before.from) hooks.notify('subscription_granted', { account, contact, again: false })
   }
 
   /** The contact's side, as it reaches the user (RFC 6121 3, A.3). */
@@ -186,7 +186,7 @@ export class Rosters {
     const { hooks } = account.host
     if (reply !== undefined) {
       send(account.host, account.jid, contact, reply)
-      if (!before.from) hooks.notify('subscription_granted', { account, contact })
+      hooks.notify('subscription_granted', { account, contact, again: before.from })
     }
     if (before.from && !next.from) hooks.notify('subscription_revoked', { account, contact })
   }

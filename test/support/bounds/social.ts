@@ -101,6 +101,10 @@ export const BOUNDS: Bounds = {
   'who is what to nodes, in memory': {
     bytes: 'beyond its memory a host forgets who is what to nodes that nobody uses, and reads it again',
   },
+  'clients of contacts elsewhere that an account sees as available': {
+    number: 'of a contact with very many clients it is known that all of them are gone',
+    bytes: 'a map keeps so many entries, of so much weight; what was used last stays',
+  },
   'clients on other servers that an account keeps in mind': {
     number: 'so many clients on other servers are kept in mind',
     bytes: 'a map keeps so many entries, of so much weight; what was used last stays',

@@ -1,13 +1,14 @@
-import { opt } from '../config/schema.ts'
-import type { Account } from '../core/account.ts'
-import { isAway } from '../core/directory.ts'
-import { FIRST, type HookEvent } from '../core/hooks.ts'
-import { defineModule, type ModuleContext } from '../core/module.ts'
-import { type Session, Slot } from '../core/session.ts'
-import { xml } from '../xml/index.ts'
-import { StanzaError } from '../xmpp/errors.ts'
-import { Jid } from '../xmpp/jid.ts'
-import { Stanza } from '../xmpp/stanza.ts'
+import { opt } from '../../config/schema.ts'
+import type { Account } from '../../core/account.ts'
+import { isAway } from '../../core/directory.ts'
+import { FIRST, type HookEvent, STOP } from '../../core/hooks.ts'
+import { defineModule, type ModuleContext } from '../../core/module.ts'
+import { type Session, Slot } from '../../core/session.ts'
+import { NS, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
+import { Jid } from '../../xmpp/jid.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
+import { askedElsewhere, isForClients, watchElsewhere } from './elsewhere.ts'
 
 /** Addresses that a session has sent its presence to directly (RFC 6121 4.6), that learn when it goes. */
 const DIRECTED = new Slot<Map<string, Jid>>('mod_presence', {
@@ -50,8 +51,17 @@ export const mod_presence = defineModule({
     })
     ctx.hook('presence_out', ({ session, stanza }) => directed(session, stanza))
     ctx.hook('presence_in', ({ account, stanza }) => {
-      if (stanza.type === 'probe') probed(ctx, account, stanza.from)
+      if (stanza.type === 'probe') return probed(ctx, account, stanza)
     })
+    ctx.hook('presence_nobody', ({ stanza }) => {
+      if (stanza.type === 'probe') denied(ctx, stanza)
+    })
+    ctx.hook('presence_error', ({ account, stanza }) => {
+      const told = account.sessions.get(stanza.to!.resource)?.slots.get(DIRECTED)
+      const wasDirected = told?.delete(stanza.from.toString()) === true
+      return isForClients(ctx, account, stanza, wasDirected) ? undefined : STOP
+    })
+    watchElsewhere(ctx)
     ctx.hook('subscription_granted', ({ account, contact }) => {
       for (const session of account.available()) ctx.route(session.presence!.readdressed(session.jid, contact))
     })
@@ -109,6 +119,10 @@ async function greet(ctx: Ctx, session: Session): Promise<void> {
     if (session.full && !(await goesOn())) return
     session.deliver(request) // it has come in already
   }
+  for (const request of askedElsewhere(ctx, account)) {
+    if (session.full && !(await goesOn())) return
+    ctx.route(request)
+  }
 }
 
 /** A probe (RFC 6121 4.3.1), which this client alone has the answers to. */
@@ -117,12 +131,41 @@ function ask(ctx: Ctx, { account, jid }: Session, contact: Jid): void {
   ctx.route(Stanza.make(xml('presence', { type: 'probe' }), jid, contact))
 }
 
-/** RFC 6121 4.3.2. A stranger hears nothing, as from an account that does not exist. */
-function probed(ctx: Ctx, account: Account, asker: Jid): void {
-  if (ctx.use('roster')?.isSubscribedFrom(account, asker) !== true) return
+/** RFC 6121 4.3.2: what each client has said last; where there is none, that the user is away, and since when. */
+function probed(ctx: Ctx, account: Account, probe: Stanza): void | Promise<void> {
+  const { from } = probe
+  if (ctx.use('roster')?.isSubscribedFrom(account, from) !== true) return denied(ctx, probe)
+  if (answered(ctx, account, from)) return
+  const away = (seen?: { at: number; status: string }): void => {
+    const text = seen?.status ? xml('status', {}, seen.status) : undefined
+    const since =
+      seen && xml('delay', { xmlns: NS.DELAY, from: account.jid.toString(), stamp: new Date(seen.at).toISOString() })
+    ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }, text, since), account.jid, from))
+  }
+  const last = ctx.use('last')
+  if (last === undefined) return away()
+  return last
+    .seen(account, from)
+    .catch(() => undefined)
+    .then(seen => {
+      if (!answered(ctx, account, from)) away(seen) // none of its clients has come meanwhile
+    })
+}
+
+/** With the presence of each client of the account; false where none is available. */
+function answered(ctx: Ctx, account: Account, to: Jid): boolean {
   const sessions = account.available()
-  for (const session of sessions) ctx.route(session.presence!.readdressed(session.jid, asker))
-  if (sessions.length === 0) ctx.route(Stanza.make(xml('presence', { type: 'unavailable' }), account.jid, asker))
+  for (const session of sessions) ctx.route(session.presence!.readdressed(session.jid, to))
+  return sessions.length > 0
+}
+
+/**
+ * RFC 6121 4.3.2: who takes itself for a subscriber and is none learns so, from an account that exists as from one that does
+ * not. Where no rosters are kept nobody knows.
+ */
+function denied(ctx: Ctx, { from, to }: Stanza): void {
+  if (ctx.use('roster') === undefined) return
+  ctx.route(Stanza.make(xml('presence', { type: 'unsubscribed' }), to!.bare, from.bare))
 }
 
 /** RFC 6121 4.5, 4.6.3: who was told directly that it is available learns that it goes. */

@@ -1,0 +1,176 @@
+/** Two servers in this process, each of which takes the other for one elsewhere: a link in place of streams between them. */
+import { DELIVERY } from '../../src/core/delivery.ts'
+import { OBSERVE } from '../../src/core/hooks.ts'
+import type { Destination } from '../../src/core/router.ts'
+import { parseElement } from '../../src/xml/index.ts'
+import { type StanzaCondition, StanzaError } from '../../src/xmpp/errors.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
+import { faultyStore } from './faultystore.ts'
+import type { RawClient } from './rawclient.ts'
+import { type Matches, nothing as nothingHere } from './talk.ts'
+import { type TestOptions, TestServer } from './testserver.ts'
+
+type Test = { after(stop: () => Promise<void>): void }
+
+/** What one server sends to the other: as text, in order, each stanza when the one before it was taken. */
+class Way implements Destination {
+  readonly name = ''
+  readonly filter = undefined
+  readonly #to: () => TestServer
+  readonly #waiting: string[] = []
+  #busy = false
+  #held = false
+  /** Nothing gets through: what is no message comes back with this condition; undefined loses it without a word. */
+  #broken: { readonly condition: StanzaCondition | undefined } | undefined
+
+  constructor(to: () => TestServer) {
+    this.#to = to
+  }
+
+  deliver(stanza: Stanza): void {
+    const { domain } = stanza.to!
+    if (!this.#router.destinations.has(domain)) throw new StanzaError('remote-server-not-found')
+    if (this.#broken !== undefined && !waits(stanza)) {
+      if (this.#broken.condition === undefined) return
+      throw new StanzaError(this.#broken.condition)
+    }
+    this.#waiting.push(stanza.toString())
+    void this.#pass()
+  }
+
+  hold(): void {
+    this.#held = true
+  }
+
+  break(condition: StanzaCondition | undefined): void {
+    this.#broken = { condition }
+    this.#held = true
+  }
+
+  mend(): void {
+    this.#broken = undefined
+    this.#held = false
+    void this.#pass()
+  }
+
+  get #router() {
+    return this.#to().server.router
+  }
+
+  async #pass(): Promise<void> {
+    if (this.#busy) return
+    this.#busy = true
+    // In a turn of its own, as what comes over a network does.
+    await null
+    while (!this.#held) {
+      const text = this.#waiting.shift()
+      if (text === undefined) break
+      await this.#router.route(Stanza.of(parseElement(text)))
+    }
+    this.#busy = false
+  }
+}
+
+/** A message with content is kept until the other server is there again. */
+function waits({ kind, type }: Stanza): boolean {
+  return kind === 'message' && DELIVERY.bare.none![type] === 'queue'
+}
+
+/** capulet.example and montague.example. */
+export class TwoServers {
+  capulet!: TestServer
+  montague!: TestServer
+  readonly #options: { readonly capulet: TestOptions; readonly montague: TestOptions }
+  readonly #ways = { capulet: new Way(() => this.montague), montague: new Way(() => this.capulet) }
+
+  private constructor(options: { capulet: TestOptions; montague: TestOptions }) {
+    this.#options = options
+  }
+
+  /** Both stop with the test. */
+  static async start(
+    t: Test,
+    { capulet = {}, montague = {} }: { capulet?: TestOptions; montague?: TestOptions } = {},
+  ): Promise<TwoServers> {
+    const two = new TwoServers({
+      capulet: { store: faultyStore().store, ...capulet },
+      montague: { store: faultyStore().store, ...montague },
+    })
+    t.after(async () => {
+      await Promise.all([two.capulet.stop(), two.montague.stop()])
+    })
+    await Promise.all([two.#start('capulet'), two.#start('montague')])
+    return two
+  }
+
+  async #start(which: 'capulet' | 'montague'): Promise<void> {
+    const server = await TestServer.start({ hosts: [`${which}.example`], ...this.#options[which] })
+    server.server.router.fallback = this.#ways[which]
+    this[which] = server
+  }
+
+  /** The server ends in order, and another one starts on what it has stored. */
+  async restart(which: 'capulet' | 'montague'): Promise<void> {
+    await this[which].stop()
+    await this.#start(which)
+  }
+
+  /** What either sends waits for {@link mend}. */
+  hold(): void {
+    for (const way of Object.values(this.#ways)) way.hold()
+  }
+
+  /**
+   * No connection between them: messages wait for {@link mend}, the rest comes back with this error; or is lost, without
+   * one.
+   */
+  cut(condition?: StanzaCondition): void {
+    for (const way of Object.values(this.#ways)) way.break(condition)
+  }
+
+  mend(): void {
+    for (const way of Object.values(this.#ways)) way.mend()
+  }
+
+  /** A stanza that a server sends though nobody there has: of a hostile one. */
+  send(xml: string): void {
+    const stanza = Stanza.of(parseElement(xml))
+    this.#ways[stanza.from.domain === 'capulet.example' ? 'capulet' : 'montague'].deliver(stanza)
+  }
+
+  /** Each server learns that the other is gone for long, or back. */
+  tell(hook: 'peer_gone' | 'peer_back'): void {
+    const [capulet, montague] = ['capulet.example', 'montague.example']
+    this.capulet.server.host(capulet)!.hooks.notify(hook, { local: capulet, remote: montague })
+    this.montague.server.host(montague)!.hooks.notify(hook, { local: montague, remote: capulet })
+  }
+
+  /** Everything that these clients have sent so far has come to both servers, and what either said to it has come back. */
+  async settled(...clients: RawClient[]): Promise<void> {
+    for (const client of clients) {
+      await client.ping()
+      for (let round = 0; round < 2; round++) {
+        for (const domain of ['capulet.example', 'montague.example']) {
+          await client.request('get', "<ping xmlns='urn:xmpp:ping'/>", domain)
+        }
+      }
+    }
+  }
+
+  /** Nothing that matches has come to `client` of what `senders` have sent so far, wherever they are. */
+  async nothing(client: RawClient, matches: Matches, ...senders: RawClient[]): Promise<void> {
+    await this.settled(...senders, client)
+    await nothingHere(client, matches)
+  }
+
+  /** What comes to a server from the other one from now on, in words: `presence probe FROM TO`. */
+  arrivals(which: 'capulet' | 'montague'): string[] {
+    const lines: string[] = []
+    const host = this[which].server.host(this[which].host)!
+    const note = ({ stanza: { kind, type, from, to } }: { stanza: Stanza }): void => {
+      if (from.domain !== host.name && to!.domain === host.name) lines.push(`${kind} ${type} ${from} ${to}`)
+    }
+    host.hooks.add('test', 'filter_packet', note, { order: OBSERVE })
+    return lines
+  }
+}
