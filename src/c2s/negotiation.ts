@@ -1,4 +1,4 @@
-import type { TLSSocketOptions } from 'node:tls'
+import type { TlsOptions } from '../net/handshake.ts'
 import { clone, type Element, elementNs, NS } from '../xml/index.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
@@ -25,7 +25,7 @@ declare module '../core/hooks.ts' {
 /** A stream without a session. */
 export interface NegotiatingStream extends Sasl2Stream, ResumingStream {
   /** The connection goes over to TLS, and a new stream begins. */
-  upgrade(options: TLSSocketOptions): void
+  upgrade(options: TlsOptions): void
 }
 
 type Step = (stream: NegotiatingStream, el: Element) => void | Promise<void>

@@ -1,8 +1,8 @@
-import type { TLSSocketOptions } from 'node:tls'
 import type { DeviceLogin } from '../auth/devices.ts'
 import type { SaslContext } from '../auth/exchange.ts'
 import type { ConnectionInfo } from '../core/session.ts'
 import type { ChannelBindings } from '../net/channelbinding.ts'
+import type { TlsOptions } from '../net/handshake.ts'
 import type { Transport } from '../net/transport.ts'
 import { documentFraming } from '../stream/framing.ts'
 import { CLOSE_GRACE, type PeerHeader, type StreamHandler, type StreamSettings, XmppStream } from '../stream/stream.ts'
@@ -174,7 +174,7 @@ export class C2SStream implements StreamHandler, NegotiatingStream {
     this.xmpp.send(serialize(el))
   }
 
-  upgrade(options: TLSSocketOptions): void {
+  upgrade(options: TlsOptions): void {
     this.#forget()
     this.xmpp.upgrade(options)
   }

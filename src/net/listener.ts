@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net'
-import { TLSSocket, type TLSSocketOptions } from 'node:tls'
 import { plainAddress } from '../util/address.ts'
 import type { ConnectionCounter } from './connections.ts'
+import { beginTls, type TlsOptions } from './handshake.ts'
 import { openPort, portOf } from './port.ts'
 import { type PreLoginBudget, TLS_CONNECTION } from './prelogin.ts'
 import { ProxyHeader, type ProxyResult } from './proxy.ts'
@@ -25,7 +25,7 @@ export interface ListenerSurroundings {
   counter: ConnectionCounter
   prelogin: PreLoginBudget
   /** How TLS is spoken with who connects now: certificates change while the server runs. */
-  secure: () => TLSSocketOptions
+  secure: () => TlsOptions
 }
 
 /**
@@ -144,7 +144,7 @@ export class Listener<S extends PortSettings> {
   }
 
   #handshake(socket: Socket, peer: Peer, opened: () => void): void {
-    const secure = new TLSSocket(socket, this.#around.secure())
+    const secure = beginTls(socket, this.#around.secure())
     this.#sockets.add(secure)
     const timer = setTimeout(() => secure.destroy(), this.#settings.preAuthTimeout)
     const done = (): void => {

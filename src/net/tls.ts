@@ -1,5 +1,5 @@
 import { constants, randomBytes, type X509Certificate } from 'node:crypto'
-import { createSecureContext, type SecureContext, type TLSSocketOptions } from 'node:tls'
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { domainToASCII } from 'node:url'
 import {
   type CertificateSource,
@@ -13,6 +13,7 @@ import {
   TlsError,
 } from './certificates.ts'
 import { serverEndPoint } from './channelbinding.ts'
+import type { TlsOptions } from './handshake.ts'
 
 /** What is needed of a logger (pino's is one). */
 export interface TlsLog {
@@ -44,12 +45,16 @@ export interface CertificateExpiry {
   notAfter: Date
 }
 
-interface Loaded {
+/** A certificate with its chain, and its key, as PEM. */
+export interface TlsPair {
+  readonly cert: string
+  readonly key: string
+}
+
+interface Loaded extends TlsPair {
   readonly source: CertificateSource
   /** Says which state of the files this is. */
   readonly stamp: string
-  readonly cert: string
-  readonly key: string
   readonly leaf: X509Certificate
   readonly names: readonly string[]
   readonly context: SecureContext
@@ -63,7 +68,7 @@ const SOON = 14 * DAY
 const TLS13_CIPHERS = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256'
 /** XEP-0368. */
 const ALPN = ['xmpp-client']
-const SECURE_OPTIONS =
+export const SECURE_OPTIONS =
   constants.SSL_OP_NO_RENEGOTIATION |
   constants.SSL_OP_NO_COMPRESSION |
   constants.SSL_OP_CIPHER_SERVER_PREFERENCE |
@@ -103,8 +108,7 @@ export class TlsContexts {
   }
 
   /**
-   * For `new tls.TLSSocket(socket, ...)`, for a socket whose next bytes are TLS, put-back ones (`unshift`) included. A done
-   * handshake is its `secure` event, a failed one an `error`, after which it is destroyed. Time is the caller's to watch.
+   * As the server of clients; see {@link beginTls}. Time is the caller's to watch.
    *
    * Not for tls.createServer: that keeps a context of its own for clients without SNI, which no reload would reach.
    *
@@ -112,9 +116,9 @@ export class TlsContexts {
    *   (XEP-0368). STARTTLS ignores ALPN.
    * @param host the stream's `to`: decides where the client asks for no name by SNI
    */
-  options(direct: boolean, host?: string): TLSSocketOptions {
+  options(direct: boolean, host?: string): TlsOptions {
     const otherwise = (host === undefined ? undefined : this.#find(host)) ?? this.#default
-    const options: TLSSocketOptions = { isServer: true, secureContext: otherwise.context }
+    const options: TlsOptions = { isServer: true, secureContext: otherwise.context }
     if (direct) options.ALPNProtocols = ALPN
     // With one certificate there is no choice, and a handshake without the callback is cheaper.
     if (this.#loaded.length > 1) options.SNICallback = (name, done) => done(null, this.#find(name)?.context)
@@ -127,6 +131,27 @@ export class TlsContexts {
    */
   certificateFor(name: string): X509Certificate {
     return (this.#find(name) ?? this.#default).leaf
+  }
+
+  /**
+   * The certificate that has this name, and the one that serves where none has. Another object as soon as it, or the policy, is
+   * read again.
+   */
+  pairFor(name: string): TlsPair | undefined {
+    return this.#find(name)
+  }
+
+  get defaultPair(): TlsPair {
+    return this.#default
+  }
+
+  /** What is taken of peers; another object after a reload. */
+  get policy(): TlsPolicy {
+    return this.#policy
+  }
+
+  get choice(): boolean {
+    return this.#loaded.length > 1
   }
 
   /** Whether some certificate has this name; where not, clients of that host will refuse what they get. */
@@ -296,18 +321,26 @@ export class TlsContexts {
     }
   }
 
-  #context(pair: { cert?: string; key?: string }, policy: TlsPolicy): SecureContext {
-    return createSecureContext({
-      cert: pair.cert,
-      key: pair.key,
-      minVersion: policy.minVersion ?? 'TLSv1.2',
-      ciphers: withTls13(policy.ciphers),
-      secureOptions: SECURE_OPTIONS,
-      ticketKeys: this.#ticketKeys,
-      // Nobody is asked for a certificate, so no authority is needed: they would be looked up and sent along.
-      ca: [],
-    })
+  #context(pair: Partial<TlsPair>, policy: TlsPolicy): SecureContext {
+    return contextOf(pair, policy, { secureOptions: SECURE_OPTIONS, ticketKeys: this.#ticketKeys })
   }
+}
+
+export function contextOf(
+  pair: Partial<TlsPair>,
+  { minVersion, ciphers }: TlsPolicy,
+  more: SecureContextOptions,
+): SecureContext {
+  return createSecureContext({
+    cert: pair.cert,
+    key: pair.key,
+    minVersion: minVersion ?? 'TLSv1.2',
+    ciphers: withTls13(ciphers),
+    // Node would have the authorities that it trusts looked up and sent along; who is asked for a certificate is judged by
+    // peercertificate.ts.
+    ca: [],
+    ...more,
+  })
 }
 
 /** A list without ciphers of TLS 1.3 would switch TLS 1.3 off in Node. */

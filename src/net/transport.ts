@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
-import { TLSSocket, type TLSSocketOptions } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import { type ChannelBindings, NO_BINDINGS, tlsBindings } from './channelbinding.ts'
+import { beginTls, CLOSED_EARLY, isOfTls, type TlsOptions, tlsFailure, tooSlow } from './handshake.ts'
 
 /** Where a connection comes from: with a proxy before us, who is behind it. */
 export interface Peer {
@@ -37,8 +38,17 @@ export interface Transport {
   bindings(endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings
   /** From here on the receiver is told. */
   open(receiver: Receiver): void
-  /** Goes over to TLS, as its server (RFC 6120 5). Throws where it cannot; then all is as before. */
-  upgrade(options: TLSSocketOptions): void
+  /** Why it broke, in words for the operator; undefined where it did not, or no more is known. */
+  readonly failure: string | undefined
+  /** What the peer has shown in its TLS handshake: its certificate, then what it sent of its chain; each as DER. */
+  readonly peerCertificates: readonly Buffer[]
+  /**
+   * Goes over to TLS, as its server or its client (RFC 6120 5). What is sent from now on waits for the handshake; one that fails
+   * ends the connection, and {@link failure} says why. Throws where it cannot begin; then all is as before.
+   *
+   * @param timeout ms that the handshake may take; left out, the caller watches
+   */
+  upgrade(options: TlsOptions, timeout?: number): void
   send(data: string | Buffer): void
   /** Reads no more, until `resume`; then so does the peer write no more. */
   pause(): void
@@ -95,6 +105,9 @@ export class SocketTransport implements Transport {
   /** Characters and bytes sent and not yet handed to the socket. */
   #pending = 0
   #closed = false
+  #handshaking = false
+  #failure: string | undefined
+  #peerCertificates: readonly Buffer[] | undefined
 
   constructor(socket: Socket, peer: Peer, flusher: Flusher) {
     this.socket = socket
@@ -114,6 +127,19 @@ export class SocketTransport implements Transport {
     return this.#pending + this.socket.writableLength
   }
 
+  get failure(): string | undefined {
+    return this.#failure
+  }
+
+  get peerCertificates(): readonly Buffer[] {
+    if (!(this.socket instanceof TLSSocket)) return []
+    // Node takes the chain apart while it answers: a second time the certificate would be gone.
+    if (this.#peerCertificates === undefined && this.protocol !== undefined) {
+      this.#peerCertificates = shownBy(this.socket)
+    }
+    return this.#peerCertificates ?? []
+  }
+
   bindings(endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings {
     return this.socket instanceof TLSSocket ? tlsBindings(this.socket, endPoint, uniqueOnTls13) : NO_BINDINGS
   }
@@ -124,21 +150,43 @@ export class SocketTransport implements Transport {
   }
 
   #attach(receiver: Receiver): void {
-    this.socket.on('error', () => {}) // 'close' follows
+    // 'close' follows.
+    this.socket.on('error', error => {
+      if (this.#handshaking || isOfTls(error)) this.#failure ??= tlsFailure(error)
+    })
     for (const event of EVENTS) this.socket.on(event, receiver[event])
   }
 
-  upgrade(options: TLSSocketOptions): void {
+  upgrade(options: TlsOptions, timeout?: number): void {
     const plain = this.socket
     const receiver = this.#receiver!
     // Ours only: who counts connections waits for the end of this socket too.
     for (const event of EVENTS) plain.off(event, receiver[event])
     this.flush()
     try {
-      this.socket = new TLSSocket(plain, options)
+      this.socket = beginTls(plain, options)
+      this.#watch(this.socket, timeout)
     } finally {
       this.#attach(receiver) // of the plain one too: it is still to be closed, and its end to be heard of
     }
+  }
+
+  /** Before the receiver is attached, which may ask why it is told. */
+  #watch(socket: Socket, timeout: number | undefined): void {
+    this.#handshaking = true
+    const late = (): void => {
+      this.#failure ??= tooSlow(timeout!)
+      this.destroy()
+    }
+    const timer = timeout === undefined ? undefined : setTimeout(late, timeout)
+    socket.once('secure', () => {
+      clearTimeout(timer)
+      this.#handshaking = false
+    })
+    socket.once('close', () => {
+      clearTimeout(timer)
+      if (this.#handshaking) this.#failure ??= CLOSED_EARLY
+    })
   }
 
   send(data: string | Buffer): void {
@@ -229,4 +277,14 @@ function join(parts: readonly (string | Buffer)[]): string | Buffer {
     text += part
   }
   return text
+}
+
+/** More is no chain that anybody follows. */
+const LONGEST_CHAIN = 10
+
+function shownBy(socket: TLSSocket): Buffer[] {
+  const shown: Buffer[] = []
+  let next = socket.getPeerX509Certificate()
+  for (; next !== undefined && shown.length < LONGEST_CHAIN; next = next.issuerCertificate) shown.push(next.raw)
+  return shown
 }

@@ -162,7 +162,7 @@ export class XmppStream {
     this.transport.open({
       data: chunk => this.#onData(chunk),
       end: () => this.#guard(() => this.#onPeerDone()),
-      close: failed => this.abandon('the connection broke', failed),
+      close: failed => this.abandon(this.transport.failure ?? 'the connection broke', failed),
       drain: () => this.#guard(() => this.#handler.onDrain()),
       failed: error => this.failWith(error),
     })
@@ -176,8 +176,8 @@ export class XmppStream {
   // ---- connection
 
   /** Goes over to TLS: what came unencrypted is discarded (plaintext injection), and a new stream begins. */
-  upgrade(options: Parameters<Transport['upgrade']>[0]): void {
-    this.transport.upgrade(options)
+  upgrade(...how: Parameters<Transport['upgrade']>): void {
+    this.transport.upgrade(...how)
     if (this.#share !== undefined) this.#server.prelogin.connection(this.#share, TLS_CONNECTION)
     this.restart()
   }

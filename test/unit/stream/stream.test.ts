@@ -18,6 +18,8 @@ class Pipe implements Transport {
   readonly peer = { ip: '192.0.2.1', port: 5269 }
   readonly secured = false
   readonly protocol = undefined
+  readonly failure = undefined
+  readonly peerCertificates = []
   readonly backlog = 0
   readonly sent: string[] = []
   other!: Pipe

@@ -1,0 +1,98 @@
+import type { Socket } from 'node:net'
+import { type ConnectionOptions, connect, TLSSocket, type TLSSocketOptions } from 'node:tls'
+
+/** How TLS is spoken on a connection that there is: as its server, or, without `isServer`, as its client. */
+export type TlsOptions = (TLSSocketOptions & { isServer: true }) | (ConnectionOptions & { isServer?: false })
+
+/**
+ * Begins the handshake on a socket whose next bytes are TLS, put-back ones (`unshift`) included. It is done at the event
+ * `secure`, has failed at `error`. What is written before it is done waits for it.
+ */
+export function beginTls(socket: Socket, options: TlsOptions): TLSSocket {
+  // Node has two ways for the two roles: the constructor begins no handshake of a client.
+  return options.isServer ? new TLSSocket(socket, options) : connect({ ...options, socket })
+}
+
+/** A connection that TLS cannot be spoken on. The message is for the operator: what the peer did. */
+export class HandshakeError extends Error {
+  override name = 'HandshakeError'
+}
+
+/**
+ * The handshake from its beginning to its end. Whatever comes of it, the socket is destroyed where it does not succeed.
+ *
+ * @param timeout ms
+ * @throws HandshakeError; what the signal is aborted with
+ */
+export function handshake(
+  socket: Socket,
+  options: TlsOptions,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const secure = beginTls(socket, options)
+    const done = (error?: unknown): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', aborted)
+      secure.off('error', failed)
+      secure.off('close', closed)
+      secure.off('secure', done)
+      if (error === undefined) return resolve(secure)
+      secure.on('error', () => {}) // one may follow
+      secure.destroy()
+      socket.destroy()
+      reject(error)
+    }
+    const failed = (error: Error): void => done(new HandshakeError(tlsFailure(error), { cause: error }))
+    const closed = (): void => done(new HandshakeError(CLOSED_EARLY))
+    const aborted = (): void => done(signal!.reason)
+    const timer = setTimeout(() => done(new HandshakeError(tooSlow(timeout))), timeout)
+    secure.on('error', failed)
+    secure.on('close', closed)
+    secure.on('secure', () => done())
+    signal?.addEventListener('abort', aborted)
+    if (signal?.aborted === true) aborted()
+  })
+}
+
+export const CLOSED_EARLY = 'the peer closed the connection during the TLS handshake'
+
+export function tooSlow(timeout: number): string {
+  return `the TLS handshake was not done within ${timeout / 1000} s`
+}
+
+/** Codes of Node and OpenSSL that say what the peer did, or did not like. */
+const WORDS: Readonly<Record<string, string>> = {
+  ECONNRESET: CLOSED_EARLY,
+  EPIPE: CLOSED_EARLY,
+  ERR_SSL_WRONG_VERSION_NUMBER: 'the peer does not speak TLS there',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'the peer does not speak TLS there',
+  ERR_SSL_HTTP_REQUEST: 'the peer speaks HTTP',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'the peer has no version of TLS that is taken here (see tls_min_version)',
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'the peer takes no version of TLS that is spoken here (see tls_min_version)',
+  ERR_SSL_NO_SHARED_CIPHER: 'the peer has no cipher in common with us (see tls_ciphers)',
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: 'the peer has no cipher in common with us, or no certificate for that name',
+  ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL: 'the peer does not speak XMPP with servers there (by its ALPN)',
+  ERR_SSL_NO_APPLICATION_PROTOCOL: 'the peer wants to speak another protocol (by its ALPN)',
+  ERR_SSL_TLSV1_UNRECOGNIZED_NAME: 'the peer does not know the domain (by SNI)',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'the peer does not know the authority that issued our certificate',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: 'the peer refuses our certificate',
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'the peer refuses our certificate as broken',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: 'the peer refuses our certificate as expired',
+  ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE: 'the peer refuses the kind of our certificate',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'the peer wants a certificate of ours, and we have none for that domain',
+}
+
+/** Whether TLS broke a connection that it had been established on. */
+export function isOfTls(error: Error & { code?: unknown }): boolean {
+  return String(error.code).startsWith('ERR_SSL_')
+}
+
+/** What broke a TLS connection, in words. */
+export function tlsFailure(error: Error & { code?: unknown; reason?: unknown }): string {
+  const words = WORDS[String(error.code)]
+  if (words !== undefined) return words
+  // OpenSSL's messages have its file names in them; its reason has not.
+  return `TLS failed: ${typeof error.reason === 'string' ? error.reason : error.message}`
+}
