@@ -12,7 +12,8 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { CONNECTIONS_NOT_OVER_TLS, EXPECTED, NOT_OVER_TLS } from '../test/interop/expectations.ts'
 import { judge, type Outcome, readOutcomes, toRunAgain } from '../test/interop/judge.ts'
-import { hermodProcess, type ServerProcess, tail } from '../test/support/serverprocess.ts'
+import { type ServerProcess, tail } from '../test/support/launched.ts'
+import { hermodProcess } from '../test/support/serverprocess.ts'
 
 const run = promisify(execFile)
 const ROOT = path.resolve(import.meta.dirname, '..')

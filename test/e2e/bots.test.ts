@@ -6,8 +6,9 @@ import { after, before, test } from 'node:test'
 import { client, xml } from '@xmpp/client'
 import { Bot, type El } from '../support/bot.ts'
 import { Device, slixmpp } from '../support/device.ts'
+import type { ServerProcess } from '../support/launched.ts'
 import { RawClient } from '../support/rawclient.ts'
-import { hermodProcess, type ServerProcess } from '../support/serverprocess.ts'
+import { hermodProcess } from '../support/serverprocess.ts'
 
 // The server makes a self-signed certificate.
 process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'

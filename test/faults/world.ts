@@ -1,7 +1,7 @@
 /** One run: a server, its people, their traffic, a scenario's faults, and at the end the reckoning. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Chance, chance } from '../support/chance.ts'
-import type { ServerProcess } from '../support/serverprocess.ts'
+import type { ServerProcess } from '../support/launched.ts'
 import type { SmallDisk } from './disk.ts'
 import { Ledger } from './ledger.ts'
 import { type Person, Recipient, Repeater, Sender, type Surroundings } from './people.ts'

@@ -1,0 +1,23 @@
+/** What a server of another make has to know; how each is told stands in its own file. */
+
+/** Where it lives, whom it trusts, and how it shows who it is. */
+export interface PeerSetup {
+  readonly domain: string
+  /** The address of all its ports. */
+  readonly ip: string
+  /** Empty, and its own. */
+  readonly folder: string
+  /** PEM files: its certificate with the chain, the key, the authorities that it trusts. */
+  readonly cert: string
+  readonly key: string
+  readonly authorities: string
+  /** The DNS server to ask. */
+  readonly resolver: { readonly ip: string; readonly port: number }
+  /** A file like /etc/hosts with the same names, for who asks the C library. */
+  readonly hosts: string
+  /** Whether who has no valid certificate is refused; otherwise dialback will do. */
+  readonly strict: boolean
+}
+
+/** The ports of every server, on an address of its own: for clients, for servers (STARTTLS; direct TLS), for HTTP. */
+export const PORTS = { clients: 5222, servers: 5269, serversTls: 5270, http: 5280 } as const
