@@ -22,46 +22,47 @@ export interface Program {
   readonly env: NodeJS.ProcessEnv
 }
 
-/** Prosody; undefined where it is not. */
+/** Prosody; undefined where it, or what it asks DNS with, is not. */
 export function findProsody(): Program | undefined {
-  const root = rootOf('usr/bin/prosody')
-  if (root === undefined || globSync(path.join(root, 'usr/lib/*/lua/*/lunbound.so')).length === 0) return undefined
-  const script = path.join(root, 'usr/bin/prosody')
-  if (root === '/') return { command: script, args: [], env: process.env }
+  const script = find('usr/bin/prosody')
+  if (script === undefined || find('usr/lib/*/lua/*/lunbound.so') === undefined) return undefined
   const lua = /lua(5\.\d)/.exec(readFileSync(script, 'utf8'))?.[1] ?? '5.4'
+  const command = find(`usr/bin/lua${lua}`)
+  if (command === undefined) return undefined
+  // `;;` stands for the folders of the system.
   const env = {
-    ...unpackedEnv(root),
-    LUA_PATH: path.join(root, `usr/share/lua/${lua}/?.lua`),
-    LUA_CPATH: globSync(path.join(root, `usr/lib/*/lua/${lua}`))
-      .map(folder => path.join(folder, '?.so'))
-      .join(';'),
+    LUA_PATH: `${path.join(UNPACKED, `usr/share/lua/${lua}/?.lua`)};;`,
+    LUA_CPATH: [...unpacked(`usr/lib/*/lua/${lua}`).map(folder => path.join(folder, '?.so')), ';;'].join(';'),
   }
-  return { command: path.join(root, `usr/bin/lua${lua}`), args: [script], env }
+  return { command, args: [script], env: { ...process.env, ...libraries(), ...env } }
 }
 
 /** Erlang with ejabberd in its libraries; undefined where one of them is not. */
 export function findEjabberd(): Program | undefined {
-  const root = rootOf('usr/lib/erlang/bin/erl')
-  if (root === undefined) return undefined
-  const [application] = globSync(path.join(root, 'usr/lib/*/ejabberd-*/ebin/ejabberd.app'))
-  const [wrapper] = globSync(path.join(root, 'usr/lib/*/libnss_wrapper.so'))
-  if (application === undefined || wrapper === undefined) return undefined
+  const command = find('usr/lib/erlang/bin/erl')
+  const application = find('usr/lib/*/ejabberd-*/ebin/ejabberd.app')
+  const wrapper = find('usr/lib/*/libnss_wrapper.so')
+  if (command === undefined || application === undefined || wrapper === undefined) return undefined
   const env = {
-    ...(root === '/' ? process.env : unpackedEnv(root)),
-    ERL_ROOTDIR: path.join(root, 'usr/lib/erlang'),
-    ERL_LIBS: path.resolve(application, '../../..'),
+    ERL_ROOTDIR: path.resolve(command, '../..'),
+    ERL_LIBS: [path.resolve(application, '../../..'), ...unpacked('usr/lib/*-linux-gnu*')].join(':'),
     LD_PRELOAD: wrapper,
   }
-  return { command: path.join(root, 'usr/lib/erlang/bin/erl'), args: [], env }
+  return { command, args: [], env: { ...process.env, ...libraries(), ...env } }
 }
 
-/** Where this file is: of the system, or unpacked. */
-function rootOf(file: string): string | undefined {
-  return ['/', UNPACKED].find(root => existsSync(path.join(root, file)))
+/** The first that is there, of the system or unpacked. */
+function find(pattern: string): string | undefined {
+  return ['/', UNPACKED].flatMap(root => globSync(path.join(root, pattern))).at(0)
 }
 
-function unpackedEnv(root: string): NodeJS.ProcessEnv {
-  return { ...process.env, LD_LIBRARY_PATH: globSync(path.join(root, '{usr/,}lib/*-linux-gnu*')).join(':') }
+function unpacked(pattern: string): string[] {
+  return globSync(path.join(UNPACKED, pattern))
+}
+
+function libraries(): NodeJS.ProcessEnv {
+  const folders = unpacked('{usr/,}lib/*-linux-gnu*')
+  return folders.length === 0 ? {} : { LD_LIBRARY_PATH: folders.join(':') }
 }
 
 /** Rejects where they cannot be had; the message says why. */
