@@ -105,7 +105,16 @@ export async function interested(
   nodes: readonly string[],
   options: { resource?: string; claim?: readonly string[] } = {},
 ): Promise<InterestedClient> {
-  const client = (await server.client(user, options)) as InterestedClient
+  return await interest(await server.client(user, options), nodes, options.claim)
+}
+
+/** Its capabilities say that it wants to hear of these nodes (or claim others): resolves when its server knows. */
+export async function interest(
+  who: RawClient,
+  nodes: readonly string[],
+  claim?: readonly string[],
+): Promise<InterestedClient> {
+  const client = who as InterestedClient
   let features = ''
   client.on('element', el => {
     if (el.name !== 'iq' || el.attrs['type'] !== 'get' || child(el, 'query', INFO) === undefined) return
@@ -117,7 +126,7 @@ export async function interested(
   })
   client.announce = async wanted => {
     features = info(wanted)
-    const ver = verification(options.claim ?? wanted)
+    const ver = verification(claim ?? wanted)
     client.lastPresence = `<presence><c xmlns='${CAPS}' hash='sha-1' node='urn:client' ver='${ver}'/></presence>`
     await available(client, client.lastPresence)
     // What is asked of it, is asked before the answer to this.

@@ -27,7 +27,7 @@ s2s_direct_tls_ports = { ${PORTS.serversTls} }
 http_interfaces = { "${ip}" }
 http_ports = { ${PORTS.http} }
 https_ports = {}
-http_external_url = "http://${ip}:${PORTS.http}/"
+http_default_host = "upload.${domain}"
 -- libunbound does not ask servers of this machine unless told to.
 unbound = {
   resolvconf = false, hoststxt = false, forward = { "${resolver.ip}@${resolver.port}" },
