@@ -1,11 +1,19 @@
 import { FILTER, FIRST } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
-import { type Element, NS } from '../xml/index.ts'
+import { type Session, Slot } from '../core/session.ts'
+import { type Element, elementNs, NS } from '../xml/index.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 
 /** Namespaces of XEP-0313 begin so. */
 const ARCHIVES = 'urn:xmpp:mam:'
+
+/** The addresses whose archives a client has asked lately, bare: nobody else has answers for it. */
+const ASKED = new Slot<Set<string>>('archives asked', {
+  write: asked => [...asked],
+  read: (list: string[]) => new Set(list),
+})
+const MAX_ASKED = 50
 
 /**
  * The server itself gives messages their ids (core/delivery.ts); this keeps others from claiming that it did, or that it
@@ -26,9 +34,12 @@ export const mod_stanza_id = defineModule({
     const { name } = ctx.host
     ctx.feature(NS.SID, 'server', 'account')
 
+    ctx.survives(ASKED)
+
     // What leaves for other servers must not claim us either.
     ctx.hook('user_send_packet', { order: FIRST }, event => {
       const { stanza, session } = event
+      if (stanza.kind === 'iq' && stanza.type === 'set') return noteQuestion(session, stanza)
       if (stanza.kind !== 'message') return
       const account = session.account.jid.toString()
       event.stanza = without(
@@ -41,12 +52,28 @@ export const mod_stanza_id = defineModule({
       // The host itself may say what it likes.
       if (stanza.from.local === '' && stanza.from.domain === name) return
       const own = account.jid.toString()
-      // Rooms and other services have archives; users have none that answers others.
-      const isUser = stanza.from.local !== '' && ctx.host.router.hosts.has(stanza.from.domain)
-      event.stanza = without(stanza, el => isForged(el, own, name) || (isUser && isAnswer(el)))
+      event.stanza = without(
+        stanza,
+        el => isForged(el, own, name) || (isAnswer(el) && !hasAsked(account.sessions.get(stanza.to!.resource), stanza)),
+      )
     })
   },
 })
+
+/** Rooms and other services have archives that they answer from (XEP-0313 4); one's own is asked without them. */
+function noteQuestion({ slots, account }: Session, { to, payload }: Stanza): void {
+  if (to === undefined || payload === undefined || elementNs(payload)?.startsWith(ARCHIVES) !== true) return
+  if (to.bare.equals(account.jid)) return
+  const asked = slots.ensure(ASKED, () => new Set())
+  const key = to.bare.toString()
+  asked.delete(key)
+  asked.add(key)
+  if (asked.size > MAX_ASKED) asked.delete(asked.values().next().value!)
+}
+
+function hasAsked(session: Session | undefined, { from }: Stanza): boolean {
+  return session?.slots.get(ASKED)?.has(from.bare.toString()) === true
+}
 
 /** XEP-0359 4 rule 2, XEP-0203 (and XEP-0091, which it replaced): says that the account or its host did something. */
 function isForged({ name, attrs }: Element, account: string, host: string): boolean {

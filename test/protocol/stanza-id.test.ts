@@ -22,8 +22,8 @@ after(() => server.stop())
 
 const ids = (el: XmlElement) => el.children.filter(c => c.name === 'stanza-id').map(c => c.attrs)
 /** As from another server. */
-const fromAfar = async (content: string) => {
-  const text = `<message from='eve@far.example/x' to='bob@localhost' type='chat'>${content}</message>`
+const fromAfar = async (content: string, from = 'eve@far.example/x', to = 'bob@localhost') => {
+  const text = `<message from='${from}' to='${to}' type='chat'>${content}</message>`
   await server.server.router.route(Stanza.of(parseElement(text)))
 }
 
@@ -70,9 +70,19 @@ test('nobody but the server answers for an archive or an inbox', async () => {
       assert.deepEqual(names, ['body jabber:client', 'result urn:x', 'stanza-id urn:xmpp:sid:0'])
     }
   }
-  // A room elsewhere answers for its own archive.
-  await fromAfar(`<body>room</body>${forged}`)
-  assert.ok(child(await bob.receive(says('room')), 'result', 'urn:xmpp:mam:2') !== undefined)
+  // A room elsewhere answers who has asked for its archive; nobody else answers, and nobody is answered who has not asked.
+  await bob.request('set', "<query xmlns='urn:xmpp:mam:2'/>", 'room@far.example').catch(() => {})
+  const answers = async (body: string, ...way: [from: string, to: string]) => {
+    await fromAfar(`<body>${body}</body>${forged}`, ...way)
+    return child(await bob.receive(says(body)), 'result', 'urn:xmpp:mam:2') !== undefined
+  }
+  assert.equal(await answers('hers', 'eve@far.example/x', bob.jid), false)
+  assert.equal(await answers('to all', 'room@far.example', 'bob@localhost'), false)
+  assert.equal(await answers('room', 'room@far.example', bob.jid), true)
+  for (let i = 0; i < 50; i++) {
+    await bob.request('set', "<query xmlns='urn:xmpp:mam:2'/>", `room${i}@far.example`).catch(() => {})
+  }
+  assert.equal(await answers('long ago', 'room@far.example', bob.jid), false)
   await other.close()
 })
 
