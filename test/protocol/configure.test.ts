@@ -334,7 +334,7 @@ test('an administrator of one host does not touch accounts of another, nor the s
   })
   await server.register('alice')
   const boss = await server.client('boss', { host: 'other.example' })
-  await refused('forbidden', step(boss, node('delete-user')))
+  await refused('forbidden', step(boss, node('delete-user'), { to: 'localhost' }))
   const at = { to: 'other.example' }
   const { sessionid } = await step(boss, node('delete-user'), at)
   const answers = { accountjids: 'alice@localhost' }

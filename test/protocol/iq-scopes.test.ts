@@ -10,7 +10,7 @@ import { parseElement } from '../../src/xml/index.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import { OWNER, PUBSUB, publish } from '../support/publishing.ts'
 import type { RawClient } from '../support/rawclient.ts'
-import { errorCondition, type XmlElement } from '../support/rawxml.ts'
+import { errorCondition, StreamReader, type XmlElement } from '../support/rawxml.ts'
 import { available, says, serve } from '../support/talk.ts'
 import { builtins, TestServer, testModule } from '../support/testserver.ts'
 import { eventually } from '../support/waiting.ts'
@@ -175,6 +175,17 @@ async function walk(ask: Ask, isStranger: boolean): Promise<void> {
   victim.removeAllListeners('stanza')
 }
 
+/** As a client reads it. */
+function elementOf(text: string): XmlElement {
+  let found: XmlElement | undefined
+  const reader = new StreamReader(
+    el => (found = el),
+    () => {},
+  )
+  reader.write(Buffer.from(`<stream xmlns='jabber:client'>${text}`))
+  return found!
+}
+
 /** A client that comes back where it was thrown out. */
 function as(user: string, host: string): Ask {
   let client: RawClient | undefined
@@ -188,6 +199,30 @@ function as(user: string, host: string): Ask {
 }
 
 test('a user of that name at another host of the server', () => walk(as('alice', 'other.test'), true))
+
+test('a user of that name at another server', async t => {
+  const { router } = server.server
+  const { fallback } = router
+  t.after(() => {
+    router.fallback = fallback
+  })
+  const answers = new Map<string, (answer: XmlElement) => void>()
+  router.fallback = {
+    name: '',
+    filter: undefined,
+    deliver: stanza => answers.get(stanza.id ?? '')?.(elementOf(stanza.toString())),
+  }
+  let count = 0
+  const ask: Ask = (type, to, payload) => {
+    const id = `q${count++}`
+    const { promise, resolve } = Promise.withResolvers<XmlElement>()
+    answers.set(id, resolve)
+    const iq = `<iq type='${type}' id='${id}' from='alice@far.example/x' to='${to}'>${payload}</iq>`
+    void router.route(Stanza.of(parseElement(iq)))
+    return promise
+  }
+  await walk(ask, true)
+})
 
 test('another user of the same host', () => walk(as('mallory', 'localhost'), false))
 

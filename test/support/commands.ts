@@ -39,7 +39,7 @@ export async function step(
   node: string,
   options: { to?: string; sessionid?: string; action?: string; answers?: Answers } = {},
 ): Promise<Step> {
-  const { to = 'localhost', sessionid, action, answers } = options
+  const { to = client.options.domain, sessionid, action, answers } = options
   const attrs = Object.entries({ node, sessionid, action }).map(([name, value]) =>
     value === undefined ? '' : ` ${name}='${xmlText(value)}'`,
   )
@@ -81,7 +81,7 @@ export async function run(client: RawClient, node: string, answers?: Answers, to
 }
 
 /** The nodes of the commands on offer. */
-export async function offered(client: RawClient, to = 'localhost'): Promise<string[]> {
+export async function offered(client: RawClient, to = client.options.domain): Promise<string[]> {
   const query = `<query xmlns='http://jabber.org/protocol/disco#items' node='${NS_COMMANDS}'/>`
   const answer = await client.request('get', query, to)
   return answer.children[0]!.children.map(item => item.attrs['node']!)
