@@ -249,7 +249,7 @@ test('the administrator of one host has no session, address or command of anothe
   const mine = await step(boss, node('add-user'), { to: 'other.example' })
   const { sessionid } = mine
   const answers = { accountjid: 'mallory@localhost', password: 'secret', 'password-verify': 'secret' }
-  await refused('forbidden', step(boss, node('add-user'), { sessionid, answers })) // at localhost
+  await refused('forbidden', step(boss, node('add-user'), { to: 'localhost', sessionid, answers }))
   assert.equal(
     await failed(step(boss, node('add-user'), { to: 'other.example', sessionid, answers })),
     'localhost is not this host',
