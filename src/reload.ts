@@ -1,7 +1,10 @@
 import type { AuthMethod } from './auth/chain.ts'
 import { C2SListener } from './c2s/listener.ts'
 import type { C2SHost, C2SServer } from './c2s/server.ts'
-import { type Config, type ListenConfig, type ModuleConfigs, resolveHost } from './config/core.ts'
+import type { Components } from './component/components.ts'
+import { ComponentListener } from './component/listener.ts'
+import type { ComponentServer } from './component/server.ts'
+import { addressOf, type Config, type ListenConfig, type ModuleConfigs, resolveHost } from './config/core.ts'
 import { blaming } from './config/diagnostics.ts'
 import { sameValue } from './config/same.ts'
 import { inOrder } from './core/context.ts'
@@ -11,6 +14,8 @@ import type { ConnectionCounter } from './net/connections.ts'
 import { type Definitions, type HostSurroundings, RunningHost } from './runninghost.ts'
 import {
   certificatesOf,
+  componentListenerSettings,
+  componentSettings,
   failureLimits,
   httpSettings,
   listenerSettings,
@@ -35,6 +40,9 @@ export interface ServerParts {
   readonly c2sHosts: Map<string, C2SHost>
   readonly hosts: Map<string, RunningHost>
   readonly listeners: readonly C2SListener[]
+  readonly componentServer: ComponentServer
+  readonly components: Components
+  readonly componentListeners: readonly ComponentListener[]
   readonly http: readonly HttpListener[]
   /** Connections of clients by address. */
   readonly counter: ConnectionCounter
@@ -73,11 +81,16 @@ export async function reload(server: ServerParts, wanted: Config, definitions: D
     const changes = changesOf(server, config, definitions)
     if (changes.length > 0) release = hold([...server.hosts.values()])
     await changeModules(server, changes, definitions, undo)
+    const components = server.components.prepare(componentSettings(config))
+    undo.push(() => components.undo())
     // From here on nothing can fail, and nobody sees a part of it: it is one turn.
     apply()
+    components.apply()
     for (const { listener, listen } of pairs) {
       const { port } = listener.settings // it stays
-      if (listener instanceof C2SListener) listener.update({ ...listenerSettings(config, listen), port })
+      if (listener instanceof ComponentListener) {
+        listener.update({ ...componentListenerSettings(config, listen), port })
+      } else if (listener instanceof C2SListener) listener.update({ ...listenerSettings(config, listen), port })
       else listener.update({ ...httpSettings(config, listen), port })
     }
   } catch (error) {
@@ -120,6 +133,7 @@ async function prepare(
     setLogFormat(log, config.log_format)
     setLogLevel(log, config.loglevel)
     c2s.failures.limits = failureLimits(config)
+    server.componentServer.failures.limits = failureLimits(config)
     c2s.prelogin.limit = config.pre_auth_memory
     counter.limit = mostConnections(config)
     for (const host of added) server.hosts.set(host.host.name, host)
@@ -240,21 +254,25 @@ async function removeHosts({ hosts, c2sHosts, config, around }: ServerParts): Pr
   for (const [, host] of gone) await host.stopAll()
 }
 
-type Listener = C2SListener | HttpListener
+type Listener = C2SListener | ComponentListener | HttpListener
 
 /** The listeners with their entries in another configuration; `complete`: none is left over on either side. */
 function listening(
-  { listeners, http }: ServerParts,
+  { listeners, componentListeners, http }: ServerParts,
   entries: readonly ListenConfig[],
 ): { pairs: { listener: Listener; listen: ListenConfig }[]; complete: boolean } {
   const free = entries.filter(l => l.module !== 's2s')
-  const pairs = [...listeners, ...http].flatMap((listener: Listener) => {
-    const module = listener instanceof C2SListener ? 'c2s' : 'http'
+  const there: Listener[] = [...listeners, ...componentListeners, ...http]
+  const pairs = there.flatMap(listener => {
+    const module =
+      listener instanceof C2SListener ? 'c2s' : listener instanceof ComponentListener ? 'component' : 'http'
     const { ip, port } = listener.settings
-    const at = free.findIndex(l => l.module === module && l.ip === ip && (l.port === port || l.port === listener.port))
+    const at = free.findIndex(
+      l => l.module === module && addressOf(l) === ip && (l.port === port || l.port === listener.port),
+    )
     return at < 0 ? [] : [{ listener, listen: free.splice(at, 1)[0]! }]
   })
-  return { pairs, complete: free.length === 0 && pairs.length === listeners.length + http.length }
+  return { pairs, complete: free.length === 0 && pairs.length === there.length }
 }
 
 /** The options that are read at a start only, and differ from what runs; of groups, those within. */

@@ -4,12 +4,16 @@ import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
 import { ResumableSessions } from './c2s/resumable.ts'
 import type { C2SServer } from './c2s/server.ts'
+import type { Component } from './component/component.ts'
+import { Components } from './component/components.ts'
+import { ComponentListener } from './component/listener.ts'
+import type { ComponentServer } from './component/server.ts'
 import { evaluateAccess } from './config/access.ts'
-import { type Config, resolveHost } from './config/core.ts'
+import { type Config, type ListenConfig, resolveHost } from './config/core.ts'
 import { blaming, OptionError } from './config/diagnostics.ts'
 import { Commands } from './core/commands/commands.ts'
 import { adminCommands } from './core/commands/server/all.ts'
-import type { BackupReport, RestoreReport, ServerControl } from './core/commands/server/control.ts'
+import type { BackupReport, ComponentReport, RestoreReport, ServerControl } from './core/commands/server/control.ts'
 import type { Host } from './core/host.ts'
 import { HttpRoutes } from './core/http.ts'
 import { createLog, type Logger } from './core/log.ts'
@@ -28,6 +32,8 @@ import { addHost, arrange, type Prepared, reload, type ServerParts, warnUncovere
 import type { Definitions, HostSurroundings } from './runninghost.ts'
 import {
   certificatesOf,
+  componentListenerSettings,
+  componentSettings,
   failureLimits,
   httpSettings,
   listenerSettings,
@@ -86,6 +92,7 @@ export class Server implements ServerControl {
   readonly #now: () => number
   readonly #started: number
   readonly #listeners: C2SListener[] = []
+  readonly #componentListeners: ComponentListener[] = []
   readonly #http: HttpListener[] = []
   readonly #routes = new HttpRoutes()
   /** For who works on a server from the inside: a reload, tests. */
@@ -153,9 +160,29 @@ export class Server implements ServerControl {
         sent: this.metrics.counter('messages_sent_total', 'Messages sent to clients, to each of their sessions'),
       },
     }
+    const componentServer: ComponentServer = {
+      router: this.router,
+      ids: this.ids,
+      log,
+      flusher: c2s.flusher,
+      rounds: c2s.rounds,
+      tls,
+      failures: new Failures(failureLimits(config)),
+      prelogin: c2s.prelogin,
+      counters: {
+        logins: this.metrics.counter('component_logins_total', 'Logins of components that succeeded'),
+        failures: this.metrics.counter('component_login_failures_total', 'Logins of components that failed'),
+        received: this.metrics.counter('component_stanzas_received_total', 'Stanzas that components have sent'),
+        sent: this.metrics.counter('component_stanzas_sent_total', 'Stanzas sent to components'),
+      },
+      now: now ?? Date.now,
+    }
     this.parts = {
       log,
       c2s,
+      componentServer,
+      components: new Components(componentServer),
+      componentListeners: this.#componentListeners,
       c2sHosts,
       hosts: new Map(),
       listeners: this.#listeners,
@@ -185,19 +212,32 @@ export class Server implements ServerControl {
     }
     arrange(parts)
     for (const { host } of hosts.values()) await host.finishRemovals()
+    parts.components.prepare(componentSettings(config)).apply()
     await this.#keeper.restore()
     for (const listen of config.listen.filter(l => l.module === 'c2s')) {
       const listener = new C2SListener(c2s, listenerSettings(config, listen), parts.counter)
       await listener.listen()
       this.#listeners.push(listener)
       this.log.info(
-        { port: listener.port, ip: listen.ip, tls: listen.tls ? 'direct' : listen.starttls ? 'starttls' : 'off' },
+        { port: listener.port, ip: listener.settings.ip, tls: listener.settings.tls },
         'listening for clients',
       )
     }
+    for (const listen of config.listen.filter(l => l.module === 'component')) await this.#listenComponents(listen)
     for (const http of this.#http) if (http.settings.operations === undefined) await this.#listenHttp(http)
     this.#unwatch = this.tls.watch()
     if (this.state === 'starting') this.state = 'running'
+  }
+
+  async #listenComponents(listen: ListenConfig): Promise<void> {
+    const { componentServer, components } = this.parts
+    const counter = new ConnectionCounter(listen.max_connections_per_ip)
+    const settings = componentListenerSettings(this.config, listen)
+    const listener = new ComponentListener(componentServer, components, settings, counter)
+    await listener.listen()
+    this.#componentListeners.push(listener)
+    const { ip, tls } = settings
+    this.log.info({ port: listener.port, ip, tls }, 'listening for components')
   }
 
   async #listenHttp(http: HttpListener): Promise<void> {
@@ -208,7 +248,7 @@ export class Server implements ServerControl {
 
   /** The ports where the server is watched stay to the end. */
   #closePorts(): void {
-    for (const listener of this.#listeners) listener.close()
+    for (const listener of [...this.#listeners, ...this.#componentListeners]) listener.close()
     for (const http of this.#http) if (http.settings.operations === undefined) http.close()
   }
 
@@ -284,6 +324,14 @@ export class Server implements ServerControl {
     return this.#listeners
   }
 
+  get componentListeners(): readonly ComponentListener[] {
+    return this.#componentListeners
+  }
+
+  get components(): Iterable<Component> {
+    return this.parts.components
+  }
+
   get httpListeners(): readonly HttpListener[] {
     return this.#http
   }
@@ -310,7 +358,21 @@ export class Server implements ServerControl {
   }
 
   ports(): { port: number; ip: string; tls: string; streams: number }[] {
-    return this.#listeners.map(l => ({ port: l.port, ip: l.settings.ip, tls: l.settings.tls, streams: l.streams.size }))
+    return [...this.#listeners, ...this.#componentListeners].map(l => ({
+      port: l.port,
+      ip: l.settings.ip,
+      tls: l.settings.tls,
+      streams: l.streams.size,
+    }))
+  }
+
+  componentList(): ComponentReport[] {
+    return [...this.parts.components].map(({ name, connections }) => ({
+      component: name,
+      connections: connections.length,
+      ip: connections.map(({ stream }) => stream.transport.peer.ip),
+      since: connections[0]?.since ?? null,
+    }))
   }
 
   certificates() {
@@ -396,6 +458,9 @@ export class Server implements ServerControl {
     const left = this.#http.filter(http => http.settings.operations === undefined)
     await Promise.all([this.#keeper.suspend(timeout), ...left.map(http => http.drained(timeout))])
     for (const stream of this.streams()) stream.fail(new StreamError('system-shutdown'))
+    for (const { streams } of this.#componentListeners) {
+      for (const stream of streams) stream.fail(new StreamError('system-shutdown'))
+    }
     this.parts.c2s.flusher.flush()
     for (const host of [...this.parts.hosts.values()].reverse()) await host.stopAll()
     for (const http of this.#http) http.close()

@@ -7,27 +7,40 @@ import { HttpSource } from './auth/http.ts'
 import { JwtSource, readJwtKeys } from './auth/jwt.ts'
 import type { ListenerSettings } from './c2s/listener.ts'
 import type { HostSettings } from './c2s/server.ts'
+import type { ComponentListenerSettings } from './component/listener.ts'
+import type { ComponentSettings } from './component/settings.ts'
 import { evaluateAccess } from './config/access.ts'
-import { BUILTIN_SHAPERS, type Config, type HostConfig, type ListenConfig, resolveHost } from './config/core.ts'
+import {
+  addressOf,
+  BUILTIN_SHAPERS,
+  type Config,
+  type HostConfig,
+  type ListenConfig,
+  resolveHost,
+} from './config/core.ts'
 import { OptionError } from './config/diagnostics.ts'
 import type { Pace } from './core/http.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
 import type { CertificateSource } from './net/certificates.ts'
 import { selfSigned } from './net/selfsigned.ts'
 import type { TlsPolicy } from './net/tls.ts'
+import { Jid } from './xmpp/jid.ts'
 
 const MIB = 1024 * 1024
 const HEADER_BYTES = 10_000
 
+/** Where `shaper` is left out. */
+const SHAPERS = { c2s: 'normal', s2s: 'fast', component: 'none', http: 'none' } as const
+
 /** What a listener goes by, from its entry in the configuration. */
 export function listenerSettings(config: Config, listen: ListenConfig): ListenerSettings {
-  const named = listen.shaper ?? (listen.module === 's2s' ? 'fast' : 'normal')
+  const named = listen.shaper ?? SHAPERS[listen.module]
   const shaper = config.shaper[named] ?? BUILTIN_SHAPERS[named]
   const limited = shaper !== undefined && (Number.isFinite(shaper.rate) || Number.isFinite(shaper.stanza_rate))
   return {
     port: listen.port,
-    ip: listen.ip,
-    tls: listen.tls ? 'direct' : !listen.starttls ? 'off' : listen.starttls_required ? 'required' : 'starttls',
+    ip: addressOf(listen),
+    tls: tlsOf(listen),
     proxyProtocol: listen.use_proxy_protocol,
     limits: {
       stanzaBytes: listen.max_stanza_size,
@@ -53,6 +66,49 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
   }
 }
 
+function tlsOf({ tls, starttls, starttls_required: required, module }: ListenConfig): ListenerSettings['tls'] {
+  if (tls) return 'direct'
+  if (!(starttls ?? module === 'c2s')) return 'off'
+  return (required ?? true) ? 'required' : 'starttls'
+}
+
+/** The same for a port of components. */
+export function componentListenerSettings(config: Config, listen: ListenConfig): ComponentListenerSettings {
+  const { access, ...settings } = listenerSettings(config, listen)
+  return {
+    ...settings,
+    hosts: new Set(Object.keys(listen.hosts).map(domainOf)),
+    from: ip => evaluateAccess(config, listen.access, { ip }, config.hosts[0]),
+  }
+}
+
+/** The components of all ports. */
+export function componentSettings(config: Config): ComponentSettings[] {
+  return config.listen.flatMap(({ hosts }, index) =>
+    Object.entries(hosts).map(([name, component]) => {
+      const domain = domainOf(name)
+      const below = config.hosts.filter(host => domain.endsWith(`.${host}`)).sort((a, b) => b.length - a.length)[0]
+      const by = below ?? config.hosts[0]!
+      return {
+        name: domain,
+        path: ['listen', index, 'hosts', name],
+        password: component.password.reveal(),
+        label: component.name,
+        itemsOf: component.items_of.length > 0 ? component.items_of : below === undefined ? [] : [below],
+        by,
+        conflict: component.conflict,
+        allowed: ({ local, domain }) =>
+          evaluateAccess(config, component.access, { jid: local === '' ? { domain } : { local, domain } }, by),
+      }
+    }),
+  )
+}
+
+/** A domain as the router knows it (RFC 7622 3.2). */
+function domainOf(name: string): string {
+  return Jid.parse(name)?.domain ?? name.toLowerCase()
+}
+
 export function failureLimits(config: Config): FailureLimits {
   return {
     perAddress: config.max_failures_per_ip,
@@ -76,7 +132,7 @@ const DOWNLOAD_PACE: Pace = { rate: 1024, grace: 120_000 }
 export function httpSettings(config: Config, listen: ListenConfig): HttpListenerSettings {
   return {
     port: listen.port,
-    ip: listen.ip,
+    ip: addressOf(listen),
     tls: listen.tls ? 'direct' : 'off',
     proxyProtocol: false,
     preAuthTimeout: listen.pre_auth_timeout,

@@ -19,6 +19,7 @@ const CORE: readonly Spoken[] = [
   },
   { number: 68, version: '1.3.0', name: 'Field Standardization for Data Forms', file: 'src/xmpp/forms.ts' },
   { number: 82, version: '1.1.1', name: 'XMPP Date and Time Profiles', file: 'src/xmpp/datetime.ts' },
+  { number: 114, version: '1.6', name: 'Jabber Component Protocol', file: 'src/component/stream.ts' },
   {
     number: 122,
     version: '1.0.2',

@@ -3,7 +3,9 @@
  * right shape is passed over, somebody else has said so.
  */
 import { accessSync, constants } from 'node:fs'
+import { addressOf, type ListenConfig } from './core.ts'
 import type { OptionPath, Problem } from './diagnostics.ts'
+import { isDomain } from './schema.ts'
 import { isMap, type RawMap } from './validate.ts'
 
 export function checkHosts(value: unknown): Problem[] {
@@ -13,9 +15,34 @@ export function checkHosts(value: unknown): Problem[] {
   )
 }
 
-export function checkListen(value: unknown): Problem[] {
+export function checkListen(value: unknown, hosts: unknown): Problem[] {
+  return [...checkPorts(value), ...checkComponents(value, textsOf(hosts))]
+}
+
+/** Domains of components: each once, and on a port for components. */
+function checkComponents(value: unknown, hosts: readonly string[]): Problem[] {
+  const taken = new Map(hosts.map(host => [host.toLowerCase(), 'is one of the hosts of this server']))
+  return itemsOf(value).flatMap((listen, index) => {
+    if (!isMap(listen)) return []
+    const isFor = listen['module'] === 'component'
+    const names = isMap(listen['hosts']) ? Object.keys(listen['hosts']) : []
+    if (isFor && names.length === 0) {
+      return [
+        { path: ['listen', index, 'hosts'], message: 'wanted the domains of the components, each with its password' },
+      ]
+    }
+    return names.flatMap(name => {
+      const before = taken.get(name.toLowerCase())
+      taken.set(name.toLowerCase(), `is a component of listen[${index}] already`)
+      const message = !isFor ? 'means something for module: component only' : isDomain(name) ? before : 'is no domain'
+      return message === undefined ? [] : [{ path: ['listen', index, 'hosts', name], atKey: true, message }]
+    })
+  })
+}
+
+function checkPorts(value: unknown): Problem[] {
   const sockets = itemsOf(value).map(listen =>
-    isMap(listen) ? `${String(listen['ip'] ?? '::')} ${String(listen['port'])}` : '',
+    isMap(listen) ? `${addressOf(listen as Pick<ListenConfig, 'ip' | 'module'>)} ${String(listen['port'])}` : '',
   )
   return sockets.flatMap((socket, index) => {
     const before = sockets.indexOf(socket)

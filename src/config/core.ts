@@ -8,29 +8,70 @@ import { type Options, opt } from './schema.ts'
 
 const USER = /^[^\s@/]{1,1023}@[^\s@/]{1,1023}$/
 
+/** One component: an entry of `hosts` of a listener. */
+const COMPONENT = {
+  password: opt.required(
+    opt.secret(
+      'The secret that the component shares with the server: as text, or where it is: `{env: NAME}`, `{file: PATH}`.',
+      {
+        example: 'a long secret',
+      },
+    ),
+  ),
+  name: opt.text(undefined, 'What it is called among the items of its host (XEP-0030); left out, nothing.', {
+    maxLength: 256,
+    example: 'IRC',
+  }),
+  items_of: opt.list(
+    opt.domain(),
+    [],
+    'The hosts among whose items it is while it is connected (XEP-0030); with none, the one that its domain lies below.',
+    { example: ['example.org'] },
+  ),
+  access: opt.access(
+    'all',
+    'Who may reach it: the rule is asked for the sender of each stanza. Others are told `forbidden`.',
+  ),
+  conflict: opt.oneOf(
+    ['closeold', 'closenew', 'balance'],
+    'closeold',
+    'When it logs in once more while it is connected: `closeold` ends the connection there is, `closenew` refuses the new one. `balance` keeps both: each gets what comes from its share of senders (by their bare addresses), and the same sender is always the same connection’s while it is there.',
+  ),
+}
+
 /** One entry of `listen`. */
 export const listenOptions = {
   port: opt.required(opt.port(undefined, 'TCP port; 0 takes any free one, for `s2s` none.')),
-  ip: opt.text('::', 'Address to listen on. `::` is every address, IPv4 too; `127.0.0.1` is this machine only.', {
-    check: text => isIP(text) !== 0,
-    words: 'an IP address',
-  }),
+  ip: opt.text(
+    undefined,
+    'Address to listen on. `::` is every address, IPv4 too; `127.0.0.1` is this machine only. Left out, `::`, and `127.0.0.1` for `component`.',
+    {
+      check: text => isIP(text) !== 0,
+      words: 'an IP address',
+    },
+  ),
   module: opt.oneOf(
-    ['c2s', 's2s', 'http'],
+    ['c2s', 's2s', 'component', 'http'],
     'c2s',
-    'What is spoken there: `c2s` is XMPP with clients over TCP; `s2s` is XMPP with other servers, which has to be encrypted, and where `s2s` says who may come in; `http` is HTTP for files, where of the options below only `tls`, `pre_auth_timeout` (for the head of a request), `max_connections_per_ip` and `metrics` mean something.',
+    'What is spoken there: `c2s` is XMPP with clients over TCP; `s2s` is XMPP with other servers, which has to be encrypted, and where `s2s` says who may come in; `component` is XMPP with gateways, bots and services, each with a domain of its own (XEP-0114), that `hosts` names; `http` is HTTP for files, where of the options below only `tls`, `pre_auth_timeout` (for the head of a request), `max_connections_per_ip` and `metrics` mean something.',
   ),
   tls: opt.bool(
     false,
     'Direct TLS: encrypted from the first byte, ALPN `xmpp-client` or `xmpp-server` (XEP-0368). Usual on ports 5223 and 5270.',
   ),
-  starttls: opt.bool(true, 'Offer STARTTLS, for `c2s`. Means nothing where `tls` is true.'),
-  starttls_required: opt.bool(true, 'Refuse to go on without STARTTLS, for `c2s`. Means nothing where `tls` is true.'),
+  starttls: opt.bool(
+    undefined,
+    'Offer STARTTLS, for `c2s` and `component`; left out, yes for `c2s` only, since few components can. Means nothing where `tls` is true.',
+  ),
+  starttls_required: opt.bool(
+    undefined,
+    'Refuse to go on without STARTTLS, where it is offered; left out, yes. Means nothing where `tls` is true.',
+  ),
   use_proxy_protocol: opt.bool(
     false,
     'Expect a PROXY header (v1 or v2) first, from which the client address is taken. Only for ports that nobody but the proxy can reach.',
   ),
-  max_stanza_size: opt.size('256 KiB', 'Largest stanza from a client or server; announced by XEP-0478.', {
+  max_stanza_size: opt.size('256 KiB', 'Largest stanza from a client, server or component; announced by XEP-0478.', {
     min: 10_000,
   }),
   max_depth: opt.int(64, 'Deepest nesting of elements in a stanza.', { min: 8, max: 1000 }),
@@ -58,9 +99,16 @@ export const listenOptions = {
   }),
   shaper: opt.shaper(
     undefined,
-    'How fast one client, or one server, may send; left out, `normal`, and `fast` for `s2s`.',
+    'How fast one client, server or component may send; left out, `normal`, `fast` for `s2s`, and `none` for `component`.',
   ),
-  access: opt.access('all', 'Who may log in here, for `c2s`.'),
+  access: opt.access(
+    'all',
+    'Who may log in here, for `c2s`; for `component`, from where (the rule is asked for the address that it connects from).',
+  ),
+  hosts: opt.map(
+    opt.object(COMPONENT),
+    'For `component`: the domains of those that log in here, such as `irc.example.org`.',
+  ),
 }
 
 /** One kind of `shaper`: token buckets. A client that is faster is read more slowly; nothing is dropped. */
@@ -412,6 +460,7 @@ export const serverOptions = {
 }
 
 export type ListenConfig = Options<typeof listenOptions>
+export type ComponentConfig = Options<typeof COMPONENT>
 export type S2SConfig = Options<typeof S2S>
 type ShaperConfig = Options<typeof shaperOptions>
 export type AclConfig = Options<typeof aclOptions>
@@ -444,6 +493,11 @@ export const BUILTIN_SHAPERS: { readonly [name: string]: ShaperConfig } = {
   },
   normal: { rate: 1_048_576, burst_size: 8_388_608, stanza_rate: 1000, stanza_burst: 5000 },
   fast: { rate: 10_485_760, burst_size: 83_886_080, stanza_rate: 10_000, stanza_burst: 50_000 },
+}
+
+/** The address of an entry of `listen`. */
+export function addressOf({ ip, module }: Pick<ListenConfig, 'ip' | 'module'>): string {
+  return ip ?? (module === 'component' ? '127.0.0.1' : '::')
 }
 
 /** The configuration of one of `config.hosts`; throws a RangeError for any other domain. */

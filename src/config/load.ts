@@ -98,7 +98,7 @@ class Loader<M extends ModuleSchema> {
     this.#fail(problems)
     const scope = scopeOf(rest)
     this.#fail(checkHosts(value['hosts']))
-    this.#fail(checkListen(value['listen']))
+    this.#fail(checkListen(value['listen'], value['hosts']))
     this.#fail(checkS2S(value['s2s']))
     this.#fail(checkHost(value, []))
     this.#fail(danglingReferences(ALL_OPTIONS, value, [], scope))

@@ -297,6 +297,11 @@ function pattern<D extends string | undefined>(
   return make<Defaulted<D, string>>({ kind, doc, fallback, words, ...extra, build })
 }
 
+/** Whether a text is a domain name or an IP literal. */
+export function isDomain(text: string): boolean {
+  return text.length <= 253 && DOMAIN.test(text)
+}
+
 /** A TCP port; 0 means any free one. */
 function port<D extends number | undefined = undefined>(fallback?: D, doc = '', extra: Extra = {}) {
   return make<Defaulted<D, number>>({

@@ -7,6 +7,7 @@ const SECRET_TEXTS = new Set([
   'additional-data',
   'success',
   'hash',
+  'handshake', // of a component (XEP-0114 3)
   'salt',
   'task-data',
   'password',

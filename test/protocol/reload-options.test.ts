@@ -220,6 +220,18 @@ async function live(t: TestContext): Promise<Record<string, Live>> {
     'listen.metrics': { before: { http: {} }, options: { http: { metrics: 'loopback' } } },
     'listen.shaper': listen({ shaper: 'normal' }),
     'listen.access': listen({ access: 'none' }),
+    'listen.hosts': {
+      before: { component: { hosts: { 'irc.localhost': { password: 'a' } } } },
+      options: {
+        component: {
+          hosts: {
+            'irc.localhost': { password: 'b', name: 'IRC', access: 'local', conflict: 'closenew' },
+            'bot.example': { password: 'c', items_of: ['localhost'] },
+          },
+        },
+      },
+      see: ({ server }) => [...server.components].map(({ settings }) => ({ ...settings, allowed: undefined })),
+    },
     's2s.enabled': s2s({ enabled: true }),
     's2s.policy': s2s({ policy: 'require_valid_certificate' }),
     's2s.access': s2s({ access: 'none' }),

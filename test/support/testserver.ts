@@ -19,6 +19,8 @@ export interface TestOptions {
   listen?: Raw
   /** A port that speaks HTTP; options of its entry in `listen`. */
   http?: Raw
+  /** A port of components; options of its entry in `listen`. */
+  component?: Raw
   /** Options of modules by name; `false` leaves one out. All others run with their defaults. */
   modules?: Record<string, Raw | false>
   /** Definitions beyond the built-in ones. */
@@ -79,6 +81,11 @@ export class TestServer {
   /** Of the port that speaks HTTP. */
   get httpPort(): number {
     return this.server.httpListeners[0]!.port
+  }
+
+  /** Of the port of components. */
+  get componentPort(): number {
+    return this.server.componentListeners[0]!.port
   }
 
   jid(user: string): string {
@@ -156,6 +163,10 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     options.http === undefined
       ? []
       : [parseOptions(listenOptions, { port: 0, ip: '127.0.0.1', module: 'http', ...options.http })]
+  const component =
+    options.component === undefined
+      ? []
+      : [parseOptions(listenOptions, { port: 0, module: 'component', ...options.component })]
   const server = parseOptions(serverOptions, {
     hosts,
     loglevel: options.log === true ? 'debug' : 'silent',
@@ -174,5 +185,5 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     const given = { auth: { plain_without_tls: true, scram_iterations: 4096 }, ...pick(hostOptions) }
     perHost.set(host, { ...parseOptions(hostOptions, given), host, modules })
   }
-  return { ...server, listen: [listen, ...http], perHost }
+  return { ...server, listen: [listen, ...http, ...component], perHost }
 }

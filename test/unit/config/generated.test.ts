@@ -93,11 +93,12 @@ test('the preset for harnesses loads with nothing set', async () => {
   assert.deepEqual(
     config.listen.map(l => [l.port, l.tls, l.starttls, l.starttls_required, l.shaper]),
     [
-      [5222, false, true, false, 'none'],
-      [5223, true, true, true, 'none'],
-      [0, false, true, true, undefined],
-      [0, false, true, true, 'none'],
-      [0, true, true, true, 'none'],
+      [5222, false, undefined, false, 'none'],
+      [5223, true, undefined, undefined, 'none'],
+      [0, false, undefined, undefined, undefined],
+      [0, false, undefined, undefined, 'none'],
+      [0, true, undefined, undefined, 'none'],
+      [0, false, undefined, undefined, undefined],
     ],
   )
   assert.equal(config.data, path.resolve('data-test'))
@@ -119,13 +120,18 @@ test('the preset takes what differs from the environment', async () => {
     HERMOD_KEY: PRESET,
     HERMOD_RESUME_TIMEOUT: '3s',
     HERMOD_MAM: '1',
+    HERMOD_COMPONENT_PORT: '4',
+    HERMOD_COMPONENT: 'bot.a.example',
+    HERMOD_COMPONENT_SECRET: 'a secret',
   }
   const { config } = await loadConfig({ file: PRESET, env, modules: await builtinModules() })
   const host = config.perHost.get('a.example')
   assert.deepEqual(
     [config.hosts, config.data, config.listen.map(l => l.port)],
-    [['a.example'], '/tmp/d', [1, 0, 3, 0, 0]],
+    [['a.example'], '/tmp/d', [1, 0, 3, 0, 0, 4]],
   )
+  const { hosts } = config.listen.at(-1)!
+  assert.deepEqual([Object.keys(hosts), hosts['bot.a.example']?.password.reveal()], [['bot.a.example'], 'a secret'])
   assert.deepEqual([host?.certfiles, host?.resume_timeout], [[{ cert: PRESET, key: PRESET }], 3000])
 })
 

@@ -192,3 +192,44 @@ test('what is said of other servers is checked', async () => {
     'test.yml:6:33  s2s.domains."b.example".policy  wanted required or require_valid_certificate, got "none"',
   ])
 })
+
+test('what is said of components is checked', async () => {
+  const { config } = await load(
+    `hosts: [a.example]
+listen:
+  - port: 5347
+    module: component
+    hosts: {IRC.a.example: {password: secret}, bot.a.example: {password: {env: BOT}, conflict: balance}}
+`,
+    { env: { BOT: 'beep' } },
+  )
+  const { hosts, ip } = config.listen[0]!
+  assert.equal(ip, undefined)
+  assert.deepEqual([hosts['bot.a.example']?.password.reveal(), hosts['bot.a.example']?.conflict], ['beep', 'balance'])
+  const errors = await errorsOf(`hosts: [a.example]
+listen:
+  - port: 5347
+    module: component
+    hosts:
+      a.example: {password: secret}
+      "no domain": {password: secret}
+      bot.a.example: {password: secret}
+  - port: 5348
+    module: component
+    hosts: {Bot.a.example: {password: secret}}
+  - port: 5349
+    module: component
+  - port: 5350
+    hosts: {irc.a.example: {password: secret}}
+`)
+  assert.deepEqual(errors, [
+    'test.yml:6:7  listen[0].hosts."a.example"  is one of the hosts of this server',
+    'test.yml:7:7  listen[0].hosts."no domain"  is no domain',
+    'test.yml:11:13  listen[1].hosts."Bot.a.example"  is a component of listen[0] already',
+    'test.yml:12:5  listen[2].hosts  wanted the domains of the components, each with its password',
+    'test.yml:15:13  listen[3].hosts."irc.a.example"  means something for module: component only',
+  ])
+  assert.deepEqual(await errorsOf('listen: [{port: 1, module: component, hosts: {irc.a.example: {}}}]'), [
+    'test.yml:1:47  listen[0].hosts."irc.a.example".password  is missing: wanted text, {env: NAME} or {file: PATH}',
+  ])
+})

@@ -1,5 +1,6 @@
 import type { Command } from '../command.ts'
 import { accountCommands } from './accounts.ts'
+import { componentCommands } from './components.ts'
 import type { ServerControl } from './control.ts'
 import { deviceCommands } from './devices.ts'
 import { leavingCommands } from './leaving.ts'
@@ -16,6 +17,7 @@ export function adminCommands(server: ServerControl): Command[] {
     ...sessionCommands(server),
     ...messageCommands(server),
     ...peopleCommands(),
+    ...componentCommands(server),
     ...leavingCommands(server),
     ...serverCommands(server),
   ]

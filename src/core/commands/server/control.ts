@@ -15,6 +15,7 @@ export interface ServerControl {
   readonly state: 'starting' | 'running' | 'draining' | 'stopping'
   modules(): { host: string; module: string; xep: string }[]
   ports(): { port: number; ip: string; tls: string; streams: number }[]
+  componentList(): ComponentReport[]
   certificates(): { names: readonly string[]; file: string | undefined; notAfter: Date }[]
   /** Reads the configuration again; names what only a restart changes. */
   reloadConfig(): Promise<string[]>
@@ -27,6 +28,15 @@ export interface ServerControl {
   backup(file: string, rowsOnly: boolean, progress: (text: string) => void): Promise<BackupReport>
   /** Takes what a backup holds in place of all there is, by a restart. Rejects with a StoreError in words. */
   restore(file: string, progress: (text: string) => void): Promise<RestoreReport>
+}
+
+export interface ComponentReport {
+  component: string
+  connections: number
+  /** Of each connection. */
+  ip: string[]
+  /** When it was connected, ms since 1970; null while it is not. */
+  since: number | null
 }
 
 export interface BackupReport {

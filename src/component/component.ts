@@ -1,0 +1,143 @@
+import { keeps } from '../core/delivery.ts'
+import type { Destination, Source } from '../core/router.ts'
+import { StanzaError, StreamError } from '../xmpp/errors.ts'
+import { Jid } from '../xmpp/jid.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import { AskedIqs } from './askediqs.ts'
+import { shareOf } from './balance.ts'
+import type { Connection } from './connection.ts'
+import type { ComponentServer } from './server.ts'
+import type { ComponentSettings } from './settings.ts'
+
+declare module '../core/hooks.ts' {
+  interface HookMap {
+    /** A component has logged in that was not connected (XEP-0114); at every host. */
+    component_connected: Told<{ component: Jid }>
+    /** The last connection of a component is gone. */
+    component_gone: Told<{ component: Jid }>
+  }
+}
+
+/** Connections that one component may have where they are balanced. */
+const MAX_CONNECTIONS = 100
+
+/** A domain that a program outside of the server serves (XEP-0114), connected or not. */
+export class Component implements Destination {
+  readonly name: string
+  readonly jid: Jid
+  /** What comes here is for no host of this server. */
+  readonly filter = undefined
+  /** In the order in which they logged in. */
+  readonly connections: Connection[] = []
+  /** What several connections have asked: the answer is for who did. */
+  readonly #asked = new AskedIqs<Connection>()
+  #settings: ComponentSettings
+  readonly #server: ComponentServer
+  /** Takes it out of the items of hosts. */
+  #unlist: (() => void)[] = []
+
+  constructor(settings: ComponentSettings, server: ComponentServer) {
+    this.name = settings.name
+    this.jid = Jid.of('', settings.name)
+    this.#settings = settings
+    this.#server = server
+  }
+
+  get settings(): ComponentSettings {
+    return this.#settings
+  }
+
+  /** It goes by other settings from now on; who knew another password has to log in again. */
+  configure(settings: ComponentSettings): void {
+    const changed = settings.password !== this.#settings.password
+    this.#settings = settings
+    if (changed) this.end(new StreamError('reset', 'the password was changed'))
+    if (this.connections.length > 0) this.#list()
+  }
+
+  /** Ends all connections. */
+  end(error: StreamError): void {
+    for (const { stream } of [...this.connections]) stream.fail(error)
+  }
+
+  deliver(stanza: Stanza, _source: Source): void {
+    if (!this.#mayReach(stanza.from)) throw new StanzaError('forbidden', `you may not reach ${this.name}`)
+    const connection = this.#connectionFor(stanza)
+    if (connection === undefined) return this.#away(stanza)
+    connection.deliver(stanza)
+  }
+
+  /** What the server itself says is no matter of access. */
+  #mayReach(from: Jid): boolean {
+    return (from.local === '' && this.#server.router.hosts.has(from.domain)) || this.#settings.allowed(from)
+  }
+
+  #connectionFor(stanza: Stanza): Connection | undefined {
+    const { connections } = this
+    if (connections.length < 2) return connections[0]
+    const asked = stanza.kind === 'iq' && !stanza.isRequest ? this.#asked.answered(stanza) : undefined
+    if (asked !== undefined && connections.includes(asked)) return asked
+    return connections[shareOf(stanza.from.bare.toString(), connections)]
+  }
+
+  /** One of its connections asks somebody something. */
+  asks(request: Stanza, connection: Connection): void {
+    if (this.connections.length > 1) this.#asked.add(request, connection)
+  }
+
+  /** RFC 6121 8.5: what nobody misses is dropped. The rest is refused as by a server that does not answer. */
+  #away(stanza: Stanza): void {
+    const { kind, type } = stanza
+    if (type === 'error' || type === 'result') return
+    if (kind === 'presence' && (type === 'unavailable' || type === 'probe')) return
+    if (kind === 'message' && (type === 'headline' || !keeps(stanza))) return
+    throw new StanzaError('remote-server-timeout', `${this.name} is not connected`)
+  }
+
+  // ---- its connections
+
+  /** One more is about to come. Throws StreamError where it may not. */
+  makeRoom(): void {
+    const { conflict } = this.#settings
+    if (this.connections.length === 0) return
+    if (conflict === 'closeold') return this.end(new StreamError('conflict', 'the component has logged in once more'))
+    if (conflict === 'closenew') throw new StreamError('conflict', 'the component is connected already')
+    if (this.connections.length >= MAX_CONNECTIONS) {
+      throw new StreamError('resource-constraint', `a component has at most ${MAX_CONNECTIONS} connections`)
+    }
+  }
+
+  joined(connection: Connection): void {
+    const { log, router } = this.#server
+    const { transport } = connection.stream
+    log.info({ component: this.name, ip: transport.peer.ip, tls: transport.protocol }, 'a component logged in')
+    if (this.connections.push(connection) > 1) return
+    this.#list()
+    for (const { hooks } of router.hosts.values()) hooks.notify('component_connected', { component: this.jid })
+  }
+
+  left(connection: Connection, reason: string): void {
+    const at = this.connections.indexOf(connection)
+    if (at < 0) return
+    this.connections.splice(at, 1)
+    const { log, router } = this.#server
+    log.info({ component: this.name, ip: connection.stream.transport.peer.ip, reason }, 'a component is gone')
+    if (this.connections.length > 0) return
+    this.#takeOff()
+    for (const { hooks } of router.hosts.values()) hooks.notify('component_gone', { component: this.jid })
+  }
+
+  /** Among the items of its hosts while it is connected: who asks there is answered. */
+  #list(): void {
+    this.#takeOff()
+    const { label, itemsOf } = this.#settings
+    this.#unlist = itemsOf.flatMap(name => {
+      const host = this.#server.router.hosts.get(name)
+      return host === undefined ? [] : [host.disco.addItem({ jid: this.name, ...(label && { name: label }) })]
+    })
+  }
+
+  #takeOff(): void {
+    for (const undo of this.#unlist.splice(0)) undo()
+  }
+}

@@ -1,0 +1,120 @@
+import type { Origin } from '../core/queue/entry.ts'
+import type { Source } from '../core/router.ts'
+import type { XmppStream } from '../stream/stream.ts'
+import { cut } from '../util/text.ts'
+import { type Element, NS } from '../xml/index.ts'
+import { StreamError } from '../xmpp/errors.ts'
+import { isStanzaName, Stanza } from '../xmpp/stanza.ts'
+import { AskedIqs } from './askediqs.ts'
+import type { Component } from './component.ts'
+import { readStanza } from './incoming.ts'
+import type { ComponentServer } from './server.ts'
+
+/** Bytes that a component may leave unread; with more it is taken for dead. */
+const MAX_BACKLOG = 8 * 1024 * 1024
+/** Messages of a component that may be on their way to the disk; with more it is not read until they are there. */
+const MAX_UNSAFE = 5000
+
+/** A component that has logged in, on one stream. */
+export class Connection {
+  readonly component: Component
+  readonly stream: XmppStream
+  /** Nobody can guess it. */
+  readonly id: string
+  /** Ms since 1970. */
+  readonly since: number
+  readonly #server: ComponentServer
+  readonly #asked = new AskedIqs<true>()
+  #gone = false
+  /** Messages of it that are queued and not yet safe. */
+  #unsafe = 0
+  #whenSafe: (() => void)[] = []
+  readonly #source: Source
+
+  constructor(component: Component, stream: XmppStream, server: ComponentServer) {
+    this.component = component
+    this.stream = stream
+    this.id = server.ids.random()
+    this.since = server.now()
+    this.#server = server
+    const origin: Origin = {
+      accepted: () => void this.#unsafe++,
+      safe: () => this.#safe(),
+    }
+    this.#source = { origin }
+  }
+
+  // ---- from the component
+
+  /** Throws StreamError. */
+  receive(el: Element): void | Promise<void> {
+    const { component, stream } = this
+    const { name } = el
+    const { xmlns } = el.attrs
+    if ((xmlns !== undefined && xmlns !== NS.CLIENT) || !isStanzaName(name)) {
+      throw new StreamError('unsupported-stanza-type', `<${cut(name, 50)}/> is unknown here`)
+    }
+    delete el.attrs['xmlns']
+    this.#server.counters.received.value++
+    // RFC 6120 8.1.5: what names no language is in that of the stream.
+    if (stream.lang !== undefined && el.attrs['xml:lang'] === undefined) el.attrs['xml:lang'] = stream.lang
+    const stanza = readStanza(component.jid, el, name)
+    if (!(stanza instanceof Stanza)) {
+      if (stanza.refusal !== undefined) this.deliver(stanza.refusal)
+      return
+    }
+    if (stanza.kind === 'iq') return this.#iq(stanza)
+    const done = this.#server.router.route(stanza, this.#source)
+    if (this.#unsafe < MAX_UNSAFE) return done
+    return Promise.all([done, this.#allSafe()]).then(() => {})
+  }
+
+  #iq(stanza: Stanza): void | Promise<void> {
+    const { router } = this.#server
+    if (!stanza.isRequest) this.#asked.answered(stanza)
+    else this.component.asks(stanza, this)
+    // A component has no other way to learn how far we are: who is answered knows that all it sent before is safe.
+    if (this.#unsafe > 0 && stanza.isRequest && stanza.payload?.is('ping', NS.PING) === true) {
+      return this.#allSafe().then(() => router.route(stanza))
+    }
+    return router.route(stanza)
+  }
+
+  #safe(): void {
+    if (--this.#unsafe > 0) return
+    for (const resolve of this.#whenSafe.splice(0)) resolve()
+  }
+
+  #allSafe(): Promise<void> {
+    return this.#unsafe === 0 ? Promise.resolve() : new Promise(resolve => this.#whenSafe.push(resolve))
+  }
+
+  // ---- to the component
+
+  deliver(stanza: Stanza): void {
+    if (stanza.kind === 'iq' && stanza.isRequest) this.#asked.add(stanza, true)
+    this.send(stanza.toString())
+  }
+
+  send(data: string | Buffer): void {
+    const { stream } = this
+    stream.send(data)
+    this.#server.counters.sent.value++
+    if (stream.transport.backlog > MAX_BACKLOG) stream.abandon('the component does not read')
+  }
+
+  /** It has closed its stream. */
+  closed(_hasRead: Promise<boolean>): void {
+    this.gone('closed by the component')
+  }
+
+  drained(): void {}
+
+  /** Nothing comes or goes any more. May be called again. */
+  gone(reason: string): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.component.left(this, reason)
+    for (const answer of this.#asked.giveUp()) void this.#server.router.route(answer)
+  }
+}
