@@ -28,7 +28,7 @@ export function label(text: string): string {
 }
 
 /** Inode, size and times of what the paths lead to; a renewal changes at least one of them. */
-export async function stampOf({ cert, key }: CertificateSource): Promise<string> {
+export async function stampOf({ cert, key }: CertificateSource, option = 'certfiles'): Promise<string> {
   const stamps: string[] = []
   for (const path of [cert, key ?? '']) {
     if (path === '' || isPem(path)) continue
@@ -36,19 +36,20 @@ export async function stampOf({ cert, key }: CertificateSource): Promise<string>
       const { ino, size, mtimeMs, ctimeMs } = await stat(path)
       stamps.push(`${ino} ${size} ${mtimeMs} ${ctimeMs}`)
     } catch (error) {
-      throw unreadable(path, error)
+      throw unreadable(path, error, option)
     }
   }
   return stamps.join(', ')
 }
 
-async function readPem(pathOrPem: string): Promise<string> {
+/** @param option that names the file */
+export async function readPem(pathOrPem: string, option = 'certfiles'): Promise<string> {
   if (isPem(pathOrPem)) return pathOrPem
   let bytes: Buffer
   try {
     bytes = await readFile(pathOrPem)
   } catch (error) {
-    throw unreadable(pathOrPem, error)
+    throw unreadable(pathOrPem, error, option)
   }
   // A DER file begins with a SEQUENCE.
   if (bytes[0] === 0x30 && !isPem(bytes.toString('latin1'))) {
@@ -109,16 +110,16 @@ export function pemBlocks(text: string): string[] {
   return text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? []
 }
 
-function unreadable(path: string, error: unknown): TlsError {
+function unreadable(path: string, error: unknown, option: string): TlsError {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'ENOENT') return new TlsError(`${path}: there is no such file. Look at the path in certfiles`)
+  if (code === 'ENOENT') return new TlsError(`${path}: there is no such file. Look at the path in ${option}`)
   if (code === 'EACCES') {
     return new TlsError(
       `${path}: may not be read by the user that the server runs as. Give it the right (chgrp, chmod g+r)`,
     )
   }
   if (code === 'EISDIR')
-    return new TlsError(`${path}: is a folder, and a file is wanted. Look at the path in certfiles`)
+    return new TlsError(`${path}: is a folder, and a file is wanted. Look at the path in ${option}`)
   return new TlsError(`${path}: cannot be read (${reason(error)})`)
 }
 

@@ -1,6 +1,6 @@
 import { createHash, type X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { content, type DerElement, readElement } from './der.ts'
+import { signatureHash } from './x509.ts'
 
 /** Channel bindings that hermod can do, by their registered names (RFC 9266, RFC 5929). */
 export type BindingType = 'tls-exporter' | 'tls-server-end-point'
@@ -53,53 +53,8 @@ function tlsUnique(socket: TLSSocket): Buffer | undefined {
 export function serverEndPoint(certificate: Buffer | X509Certificate): Buffer | undefined {
   const der = Buffer.isBuffer(certificate) ? certificate : certificate.raw
   const hash = signatureHash(der)
-  return hash === undefined ? undefined : createHash(hash).update(der).digest()
-}
-
-/** Object identifiers in DER, in hex, of signature algorithms with the hash to use. */
-const BY_SIGNATURE: Readonly<Record<string, string>> = {
-  '2a864886f70d010104': 'sha256', // md5WithRSAEncryption
-  '2a864886f70d010105': 'sha256', // sha1WithRSAEncryption
-  '2a864886f70d01010e': 'sha224',
-  '2a864886f70d01010b': 'sha256',
-  '2a864886f70d01010c': 'sha384',
-  '2a864886f70d01010d': 'sha512',
-  '2a8648ce3d0401': 'sha256', // ecdsa-with-SHA1
-  '2a8648ce3d040301': 'sha224',
-  '2a8648ce3d040302': 'sha256',
-  '2a8648ce3d040303': 'sha384',
-  '2a8648ce3d040304': 'sha512',
-}
-
-const RSA_PSS = '2a864886f70d01010a'
-/** Hash functions that the parameters of RSASSA-PSS can name; none named means SHA-1 (RFC 4055 3.1). */
-const BY_HASH: Readonly<Record<string, string>> = {
-  '2b0e03021a': 'sha256', // sha1
-  '608648016503040204': 'sha224',
-  '608648016503040201': 'sha256',
-  '608648016503040202': 'sha384',
-  '608648016503040203': 'sha512',
-}
-
-/** `Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OID, parameters }, signature }` (RFC 5280). */
-function signatureHash(der: Buffer): string | undefined {
-  const certificate = readElement(der, 0)
-  const tbs = certificate && readElement(der, certificate.start)
-  const algorithm = tbs && readElement(der, tbs.end)
-  const oid = algorithm && readElement(der, algorithm.start)
-  if (oid === undefined) return undefined
-  const name = hex(der, oid)
-  if (name !== RSA_PSS) return BY_SIGNATURE[name]
-
-  const parameters = readElement(der, oid.end)
-  const tagged = parameters && readElement(der, parameters.start)
-  if (parameters === undefined || tagged === undefined || tagged.start > parameters.end) return undefined
-  if (tagged.tag !== 0xa0) return 'sha256'
-  const hash = readElement(der, tagged.start)
-  const hashOid = hash && readElement(der, hash.start)
-  return hashOid && BY_HASH[hex(der, hashOid)]
-}
-
-function hex(der: Buffer, element: DerElement): string {
-  return content(der, element).toString('hex')
+  if (hash === undefined || hash === 'none') return undefined
+  return createHash(hash === 'md5' || hash === 'sha1' ? 'sha256' : hash)
+    .update(der)
+    .digest()
 }

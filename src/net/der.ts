@@ -57,24 +57,22 @@ export function content(der: Buffer, { start, end }: DerElement): Buffer {
   return der.subarray(start, end)
 }
 
-/** An object identifier in dots; undefined where it is not one, or has an arc of more than 28 bits. */
+/** An object identifier in dots; undefined where it is not one. */
 export function readOid(der: Buffer, { tag, start, end }: DerElement): string | undefined {
   if (tag !== TAG.oid || start === end || end - start > 64 || der[end - 1]! >= 0x80) return undefined
-  const arcs: number[] = []
-  let arc = 0
-  let septets = 0
+  const arcs: bigint[] = []
+  let arc = 0n
+  let fresh = true
   for (let at = start; at < end; at++) {
     const byte = der[at]!
-    if (septets === 0 && byte === 0x80) return undefined
-    if (++septets > 4) return undefined
-    arc = (arc << 7) | (byte & 0x7f)
-    if (byte >= 0x80) continue
-    if (arcs.length === 0) {
-      const top = Math.min(Math.floor(arc / 40), 2)
-      arcs.push(top, arc - top * 40)
-    } else arcs.push(arc)
-    arc = 0
-    septets = 0
+    if (fresh && byte === 0x80) return undefined
+    arc = (arc << 7n) | BigInt(byte & 0x7f)
+    fresh = byte < 0x80
+    if (!fresh) continue
+    if (arcs.length > 0) arcs.push(arc)
+    else if (arc < 80n) arcs.push(arc / 40n, arc % 40n)
+    else arcs.push(2n, arc - 80n)
+    arc = 0n
   }
   return arcs.join('.')
 }

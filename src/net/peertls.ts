@@ -2,8 +2,13 @@ import { constants } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import { domainToASCII } from 'node:url'
+import type { Authorities } from './authorities.ts'
+import { chainFault } from './chain.ts'
 import type { TlsOptions } from './handshake.ts'
+import { nameFault, readPeerCertificate, type Verdict } from './peercertificate.ts'
 import { contextOf, SECURE_OPTIONS, type TlsContexts, type TlsPair } from './tls.ts'
+import type { Transport } from './transport.ts'
+import { type AlternativeNames, NO_NAMES } from './x509.ts'
 
 /** XEP-0368 3. */
 const ALPN = ['xmpp-server']
@@ -12,6 +17,18 @@ const ALPN = ['xmpp-server']
  * resumed without any certificate that all is well.
  */
 const PEER_OPTIONS = SECURE_OPTIONS | constants.SSL_OP_NO_TICKET
+
+const VALID: Verdict = { valid: true, reason: '' }
+
+interface Judged {
+  /** State of the authorities. */
+  readonly by: object
+  readonly names: AlternativeNames
+  /** ms since 1970 */
+  readonly expires: number
+  /** By who vouches for it. */
+  readonly fault: string | undefined
+}
 
 /**
  * TLS with other servers, in both roles, by the certificates of {@link TlsContexts}, whose reloads and renewals it follows.
@@ -22,8 +39,16 @@ export class PeerTls {
   /** By certificate, or by policy for the one without any. */
   readonly #contexts = new WeakMap<object, SecureContext>()
 
-  constructor(tls: TlsContexts) {
+  /** What has been found out about what peers have shown. */
+  readonly #judged = new WeakMap<readonly Buffer[], Judged>()
+  readonly #authorities: Authorities
+  readonly #now: () => number
+
+  /** @param now ms since 1970; for tests */
+  constructor(tls: TlsContexts, authorities: Authorities, now: () => number = Date.now) {
     this.#tls = tls
+    this.#authorities = authorities
+    this.#now = now
   }
 
   /**
@@ -67,6 +92,33 @@ export class PeerTls {
       ...(servername !== undefined && { servername }),
       ...(direct && { ALPNProtocols: ALPN }),
     }
+  }
+
+  /**
+   * Whether what the peer of a connection has shown says that it is `domain` (RFC 6120 13.7). May be asked again, for other
+   * domains: the chain is followed once.
+   */
+  certificate(transport: Pick<Transport, 'peerCertificates'>, domain: string): Verdict {
+    const { peerCertificates } = transport
+    if (peerCertificates.length === 0) return { valid: false, reason: 'no certificate was shown' }
+    const { names, expires, fault } = this.#judge(peerCertificates)
+    const wrong = fault ?? nameFault(names, domain) ?? (this.#now() < expires ? undefined : 'has expired')
+    return wrong === undefined ? VALID : { valid: false, reason: `its certificate ${wrong}` }
+  }
+
+  #judge(shown: readonly Buffer[]): Judged {
+    const { state } = this.#authorities
+    const before = this.#judged.get(shown)
+    if (before?.by === state) return before
+    const read = readPeerCertificate(shown)
+    const judged: Judged = {
+      by: state,
+      names: read?.leaf.details.names ?? NO_NAMES,
+      expires: read?.leaf.certificate.validToDate.getTime() ?? 0,
+      fault: read ? chainFault(read.leaf, read.shown, this.#authorities, this.#now()) : 'is broken',
+    }
+    this.#judged.set(shown, judged)
+    return judged
   }
 
   #context(pair: TlsPair | undefined): SecureContext {

@@ -282,8 +282,10 @@ function join(parts: readonly (string | Buffer)[]): string | Buffer {
 /** More is no chain that anybody follows. */
 const LONGEST_CHAIN = 10
 
+/** Nothing where a session was resumed: then nothing was shown now, and what Node remembers of before is less than that was. */
 function shownBy(socket: TLSSocket): Buffer[] {
   const shown: Buffer[] = []
+  if (socket.isSessionReused()) return shown
   let next = socket.getPeerX509Certificate()
   for (; next !== undefined && shown.length < LONGEST_CHAIN; next = next.issuerCertificate) shown.push(next.raw)
   return shown

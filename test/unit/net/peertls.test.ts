@@ -5,8 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { Authorities } from '../../../src/net/authorities.ts'
 import type { CertificateSource } from '../../../src/net/certificates.ts'
 import { ConnectionCounter } from '../../../src/net/connections.ts'
 import { handshake } from '../../../src/net/handshake.ts'
@@ -22,12 +23,17 @@ const authority = ca.intermediate('Test issuing CA')
 const ours = authority.issue(['a.example', '*.a.example'])
 const other = authority.issue(['other.example'])
 const theirs = authority.issue(['b.example'])
+const folder = mkdtempSync(join(tmpdir(), 'hermod-peertls-'))
+after(() => rmSync(folder, { recursive: true }))
+const caFile = join(folder, 'ca.pem')
+writeFileSync(caFile, ca.pem)
 const log = { info() {}, warn() {}, error() {}, debug() {} }
+const trusted = await Authorities.load(caFile, log)
 const PATIENCE = 10_000
 
 async function contexts(...certificates: CertificateSource[]): Promise<{ tls: TlsContexts; peers: PeerTls }> {
   const tls = await TlsContexts.load({ certificates, log })
-  return { tls, peers: new PeerTls(tls) }
+  return { tls, peers: new PeerTls(tls, trusted) }
 }
 
 /** Two sockets with each other. */
@@ -79,6 +85,12 @@ test('STARTTLS between two servers: either goes over to TLS, and each is shown t
     assert.deepEqual(subjects(near.transport.peerCertificates), ['CN=b.example', 'CN=Test issuing CA'])
     assert.deepEqual(subjects(far.transport.peerCertificates), ['CN=a.example', 'CN=Test issuing CA'])
   }
+  assert.deepEqual(a.peers.certificate(near.transport, 'b.example'), { valid: true, reason: '' })
+  assert.deepEqual(b.peers.certificate(far.transport, 'rooms.a.example'), { valid: true, reason: '' })
+  assert.deepEqual(b.peers.certificate(far.transport, 'b.example'), {
+    valid: false,
+    reason: 'its certificate is for a.example, *.a.example',
+  })
   assert.ok(near.transport.secured && far.transport.protocol === 'TLSv1.3')
   assert.equal(near.transport.failure, undefined)
 })
@@ -91,7 +103,7 @@ test('a domain of ours that no certificate has shows none', async t => {
     handshake(far, peers.accept(true), PATIENCE),
   ])
   const shown = new SocketTransport(secure, { ip: '127.0.0.1', port: 1 }, new Flusher())
-  assert.deepEqual(shown.peerCertificates, [])
+  assert.deepEqual(peers.certificate(shown, 'stranger.example'), { valid: false, reason: 'no certificate was shown' })
 })
 
 test('the name that is asked for is the A-label of the domain; none for an address', async t => {
@@ -200,8 +212,6 @@ test('which authorities are trusted is not sent to who is asked for a certificat
 })
 
 test('a certificate that is renewed, or comes with a reload, is shown from then on, in both roles', async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'hermod-peertls-'))
-  t.after(() => rmSync(folder, { recursive: true }))
   const cert = join(folder, 'cert.pem')
   writeFileSync(cert, ours.cert + ours.key)
   const { tls, peers } = await contexts({ cert })
