@@ -247,6 +247,24 @@ test('nothing is said to who is blocked when its server is back', async t => {
   )
 })
 
+test('a client that goes on after a restart of its server learns what its contacts elsewhere did meanwhile', async t => {
+  const two = await TwoServers.start(t)
+  const juliet = await online(two.capulet, 'juliet')
+  const romeo = await online(two.montague, 'romeo')
+  await befriend(romeo, juliet)
+  const sm = await romeo.enable()
+  await romeo.ping()
+  two.cut()
+  juliet.send(SHOW_AWAY)
+  await juliet.ping()
+  two.mend()
+  await two.restart('montague')
+  const again = await two.montague.connect()
+  await again.login({ user: 'romeo', password: 'secret' })
+  assert.equal(await again.resume(sm), true)
+  await again.receive(el => presenceFrom(juliet.jid)(el) && child(el, 'show')?.text === 'away')
+})
+
 test('of a contact with very many clients it is known that all of them are gone', async t => {
   const { two, romeo } = await lovers(t)
   for (let i = 0; i < 2000; i++) two.send(`<presence from='${JULIET}/${i}' to='${ROMEO}'/>`)

@@ -8,7 +8,7 @@ import { Stanza } from '../../src/xmpp/stanza.ts'
 import { faultyStore } from './faultystore.ts'
 import type { RawClient } from './rawclient.ts'
 import { type Matches, nothing as nothingHere } from './talk.ts'
-import { type TestOptions, TestServer } from './testserver.ts'
+import { type TestOptions, TestServer, testModule } from './testserver.ts'
 
 type Test = { after(stop: () => Promise<void>): void }
 
@@ -20,6 +20,7 @@ class Way implements Destination {
   readonly #waiting: string[] = []
   #busy = false
   #held = false
+  #isUp = true
   /** Nothing gets through: what is no message comes back with this condition; undefined loses it without a word. */
   #broken: { readonly condition: StanzaCondition | undefined } | undefined
 
@@ -53,6 +54,12 @@ class Way implements Destination {
     void this.#pass()
   }
 
+  /** Whether the server that it goes to runs: until it does, what is sent waits. */
+  set isUp(isUp: boolean) {
+    this.#isUp = isUp
+    void this.#pass()
+  }
+
   get #router() {
     return this.#to().server.router
   }
@@ -62,7 +69,7 @@ class Way implements Destination {
     this.#busy = true
     // In a turn of its own, as what comes over a network does.
     await null
-    while (!this.#held) {
+    while (!this.#held && this.#isUp) {
       const text = this.#waiting.shift()
       if (text === undefined) break
       await this.#router.route(Stanza.of(parseElement(text)))
@@ -104,15 +111,25 @@ export class TwoServers {
   }
 
   async #start(which: 'capulet' | 'montague'): Promise<void> {
-    const server = await TestServer.start({ hosts: [`${which}.example`], ...this.#options[which] })
-    server.server.router.fallback = this.#ways[which]
-    this[which] = server
+    const options = this.#options[which]
+    // Before anything goes out: sessions of before a restart ask at once what has become of their contacts.
+    const mod_link = testModule('mod_link', ({ host: { router } }) => {
+      router.fallback = this.#ways[which]
+    })
+    this[which] = await TestServer.start({
+      hosts: [`${which}.example`],
+      ...options,
+      extra: [...(options.extra ?? []), mod_link],
+    })
   }
 
   /** The server ends in order, and another one starts on what it has stored. */
   async restart(which: 'capulet' | 'montague'): Promise<void> {
+    const there = this.#ways[which === 'capulet' ? 'montague' : 'capulet']
     await this[which].stop()
+    there.isUp = false
     await this.#start(which)
+    there.isUp = true
   }
 
   /** What either sends waits for {@link mend}. */

@@ -40,6 +40,15 @@ export function watchElsewhere(ctx: Ctx): void {
     const account = inMemory(host, stanza.to!)
     if (account !== undefined) note(ctx, account, stanza)
   })
+  // While this server was away nobody could tell it.
+  ctx.hook('session_restored', ({ session }) => {
+    if (session.presence === undefined) return
+    for (const contact of ctx.use('roster')?.subscriptions(session.account) ?? []) {
+      if (isElsewhere(host.router, contact) && !isBlocked(ctx, session.account, contact)) {
+        ctx.route(Stanza.make(xml('presence', { type: 'probe' }), session.jid, contact))
+      }
+    }
+  })
   ctx.hook('peer_gone', ({ local, remote }) => {
     if (local === host.name) return everybody(ctx, account => goneFrom(ctx, account, remote))
   })

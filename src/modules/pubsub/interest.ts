@@ -69,8 +69,11 @@ export class Interest {
         if (nodes.size > 0) this.#send(account, nodes, session.jid)
       }
     })
-    ctx.hook('presence_elsewhere', ({ stanza }) => {
-      if (stanza.from.resource !== '') this.#remote(stanza)
+    ctx.hook('presence_elsewhere', ({ stanza }) => this.#remote(stanza))
+    // They are heard of again when their server is back.
+    ctx.hook('peer_gone', ({ local, remote }) => {
+      if (local !== ctx.host.name) return
+      for (const account of ctx.host.accounts.values()) forget(account, jid => jid.domain === remote)
     })
   }
 
@@ -125,6 +128,11 @@ export class Interest {
     if (type !== 'available' && type !== 'unavailable') return
     const note = (there: Account | undefined): void => {
       if (there === undefined) return
+      if (from.resource === '') {
+        // RFC 6121 4.3.2: none of its clients is available.
+        if (type === 'unavailable') forget(there, jid => jid.bare.equals(from))
+        return
+      }
       const key = from.toString()
       const remote = there.slots.get(REMOTE) ?? new Weighed<string, Remote>(MAX_REMOTE, MAX_REMOTE_TEXT)
       const keep = (change: () => unknown): void => {
@@ -147,7 +155,7 @@ export class Interest {
         for (const node of nodes) text += node.length
         keep(() => remote.set(key, entry, text))
         const fresh = without(nodes, known?.nodes ?? NOTHING)
-        if (fresh.size > 0) this.#send(there, fresh, from)
+        if (fresh.size > 0 && !(this.#ignoreOffline && !there.isAvailable)) this.#send(there, fresh, from)
       })
     }
     const there = this.#ctx.account(to!.local)
@@ -210,6 +218,15 @@ export class Interest {
   #aside(work: Promise<void>): Promise<void> {
     return this.#ctx.aside(work, 'a client’s interest in nodes could not be met')
   }
+}
+
+/** Clients elsewhere that want nothing any more. */
+function forget(account: Account, whom: (jid: Jid) => boolean): void {
+  const remote = account.slots.get(REMOTE)
+  if (remote === undefined) return
+  const before = remote.weight
+  for (const { jid } of remote.values()) if (whom(jid)) remote.delete(jid.toString())
+  account.grew(remote.weight - before)
 }
 
 function without(nodes: Nodes, others: Nodes): Nodes {
