@@ -15,6 +15,8 @@
 export interface Session {
   readonly account: string
   readonly name: string
+  /** The domain of the server. */
+  readonly home: string
   /**
    * What the recipient told the server it has, and the server is known to have read: `h` stanzas, known since `at`.
    * With stream management, told is `<a h>` or `<resume h>`, and known when the server answered something sent after it
@@ -38,6 +40,8 @@ export interface Message {
   readonly id: string
   readonly sender: string
   readonly recipient: string
+  /** The domain of the sender's server. */
+  readonly home: string
   /** Running number for the pair, from 1. */
   readonly serial: number
   /** When the server first told the sender that it took the message over. */
@@ -83,6 +87,9 @@ export const CRASH_WINDOW = 200
 /** What a server sent before it was killed may be read so long (ms) after: no server starts again as fast. */
 export const ON_ITS_WAY = 50
 
+/** Where all are who say nothing else. */
+const HOME = 'here'
+
 export type Fault = 'lost' | 'false bounce' | 'disorder' | 'never acked' | 'avoidable duplicate' | 'other stanza-id'
 
 export class Ledger {
@@ -93,7 +100,7 @@ export class Ledger {
   readonly violations: string[] = []
   /** By sender and recipient. */
   private readonly repeats = new Map<string, Repeated>()
-  private readonly crashes: number[] = []
+  private readonly crashes: { at: number; home: string }[] = []
   private readonly highest = new Map<string, number>()
   private readonly serials = new Map<string, number>()
   private readonly now: () => number
@@ -113,13 +120,13 @@ export class Ledger {
     this.event(who, `VIOLATION ${what}`)
   }
 
-  /** The server was killed without warning. */
-  crash(): void {
-    this.crashes.push(this.now())
+  /** The server of this domain was killed without warning. */
+  crash(home = HOME): void {
+    this.crashes.push({ at: this.now(), home })
   }
 
-  session(account: string, name: string): Session {
-    return { account, name, confirmed: [], endedAt: undefined }
+  session(account: string, name: string, home = HOME): Session {
+    return { account, name, home, confirmed: [], endedAt: undefined }
   }
 
   confirm(session: Session, h: number): void {
@@ -132,12 +139,12 @@ export class Ledger {
   }
 
   /** A new message of the pair, about to be sent. */
-  open(id: string, sender: string, recipient: string): Message {
+  open(id: string, sender: string, recipient: string, home = HOME): Message {
     const pair = `${sender} ${recipient}`
     const serial = (this.serials.get(pair) ?? 0) + 1
     this.serials.set(pair, serial)
     const message: Message = {
-      ...{ id, sender, recipient, serial, ackedAt: undefined, disorder: false },
+      ...{ id, sender, recipient, home, serial, ackedAt: undefined, disorder: false },
       ...{ copies: [], errors: [], history: [] },
     }
     this.messages.set(id, message)
@@ -242,15 +249,22 @@ export class Ledger {
   }
 
   /**
-   * Two copies must carry the same stanza-id where the server had stored the message: always, unless it was killed between
-   * them before it had acknowledged the message to the sender (whose re-send is then a new message to it).
+   * Two copies must carry the same stanza-id where the recipient's server had stored the message: always, unless it was killed
+   * between them before it had told of that (whose re-send is then a new message to it). It tells the sender, or the sender's
+   * server, which it has told as soon as that server could have asked. A sender's server that was killed before it told the
+   * sender of it gets the message as a new one, too.
    */
-  private changedId({ copies, ackedAt = Number.POSITIVE_INFINITY }: Message): boolean {
+  private changedId({ copies, home, ackedAt = Number.POSITIVE_INFINITY }: Message): boolean {
     const named = copies.filter(c => c.stanzaId !== undefined)
     return named.some((copy, i) => {
       const earlier = named[i - 1]
       if (!earlier || earlier.stanzaId === copy.stanzaId) return false
-      return !this.crashes.some(at => at >= earlier.at - ON_ITS_WAY && at <= copy.at && at < ackedAt)
+      const elsewhere = home !== earlier.session.home
+      return !this.crashes.some(crash => {
+        if (crash.at < earlier.at - ON_ITS_WAY || crash.at > copy.at) return false
+        if (crash.at < ackedAt && (crash.home === home || crash.home === earlier.session.home)) return true
+        return elsewhere && crash.home === earlier.session.home && crash.at - earlier.at < CRASH_WINDOW
+      })
     })
   }
 
@@ -278,7 +292,9 @@ export class Ledger {
     if (session === copy.session || session.endedAt === undefined || session.endedAt > copy.at) return undefined
     const known = session.confirmed.find(c => c.h >= n)
     if (!known) return 'unavoidable'
-    const undone = this.crashes.some(at => at >= known.at && at <= copy.at && at - known.at < CRASH_WINDOW)
+    const undone = this.crashes.some(
+      ({ at, home }) => home === session.home && at >= known.at && at <= copy.at && at - known.at < CRASH_WINDOW,
+    )
     return undone ? 'in crash' : undefined
   }
 }

@@ -1,21 +1,20 @@
 /** The people of the fault tests: senders and recipients who behave as good clients do, on networks that do not. */
 
 import { randomUUID } from 'node:crypto'
+import type { ServerProcess } from '../support/launched.ts'
 import { type Outgoing, RawClient, type StreamManagement } from '../support/rawclient.ts'
 import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import type { Ledger, Session } from './ledger.ts'
 
 export interface Surroundings {
   readonly ledger: Ledger
-  readonly domain: string
-  readonly port: number
   /** ms a person tries to get back in before giving up for good. */
   readonly patience: number
   /** Senders say which device they are, which needs TLS: then they are known again under another resource. */
   readonly namedSenders: boolean
   /** Recipients enable stream management when they have messages already. */
   readonly lateEnable: boolean
-  /** Set when the server ended by itself: there is no point in trying on. */
+  /** Set when a server ended by itself: there is no point in trying on. */
   hopeless(): string | undefined
 }
 
@@ -36,6 +35,8 @@ export abstract class Person {
   resumed = 0
   protected device: string | undefined
   protected late = false
+  /** The server that has the account. */
+  readonly home: ServerProcess
   protected readonly around: Surroundings
   protected client: RawClient | undefined
   protected stream: StreamManagement | undefined
@@ -43,18 +44,20 @@ export abstract class Person {
   private resource = 0
   private coming: Promise<void> | undefined
 
-  constructor(around: Surroundings, name: string, sm: boolean) {
+  constructor(around: Surroundings, name: string, home: ServerProcess, sm: boolean) {
     this.around = around
     this.name = name
+    this.home = home
     this.sm = sm
   }
 
   get account(): string {
-    return `${this.name}@${this.around.domain}`
+    return `${this.name}@${this.home.domain}`
   }
 
   async register(): Promise<void> {
-    await RawClient.register({ port: this.around.port, domain: this.around.domain }, this.name, PASSWORD)
+    const { ip, port, domain } = this.home
+    await RawClient.register({ host: ip, port, domain }, this.name, PASSWORD)
   }
 
   /** Loses the network: cut by FIN or RST, or silent (the old socket stays open until `bury`). */
@@ -136,9 +139,9 @@ export abstract class Person {
   }
 
   private async connect(): Promise<RawClient> {
-    const { port, domain } = this.around
+    const { ip, port, domain } = this.home
     const tls = this.device === undefined ? 'none' : 'starttls'
-    const client = await RawClient.connect({ port, domain, tls, inbox: false })
+    const client = await RawClient.connect({ host: ip, port, domain, tls, inbox: false })
     client.on('violation', what => this.around.ledger.violation(this.name, what))
     client.on('stanza', el => this.onStanza(client, el))
     client.on('acked', (stanzas, by) => this.onAcked(stanzas, by))
@@ -196,8 +199,8 @@ export class Sender extends Person {
   private sinceAsked = 0
   private owed: Outgoing[] = []
 
-  constructor(around: Surroundings, name: string) {
-    super(around, name, true)
+  constructor(around: Surroundings, name: string, home: ServerProcess) {
+    super(around, name, home, true)
     if (around.namedSenders) this.device = randomUUID()
   }
 
@@ -209,7 +212,7 @@ export class Sender extends Person {
   /** Sends a new message, unless away or too far ahead of the server. */
   say(recipient: Recipient, id: string): void {
     if (!this.able) return
-    const { serial } = this.around.ledger.open(id, this.name, recipient.name)
+    const { serial } = this.around.ledger.open(id, this.name, recipient.name, this.home.domain)
     const body = `${id} ${this.name} ${recipient.name} ${serial}`
     const xml = `<message to='${recipient.account}' type='chat' id='${id}'><body>${body}</body></message>`
     this.around.ledger.note(id, `sent by ${this.name} to ${recipient.name}, number ${serial}`)
@@ -296,8 +299,8 @@ export class Recipient extends Person {
   private received = 0
   private told = 0
 
-  constructor(around: Surroundings, name: string, sm: boolean) {
-    super(around, name, sm)
+  constructor(around: Surroundings, name: string, home: ServerProcess, sm: boolean) {
+    super(around, name, home, sm)
     this.late = sm && around.lateEnable
   }
 
@@ -327,7 +330,7 @@ export class Recipient extends Person {
   protected begin(): void {
     this.received = 0
     this.told = 0
-    this.session = this.around.ledger.session(this.name, `${this.name}#${++this.sessions}`)
+    this.session = this.around.ledger.session(this.name, `${this.name}#${++this.sessions}`, this.home.domain)
   }
 
   protected goOn(h: number): void {

@@ -9,6 +9,7 @@ const COLUMNS: [string, number, (result: Result) => string | number][] = [
   ['delivered', 10, r => r.counts.delivered],
   ['refused', 8, r => r.counts.refused],
   ['lost', 6, r => r.counts.lost],
+  ['theirs', 8, r => r.theirs],
   ['of same', 8, r => r.counts.lostRepeats],
   ['false bounce', 13, r => r.counts.falseBounces],
   ['disorder', 9, r => r.counts.disorder],
@@ -57,10 +58,12 @@ function timeline({ ledger }: Result, message: Message | undefined): string[] {
   const own = message?.history ?? []
   const from = (own[0]?.at ?? 0) - 500
   const until = (own.at(-1)?.at ?? Number.POSITIVE_INFINITY) + 500
-  const others = ['server', 'disk', 'world']
+  // Servers are told of by their domains.
+  const concerned = ({ sender, recipient }: Message, who: string): boolean =>
+    [sender, recipient, 'disk', 'cable', 'world'].includes(who) || who.includes('.')
   const around = ledger.events
     .filter(e => e.at >= from && e.at <= until)
-    .filter(e => !message || [message.sender, message.recipient, ...others].includes(e.who))
+    .filter(e => !message || concerned(message, e.who))
     .map(({ at, who, what }) => ({ at, what: `${who} ${what}`, mark: ' ' }))
   const start = ledger.events[0]?.at ?? 0
   return [...own.map(({ at, what }) => ({ at, what, mark: '*' })), ...around]

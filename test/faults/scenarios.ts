@@ -1,4 +1,6 @@
 /** The faults, each alone and all together. A scenario's `run` makes faults until the world's time is up. */
+import type { ServerProcess } from '../support/launched.ts'
+import type { Make } from '../support/peers/world.ts'
 import type { Person, Return } from './people.ts'
 import type { World } from './world.ts'
 
@@ -7,6 +9,8 @@ export interface Scenario {
   about: string
   /** The server's resumption timeout, in ms. */
   resumeTimeout: number
+  /** There is a second server. hermod: with people who send and receive on both; another: all recipients are there. */
+  peer?: Make
   /** The data folder is a small disk. */
   smallDisk?: boolean
   /** Errors to the sender for messages that were not delivered are right here. */
@@ -30,7 +34,7 @@ const SHORT = 1000
 type Loss = 'cut' | 'silent'
 
 /** Several people at once (`lanes`), one fault after the other each: lose the network, be away, come back. */
-async function losses(
+export async function losses(
   world: World,
   people: (world: World) => readonly Person[],
   loss: Loss,
@@ -50,12 +54,12 @@ async function losses(
   await world.together(Array.from({ length: lanes }, lane))
 }
 
-const managed = (world: World): Person[] => world.recipients.filter(r => r.sm)
-const plain = (world: World): Person[] => world.recipients.filter(r => !r.sm)
-const senders = (world: World): Person[] => world.senders
+export const managed = (world: World): Person[] => world.recipients.filter(r => r.sm)
+export const plain = (world: World): Person[] => world.recipients.filter(r => !r.sm)
+export const senders = (world: World): Person[] => world.senders
 
 /** Orderly logout, and a later login. */
-async function logouts(world: World, people: (world: World) => readonly Person[], lanes = 2): Promise<void> {
+export async function logouts(world: World, people: (world: World) => readonly Person[], lanes = 2): Promise<void> {
   const lane = async (): Promise<void> => {
     while (await world.pause(20, 150)) {
       const person = world.someone(people(world))
@@ -68,27 +72,35 @@ async function logouts(world: World, people: (world: World) => readonly Person[]
   await world.together(Array.from({ length: lanes }, lane))
 }
 
-/** Half of the recipients unreachable, then the server goes down and comes up again, then everybody returns. */
-async function restarts(world: World, down: () => Promise<void>, returns: readonly Return[]): Promise<void> {
+type Down = (server: ServerProcess) => Promise<void>
+
+/** Half of a server's recipients unreachable, then it goes down and comes up again, then everybody returns. */
+export async function restarts(world: World, down: Down, returns: readonly Return[]): Promise<void> {
   while (await world.pause(300, 700)) {
+    const server = world.chance.pick(world.servers)
+    const here = managed(world).filter(p => p.home === server)
     const lost = world.chance.some(
-      managed(world).filter(p => p.ready),
-      Math.ceil(world.options.recipients / 2),
+      here.filter(p => p.ready),
+      Math.ceil(here.length / 2),
     )
     for (const person of lost) person.lose(world.chance.pick(['silent', 'fin', 'rst']))
     await world.away(100, 400)
-    await down()
+    await down(server)
     await world.away(0, 200)
-    await world.restart()
+    await world.restart(server)
     await Promise.all(lost.map(person => person.arrive(world.chance.pick(returns))))
     await world.gather()
   }
 }
 
-const sigterm = (world: World) => async (): Promise<void> => {
-  world.ledger.event('server', 'SIGTERM')
-  await world.server.stop()
-}
+export const sigterm =
+  (world: World): Down =>
+  server =>
+    world.terminate(server)
+export const sigkill =
+  (world: World): Down =>
+  server =>
+    world.crash(server)
 
 /** The server goes down, and comes up again, as soon as half of the recipients have come back fresh. */
 async function greetedByRestarts(world: World): Promise<void> {
@@ -100,24 +112,26 @@ async function greetedByRestarts(world: World): Promise<void> {
     for (const person of some) person.lose('fin')
     await world.away(50, 200)
     await Promise.all(some.map(person => person.arrive('fresh')))
-    await sigterm(world)()
-    await world.restart()
+    const server = world.chance.pick(world.servers)
+    await world.terminate(server)
+    await world.restart(server)
     await world.gather()
   }
 }
 
 /** The server stands still; some cut the connection meanwhile and wait at the door. */
-async function freezes(world: World): Promise<void> {
+export async function freezes(world: World): Promise<void> {
   while (await world.pause(150, 400)) {
-    world.ledger.event('server', 'SIGSTOP')
-    world.server.signal('SIGSTOP')
+    const server = world.chance.pick(world.servers)
+    world.ledger.event(server.domain, 'SIGSTOP')
+    server.signal('SIGSTOP')
     await world.away(50, 200)
     const lost = [...world.chance.some(managed(world), 2), ...world.chance.some(senders(world), 1)].filter(p => p.ready)
     for (const person of lost) person.lose(world.chance.pick(['fin', 'rst', 'silent']))
     const back = lost.map(person => person.arrive('resume'))
     await world.away(100, 600)
-    world.ledger.event('server', 'SIGCONT')
-    world.server.signal('SIGCONT')
+    world.ledger.event(server.domain, 'SIGCONT')
+    server.signal('SIGCONT')
     await Promise.all(back)
   }
 }
@@ -137,7 +151,7 @@ async function fullDisk(world: World): Promise<void> {
 
 async function everything(world: World): Promise<void> {
   const kinds: Return[] = ['resume', 'fresh', 'elsewhere']
-  const down = async (): Promise<void> => (world.chance.one(0.5) ? world.crash() : sigterm(world)())
+  const down: Down = server => (world.chance.one(0.5) ? world.crash(server) : world.terminate(server))
   await world.together([
     losses(world, managed, 'cut', kinds, [20, 300], 1),
     losses(world, managed, 'silent', kinds, [20, 300], 1),
@@ -271,7 +285,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'crash',
     about: 'recipients unreachable, then SIGKILL and a start: they try to resume, or come back fresh',
     resumeTimeout: 2000,
-    run: world => restarts(world, () => world.crash(), ['resume', 'fresh', 'elsewhere']),
+    run: world => restarts(world, sigkill(world), ['resume', 'fresh', 'elsewhere']),
   },
   {
     name: 'freeze',

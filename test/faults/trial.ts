@@ -1,13 +1,14 @@
 /** One scenario against one server, from an empty folder to the row of the table. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ServerProcess } from '../support/launched.ts'
+import { type Make, missing, PeerWorld } from '../support/peers/world.ts'
 import { hermodProcess, scriptedServer } from '../support/serverprocess.ts'
 import { smallDisk } from './disk.ts'
 import type { Counts, Ledger } from './ledger.ts'
 import type { Scenario } from './scenarios.ts'
-import { World } from './world.ts'
+import { World, type WorldOptions } from './world.ts'
 
 interface TrialOptions {
   seed: number
@@ -32,30 +33,42 @@ export interface Result {
   resumed: number
   refused: number
   seconds: number
+  /** Acknowledged by hermod, read by a server of another make, by its own log, and lost there. */
+  theirs: number
   /** What is wrong, in words; empty when the promise was kept. */
   failures: string[]
   ledger?: Ledger
   log?: string
 }
 
+/** Senders beside the others who always say the same. */
+const REPEATERS = 2
+
 export const DEFAULTS: TrialOptions = { seed: 1, seconds: 1.5, senders: 6, recipients: 8, plain: 3, rate: 800 }
 
 export async function trial(scenario: Scenario, options: TrialOptions): Promise<Result> {
+  const { peer, smallDisk: small = false } = scenario
+  const none: Result = { scenario, counts: emptyCounts(), resumed: 0, refused: 0, theirs: 0, seconds: 0, failures: [] }
+  const why = peer === undefined ? false : missing(peer)
+  if (why) return { ...none, skipped: why }
   const folder = mkdtempSync(join(tmpdir(), `hermod-faults-${scenario.name}-`))
   const started = performance.now()
   const data = join(folder, 'data')
   mkdirSync(data)
-  const disk = scenario.smallDisk ? smallDisk(data) : undefined
-  const none: Result = { scenario, counts: emptyCounts(), resumed: 0, refused: 0, seconds: 0, failures: [] }
+  const disk = small ? smallDisk(data) : undefined
   if (typeof disk === 'string') {
     rmSync(folder, { recursive: true })
     return { ...none, skipped: disk }
   }
-  const server = await serverFor(scenario, options, folder, data)
+  const ends: (() => void | Promise<void>)[] = []
+  const places =
+    peer === undefined
+      ? alone(await serverFor(scenario, options, folder, data))
+      : await federation(scenario, peer, options, await PeerWorld.start({ after: end => ends.unshift(end) }, folder))
   const { seed, seconds, senders, recipients, plain, rate } = options
   const { resumeTimeout, restartAtEnd = false, namedSenders = false, lateEnable = false } = scenario
   const world = new World({
-    server,
+    ...places,
     seed,
     seconds,
     senders,
@@ -82,16 +95,41 @@ export async function trial(scenario: Scenario, options: TrialOptions): Promise<
   } catch (error) {
     failures.push(error instanceof Error ? error.message : String(error))
   }
+  for (const end of ends) await end()
   disk?.unmount()
   const result: Result = {
-    ...{ scenario, failures, counts: world.ledger.counts(), ledger: world.ledger, log: server.log },
+    ...{ scenario, failures, counts: world.ledger.counts(), ledger: world.ledger },
+    log: world.servers.map(server => server.log).join(' '),
     resumed: world.people.reduce((sum, p) => sum + p.resumed, 0),
     refused: world.people.reduce((sum, p) => sum + p.refused, 0),
+    theirs: peer === undefined || peer === 'hermod' ? 0 : readAndLost(world.ledger, world.servers[1]!),
     seconds: (performance.now() - started) / 1000,
   }
-  failures.push(...breaches(result, server))
+  failures.push(...breaches(result, world.hopeless()))
   if (failures.length === 0 && !options.keep) rmSync(folder, { recursive: true })
   return result
+}
+
+type Places = Pick<WorldOptions, 'servers' | 'homes' | 'cables' | 'repeaters'>
+
+function alone(server: ServerProcess): Places {
+  return { servers: [server], homes: { senders: [server], recipients: [server] }, repeaters: REPEATERS }
+}
+
+/** A hermod and the other, each reached by a cable. */
+async function federation(scenario: Scenario, peer: Make, options: TrialOptions, world: PeerWorld): Promise<Places> {
+  const ours = {
+    ...{ cable: true, strict: true, resumeTimeout: `${scenario.resumeTimeout}ms` },
+    env: { HERMOD_MAM: archives(scenario, options) ? '1' : '0', HERMOD_S2S_RETRY: '300ms' },
+  }
+  const hermod = await world.lay('hermod', 'verona.example', ours)
+  const theirs = peer === 'hermod' ? ours : { cable: true, strict: true, debug: true }
+  const other = await world.lay(peer, 'mantua.example', theirs)
+  const servers = [hermod, other]
+  const cables = [...world.cables.values()]
+  // What comes from another make is its own to keep; and of messages that look the same its log cannot tell which it read.
+  if (peer !== 'hermod') return { servers, cables, homes: { senders: [hermod], recipients: [other] }, repeaters: 0 }
+  return { servers, cables, homes: { senders: servers, recipients: servers }, repeaters: REPEATERS }
 }
 
 async function serverFor(
@@ -101,20 +139,32 @@ async function serverFor(
   data: string,
 ): Promise<ServerProcess> {
   if (options.script) return scriptedServer(options.script, { BENCH_DIR: data })
-  // With an archive in one half of the scenarios and without in the other; the next seed has it the other way round.
-  const archive = options.archive ?? (options.seed + scenario.name.length) % 2 === 0
-  const env = { HERMOD_MAM: archive ? '1' : '0' }
+  const env = { HERMOD_MAM: archives(scenario, options) ? '1' : '0' }
   return hermodProcess({ folder, data, resumeTimeout: `${scenario.resumeTimeout}ms`, env })
 }
 
-function breaches({ scenario, counts, refused, resumed, ledger }: Result, server: ServerProcess): string[] {
+/** With an archive in one half of the scenarios and without in the other; the next seed has it the other way round. */
+function archives({ name }: Scenario, { archive, seed }: TrialOptions): boolean {
+  return archive ?? (seed + name.length) % 2 === 0
+}
+
+/** Messages that nobody got, though the server that has the recipients had read them. */
+function readAndLost(ledger: Ledger, server: ServerProcess): number {
+  const log = readFileSync(server.log, 'utf8')
+  const read = new Set([...log.matchAll(/<message [^>]*\bid=['"]([^'"]+)['"]/g)].map(([, id]) => id!))
+  return ledger.missing().filter(({ id }) => read.has(id)).length
+}
+
+function breaches({ scenario, counts, refused, resumed, theirs, ledger }: Result, died: string | undefined): string[] {
+  // A server that does not know a message again is given it twice when it was cut off.
+  const knows = scenario.peer === undefined || scenario.peer === 'hermod'
   const wrong: [number, string][] = [
-    [counts.lost, 'acknowledged and never delivered'],
+    [counts.lost - theirs, 'acknowledged and never delivered'],
     [counts.lostRepeats, 'acknowledged and never delivered, of those that look the same'],
     [counts.falseBounces, 'delivered, yet an error went to the sender'],
     [counts.disorder, 'out of order'],
     [counts.neverAcked, 'never acknowledged'],
-    [counts.avoidable, 'avoidable duplicates'],
+    [knows ? counts.avoidable : 0, 'avoidable duplicates'],
     [scenario.mayRefuse ? 0 : counts.refused, 'refused, without a reason'],
     [scenario.mustResume ? refused : 0, 'resumptions refused'],
     [scenario.mustResume && resumed === 0 ? 1 : 0, 'scenario in which nobody resumed'],
@@ -124,7 +174,7 @@ function breaches({ scenario, counts, refused, resumed, ledger }: Result, server
   const changed = [...(ledger?.messages.values() ?? [])].filter(m => ledger?.faults(m).includes('other stanza-id'))
   if (changed.length > 0) found.push(`${changed.length} duplicates with another stanza-id`)
   if (ledger && ledger.violations.length > 0) found.push(`${ledger.violations.length} breaches of the protocol`)
-  if (server.died) found.push(server.died)
+  if (died !== undefined) found.push(died)
   return found
 }
 

@@ -1,13 +1,16 @@
-/** One run: a server, its people, their traffic, a scenario's faults, and at the end the reckoning. */
+/** One run: a server, or two that federate, their people, their traffic, a scenario's faults, and at the end the reckoning. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Chance, chance } from '../support/chance.ts'
 import type { ServerProcess } from '../support/launched.ts'
+import type { Cable } from '../support/peers/cable.ts'
 import type { SmallDisk } from './disk.ts'
 import { Ledger } from './ledger.ts'
 import { type Person, Recipient, Repeater, Sender, type Surroundings } from './people.ts'
 
-interface WorldOptions {
-  server: ServerProcess
+export interface WorldOptions {
+  servers: readonly ServerProcess[]
+  /** On which of them there are senders, and recipients. */
+  homes: { senders: readonly ServerProcess[]; recipients: readonly ServerProcess[] }
   seed: number
   /** How long faults and traffic last, in seconds. */
   seconds: number
@@ -20,14 +23,15 @@ interface WorldOptions {
   /** The server's resumption timeout in ms. */
   resumeTimeout: number
   disk?: SmallDisk
+  /** What lies between two servers. */
+  cables?: readonly Cable[]
+  /** Senders beside the others who always say the same. */
+  repeaters: number
   /** Restart the server before the last login: nothing that was delivered may be left in the store either. */
   restartAtEnd: boolean
   namedSenders: boolean
   lateEnable: boolean
 }
-
-/** Senders beside the others who always say the same. */
-const REPEATERS = 2
 
 const TICK = 10
 const PING_EVERY = 150
@@ -39,7 +43,7 @@ const LATE_PATIENCE = 4000
 
 export class World implements Surroundings {
   readonly ledger = new Ledger()
-  readonly server: ServerProcess
+  readonly servers: readonly ServerProcess[]
   readonly chance: Chance
   readonly senders: Sender[]
   readonly recipients: Recipient[]
@@ -55,25 +59,18 @@ export class World implements Surroundings {
 
   constructor(options: WorldOptions) {
     this.options = options
-    this.server = options.server
+    this.servers = options.servers
     this.chance = chance(options.seed)
+    const home = (who: keyof WorldOptions['homes'], n: number) => options.homes[who][n % options.homes[who].length]!
     this.senders = [
-      ...Array.from({ length: options.senders }, (_, i) => new Sender(this, `s${i}`)),
-      ...Array.from({ length: REPEATERS }, (_, i) => new Repeater(this, `c${i}`)),
+      ...Array.from({ length: options.senders }, (_, i) => new Sender(this, `s${i}`, home('senders', i))),
+      ...Array.from({ length: options.repeaters }, (_, i) => new Repeater(this, `c${i}`, home('senders', i))),
     ]
     const all = options.recipients + options.plain
     this.recipients = Array.from({ length: all }, (_, i) => {
       const sm = i < options.recipients
-      return new Recipient(this, sm ? `r${i}` : `p${i}`, sm)
+      return new Recipient(this, sm ? `r${i}` : `p${i}`, home('recipients', i), sm)
     })
-  }
-
-  get domain(): string {
-    return this.server.domain
-  }
-
-  get port(): number {
-    return this.server.port
   }
 
   get people(): Person[] {
@@ -89,12 +86,12 @@ export class World implements Surroundings {
   }
 
   hopeless(): string | undefined {
-    return this.server.died
+    return this.servers.find(server => server.died !== undefined)?.died
   }
 
   /** Everybody registered, online, and the first messages on their way. */
   async begin(): Promise<void> {
-    await this.server.start()
+    await Promise.all(this.servers.map(server => server.start()))
     await Promise.all(this.people.map(async person => person.register()))
     await Promise.all(this.people.map(async person => person.arrive('fresh')))
     this.running = true
@@ -135,15 +132,20 @@ export class World implements Surroundings {
     return online.length > 0 ? this.chance.pick(online) : undefined
   }
 
-  async crash(): Promise<void> {
-    this.ledger.event('server', 'SIGKILL')
-    this.ledger.crash()
-    await this.server.kill()
+  async crash(server: ServerProcess): Promise<void> {
+    this.ledger.event(server.domain, 'SIGKILL')
+    this.ledger.crash(server.domain)
+    await server.kill()
   }
 
-  async restart(): Promise<void> {
-    await this.server.start()
-    this.ledger.event('server', 'started again')
+  async terminate(server: ServerProcess): Promise<void> {
+    this.ledger.event(server.domain, 'SIGTERM')
+    await server.stop()
+  }
+
+  async restart(server: ServerProcess): Promise<void> {
+    await server.start()
+    this.ledger.event(server.domain, 'started again')
   }
 
   /** Everybody who is not online comes back. */
@@ -172,9 +174,10 @@ export class World implements Surroundings {
     this.ledger.event('world', 'recipients log out and in again')
     await Promise.all(this.recipients.map(async r => r.leave()))
     if (this.options.restartAtEnd) {
-      this.ledger.event('server', 'SIGTERM')
-      await this.server.stop()
-      await this.restart()
+      for (const server of this.servers) {
+        await this.terminate(server)
+        await this.restart(server)
+      }
     }
     await Promise.all(this.recipients.map(async r => r.arrive('fresh')))
     await this.settle()
@@ -185,9 +188,10 @@ export class World implements Surroundings {
     clearInterval(this.traffic)
     clearInterval(this.pings)
     for (const person of this.people) person.drop()
-    if (this.server.running) {
-      this.server.signal('SIGCONT')
-      await this.server.stop()
+    for (const server of this.servers) {
+      if (!server.running) continue
+      server.signal('SIGCONT')
+      await server.stop()
     }
   }
 
@@ -203,7 +207,7 @@ export class World implements Surroundings {
   /** Asks every 30 ms; gives up after `patience` ms. */
   private async until(patience: number, done: () => boolean): Promise<void> {
     const deadline = performance.now() + patience
-    while (!done() && performance.now() < deadline && !this.server.died) {
+    while (!done() && performance.now() < deadline && this.hopeless() === undefined) {
       await sleep(30)
       await this.gather()
     }

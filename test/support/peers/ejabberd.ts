@@ -37,10 +37,10 @@ function names({ ip, port }: PeerSetup['resolver']): string {
 `
 }
 
-function configuration({ domain, ip, folder, cert, key, authorities, strict }: PeerSetup): string {
+function configuration({ domain, ip, folder, cert, key, authorities, strict, debug }: PeerSetup): string {
   return `
 hosts: ["${domain}"]
-loglevel: info
+loglevel: ${debug ? 'debug' : 'info'}
 certfiles: ["${cert}", "${key}"]
 ca_file: "${authorities}"
 s2s_use_starttls: required
@@ -58,6 +58,8 @@ listen:
   - { port: ${PORTS.http}, ip: "${ip}", module: ejabberd_http, request_handlers: { /upload: mod_http_upload } }
 access_rules:
   everyone: [allow]
+shaper_rules:
+  max_user_offline_messages: infinity
 modules:
   mod_blocking: {}
   mod_caps: {}
@@ -70,7 +72,7 @@ modules:
     access: all
   mod_last: {}
   mod_muc: { host: "rooms.${domain}" }
-  mod_offline: {}
+  mod_offline: { access_max_user_messages: max_user_offline_messages }
   mod_ping: {}
   mod_privacy: {}
   mod_pubsub: { plugins: [flat, pep] }

@@ -17,6 +17,8 @@ export interface PeerSetup {
   readonly hosts: string
   /** Whether who has no valid certificate is refused; otherwise dialback will do. */
   readonly strict: boolean
+  /** Whether each stanza stands in the log. */
+  readonly debug: boolean
 }
 
 /** The ports of every server, on an address of its own: for clients, for servers (STARTTLS; direct TLS), for HTTP. */

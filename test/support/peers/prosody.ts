@@ -13,12 +13,12 @@ export async function prosody(setup: PeerSetup, { command, args, env }: Program)
   return { command, args: [...args, '-F', '--config', file], env }
 }
 
-function configuration({ domain, ip, folder, cert, key, authorities, resolver, strict }: PeerSetup): string {
+function configuration({ domain, ip, folder, cert, key, authorities, resolver, strict, debug }: PeerSetup): string {
   return `
 run_as_root = true
 pidfile = "${folder}/prosody.pid"
 data_path = "${folder}/data"
-log = { { levels = { min = "info" }, to = "file", filename = "${folder}/log" } }
+log = { { levels = { min = "${debug ? 'debug' : 'info'}" }, to = "file", filename = "${folder}/log" } }
 interfaces = { "${ip}" }
 local_interfaces = { "${ip}" }
 c2s_ports = { ${PORTS.clients} }

@@ -14,6 +14,7 @@ import { Launched, type ServerProcess } from '../launched.ts'
 import { RawClient } from '../rawclient.ts'
 import { HermodProcess } from '../serverprocess.ts'
 import { available } from '../talk.ts'
+import { Cable } from './cable.ts'
 import { ejabberd } from './ejabberd.ts'
 import { type PeerSetup, PORTS } from './peer.ts'
 import { prosody } from './prosody.ts'
@@ -27,6 +28,10 @@ export interface PeerOptions {
   strict?: boolean
   /** What DNS says of it: SRV of STARTTLS (unless said), SRV of direct TLS only, or its address alone. */
   found?: 'srv' | 'srv-tls' | 'address'
+  /** Of ejabberd and Prosody: each stanza stands in the log. */
+  debug?: boolean
+  /** Others reach it by a cable that can be cut: `PeerWorld.cables`. */
+  cable?: boolean
   /** Of hermod: options set on the command line, and more environment. */
   sets?: string[]
   env?: Record<string, string>
@@ -48,6 +53,8 @@ export class PeerWorld {
   readonly dns: DnsServer
   /** All that runs has its data below it. */
   readonly folder: string
+  /** By the domain that they lead to. */
+  readonly cables = new Map<string, Cable>()
   readonly #zone: Zone
   readonly #servers: ServerProcess[] = []
   #addresses = 1
@@ -60,13 +67,16 @@ export class PeerWorld {
     writeFileSync(this.#hosts, '')
   }
 
-  /** Ends with the test, and so does all that runs in it. */
-  static async start(t: { after(fn: () => void | Promise<void>): void }): Promise<PeerWorld> {
+  /** Ends with the test, and so does all that runs in it. Of what it wrote, that in a `folder` which was given stays. */
+  static async start(t: { after(fn: () => void | Promise<void>): void }, folder?: string): Promise<PeerWorld> {
     const zone: Zone = {}
     const dns = await DnsServer.start(t, zone, { ip: address(1) })
     dns.negativeTtl = 0
-    const world = new PeerWorld(mkdtempSync(path.join(tmpdir(), 'hermod-world-')), dns, zone)
-    t.after(() => world.#end())
+    const world = new PeerWorld(folder ?? mkdtempSync(path.join(tmpdir(), 'hermod-world-')), dns, zone)
+    t.after(async () => {
+      await world.#end()
+      if (folder === undefined) await rm(world.folder, { recursive: true, force: true, maxRetries: 10 })
+    })
     return world
   }
 
@@ -80,7 +90,8 @@ export class PeerWorld {
   /** Gives it names, certificate and configuration; does not start it. */
   async lay(make: Make, domain: string, options: PeerOptions = {}): Promise<ServerProcess> {
     const ip = address(++this.#addresses)
-    this.#name(domain, ip, options.found ?? 'srv')
+    const reached = options.cable ? await this.#cable(domain, ip) : ip
+    this.#name(domain, reached, options.found ?? 'srv')
     const folder = path.join(this.folder, domain)
     mkdirSync(folder)
     const file = (name: string, text: string): string => {
@@ -95,16 +106,11 @@ export class PeerWorld {
       resolver: { ip: address(1), port: this.dns.port },
       hosts: this.#hosts,
       strict: options.strict ?? false,
+      debug: options.debug ?? false,
     }
     const server = make === 'hermod' ? hermod(setup, options) : await other(make, setup)
     this.#servers.push(server)
     return server
-  }
-
-  /** Takes its names out of DNS, or puts them in again under another address. */
-  rename(domain: string, ip: string | undefined): void {
-    if (ip === undefined) for (const name of namesOf(domain)) delete this.#zone[name]
-    else this.#name(domain, ip, 'srv')
   }
 
   #name(domain: string, ip: string, found: NonNullable<PeerOptions['found']>): void {
@@ -117,6 +123,12 @@ export class PeerWorld {
     }
     const hosts = Object.entries(this.#zone).flatMap(([name, { A = [] }]) => A.map(a => `${a} ${name}\n`))
     writeFileSync(this.#hosts, hosts.join(''))
+  }
+
+  async #cable(domain: string, to: string): Promise<string> {
+    const from = address(++this.#addresses)
+    this.cables.set(domain, await Cable.lay(from, to, [PORTS.servers, PORTS.serversTls]))
+    return from
   }
 
   #certificate(domain: string, { certificate }: PeerOptions): Issued {
@@ -135,11 +147,11 @@ export class PeerWorld {
   }
 
   async #end(): Promise<void> {
+    for (const cable of this.cables.values()) cable.close()
     for (const server of this.#servers) {
       server.signal('SIGCONT')
       await server.kill()
     }
-    await rm(this.folder, { recursive: true, force: true, maxRetries: 10 })
   }
 }
 
