@@ -15,6 +15,11 @@ export function plainAddress(ip: string | undefined): string {
   return plain.startsWith('::ffff:') && plain.includes('.') ? plain.slice(7) : plain
 }
 
+/** Address and port as one writes them: IPv6 in brackets. */
+export function endpoint({ ip, port }: { readonly ip: string; readonly port: number }): string {
+  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`
+}
+
 /** The eight 16-bit groups of an IPv6 address without a zone (RFC 4291 2.2); the caller has checked that it is one. */
 export function ipv6Groups(ip: string): number[] {
   const [head = '', tail] = ip.split('::')

@@ -51,6 +51,8 @@ export type DnsFault =
   | 'wrong-id'
   | 'wrong-name'
   | 'wrong-port'
+  /** By UDP: many answers with other ids, as from somebody who guesses. */
+  | 'forged'
   /** Bytes that are no message, or half of one. */
   | 'garbage'
   | 'half'
@@ -195,6 +197,10 @@ export class DnsServer {
         return send(this.#reply(id, question), true)
       case 'reset':
         for (const socket of this.#sockets) socket.destroy()
+        return
+      case 'forged':
+        if (carrier === 'tcp') return send(this.#reply(id, question))
+        for (let i = 1; i <= 10; i++) send(this.#reply((id + i) & 0xffff, question))
         return
       case 'truncated':
         if (carrier === 'udp') return send(message(id, question, 0, TRUNCATED_RESPONSE))
