@@ -179,6 +179,37 @@ test('what a killed server had sent may be read after the kill, but not long aft
   assert.deepEqual(ids(ON_ITS_WAY + 1), ['other stanza-id'])
 })
 
+/** amy of `one` writes to bob of `two`, who gets the message twice; between the copies a server is killed. */
+function across(killed: string, { acked = 20, after = 5 } = {}): Story {
+  const s = story()
+  s.ledger.open('1', 'amy', 'bob', 'one')
+  const first = s.ledger.session('bob', 'bob#1', 'two')
+  s.ledger.received('1', first, 1, 'x')
+  s.ledger.confirm(first, 1)
+  s.clock.ms = after
+  s.ledger.crash(killed)
+  s.ledger.end(first)
+  s.clock.ms = Math.max(acked, after + 1)
+  s.ledger.acked('1', 'a')
+  s.ledger.messages.get('1')!.ackedAt = acked
+  s.ledger.received('1', s.ledger.session('bob', 'bob#2', 'two'), 1, 'y')
+  return s
+}
+
+test('between servers, a crash of the recipient’s excuses a copy, one of the sender’s does not', () => {
+  counted(across('two'), { unavoidable: 1, inCrash: 1 })
+  counted(across('one'), { avoidable: 1 })
+})
+
+test('between servers, a stanza-id may change where either was killed before the sender was told, or the recipient’s before the other was', () => {
+  const changed = (s: Story) => s.ledger.faults(s.ledger.messages.get('1')!).includes('other stanza-id')
+  assert.equal(changed(across('one')), false)
+  assert.equal(changed(across('two')), false)
+  assert.equal(changed(across('one', { acked: 2 })), true)
+  assert.equal(changed(across('two', { acked: 2 })), false)
+  assert.equal(changed(across('two', { acked: 2, after: CRASH_WINDOW })), true)
+})
+
 test('a message for another account, or one nobody sent, is a violation', () => {
   const s = story()
   s.ledger.open('1', 'amy', 'bob')
