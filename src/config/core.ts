@@ -307,7 +307,7 @@ const S2S = {
   ),
   ca_file: opt.path(
     undefined,
-    'PEM file of authorities that certificates of other servers may come from, beside those that Node trusts. Read at a start and a reload.',
+    'PEM file of authorities that certificates of other servers may come from, beside those of the system (where it has none, Node’s own). A certificate of a server itself may stand in it too, and is then trusted as it is. Read again when the file changes.',
     { example: '/etc/hermod/ca.pem' },
   ),
   private_addresses: opt.bool(

@@ -1,5 +1,5 @@
 import { getCACertificates } from 'node:tls'
-import { pemBlocks, readPem, reason, stampOf, TlsError } from './certificates.ts'
+import { pemBlocks, readPem, reason, repeat, stampOf, TlsError } from './certificates.ts'
 import { type Anchors, type Link, linkOf } from './chain.ts'
 import type { TlsLog } from './tls.ts'
 
@@ -37,11 +37,6 @@ export class Authorities implements Anchors {
     this.#log = log
   }
 
-  /** Another object whenever others are trusted. */
-  get state(): object {
-    return this.#loaded
-  }
-
   named(name: string): readonly Link[] {
     return this.#loaded.byName.get(name) ?? []
   }
@@ -61,6 +56,16 @@ export class Authorities implements Anchors {
       this.#loaded = loaded
       this.#failure = undefined
     }
+  }
+
+  /**
+   * Checks again and again.
+   *
+   * @param interval ms
+   * @returns what ends it
+   */
+  watch(interval = 30_000): () => void {
+    return repeat(() => this.check(), interval)
   }
 
   /** Reads the file again if it has changed; where it is bad, what was read before goes on, and the log says why. Never throws. */

@@ -126,3 +126,23 @@ function unreadable(path: string, error: unknown, option: string): TlsError {
 export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+
+/**
+ * Does something again and again, but not while it is still being done.
+ *
+ * @param check never rejects
+ * @param interval ms
+ * @returns what ends it
+ */
+export function repeat(check: () => Promise<unknown>, interval: number): () => void {
+  let checking = false
+  const timer = setInterval(() => {
+    if (checking) return
+    checking = true
+    void check().finally(() => {
+      checking = false
+    })
+  }, interval)
+  timer.unref()
+  return () => clearInterval(timer)
+}

@@ -27,18 +27,18 @@ export function readPeerCertificate(shown: readonly Buffer[]): PeerCertificate |
 }
 
 /**
- * What is wrong with a certificate for a domain, but for who vouches for it (RFC 6120 13.7.1.2, RFC 9525), as what follows on
- * "the certificate"; undefined: nothing. A domain stands in the subjectAltName, as DNS name or SRV-ID. Elsewhere it does not count: not in the common name, whatever is
+ * What is wrong with a certificate for a domain, but for who vouches for it (RFC 6120 13.7.1.2, RFC 9525); undefined: nothing. A
+ * domain stands in the subjectAltName, as DNS name or SRV-ID. Elsewhere it does not count: not in the common name, whatever is
  * written there; not as `xmppAddr`, which RFC 6120 13.7.1.4 keeps for old certificates only and no authority checks.
  */
 export function nameFault(names: AlternativeNames, domain: string): string | undefined {
   const ascii = asciiOf(domain)
-  if (ascii === undefined) return 'cannot be for what is no domain'
+  if (ascii === undefined) return 'its certificate cannot be for what is no domain'
   if (names.srv.includes(ascii) || names.dns.some(pattern => matches(pattern, ascii))) return undefined
   if (names.xmppAddr.includes(ascii)) {
-    return `has ${ascii} as xmppAddr only, which is taken no longer; a DNS name is needed in its subjectAltName`
+    return `its certificate has ${ascii} as xmppAddr only, which is taken no longer; a DNS name is needed in its subjectAltName`
   }
-  return `is for ${list(names)}`
+  return `its certificate is for ${list(names)}`
 }
 
 function asciiOf(domain: string): string | undefined {

@@ -20,15 +20,16 @@ const PEER_OPTIONS = SECURE_OPTIONS | constants.SSL_OP_NO_TICKET
 
 const VALID: Verdict = { valid: true, reason: '' }
 
-interface Judged {
-  /** State of the authorities. */
-  readonly by: object
+/** What is kept of what a peer has shown. */
+interface Shown {
   readonly names: AlternativeNames
   /** ms since 1970 */
   readonly expires: number
   /** By who vouches for it. */
   readonly fault: string | undefined
 }
+
+const BROKEN: Shown = { names: NO_NAMES, expires: 0, fault: 'its certificate is broken' }
 
 /**
  * TLS with other servers, in both roles, by the certificates of {@link TlsContexts}, whose reloads and renewals it follows.
@@ -38,9 +39,7 @@ export class PeerTls {
   readonly #tls: TlsContexts
   /** By certificate, or by policy for the one without any. */
   readonly #contexts = new WeakMap<object, SecureContext>()
-
-  /** What has been found out about what peers have shown. */
-  readonly #judged = new WeakMap<readonly Buffer[], Judged>()
+  readonly #shown = new WeakMap<object, Shown>()
   readonly #authorities: Authorities
   readonly #now: () => number
 
@@ -96,29 +95,33 @@ export class PeerTls {
 
   /**
    * Whether what the peer of a connection has shown says that it is `domain` (RFC 6120 13.7). May be asked again, for other
-   * domains: the chain is followed once.
+   * domains: who vouches for it is found out once, by those who are trusted then.
    */
-  certificate(transport: Pick<Transport, 'peerCertificates'>, domain: string): Verdict {
-    const { peerCertificates } = transport
-    if (peerCertificates.length === 0) return { valid: false, reason: 'no certificate was shown' }
-    const { names, expires, fault } = this.#judge(peerCertificates)
-    const wrong = fault ?? nameFault(names, domain) ?? (this.#now() < expires ? undefined : 'has expired')
-    return wrong === undefined ? VALID : { valid: false, reason: `its certificate ${wrong}` }
+  certificate(transport: Pick<Transport, 'takePeerCertificates'>, domain: string): Verdict {
+    let shown = this.#shown.get(transport)
+    if (shown === undefined) {
+      const certificates = transport.takePeerCertificates()
+      // Perhaps not yet: TLS may be still to come.
+      if (certificates.length === 0) return { valid: false, reason: 'no certificate was shown' }
+      shown = this.#judge(certificates)
+      this.#shown.set(transport, shown)
+    }
+    const { names, expires, fault } = shown
+    const wrong =
+      fault ?? nameFault(names, domain) ?? (this.#now() < expires ? undefined : 'its certificate has expired')
+    return wrong === undefined ? VALID : { valid: false, reason: wrong }
   }
 
-  #judge(shown: readonly Buffer[]): Judged {
-    const { state } = this.#authorities
-    const before = this.#judged.get(shown)
-    if (before?.by === state) return before
-    const read = readPeerCertificate(shown)
-    const judged: Judged = {
-      by: state,
-      names: read?.leaf.details.names ?? NO_NAMES,
-      expires: read?.leaf.certificate.validToDate.getTime() ?? 0,
-      fault: read ? chainFault(read.leaf, read.shown, this.#authorities, this.#now()) : 'is broken',
+  #judge(certificates: readonly Buffer[]): Shown {
+    const read = readPeerCertificate(certificates)
+    if (read === undefined) return BROKEN
+    const { details, certificate } = read.leaf
+    const fault = chainFault(read.leaf, read.shown, this.#authorities, this.#now())
+    return {
+      names: details.names,
+      expires: certificate.validToDate.getTime(),
+      fault: fault && `its certificate ${fault}`,
     }
-    this.#judged.set(shown, judged)
-    return judged
   }
 
   #context(pair: TlsPair | undefined): SecureContext {

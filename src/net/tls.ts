@@ -9,6 +9,7 @@ import {
   pemBlocks,
   readPair,
   reason,
+  repeat,
   stampOf,
   TlsError,
 } from './certificates.ts'
@@ -227,16 +228,7 @@ export class TlsContexts {
    * @returns what ends it
    */
   watch(interval = 30_000): () => void {
-    let checking = false
-    const timer = setInterval(() => {
-      if (checking) return
-      checking = true
-      void this.check().finally(() => {
-        checking = false
-      })
-    }, interval)
-    timer.unref()
-    return () => clearInterval(timer)
+    return repeat(() => this.check(), interval)
   }
 
   get #default(): Loaded {

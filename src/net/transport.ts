@@ -36,12 +36,16 @@ export interface Transport {
   readonly backlog: number
   /** What a login can be bound to; see {@link tlsBindings}. */
   bindings(endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings
+  /**
+   * What the peer has shown in its TLS handshake: its certificate, then what it sent of its chain; each as DER. To be asked for once,
+   * after the handshake: Node takes the chain apart while it answers. Who asks again keeps what it has found out, not this: it
+   * is large. Nothing where a session was resumed.
+   */
+  takePeerCertificates(): Buffer[]
   /** From here on the receiver is told. */
   open(receiver: Receiver): void
   /** Why it broke, in words for the operator; undefined where it did not, or no more is known. */
   readonly failure: string | undefined
-  /** What the peer has shown in its TLS handshake: its certificate, then what it sent of its chain; each as DER. */
-  readonly peerCertificates: readonly Buffer[]
   /**
    * Goes over to TLS, as its server or its client (RFC 6120 5). What is sent from now on waits for the handshake; one that fails
    * ends the connection, and {@link failure} says why. Throws where it cannot begin; then all is as before.
@@ -94,6 +98,9 @@ export class Flusher {
 
 const EVENTS = ['data', 'end', 'close', 'drain'] as const
 
+/** More certificates are no chain that anybody follows. */
+const LONGEST_CHAIN = 10
+
 /** A TCP socket, or TLS over it: gathers what is sent and writes it once a turn. */
 export class SocketTransport implements Transport {
   readonly peer: Peer
@@ -107,7 +114,6 @@ export class SocketTransport implements Transport {
   #closed = false
   #handshaking = false
   #failure: string | undefined
-  #peerCertificates: readonly Buffer[] | undefined
 
   constructor(socket: Socket, peer: Peer, flusher: Flusher) {
     this.socket = socket
@@ -131,13 +137,12 @@ export class SocketTransport implements Transport {
     return this.#failure
   }
 
-  get peerCertificates(): readonly Buffer[] {
-    if (!(this.socket instanceof TLSSocket)) return []
-    // Node takes the chain apart while it answers: a second time the certificate would be gone.
-    if (this.#peerCertificates === undefined && this.protocol !== undefined) {
-      this.#peerCertificates = shownBy(this.socket)
-    }
-    return this.#peerCertificates ?? []
+  takePeerCertificates(): Buffer[] {
+    const shown: Buffer[] = []
+    if (!(this.socket instanceof TLSSocket) || this.socket.isSessionReused()) return shown
+    let next = this.socket.getPeerX509Certificate()
+    for (; next !== undefined && shown.length < LONGEST_CHAIN; next = next.issuerCertificate) shown.push(next.raw)
+    return shown
   }
 
   bindings(endPoint: boolean, uniqueOnTls13: boolean): ChannelBindings {
@@ -277,16 +282,4 @@ function join(parts: readonly (string | Buffer)[]): string | Buffer {
     text += part
   }
   return text
-}
-
-/** More is no chain that anybody follows. */
-const LONGEST_CHAIN = 10
-
-/** Nothing where a session was resumed: then nothing was shown now, and what Node remembers of before is less than that was. */
-function shownBy(socket: TLSSocket): Buffer[] {
-  const shown: Buffer[] = []
-  if (socket.isSessionReused()) return shown
-  let next = socket.getPeerX509Certificate()
-  for (; next !== undefined && shown.length < LONGEST_CHAIN; next = next.issuerCertificate) shown.push(next.raw)
-  return shown
 }

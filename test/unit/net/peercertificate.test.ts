@@ -29,9 +29,14 @@ function ders(pem: string): Buffer[] {
   return blocks.map(block => new X509Certificate(block).raw)
 }
 
+/** A connection whose peer has shown this; it can be asked for once. */
+function showing(certificates: Buffer[]): { takePeerCertificates(): Buffer[] } {
+  return { takePeerCertificates: () => certificates.splice(0) }
+}
+
 /** What is wrong with this certificate for a domain; empty: nothing. */
 function wrong({ cert }: Pick<Issued, 'cert'>, domain: string, by = peers): string {
-  const { valid, reason } = by.certificate({ peerCertificates: ders(cert) }, domain)
+  const { valid, reason } = by.certificate(showing(ders(cert)), domain)
   assert.equal(valid, reason === '')
   return reason
 }
@@ -99,7 +104,7 @@ test('who vouches for itself is believed nothing (CVE-2014-3451)', () => {
 test('time: as it is when it is asked for', () => {
   assert.match(wrong(ca.expired('a.example'), 'a.example'), /^its certificate expired on \d{4}-\d\d-\d\d$/)
   assert.match(wrong(ca.notYetValid('a.example'), 'a.example'), /^its certificate is not valid before/)
-  const shown = { peerCertificates: ders(ca.issue(['a.example']).cert) }
+  const shown = showing(ders(ca.issue(['a.example']).cert))
   assert.equal(peers.certificate(shown, 'a.example').valid, true)
   now += 40 * 86_400_000
   assert.deepEqual(peers.certificate(shown, 'a.example'), { valid: false, reason: 'its certificate has expired' })
@@ -107,23 +112,20 @@ test('time: as it is when it is asked for', () => {
 })
 
 test('nothing, or bytes that are no certificate', () => {
-  assert.deepEqual(peers.certificate({ peerCertificates: [] }, 'a.example'), {
+  assert.deepEqual(peers.certificate(showing([]), 'a.example'), {
     valid: false,
     reason: 'no certificate was shown',
   })
   const leaf = ders(ca.intermediate().issue(['a.example']).cert)[0]!
   for (const bytes of [Buffer.alloc(0), Buffer.alloc(100), leaf.subarray(1), Buffer.concat([leaf, leaf])]) {
-    assert.deepEqual(peers.certificate({ peerCertificates: [bytes] }, 'a.example'), {
+    assert.deepEqual(peers.certificate(showing([bytes]), 'a.example'), {
       valid: false,
       reason: 'its certificate is broken',
     })
   }
   // What is broken beside it is passed over.
   const whole = ders(ca.intermediate().issue(['a.example']).cert)
-  assert.equal(
-    peers.certificate({ peerCertificates: [whole[0]!, Buffer.alloc(10), whole[1]!] }, 'a.example').valid,
-    true,
-  )
+  assert.equal(peers.certificate(showing([whole[0]!, Buffer.alloc(10), whole[1]!]), 'a.example').valid, true)
 })
 
 test('many names of a peer do not fill the log, and odd ones do not break it', () => {
@@ -155,27 +157,30 @@ test('the file: read again when it has changed; what is bad in it is told, and w
   write(first.pem)
   const trusted = await Authorities.load(path, log)
   const mine = new PeerTls(tls, trusted)
-  const shown = { peerCertificates: ders(second.issue(['a.example']).cert) }
-  assert.equal(mine.certificate(shown, 'a.example').valid, false)
+  const leaf = second.issue(['a.example'])
+  const before = showing(ders(leaf.cert))
+  assert.equal(mine.certificate(before, 'a.example').valid, false)
 
   write(`# two, and one server as it is\n${first.pem}${second.pem}${own.cert}`)
   await trusted.check()
-  assert.equal(mine.certificate(shown, 'a.example').valid, true)
+  assert.equal(wrong(leaf, 'a.example', mine), '')
+  // Who came before was judged by who was trusted then.
+  assert.equal(mine.certificate(before, 'a.example').valid, false)
   assert.equal(wrong(own, 'pinned.example', mine), '')
   assert.equal(wrong(own, 'other.example', mine), 'its certificate is for pinned.example')
   assert.equal(lines.at(-1), 'authorities for other servers read again: their file has changed')
 
   write('nothing')
-  const before = lines.length
+  const told = lines.length
   for (let look = 0; look < 3; look++) await trusted.check()
-  assert.deepEqual(lines.slice(before), [
+  assert.deepEqual(lines.slice(told), [
     `${path}: holds no certificate (-----BEGIN CERTIFICATE-----). Look at the path in s2s.ca_file; what was read before stays in use`,
   ])
-  assert.equal(mine.certificate(shown, 'a.example').valid, true)
+  assert.equal(wrong(leaf, 'a.example', mine), '')
 
   const use = await trusted.prepare(undefined)
   use()
-  assert.equal(mine.certificate(shown, 'a.example').valid, false)
+  assert.match(wrong(leaf, 'a.example', mine), /is not known/)
   await trusted.check()
 
   for (const [text, message] of [

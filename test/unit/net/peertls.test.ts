@@ -81,10 +81,6 @@ test('STARTTLS between two servers: either goes over to TLS, and each is shown t
   far.transport.send('welcome')
   await Promise.all([once(near.transport.socket, 'data'), once(far.transport.socket, 'data')])
   assert.deepEqual([near.heard, far.heard], [['welcome'], ['hello']])
-  for (let asked = 0; asked < 2; asked++) {
-    assert.deepEqual(subjects(near.transport.peerCertificates), ['CN=b.example', 'CN=Test issuing CA'])
-    assert.deepEqual(subjects(far.transport.peerCertificates), ['CN=a.example', 'CN=Test issuing CA'])
-  }
   assert.deepEqual(a.peers.certificate(near.transport, 'b.example'), { valid: true, reason: '' })
   assert.deepEqual(b.peers.certificate(far.transport, 'rooms.a.example'), { valid: true, reason: '' })
   assert.deepEqual(b.peers.certificate(far.transport, 'b.example'), {
@@ -179,7 +175,7 @@ test('sessions are not resumed: each connection shows its certificate anew', asy
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
     const shown: string[][] = []
     const number = await port(t, peers, transport => {
-      shown.push(subjects(transport.peerCertificates))
+      shown.push(subjects(transport.takePeerCertificates()))
       transport.socket.write('welcome')
     })
     const sessions: Buffer[] = []

@@ -19,7 +19,10 @@ class Pipe implements Transport {
   readonly secured = false
   readonly protocol = undefined
   readonly failure = undefined
-  readonly peerCertificates = []
+
+  takePeerCertificates(): Buffer[] {
+    return []
+  }
   readonly backlog = 0
   readonly sent: string[] = []
   other!: Pipe
