@@ -37,7 +37,7 @@ export function handshake(
       signal?.removeEventListener('abort', aborted)
       secure.off('error', failed)
       secure.off('close', closed)
-      secure.off('secure', done)
+      secure.off('secure', secured)
       if (error === undefined) return resolve(secure)
       secure.on('error', () => {}) // one may follow
       secure.destroy()
@@ -45,12 +45,13 @@ export function handshake(
       reject(error)
     }
     const failed = (error: Error): void => done(new HandshakeError(tlsFailure(error), { cause: error }))
+    const secured = (): void => done()
     const closed = (): void => done(new HandshakeError(CLOSED_EARLY))
     const aborted = (): void => done(signal!.reason)
     const timer = setTimeout(() => done(new HandshakeError(tooSlow(timeout))), timeout)
     secure.on('error', failed)
     secure.on('close', closed)
-    secure.on('secure', () => done())
+    secure.on('secure', secured)
     signal?.addEventListener('abort', aborted)
     if (signal?.aborted === true) aborted()
   })

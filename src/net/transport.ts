@@ -184,13 +184,15 @@ export class SocketTransport implements Transport {
       this.destroy()
     }
     const timer = timeout === undefined ? undefined : setTimeout(late, timeout)
+    const closed = (): void => {
+      clearTimeout(timer)
+      this.#failure ??= CLOSED_EARLY
+    }
+    socket.once('close', closed)
     socket.once('secure', () => {
       clearTimeout(timer)
+      socket.off('close', closed)
       this.#handshaking = false
-    })
-    socket.once('close', () => {
-      clearTimeout(timer)
-      if (this.#handshaking) this.#failure ??= CLOSED_EARLY
     })
   }
 
