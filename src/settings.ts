@@ -23,7 +23,10 @@ import type { Pace } from './core/http.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
 import type { CertificateSource } from './net/certificates.ts'
 import { selfSigned } from './net/selfsigned.ts'
+import { Shaper } from './net/shaper.ts'
 import type { TlsPolicy } from './net/tls.ts'
+import type { S2SListenerSettings } from './s2s/listener.ts'
+import type { S2SSettings } from './s2s/server.ts'
 import { Jid } from './xmpp/jid.ts'
 
 const MIB = 1024 * 1024
@@ -70,6 +73,54 @@ function tlsOf({ tls, starttls, starttls_required: required, module }: ListenCon
   if (tls) return 'direct'
   if (!(starttls ?? module === 'c2s')) return 'off'
   return (required ?? true) ? 'required' : 'starttls'
+}
+
+/** The ports for other servers; none where there are none. */
+export function s2sListeners({ s2s, listen }: Config): ListenConfig[] {
+  return s2s.enabled ? listen.filter(l => l.module === 's2s' && l.port !== 0) : []
+}
+
+/** The same for a port of other servers. */
+export function s2sListenerSettings(config: Config, listen: ListenConfig): S2SListenerSettings {
+  const { access, ...settings } = listenerSettings(config, listen)
+  return { ...settings, tls: listen.tls ? 'direct' : 'required' }
+}
+
+/** Connections of other servers from one address: all ports count together, by the most generous. */
+export function mostPeerConnections(config: Config): number {
+  return Math.max(0, ...s2sListeners(config).map(l => l.max_connections_per_ip))
+}
+
+/** What is said of other servers, as the configuration has it whenever it is asked. */
+export function s2sSettings(config: () => Config): S2SSettings {
+  return {
+    policyFor: domain => {
+      const { policy, domains } = config().s2s
+      return (Object.hasOwn(domains, domain) ? domains[domain]!.policy : undefined) ?? policy
+    },
+    allows: domain => {
+      const { s2s, hosts } = config()
+      return s2s.enabled && evaluateAccess(config(), s2s.access, { jid: { domain } }, hosts[0])
+    },
+    get connectTimeout() {
+      return config().s2s.connect_timeout
+    },
+    get idleTimeout() {
+      return config().s2s.idle_timeout
+    },
+    outgoing: () => {
+      const [listen] = s2sListeners(config())
+      if (listen === undefined) throw new Error('there is no port for other servers')
+      const { shaper, ...settings } = s2sListenerSettings(config(), listen)
+      return { ...settings, shaper: shaper && new Shaper(shaper) }
+    },
+  }
+}
+
+/** `s2s.resolver`, as address and port. */
+export function dnsServer(text: string): { ip: string; port: number } {
+  const [, bracketed, ipv4, port = '53'] = /^(?:\[([^\]]+)\]|([\d.]+))(?::(\d+))?$/.exec(text) ?? []
+  return { ip: bracketed ?? ipv4 ?? text, port: Number(port) }
 }
 
 /** The same for a port of components. */

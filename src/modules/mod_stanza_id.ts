@@ -2,8 +2,8 @@ import { FILTER, FIRST } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
 import { type Element, elementNs, NS } from '../xml/index.ts'
-import { Jid } from '../xmpp/jid.ts'
-import type { Stanza } from '../xmpp/stanza.ts'
+import { claimant } from '../xmpp/claims.ts'
+import { type Stanza, without } from '../xmpp/stanza.ts'
 
 /** Namespaces of XEP-0313 begin so. */
 const ARCHIVES = 'urn:xmpp:mam:'
@@ -75,16 +75,11 @@ function hasAsked(session: Session | undefined, { from }: Stanza): boolean {
   return session?.slots.get(ASKED)?.has(from.bare.toString()) === true
 }
 
-/** XEP-0359 4 rule 2, XEP-0203 (and XEP-0091, which it replaced): says that the account or its host did something. */
-function isForged({ name, attrs }: Element, account: string, host: string): boolean {
-  const { xmlns } = attrs
-  const isDelay = (name === 'delay' && xmlns === NS.DELAY) || (name === 'x' && xmlns === NS.DELAY_LEGACY)
-  const isId = name === 'stanza-id' && xmlns === NS.SID
-  const by = isId ? attrs['by'] : isDelay ? attrs['from'] : undefined
+/** Says that the account or its host did something. */
+function isForged(el: Element, account: string, host: string): boolean {
+  const by = claimant(el)
   if (by === undefined) return false
-  if (by === account || by === host) return true
-  // Written in another way it is still the same address (RFC 7622), for clients that overlook spaces too.
-  const jid = Jid.parse(by.trim())?.bare.toString()
+  const jid = by.bare.toString()
   return jid === account || jid === host
 }
 
@@ -93,16 +88,4 @@ function isAnswer({ name, attrs }: Element): boolean {
   const { xmlns } = attrs
   if (name === 'result' || name === 'fin') return xmlns?.startsWith(ARCHIVES) === true
   return name === 'entry' && xmlns === NS.INBOX
-}
-
-/** The stanza itself where no child is forged, which is nearly always. */
-function without(stanza: Stanza, forged: (el: Element) => boolean): Stanza {
-  const { children } = stanza.el
-  for (const child of children) {
-    if (typeof child === 'string' || !forged(child)) continue
-    return stanza.changed(el => {
-      el.children = el.children.filter(c => typeof c === 'string' || !forged(c))
-    })
-  }
-  return stanza
 }

@@ -18,6 +18,11 @@ export class PairSet {
     return this.#remotes.get(remote)?.has(local) === true
   }
 
+  /** Some pair has this domain elsewhere. */
+  hasRemote(remote: string): boolean {
+    return this.#remotes.has(remote)
+  }
+
   add({ local, remote }: Pair): void {
     let locals = this.#remotes.get(remote)
     if (locals === undefined) this.#remotes.set(remote, (locals = new Set()))

@@ -80,6 +80,20 @@ export class Stanza {
     if (to === undefined && address) throw new StanzaError('jid-malformed', `"${cut(address, 100)}" is no address`)
     if (to === undefined) delete el.attrs['to']
     else el.attrs['to'] = to.toString()
+    return Stanza.#read(el, kind, from, to)
+  }
+
+  /**
+   * What another server, or a component, sent between these addresses, which it may. The element is taken over. Throws the
+   * StanzaError that the sender gets: `bad-request`, as of a client.
+   */
+  static fromPeer(el: Element, kind: StanzaKind, from: Jid, to: Jid): Stanza {
+    el.attrs['from'] = from.toString()
+    el.attrs['to'] = to.toString()
+    return Stanza.#read(el, kind, from, to)
+  }
+
+  static #read(el: Element, kind: StanzaKind, from: Jid, to: Jid | undefined): Stanza {
     const given = el.attrs['type']
     const type = given === undefined ? DEFAULT_TYPE[kind] : given
     if (!TYPES[kind].has(type) || (kind === 'presence' && given === 'available')) {
@@ -189,6 +203,18 @@ export class Stanza {
     el.append(error.toElement(options.by?.toString()))
     return new Stanza(this.kind, el, this.to ?? this.from.bare, this.from, 'error')
   }
+}
+
+/** The stanza without the children of which this is so: itself where there are none, which is nearly always. */
+export function without(stanza: Stanza, unwanted: (el: Element) => boolean): Stanza {
+  const { children } = stanza.el
+  for (const child of children) {
+    if (typeof child === 'string' || !unwanted(child)) continue
+    return stanza.changed(el => {
+      el.children = el.children.filter(c => typeof c === 'string' || !unwanted(c))
+    })
+  }
+  return stanza
 }
 
 /** Whether a message says something that people read, as text or encrypted (XEP-0384, XEP-0373): no receipt, no marker. */

@@ -1,0 +1,80 @@
+import type { Dialler } from '../net/dial.ts'
+import { DialError } from '../net/targets.ts'
+import { type Flusher, SocketTransport, type Transport } from '../net/transport.ts'
+import { endpoint } from '../util/address.ts'
+import type { Reached } from './outgoing.ts'
+import { PeerError } from './peererror.ts'
+
+/** One try on one connection. */
+export interface Try<T> {
+  /** Rejects with a PeerError where nothing comes of this connection: there may be another one. */
+  readonly done: Promise<T>
+  /** Time is up, or nobody wants it any more. */
+  readonly abandon: (why: string) => void
+}
+
+/** Reaches the servers of a domain, one after the other until one will do. */
+export class Dial {
+  readonly #dialler: () => Dialler
+  readonly #flusher: Flusher
+
+  constructor(dialler: () => Dialler, flusher: Flusher) {
+    this.#dialler = dialler
+    this.#flusher = flusher
+  }
+
+  /**
+   * @param timeout ms for all of it
+   * @param attempt what is done with a connection
+   * @throws PeerError saying of each that was tried why it would not do
+   */
+  async reach<T>(
+    domain: string,
+    timeout: number,
+    attempt: (transport: Transport, reached: Reached) => Try<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const late = AbortSignal.timeout(timeout)
+    const until = signal === undefined ? late : AbortSignal.any([late, signal])
+    const failures: PeerError[] = []
+    try {
+      for await (const { socket, direct, host, peer } of this.#dialler().connect(domain, { signal: until })) {
+        const place = `${host === peer.ip ? '' : `${host}, `}${endpoint(peer)}`
+        const one = attempt(new SocketTransport(socket, peer, this.#flusher), { place, direct })
+        const stop = (): void => one.abandon('it took too long')
+        until.addEventListener('abort', stop)
+        try {
+          return await one.done
+        } catch (error) {
+          if (!(error instanceof PeerError)) throw error
+          failures.push(error)
+        } finally {
+          until.removeEventListener('abort', stop)
+        }
+        until.throwIfAborted()
+      }
+    } catch (error) {
+      throw this.#failure(domain, error, failures, late, timeout)
+    }
+    throw new Error('a dialler ends with an error')
+  }
+
+  #failure(
+    domain: string,
+    error: unknown,
+    failures: readonly PeerError[],
+    late: AbortSignal,
+    timeout: number,
+  ): unknown {
+    const told = failures.map(({ text }) => text)
+    if (late.aborted) {
+      told.push(`${domain}: it took longer than ${timeout / 1000} s (s2s.connect_timeout)`)
+      return new PeerError('remote-server-timeout', told.join('; '))
+    }
+    if (!(error instanceof DialError)) return error
+    const [first] = failures
+    // What a server has said of itself counts for more than that there was no other.
+    if (first !== undefined) return new PeerError(failures.at(-1)!.condition, told.join('; '))
+    return new PeerError(error.condition, error.message, { cause: error })
+  }
+}

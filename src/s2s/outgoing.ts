@@ -1,0 +1,114 @@
+import type { Transport } from '../net/transport.ts'
+import type { PeerHeader } from '../stream/stream.ts'
+import { type Element, findChild, NS } from '../xml/index.ts'
+import { type StanzaCondition, StreamError } from '../xmpp/errors.ts'
+import type { Pair } from './pair.ts'
+import { PeerError } from './peererror.ts'
+import type { S2SServer } from './server.ts'
+import { readError, S2SStream } from './stream.ts'
+
+/** Where a connection leads. */
+export interface Reached {
+  /** For what is said of it: which of the domain's servers. */
+  readonly place: string
+  /** TLS is spoken already (XEP-0368). */
+  readonly direct: boolean
+}
+
+/**
+ * A stream that we begin: to its features over TLS. What it is for begins there ({@link SendingStream}, {@link VerifyingStream}).
+ */
+export abstract class OutgoingStream extends S2SStream {
+  readonly direction = 'out'
+  readonly pair: Pair
+  readonly #reached: Reached
+  /** What the peer said of why it ends the stream. */
+  #complaint: PeerError | undefined
+  #startingTls = false
+
+  constructor(server: S2SServer, transport: Transport, pair: Pair, reached: Reached) {
+    super(server, transport, server.settings.outgoing())
+    this.pair = pair
+    this.local = pair.local
+    this.remote = pair.remote
+    this.#reached = reached
+  }
+
+  start(): void {
+    if (this.#reached.direct) this.xmpp.upgrade(this.server.tls.connect(this.pair.local, this.pair.remote, true))
+    this.xmpp.initiate(this.pair.remote)
+  }
+
+  /** It has come to nothing. */
+  protected abstract failed(error: PeerError): void
+  /** The stream is encrypted, and this is what the peer offers. */
+  protected abstract onFeatures(features: Element): void
+  /** Anything that is said before the features, or after them, of this stream's own. False: it is unknown. */
+  protected abstract onAnswer(el: Element): boolean
+
+  /** Ends the attempt: what was tried, for the operator. */
+  protected giveUp(condition: StanzaCondition, why: string, end?: StreamError): void {
+    this.failed(this.#complaint ?? new PeerError(condition, `${this.pair.remote}: ${this.#reached.place} ${why}`))
+    if (end === undefined) this.xmpp.close()
+    else this.xmpp.fail(end)
+  }
+
+  onHeader({ from }: PeerHeader): void {
+    const { remote } = this.pair
+    if (from === undefined || from.toString() === remote) return
+    this.giveUp('remote-server-timeout', `says that it is ${from}`, new StreamError('invalid-from'))
+  }
+
+  /** Only the receiving end is asked for features. */
+  onOpen(): void {}
+
+  protected negotiate(el: Element): void {
+    const { name } = el
+    const xmlns = el.attrs['xmlns']
+    if (xmlns === NS.STREAM && name === 'features') {
+      if (this.secured) return this.onFeatures(el)
+      return this.#startTls(el)
+    }
+    if (xmlns === NS.TLS && this.#startingTls) {
+      this.#startingTls = false
+      if (name === 'proceed') return this.#encrypt()
+      return this.giveUp('remote-server-timeout', 'would not begin TLS')
+    }
+    if (!this.onAnswer(el)) throw new StreamError('unsupported-stanza-type', 'that is unknown here')
+  }
+
+  #startTls(features: Element): void {
+    if (this.#startingTls) throw new StreamError('policy-violation', 'features came twice')
+    if (findChild(features, 'starttls', NS.TLS) === undefined) {
+      return this.giveUp('remote-server-timeout', 'does not offer TLS, and nothing is said in the clear')
+    }
+    this.#startingTls = true
+    this.send(`<starttls xmlns='${NS.TLS}'/>`)
+  }
+
+  #encrypt(): void {
+    this.xmpp.upgrade(this.server.tls.connect(this.pair.local, this.pair.remote, false))
+    this.xmpp.initiate(this.pair.remote)
+  }
+
+  protected override onPeerError(el: Element): void {
+    const { condition, text, value } = readError(el)
+    const said = text === undefined ? condition : `${condition} (${text})`
+    const where = condition === 'see-other-host' && value !== '' ? `${said}: ${value}` : said
+    const unknown = condition === 'host-unknown' || condition === 'host-gone'
+    this.#complaint = new PeerError(
+      unknown ? 'remote-server-not-found' : 'remote-server-timeout',
+      `${this.pair.remote}: ${this.#reached.place} ended the stream: ${where}`,
+    )
+    if (this.talk !== undefined) super.onPeerError(el)
+  }
+
+  override onParted(reason: string): void {
+    const { failure } = this.xmpp.transport
+    const why = failure === undefined ? `gave us no stream (${reason})` : `failed: ${failure}`
+    this.failed(
+      this.#complaint ?? new PeerError('remote-server-timeout', `${this.pair.remote}: ${this.#reached.place} ${why}`),
+    )
+    super.onParted(reason)
+  }
+}
