@@ -41,7 +41,7 @@ export interface DestinationOptions {
   /** Of a destination by its key; asked each time, so that a reload counts at once. */
   limits(key: string): DestinationLimits
   /** A message is truly not going to be delivered: its sender is to be told. The stanza is as it was sent. */
-  bounced(key: string, stanza: Stanza, reason: StanzaError): void
+  bounced(key: string, stanza: Stanza, reason: StanzaError, entry: Entry): void
   /** The destination has acknowledged a message, which has left the queue. Its `about` says whose it was. */
   acknowledged?(key: string, entry: Entry): void
   readonly now?: () => number
@@ -145,7 +145,7 @@ export class DestinationQueue {
     this.#queue = new MessageQueue(this.#queues.store, this.key, last)
     this.#queue.onBounce = (entry, reason) => {
       this.left(entry)
-      this.#queues.options.bounced(this.key, asSent(entry), reason)
+      this.#queues.options.bounced(this.key, asSent(entry), reason, entry)
     }
     if (this.#here.messages > 0) void this.#expire(0)
   }
@@ -157,6 +157,11 @@ export class DestinationQueue {
 
   get bytes(): number {
     return this.#here.bytes
+  }
+
+  /** The id of the newest message that came; empty where none is known. */
+  get newest(): string {
+    return this.#queue.newest
   }
 
   /** Nothing waits, and nobody is there who takes it. */

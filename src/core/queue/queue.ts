@@ -55,6 +55,11 @@ export class MessageQueue {
     return this.#entries.size
   }
 
+  /** The greatest id of those that were ever here, as far as that is known. */
+  get newest(): string {
+    return this.#newest
+  }
+
   /** The least id of those in memory. */
   get oldest(): string | undefined {
     let oldest: string | undefined
