@@ -101,7 +101,7 @@ export class IncomingStream extends S2SStream {
     server.log[level]({ domain: remote, ip, reason }, 'another server was refused: its certificate is not valid')
   }
 
-  protected negotiate(el: Element): void {
+  protected negotiate(el: Element): void | Promise<void> {
     const { name } = el
     switch (el.attrs['xmlns']) {
       case NS.TLS:
@@ -204,14 +204,15 @@ export class IncomingStream extends S2SStream {
     this.#begin('sm')
   }
 
-  #resume(el: Element): void {
+  async #resume(el: Element): Promise<void> {
     const { talk: fresh, server, local, remote } = this
     if (fresh === undefined || this.#open) return this.#managementFailed('unexpected-request')
     const previd = el.attrs['previd'] ?? ''
     const h = el.attrs['h'] ?? ''
     if (!/^\d{1,10}$/.test(h)) throw new StreamError('undefined-condition', 'a resume needs an h')
     const pair = { local: local!, remote: remote! }
-    const talk = server.talks.resume(previd, pair)
+    const talk = await server.talks.resume(previd, pair)
+    if (this.closing) return
     if (talk === undefined) return this.#managementFailed('item-not-found', server.talks.endOf(previd, pair))
     clearTimeout(this.#opening)
     this.#open = true

@@ -8,7 +8,7 @@ import { Residents } from '../core/residents.ts'
 import type { Router } from '../core/router.ts'
 import type { Store } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
-import { Conversation, type Society } from './conversation.ts'
+import { Conversation, RESUME_WITHIN, type Society } from './conversation.ts'
 import { KnownPeers } from './known.ts'
 import { Link, type LinkSurroundings } from './link.ts'
 import type { Pair } from './pair.ts'
@@ -16,6 +16,7 @@ import type { PeerError } from './peererror.ts'
 import { Pings } from './pings.ts'
 import { Resumable } from './resumable.ts'
 import { SeenRings } from './seen.ts'
+import type { Talks } from './server.ts'
 import type { Talk } from './wire.ts'
 
 /** Links in memory with which nothing goes on, and bytes of them. */
@@ -226,15 +227,31 @@ export class Links implements Society {
 
   // ---- conversations
 
-  /** A new one, for a stream. */
-  begin(): Conversation {
-    return new Conversation(this)
+  /** For streams. */
+  readonly talks: Talks = {
+    begin: () => new Conversation(this),
+    resume: (id, pair) => this.resume(id, pair),
+    endOf: (id, pair) => this.resumable.endOf(id, pair),
+    resumable: RESUME_WITHIN / 1000,
+    offered: (pair, talk) => this.#offered(pair, talk as Conversation),
+  }
+
+  /** One that the peer began, for it comes back; when what came in it before is safe. */
+  async resume(id: string, pair: Pair): Promise<Conversation | undefined> {
+    const found = this.resumable.find(id, pair)
+    if (found === undefined) return undefined
+    found.detach()
+    await found.ready()
+    // Another connection may have been faster meanwhile.
+    if (found.isOver) return undefined
+    found.detach()
+    return found
   }
 
   opened(talk: Conversation): void {
     this.conversations.add(talk)
     for (const pair of [...talk.receives]) this.#links.get(keyOf(pair))?.heard()
-    if (!talk.ours) for (const pair of [...talk.sends]) this.offered(pair, talk)
+    if (!talk.ours) for (const pair of [...talk.sends]) this.#offered(pair, talk)
   }
 
   ended(talk: Conversation): void {
@@ -242,11 +259,8 @@ export class Links implements Society {
   }
 
   /** A stream that the peer began may carry what we send for this pair (XEP-0288). */
-  offered(pair: Pair, talk: Talk): void {
-    const link = this.#links.get(keyOf(pair))
-    const conversation = talk as Conversation
-    if (!conversation.connected || conversation.ours) return
-    link?.offer(conversation)
+  #offered(pair: Pair, talk: Conversation): void {
+    if (talk.connected && !talk.ours) this.#links.get(keyOf(pair))?.offer(talk)
   }
 
   /** Whether the peer has a connection to us for a pair. */

@@ -32,8 +32,11 @@ export interface S2SSettings {
 /** Where conversations come from and go to. */
 export interface Talks {
   begin(): Talk
-  /** One whose stream was lost, for whoever knows its id and is authenticated for one of its pairs. */
-  resume(id: string, pair: Pair): Talk | undefined
+  /**
+   * One whose stream was lost, for whoever knows its id and is authenticated for one of its pairs: when what came in it is
+   * safe. It is to be resumed, or over, in the same turn.
+   */
+  resume(id: string, pair: Pair): Promise<Talk | undefined>
   /** For a true `<failed h=''/>`: how far that one had got, as far as that is known. */
   endOf(id: string, pair: Pair): number | undefined
   /** Seconds for which one may be resumed, for `<enabled max=''/>`. */

@@ -80,7 +80,7 @@ export abstract class S2SStream implements StreamHandler, Wire {
   abstract onHeader(header: PeerHeader): void
   abstract onOpen(): void
   /** An element of the first level that is of this direction only; anything else is refused. */
-  protected abstract negotiate(el: Element): void
+  protected abstract negotiate(el: Element): void | Promise<void>
 
   // ---- what dialback asks, see pairing.ts
 
@@ -119,7 +119,7 @@ export abstract class S2SStream implements StreamHandler, Wire {
     }
     if (xmlns === NS.DIALBACK) return this.pairing.handle(el)
     if (xmlns === NS.STREAM && name === 'error') return this.onPeerError(el)
-    this.negotiate(el)
+    return this.negotiate(el)
   }
 
   #stanza(el: Element, kind: StanzaKind): void | Promise<void> {

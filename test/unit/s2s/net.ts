@@ -165,21 +165,17 @@ export class Net {
     }
     const theirs = { local: pair.remote, remote: pair.local }
     const id = before?.resumeId
-    const found = id === undefined ? undefined : to.links.resumable.find(id, theirs)
-    if (before !== undefined && !before.isOver && found !== undefined) {
-      found.detach()
-      await found.ready()
-      if (found.isParted && before.isParted && !signal.aborted) {
-        const [h, told] = [before.h, found.h]
-        const [end, other] = this.#cable(before, found)
-        found.resumed(other, h)
-        before.resumed(end, told)
-        return before
-      }
+    const found = id === undefined ? undefined : await to.links.resume(id, theirs)
+    if (before?.isParted === true && found !== undefined && !signal.aborted) {
+      const [h, told] = [before.h, found.h]
+      const [end, other] = this.#cable(before, found)
+      found.resumed(other, h)
+      before.resumed(end, told)
+      return before
     }
     before?.over(id === undefined ? undefined : to.links.resumable.endOf(id, theirs))
-    const talk = from.links.begin()
-    const answer = to.links.begin()
+    const talk = from.links.talks.begin() as Conversation
+    const answer = to.links.talks.begin() as Conversation
     talk.sends.add(pair)
     answer.receives.add(theirs)
     if (this.manner.bidi) {

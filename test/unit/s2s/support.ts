@@ -87,8 +87,8 @@ export class HeardTalks implements Talks {
     this.begun.push(talk)
     return talk
   }
-  resume(id: string, { local, remote }: { local: string; remote: string }): HeardTalk | undefined {
-    return this.begun.find(talk => talk.resumeId === id && talk.receives.has(local, remote))
+  resume(id: string, { local, remote }: { local: string; remote: string }): Promise<HeardTalk | undefined> {
+    return Promise.resolve(this.begun.find(talk => talk.resumeId === id && talk.receives.has(local, remote)))
   }
   endOf(id: string): number | undefined {
     return id === 'ended' ? 7 : undefined
