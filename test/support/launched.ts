@@ -14,6 +14,8 @@ export interface ServerProcess {
   /** File with what it has to say. */
   readonly log: string
   readonly running: boolean
+  /** Of its first process; undefined while there is none. */
+  readonly pid: number | undefined
   /** Set when the process ended though nobody told it to: how. */
   readonly died: string | undefined
   /** Starts it on the same data; resolves when the port answers. */
@@ -40,6 +42,8 @@ export interface Launch {
   readonly args: readonly string[]
   readonly cwd: string
   readonly env: NodeJS.ProcessEnv
+  /** The one core that it may use. */
+  readonly core?: number | undefined
 }
 
 export class Launched implements ServerProcess {
@@ -69,9 +73,15 @@ export class Launched implements ServerProcess {
     return this.#process !== undefined
   }
 
+  get pid(): number | undefined {
+    return this.#process?.pid
+  }
+
   async start(): Promise<void> {
-    const { command, args, cwd, env, log, output = log } = this.#launch
+    const { cwd, env, log, output = log, core } = this.#launch
     const out = openSync(output, 'a')
+    const pinned = core === undefined ? [] : ['taskset', '-c', String(core)]
+    const [command = '', ...args] = [...pinned, this.#launch.command, ...this.#launch.args]
     const child = spawn(command, args, { cwd, env, stdio: ['ignore', out, out] })
     closeSync(out)
     this.#process = child

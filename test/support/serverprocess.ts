@@ -32,6 +32,8 @@ interface HermodOptions {
   env?: Record<string, string>
   /** Options set on the command line: `path.to.option=value`. */
   sets?: string[]
+  /** The one core that it may use. */
+  core?: number | undefined
 }
 
 /** hermod from this tree with `config/test.yml`, on free ports; not yet started. */
@@ -55,6 +57,7 @@ export class HermodProcess extends Launched {
       command: process.execPath,
       args: ['src/cli/hermod.ts', 'start', '--config', config, ...sets.flatMap(set => ['--set', set])],
       cwd: ROOT,
+      core: options.core,
       env: {
         ...process.env,
         HERMOD_DOMAIN: domain,
@@ -104,7 +107,7 @@ class Scripted implements ServerProcess {
   readonly died = undefined
   private readonly script: string
   private readonly env: NodeJS.ProcessEnv
-  private pid = 0
+  pid = 0
   private readonly orphan = (): void => {
     this.send('SIGKILL')
   }

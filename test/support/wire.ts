@@ -24,8 +24,8 @@ export class Wire {
     this.#adopt(socket)
   }
 
-  static async connect(port: number): Promise<Wire> {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  static async connect(port: number, host = '127.0.0.1', localAddress?: string): Promise<Wire> {
+    const socket = connect({ port, host, localAddress, noDelay: true })
     const wire = new Wire(socket)
     await once(socket, 'connect')
     return wire
@@ -76,11 +76,16 @@ export class Wire {
   }
 
   /** Goes over to TLS; `before` is written first, in the clear. */
-  async encrypt(servername = 'localhost', alpn = ['xmpp-client']): Promise<TLSSocket> {
+  async encrypt(
+    servername = 'localhost',
+    alpn: string[] = ['xmpp-client'],
+    own: { cert?: string; key?: string } = {},
+  ): Promise<TLSSocket> {
     const plain = this.#socket
     plain.removeAllListeners('data')
     plain.removeAllListeners('close')
-    const secure = tlsConnect({ socket: plain, servername, rejectUnauthorized: false, ALPNProtocols: alpn })
+    const options = { servername, rejectUnauthorized: false, ALPNProtocols: alpn, ...own }
+    const secure = tlsConnect({ socket: plain, ...options })
     this.#adopt(secure)
     await once(secure, 'secureConnect')
     return secure

@@ -2,7 +2,10 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Program } from '../../../scripts/peers.ts'
-import { type PeerSetup, PORTS } from './peer.ts'
+import { COMPONENT, type PeerSetup, PORTS } from './peer.ts'
+
+/** One scheduler of each kind, and none that waits busily: that would be charged as work. */
+const ONE_CORE = '+S 1:1 +SDcpu 1:1 +SDio 1 +sbwt none +sbwtdcpu none +sbwtdio none'.split(' ')
 
 /** Writes its configuration. */
 export async function ejabberd(setup: PeerSetup, { command, args, env }: Program): Promise<Program> {
@@ -14,7 +17,16 @@ export async function ejabberd(setup: PeerSetup, { command, args, env }: Program
   await writeFile(inetrc, names(resolver))
   return {
     command,
-    args: [...args, '-noinput', '+sbwt', 'none', '-mnesia', 'dir', `"${folder}/data"`, '-s', 'ejabberd'],
+    args: [
+      ...args,
+      '-noinput',
+      ...(setup.measured ? ONE_CORE : ['+sbwt', 'none']),
+      '-mnesia',
+      'dir',
+      `"${folder}/data"`,
+      '-s',
+      'ejabberd',
+    ],
     env: {
       ...env,
       HOME: folder,
@@ -37,15 +49,15 @@ function names({ ip, port }: PeerSetup['resolver']): string {
 `
 }
 
-function configuration({ domain, ip, folder, cert, key, authorities, strict, debug }: PeerSetup): string {
+function configuration({ domain, ip, folder, cert, key, authorities, strict, debug, measured }: PeerSetup): string {
   return `
 hosts: ["${domain}"]
-loglevel: ${debug ? 'debug' : 'info'}
+loglevel: ${debug ? 'debug' : measured ? 'warning' : 'info'}
 certfiles: ["${cert}", "${key}"]
 ca_file: "${authorities}"
 s2s_use_starttls: required
 s2s_max_retry_delay: 1
-s2s_timeout: 10
+s2s_timeout: ${measured ? 'infinity' : 10}
 s2s_dns_timeout: 2
 negotiation_timeout: 10
 registration_timeout: infinity
@@ -55,6 +67,11 @@ listen:
   - { port: ${PORTS.clients}, ip: "${ip}", module: ejabberd_c2s, starttls: true, shaper: none, access: all }
   - { port: ${PORTS.servers}, ip: "${ip}", module: ejabberd_s2s_in, shaper: none }
   - { port: ${PORTS.serversTls}, ip: "${ip}", module: ejabberd_s2s_in, tls: true, shaper: none }
+  - port: ${PORTS.components}
+    ip: "${ip}"
+    module: ejabberd_service
+    shaper_rule: none
+    hosts: { "${COMPONENT.name}.${domain}": { password: "${COMPONENT.secret}" } }
   - { port: ${PORTS.http}, ip: "${ip}", module: ejabberd_http, request_handlers: { /upload: mod_http_upload } }
 access_rules:
   everyone: [allow]

@@ -19,7 +19,11 @@ export interface PeerSetup {
   readonly strict: boolean
   /** Whether each stanza stands in the log. */
   readonly debug: boolean
+  /** For measurements: it may use one core, says little, lets idle connections be, and is tuned as it is for many users. */
+  readonly measured: boolean
 }
 
-/** The ports of every server, on an address of its own: for clients, for servers (STARTTLS; direct TLS), for HTTP. */
-export const PORTS = { clients: 5222, servers: 5269, serversTls: 5270, http: 5280 } as const
+/** The ports of every server, on an address of its own: for clients, for servers (STARTTLS; direct TLS), for components, for HTTP. */
+export const PORTS = { clients: 5222, servers: 5269, serversTls: 5270, components: 5347, http: 5280 } as const
+/** The domain of a component, below that of the server, and its password. */
+export const COMPONENT = { name: 'component', secret: 'secret' } as const

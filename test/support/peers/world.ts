@@ -16,7 +16,7 @@ import { HermodProcess } from '../serverprocess.ts'
 import { available } from '../talk.ts'
 import { Cable } from './cable.ts'
 import { ejabberd } from './ejabberd.ts'
-import { type PeerSetup, PORTS } from './peer.ts'
+import { COMPONENT, type PeerSetup, PORTS } from './peer.ts'
 import { prosody } from './prosody.ts'
 
 export type Make = 'hermod' | 'ejabberd' | 'prosody'
@@ -30,6 +30,8 @@ export interface PeerOptions {
   found?: 'srv' | 'srv-tls' | 'address'
   /** Of ejabberd and Prosody: each stanza stands in the log. */
   debug?: boolean
+  /** For measurements: the one core that it may use. It is tuned for many users then. */
+  core?: number
   /** Others reach it by a cable that can be cut: `PeerWorld.cables`. */
   cable?: boolean
   /** Of hermod: options set on the command line, and more environment. */
@@ -107,8 +109,9 @@ export class PeerWorld {
       hosts: this.#hosts,
       strict: options.strict ?? false,
       debug: options.debug ?? false,
+      measured: options.core !== undefined,
     }
-    const server = make === 'hermod' ? hermod(setup, options) : await other(make, setup)
+    const server = make === 'hermod' ? hermod(setup, options) : await other(make, setup, options)
     this.#servers.push(server)
     return server
   }
@@ -184,11 +187,15 @@ function namesOf(domain: string): string[] {
   return [domain, `host.${domain}`, `upload.${domain}`, `rooms.${domain}`]
 }
 
-function hermod(setup: PeerSetup, { strict = false, sets = [], env, resumeTimeout }: PeerOptions): ServerProcess {
+function hermod(setup: PeerSetup, { strict = false, sets = [], env, resumeTimeout, core }: PeerOptions): ServerProcess {
   const { folder, domain, ip, resolver } = setup
   const options = {
-    ...{ folder, domain, ip, resumeTimeout },
-    sets: [...(strict ? ['s2s.policy=require_valid_certificate'] : []), ...sets],
+    ...{ folder, domain, ip, resumeTimeout, core },
+    sets: [
+      ...(setup.measured ? ['loglevel=warn'] : []),
+      ...(strict ? ['s2s.policy=require_valid_certificate'] : []),
+      ...sets,
+    ],
     env: {
       HERMOD_S2S_PORT: String(PORTS.servers),
       HERMOD_S2S_TLS_PORT: String(PORTS.serversTls),
@@ -197,17 +204,33 @@ function hermod(setup: PeerSetup, { strict = false, sets = [], env, resumeTimeou
       HERMOD_CA: setup.authorities,
       HERMOD_RESOLVER: `${resolver.ip}:${resolver.port}`,
       HERMOD_S2S_RETRY: '1s',
+      HERMOD_COMPONENT_PORT: String(PORTS.components),
+      HERMOD_COMPONENT: `${COMPONENT.name}.${domain}`,
+      HERMOD_COMPONENT_SECRET: COMPONENT.secret,
+      // As `npm start` and bench/serve start it.
+      ...(setup.measured && { NODE_OPTIONS: '--max-semi-space-size=16' }),
       ...env,
     },
   }
   return new HermodProcess(options, PORTS.clients, 5223, PORTS.http)
 }
 
-async function other(make: 'ejabberd' | 'prosody', setup: PeerSetup): Promise<ServerProcess> {
+async function other(make: 'ejabberd' | 'prosody', setup: PeerSetup, { core }: PeerOptions): Promise<ServerProcess> {
   const program = make === 'ejabberd' ? findEjabberd() : findProsody()
   if (program === undefined) throw new Error(`${make} is not installed`)
   const { domain, ip, folder } = setup
   const launch = await (make === 'ejabberd' ? ejabberd : prosody)(setup, program)
   const [log, output] = [path.join(folder, 'log'), path.join(folder, 'output')]
-  return new Launched({ name: make, domain, ip, port: PORTS.clients, tlsPort: 0, log, output, cwd: folder, ...launch })
+  return new Launched({
+    name: make,
+    domain,
+    ip,
+    port: PORTS.clients,
+    tlsPort: 0,
+    log,
+    output,
+    cwd: folder,
+    core,
+    ...launch,
+  })
 }

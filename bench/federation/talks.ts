@@ -1,0 +1,92 @@
+/** Talks: of each one message is on its way at a time; the next goes when it has arrived, and none may be lost or out of order. */
+import { randomUUID } from 'node:crypto'
+import { cpuOf, pause, quiet } from './cost.ts'
+import { message, onNumber, type Session } from './session.ts'
+
+export interface Talk {
+  readonly from: Session
+  readonly to: string
+  /** Where it arrives. */
+  readonly at: Session
+}
+
+export interface TalkCost {
+  /** Of all servers together, µs a message. */
+  readonly cpu: number
+  readonly perSecond: number
+  /** From sent to arrived, ms. */
+  readonly median: number
+  readonly p99: number
+  /** Of the program that measures, µs a message. */
+  readonly own: number
+  readonly lost: number
+  readonly disorder: number
+}
+
+const WARM_UP = 3
+
+/** Talks for so many seconds, after some to warm up. */
+export async function measureTalks(
+  pids: readonly number[],
+  talks: readonly Talk[],
+  seconds: number,
+): Promise<TalkCost> {
+  let [running, measuring] = [true, false]
+  let [sent, arrived, disorder] = [0, 0, 0]
+  const times: number[] = []
+  for (const { from, to, at } of talks) {
+    const id = randomUUID().slice(0, 28)
+    let [next, begun] = [0, 0]
+    const send = (): void => {
+      begun = performance.now()
+      sent++
+      from.socket.write(message(to, next, id))
+    }
+    onNumber(at.socket, number => {
+      if (number !== next) disorder++
+      arrived++
+      next++
+      if (measuring) times.push(performance.now() - begun)
+      if (running) send()
+    })
+    send()
+  }
+  await pause(WARM_UP * 1000)
+  const [cpu, own, start] = [cpuOf(pids), process.cpuUsage(), performance.now()]
+  measuring = true
+  await pause(seconds * 1000)
+  measuring = false
+  const [used, mine, wall] = [cpuOf(pids) - cpu, process.cpuUsage(own), performance.now() - start]
+  running = false
+  for (let i = 0; i < 100 && arrived < sent; i++) await pause(100)
+  await quiet(pids)
+  times.sort((a, b) => a - b)
+  return {
+    cpu: (used * 1000) / times.length,
+    perSecond: (times.length * 1000) / wall,
+    median: times[times.length >> 1]!,
+    p99: times[Math.floor(times.length * 0.99)]!,
+    own: (mine.user + mine.system) / times.length,
+    lost: sent - arrived,
+    disorder,
+  }
+}
+
+/** A component that sends everything back to where it came from. */
+export function echo({ socket, jid }: Session): void {
+  let held = ''
+  socket.on('data', (chunk: Buffer) => {
+    held += chunk.toString()
+    const end = held.lastIndexOf('</message>') + '</message>'.length
+    if (end < '</message>'.length) return
+    let answer = ''
+    for (const [stanza] of held.slice(0, end).matchAll(/<message[ >].*?<\/message>/gs)) {
+      const head = stanza.slice(0, stanza.indexOf('>'))
+      const from = / from=(['"])(.*?)\1/.exec(head)![2]!
+      const id = / id=(['"])(.*?)\1/.exec(head)![2]!
+      answer += `<message type='chat' from='${jid}' to='${from}' id='${id}'>${stanza.slice(head.length + 1)}`
+    }
+    held = held.slice(end)
+    socket.write(answer)
+  })
+}
