@@ -41,7 +41,12 @@ const COMPONENT = {
 
 /** One entry of `listen`. */
 export const listenOptions = {
-  port: opt.required(opt.port(undefined, 'TCP port; 0 takes any free one, for `s2s` none.')),
+  port: opt.required(
+    opt.port(
+      undefined,
+      'TCP port; 0 takes any free one, for `s2s` and `component` none: the entry is then as if not written.',
+    ),
+  ),
   ip: opt.text(
     undefined,
     'Address to listen on. `::` is every address, IPv4 too; `127.0.0.1` is this machine only. Left out, `::`, and `127.0.0.1` for `component`.',

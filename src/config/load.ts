@@ -1,7 +1,14 @@
 /** From a YAML file, `--set`s and the environment to a checked {@link Config}. Opens no ports and writes nothing. */
 import { readFile } from 'node:fs/promises'
 import { checkHost, checkHosts, checkListen, checkS2S, reasonOf, textsOf } from './checks.ts'
-import { type Config, type HostConfig, hostOptions, type ModuleConfigs, serverOptions } from './core.ts'
+import {
+  type Config,
+  type HostConfig,
+  hostOptions,
+  type ListenConfig,
+  type ModuleConfigs,
+  serverOptions,
+} from './core.ts'
 import {
   ConfigError,
   type Diagnostic,
@@ -123,8 +130,15 @@ class Loader<M extends ModuleSchema> {
       perHost.set(host, { ...config, host } as HostConfig)
     }
     this.#throwIfWrong()
-    const config = { ...pickServer(value), perHost } as unknown as Config
-    const located = ({ path, message }: OptionError) => new ConfigError([this.#located({ path, message })])
+    const { listen, ...server } = pickServer(value) as unknown as Omit<Config, 'perHost'>
+    const opened = listen.filter(isOpened)
+    const config: Config = { ...server, listen: opened, perHost }
+    const located = ({ path, message }: OptionError) => {
+      const [option, index, ...below] = path
+      const written = option === 'listen' && typeof index === 'number' ? listen.indexOf(opened[index]!) : index
+      const asWritten = written === undefined ? path : [option!, written, ...below]
+      return new ConfigError([this.#located({ path: asWritten, message })])
+    }
     const names = new Set([...perHost.values()].flatMap(host => Object.keys(host.modules)))
     const used = new Map([...names].map(name => [name, this.#schemas.get(name)!]))
     return { config, modules: used, diagnostics: [...this.#warnings.values()], located }
@@ -270,6 +284,11 @@ function namesBelow(raw: RawMap, path: OptionPath, modules: readonly string[]): 
     return [...there, ...[raw['hosts'] ?? []].flat().filter(host => typeof host === 'string')]
   }
   return there
+}
+
+/** Others have to know the ports of servers and components: 0 is none there, not any that is free. */
+function isOpened({ module, port }: ListenConfig): boolean {
+  return port !== 0 || module === 'c2s' || module === 'http'
 }
 
 function pickHost(value: RawMap): RawMap {

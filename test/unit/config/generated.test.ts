@@ -96,9 +96,6 @@ test('the preset for harnesses loads with nothing set', async () => {
       [5222, false, undefined, false, 'none'],
       [5223, true, undefined, undefined, 'none'],
       [0, false, undefined, undefined, undefined],
-      [0, false, undefined, undefined, 'none'],
-      [0, true, undefined, undefined, 'none'],
-      [0, false, undefined, undefined, undefined],
     ],
   )
   assert.equal(config.data, path.resolve('data-test'))
@@ -120,6 +117,12 @@ test('the preset takes what differs from the environment', async () => {
     HERMOD_KEY: PRESET,
     HERMOD_RESUME_TIMEOUT: '3s',
     HERMOD_MAM: '1',
+    HERMOD_IP: '127.0.0.9',
+    HERMOD_S2S_PORT: '5',
+    HERMOD_S2S_TLS_PORT: '6',
+    HERMOD_CA: PRESET,
+    HERMOD_RESOLVER: '127.0.0.8:5353',
+    HERMOD_S2S_RETRY: '2s',
     HERMOD_COMPONENT_PORT: '4',
     HERMOD_COMPONENT: 'bot.a.example',
     HERMOD_COMPONENT_SECRET: 'a secret',
@@ -128,8 +131,11 @@ test('the preset takes what differs from the environment', async () => {
   const host = config.perHost.get('a.example')
   assert.deepEqual(
     [config.hosts, config.data, config.listen.map(l => l.port)],
-    [['a.example'], '/tmp/d', [1, 0, 3, 0, 0, 4]],
+    [['a.example'], '/tmp/d', [1, 0, 3, 5, 6, 4]],
   )
+  assert.ok(config.listen.every(({ ip }) => ip === '127.0.0.9'))
+  const { ca_file, resolver, retry_max, private_addresses } = config.s2s
+  assert.deepEqual([ca_file, resolver, retry_max, private_addresses], [PRESET, '127.0.0.8:5353', 2000, true])
   const { hosts } = config.listen.at(-1)!
   assert.deepEqual([Object.keys(hosts), hosts['bot.a.example']?.password.reveal()], [['bot.a.example'], 'a secret'])
   assert.deepEqual([host?.certfiles, host?.resume_timeout], [[{ cert: PRESET, key: PRESET }], 3000])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { OptionError } from '../../../src/config/diagnostics.ts'
 import { errorsOf, load, MODULES } from './support.ts'
 
 test('an empty file is every default', async () => {
@@ -232,4 +233,27 @@ listen:
   assert.deepEqual(await errorsOf('listen: [{port: 1, module: component, hosts: {irc.a.example: {}}}]'), [
     'test.yml:1:47  listen[0].hosts."irc.a.example".password  is missing: wanted text, {env: NAME} or {file: PATH}',
   ])
+})
+
+test('a port 0 of servers or components is none; what is wrong later with what stands below it has its place all the same', async () => {
+  const { config, located } = await load(`listen:
+  - {port: 0}
+  - {port: 0, module: s2s}
+  - {port: 0, module: component, hosts: {a.example: {password: x}}}
+  - {port: 0, module: http}
+  - {port: 5347, module: component, hosts: {bot.example: {password: x}}}
+`)
+  assert.deepEqual(
+    config.listen.map(l => [l.module, l.port]),
+    [
+      ['c2s', 0],
+      ['http', 0],
+      ['component', 5347],
+    ],
+  )
+  const { diagnostics } = located(new OptionError(['listen', 2, 'hosts', 'bot.example'], 'is served already'))
+  assert.deepEqual(
+    diagnostics.map(({ line, path }) => [line, path]),
+    [[6, 'listen[4].hosts."bot.example"']],
+  )
 })
