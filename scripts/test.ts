@@ -12,6 +12,7 @@ const SUITES: Record<string, string[]> = {
   unit: ['test/unit/**/*.test.ts'],
   storage: ['test/storage/**/*.test.ts'],
   protocol: ['test/protocol/**/*.test.ts'],
+  packages: ['packages/*/test/**/*.test.ts'],
   fuzz: ['test/fuzz/**/*.test.ts'],
   e2e: ['test/e2e/**/*.test.ts'],
   faults: ['test/faults/**/*.test.ts'],
@@ -34,7 +35,15 @@ for (const [name, patterns] of Object.entries(SUITES)) {
   const reporter = 'spec'
   const run = spawnSync(
     process.execPath,
-    ['--test', '--test-concurrency=2', '--test-timeout=300000', `--test-reporter=${reporter}`, ...files],
+    // Packages stand on hermod's source, not on what was built of it.
+    [
+      '--conditions=hermod-source',
+      '--test',
+      '--test-concurrency=2',
+      '--test-timeout=300000',
+      `--test-reporter=${reporter}`,
+      ...files,
+    ],
     { cwd: ROOT, stdio: 'inherit' },
   )
   if (run.status !== 0) failed++

@@ -13,8 +13,13 @@ declare module '@xmpp/client' {
   export function client(options: {
     service: string
     domain?: string
-    username: string
-    password: string
+    username?: string
+    password?: string
+    /** Says by which mechanism to log in, and with what. */
+    credentials?: (
+      authenticate: (credentials: Record<string, string>, mechanism: string) => Promise<void>,
+      mechanisms: string[],
+    ) => Promise<void>
     resource?: string
   }): Client
   export function xml(name: string, attrs?: Record<string, string | undefined>, ...children: unknown[]): unknown

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { pluck } from './support/pluck.ts'
 
 const SRC = path.resolve(import.meta.dirname, '../src')
+const PACKAGES_FOLDER = path.resolve(import.meta.dirname, '../packages')
 
 /** Who may enter which room: the folders that each folder may import (docs/architecture.md). */
 const ROOMS: Record<string, readonly string[]> = {
@@ -55,6 +56,11 @@ const PACKAGES: Record<string, RegExp> = {
   pino: /^core\/log\.ts$/,
   'pino-pretty': /^core\/log\.ts$/,
   'prom-client': /^core\/metrics\.ts$/,
+}
+
+/** Packages of the workspace, below `packages`, and what each may name: of hermod only what it exports. */
+const WORKSPACES: Record<string, readonly string[]> = {
+  'node-xmpp-server-compat': ['hermod/engine', '@xmpp/jid'],
 }
 
 const MAX_LINES = 800
@@ -195,6 +201,21 @@ describe('the house', () => {
       }
     }
     assert.deepEqual(wrong, [])
+  })
+
+  test('packages of the workspace stand on what hermod exports', () => {
+    const wrong: string[] = []
+    for (const [name, allowed] of Object.entries(WORKSPACES)) {
+      for (const file of filesOf(path.join(PACKAGES_FOLDER, name, 'src'))) {
+        for (const { from } of file.imports) {
+          const inside = target(file, from)?.startsWith('..') === false
+          if (!inside && !from.startsWith('node:') && !allowed.includes(from))
+            wrong.push(`${file.name} imports ${from}`)
+        }
+      }
+    }
+    assert.deepEqual(wrong, [])
+    assert.deepEqual(readdirSync(PACKAGES_FOLDER).sort(), Object.keys(WORKSPACES).sort())
   })
 
   test('barrels stand only where they may', () => {

@@ -50,11 +50,13 @@ export class Listener<S extends PortSettings> {
   readonly #server: Server
   #settings: S
 
-  constructor(around: ListenerSurroundings, settings: S, accept: Accept) {
+  /** @param server what opens the port, where somebody else has made it */
+  constructor(around: ListenerSurroundings, settings: S, accept: Accept, server: Server = createServer(SOCKETS)) {
     this.#around = around
     this.#settings = settings
     this.#accept = accept
-    this.#server = createServer(SOCKETS, socket => this.#guard(socket, () => this.#connected(socket)))
+    this.#server = server
+    server.on('connection', (socket: Socket) => this.#guard(socket, () => this.#connected(socket)))
   }
 
   /** Opens the port; rejects with what is wrong with it. */

@@ -38,7 +38,9 @@ describe('the package', { timeout: SEVERAL_MINUTES }, () => {
     await mkdir(path.join(installed, 'hermod'), { recursive: true })
     await run(folder, 'tar', '-xzf', packed, '-C', path.join(installed, 'hermod'), '--strip-components=1')
     // What it needs is there already: npm would fetch the same again.
+    const linked = ['hermod', 'node-xmpp-server-compat']
     for (const name of await readdir(path.join(ROOT, 'node_modules'))) {
+      if (linked.includes(name)) continue
       await symlink(path.join(ROOT, 'node_modules', name), path.join(installed, name))
     }
   })
