@@ -87,6 +87,8 @@ function waits({ kind, type }: Stanza): boolean {
 export class TwoServers {
   capulet!: TestServer
   montague!: TestServer
+  /** Those that run. */
+  readonly #running = new Set<TestServer>()
   readonly #options: { readonly capulet: TestOptions; readonly montague: TestOptions }
   readonly #ways = { capulet: new Way(() => this.montague), montague: new Way(() => this.capulet) }
 
@@ -104,9 +106,10 @@ export class TwoServers {
       montague: { store: faultyStore().store, ...montague },
     })
     t.after(async () => {
-      await Promise.all([two.capulet.stop(), two.montague.stop()])
+      await Promise.all(Array.from(two.#running, server => server.stop()))
     })
-    await Promise.all([two.#start('capulet'), two.#start('montague')])
+    await two.#start('capulet')
+    await two.#start('montague')
     return two
   }
 
@@ -116,17 +119,16 @@ export class TwoServers {
     const mod_link = testModule('mod_link', ({ host: { router } }) => {
       router.fallback = this.#ways[which]
     })
-    this[which] = await TestServer.start({
-      hosts: [`${which}.example`],
-      ...options,
-      extra: [...(options.extra ?? []), mod_link],
-    })
+    const extra = [...(options.extra ?? []), mod_link]
+    this[which] = await TestServer.start({ hosts: [`${which}.example`], ...options, extra })
+    this.#running.add(this[which])
   }
 
   /** The server ends in order, and another one starts on what it has stored. */
   async restart(which: 'capulet' | 'montague'): Promise<void> {
     const there = this.#ways[which === 'capulet' ? 'montague' : 'capulet']
     await this[which].stop()
+    this.#running.delete(this[which])
     there.isUp = false
     await this.#start(which)
     there.isUp = true
