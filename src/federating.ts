@@ -42,8 +42,6 @@ export interface Surroundings {
 
 /** How often it is looked for streams that carry nothing, in a time of idleness. */
 const LOOKS = 4
-/** How often it is looked whether `s2s.ca_file` has changed (ms), as for certificates. */
-const READ_AGAIN = 30_000
 
 /** What talks with other servers, as the configuration has it. */
 export class Federating {
@@ -56,7 +54,7 @@ export class Federating {
   #resolver: Resolver
   #dialler: Dialler
   #looking: NodeJS.Timeout | undefined
-  #reading: NodeJS.Timeout | undefined
+  #unwatch = (): void => {}
 
   static async create(around: Surroundings, talks: Talks): Promise<Federating> {
     const { store, log, config } = around
@@ -115,8 +113,7 @@ export class Federating {
       this.#around.log.info({ port: listener.port, ip, tls }, 'listening for other servers')
     }
     this.#look()
-    this.#reading = setInterval(() => void this.#authorities.check(), READ_AGAIN)
-    this.#reading.unref()
+    this.#unwatch = this.#authorities.watch()
   }
 
   /** Closes streams that carried nothing for long. */
@@ -166,7 +163,7 @@ export class Federating {
   /** Ends all streams, in order. */
   async stop(): Promise<void> {
     clearTimeout(this.#looking)
-    clearInterval(this.#reading)
+    this.#unwatch()
     this.close()
     const streams: S2SStream[] = [...this.server.streams]
     await Promise.all(streams.map(stream => stream.leave(new StreamError('system-shutdown'))))

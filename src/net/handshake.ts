@@ -13,50 +13,6 @@ export function beginTls(socket: Socket, options: TlsOptions): TLSSocket {
   return options.isServer ? new TLSSocket(socket, options) : connect({ ...options, socket })
 }
 
-/** A connection that TLS cannot be spoken on. The message is for the operator: what the peer did. */
-export class HandshakeError extends Error {
-  override name = 'HandshakeError'
-}
-
-/**
- * The handshake from its beginning to its end. Whatever comes of it, the socket is destroyed where it does not succeed.
- *
- * @param timeout ms
- * @throws HandshakeError; what the signal is aborted with
- */
-export function handshake(
-  socket: Socket,
-  options: TlsOptions,
-  timeout: number,
-  signal?: AbortSignal,
-): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const secure = beginTls(socket, options)
-    const done = (error?: unknown): void => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', aborted)
-      secure.off('error', failed)
-      secure.off('close', closed)
-      secure.off('secure', secured)
-      if (error === undefined) return resolve(secure)
-      secure.on('error', () => {}) // one may follow
-      secure.destroy()
-      socket.destroy()
-      reject(error)
-    }
-    const failed = (error: Error): void => done(new HandshakeError(tlsFailure(error), { cause: error }))
-    const secured = (): void => done()
-    const closed = (): void => done(new HandshakeError(CLOSED_EARLY))
-    const aborted = (): void => done(signal!.reason)
-    const timer = setTimeout(() => done(new HandshakeError(tooSlow(timeout))), timeout)
-    secure.on('error', failed)
-    secure.on('close', closed)
-    secure.on('secure', secured)
-    signal?.addEventListener('abort', aborted)
-    if (signal?.aborted === true) aborted()
-  })
-}
-
 export const CLOSED_EARLY = 'the peer closed the connection during the TLS handshake'
 
 export function tooSlow(timeout: number): string {

@@ -7,6 +7,9 @@ import { PeerError } from './peererror.ts'
 import type { S2SServer } from './server.ts'
 import { readError, S2SStream } from './stream.ts'
 
+/** How long a TLS handshake may take (ms): then another server of the domain may still be tried. */
+const TLS_TIMEOUT = 10_000
+
 /** Where a connection leads. */
 export interface Reached {
   /** For what is said of it: which of the domain's servers. */
@@ -35,8 +38,8 @@ export abstract class OutgoingStream extends S2SStream {
   }
 
   start(): void {
-    if (this.#reached.direct) this.xmpp.upgrade(this.server.tls.connect(this.pair.local, this.pair.remote, true))
-    this.xmpp.initiate(this.pair.remote)
+    if (this.#reached.direct) this.#encrypt()
+    else this.xmpp.initiate(this.pair.remote)
   }
 
   /** It has come to nothing. */
@@ -87,8 +90,9 @@ export abstract class OutgoingStream extends S2SStream {
   }
 
   #encrypt(): void {
-    this.xmpp.upgrade(this.server.tls.connect(this.pair.local, this.pair.remote, false))
-    this.xmpp.initiate(this.pair.remote)
+    const { local, remote } = this.pair
+    this.xmpp.upgrade(this.server.tls.connect(local, remote, this.#reached.direct), TLS_TIMEOUT)
+    this.xmpp.initiate(remote)
   }
 
   protected override onPeerError(el: Element): void {

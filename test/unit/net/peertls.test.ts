@@ -10,7 +10,7 @@ import { connect as connectTls, createServer as createTlsServer, type TLSSocket 
 import { Authorities } from '../../../src/net/authorities.ts'
 import type { CertificateSource } from '../../../src/net/certificates.ts'
 import { ConnectionCounter } from '../../../src/net/connections.ts'
-import { handshake } from '../../../src/net/handshake.ts'
+import { beginTls, type TlsOptions, tlsFailure } from '../../../src/net/handshake.ts'
 import { Listener } from '../../../src/net/listener.ts'
 import { PeerTls } from '../../../src/net/peertls.ts'
 import { PreLoginBudget } from '../../../src/net/prelogin.ts'
@@ -53,6 +53,15 @@ async function wire(t: TestContext): Promise<[Socket, Socket]> {
   return [near, far]
 }
 
+/** TLS on a socket; rejects with why there is none. */
+function handshake(socket: Socket, options: TlsOptions): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const secure = beginTls(socket, options)
+    secure.once('secure', () => resolve(secure))
+    secure.on('error', error => reject(new Error(tlsFailure(error))))
+  })
+}
+
 /** A transport whose receiver notes what it is told. */
 function transport(socket: Socket): { transport: SocketTransport; heard: string[]; gone: Promise<void> } {
   const heard: string[] = []
@@ -76,7 +85,7 @@ test('STARTTLS between two servers: either goes over to TLS, and each is shown t
   const [a, b] = [await contexts(ours), await contexts(theirs)]
   const [near, far] = (await wire(t)).map(transport) as [ReturnType<typeof transport>, ReturnType<typeof transport>]
   far.transport.upgrade(b.peers.accept(false, 'b.example'), PATIENCE)
-  near.transport.upgrade(a.peers.connect('rooms.a.example', 'b.example', false), PATIENCE)
+  near.transport.upgrade(a.peers.connect('rooms.a.example', 'b.example', false))
   near.transport.send('hello')
   far.transport.send('welcome')
   await Promise.all([once(near.transport.socket, 'data'), once(far.transport.socket, 'data')])
@@ -95,8 +104,8 @@ test('a domain of ours that no certificate has shows none', async t => {
   const { peers } = await contexts(ours)
   const [near, far] = await wire(t)
   const [, secure] = await Promise.all([
-    handshake(near, peers.connect('stranger.example', 'a.example', true), PATIENCE),
-    handshake(far, peers.accept(true), PATIENCE),
+    handshake(near, peers.connect('stranger.example', 'a.example', true)),
+    handshake(far, peers.accept(true)),
   ])
   const shown = new SocketTransport(secure, { ip: '127.0.0.1', port: 1 }, new Flusher())
   assert.deepEqual(peers.certificate(shown, 'stranger.example'), { valid: false, reason: 'no certificate was shown' })
@@ -112,7 +121,7 @@ test('the name that is asked for is the A-label of the domain; none for an addre
   const asked = async (remote: string): Promise<string | false> => {
     const socket = connect(port, '127.0.0.1')
     const secured = once(server, 'secureConnection') as Promise<[TLSSocket & { servername: string | false }]>
-    const client = await handshake(socket, peers.connect('a.example', remote, true), PATIENCE)
+    const client = await handshake(socket, peers.connect('a.example', remote, true))
     const [{ servername }] = await secured
     client.destroy()
     return servername
@@ -158,8 +167,8 @@ test('direct TLS: ALPN xmpp-server or none; who speaks only something else is re
   const c2s = await TlsContexts.load({ certificates: [theirs], log })
   const [near, far] = await wire(t)
   const refused = await Promise.allSettled([
-    handshake(far, c2s.options(true), PATIENCE),
-    handshake(near, peers.connect('a.example', 'b.example', true), PATIENCE),
+    handshake(far, c2s.options(true)),
+    handshake(near, peers.connect('a.example', 'b.example', true)),
   ])
   assert.deepEqual(
     refused.map(result => result.status === 'rejected' && result.reason.message),
@@ -214,8 +223,8 @@ test('a certificate that is renewed, or comes with a reload, is shown from then 
   const shown = async (): Promise<string[]> => {
     const [near, far] = await wire(t)
     const both = await Promise.all([
-      handshake(near, peers.connect('a.example', 'a.example', true), PATIENCE),
-      handshake(far, peers.accept(true, 'a.example'), PATIENCE),
+      handshake(near, peers.connect('a.example', 'a.example', true)),
+      handshake(far, peers.accept(true, 'a.example')),
     ])
     return both.map(socket => socket.getPeerX509Certificate()!.fingerprint256)
   }
@@ -258,24 +267,8 @@ test('why there is no TLS is told in words', async t => {
 
   const served = (await wire(t)).reverse()
   const server = transport(served[0]!)
-  server.transport.upgrade(peers.accept(false), PATIENCE)
+  server.transport.upgrade(peers.accept(false))
   served[1]!.write('GET / HTTP/1.1\r\n\r\n')
   await server.gone
   assert.equal(server.transport.failure, 'the peer speaks HTTP')
-})
-
-test('a handshake is given up when its time is over, or nobody wants it any more', async t => {
-  const { peers } = await contexts(ours)
-  const options = peers.connect('a.example', 'b.example', true)
-  const [slow] = await wire(t)
-  await assert.rejects(handshake(slow, options, 50), {
-    message: 'the TLS handshake was not done within 0.05 s',
-  })
-  assert.ok(slow.destroyed)
-  const [unwanted] = await wire(t)
-  const abort = new AbortController()
-  const given = handshake(unwanted, options, PATIENCE, abort.signal)
-  abort.abort(new Error('no longer wanted'))
-  await assert.rejects(given, { message: 'no longer wanted' })
-  assert.ok(unwanted.destroyed)
 })
