@@ -80,6 +80,7 @@ export interface ServerOptions {
 export class Server implements ServerControl {
   readonly version = VERSION
   state: ServerControl['state'] = 'starting'
+  federation: ServerControl['federation'] = undefined
   readonly log: Logger
   readonly metrics: Metrics
   readonly commands: Commands

@@ -479,17 +479,13 @@ export class Link implements Rider {
 
   // ---- for operators
 
-  /** Tries at once. */
-  retry(): void {
+  /** Tries at once. False: it has a connection, or tries already. */
+  retry(): boolean {
+    if (this.#conversation?.connected === true || this.#attempt !== undefined) return false
     this.#retryAt = 0
-    if (this.#conversation === undefined || this.#conversation.isParted) this.#connect()
-  }
-
-  /** Ends the connection; what waits is tried again on another. */
-  reset(): void {
-    this.#attempt?.abort()
-    this.#attempt = undefined
-    this.#conversation?.reset('ended by an administrator')
+    if (this.#conversation?.ours === false) this.#conversation.over()
+    this.#connect()
+    return true
   }
 
   /** Gives up all that waits. Resolves with how many messages that were. */

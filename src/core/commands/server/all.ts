@@ -3,6 +3,7 @@ import { accountCommands } from './accounts.ts'
 import { componentCommands } from './components.ts'
 import type { ServerControl } from './control.ts'
 import { deviceCommands } from './devices.ts'
+import { federationCommands } from './federation.ts'
 import { leavingCommands } from './leaving.ts'
 import { messageCommands } from './messages.ts'
 import { peopleCommands } from './people.ts'
@@ -19,6 +20,7 @@ export function adminCommands(server: ServerControl): Command[] {
     ...peopleCommands(),
     ...componentCommands(server),
     ...leavingCommands(server),
+    ...federationCommands(server),
     ...serverCommands(server),
   ]
 }

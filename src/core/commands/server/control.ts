@@ -2,6 +2,7 @@ import type { Host } from '../../host.ts'
 import type { Logger } from '../../log.ts'
 import type { Metrics } from '../../metrics.ts'
 import type { Router } from '../../router.ts'
+import type { FederationControl } from './federation.ts'
 
 /** What commands may do with the server they run in. */
 export interface ServerControl {
@@ -12,6 +13,8 @@ export interface ServerControl {
   readonly metrics: Metrics
   readonly router: Router
   readonly sessionCount: number
+  /** Undefined where there are no other servers. */
+  readonly federation: FederationControl | undefined
   readonly state: 'starting' | 'running' | 'draining' | 'stopping'
   modules(): { host: string; module: string; xep: string }[]
   ports(): { port: number; ip: string; tls: string; streams: number }[]
