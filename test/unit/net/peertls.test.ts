@@ -272,3 +272,23 @@ test('why there is no TLS is told in words', async t => {
   await server.gone
   assert.equal(server.transport.failure, 'the peer speaks HTTP')
 })
+
+test('of a long chain ten certificates are read; one of more than 100 KiB ends the handshake', async t => {
+  const { peers } = await contexts(ours)
+  const shown: number[] = []
+  const number = await port(t, peers, transport => {
+    shown.push(transport.takePeerCertificates().length)
+    transport.socket.write('welcome')
+  })
+  const dial = async (others: number): Promise<void> => {
+    const cert = theirs.cert + authority.pem.repeat(others)
+    const socket = connectTls({ port: number, cert, key: theirs.key, rejectUnauthorized: false })
+    t.after(() => socket.destroy())
+    await once(socket, 'data')
+  }
+  await dial(0)
+  await dial(50)
+  assert.deepEqual(shown, [2, 10])
+  await assert.rejects(dial(Math.ceil(110_000 / new X509Certificate(authority.pem).raw.length)))
+  assert.equal(shown.length, 2)
+})
