@@ -27,14 +27,14 @@ export function errorCondition(stanza: XmlElement): string {
   return child(stanza, 'error')?.children.find(c => c.ns === NS_STANZAS && c.name !== 'text')?.name ?? ''
 }
 
-/** Reads one stream: `onElement` gets each element at depth one, `onEnd` the closing tag of the stream. */
+/** Reads one stream: `onHeader` gets its start tag, `onElement` each element at depth one, `onEnd` its closing tag. */
 export class StreamReader {
   private readonly parser = new SaxesParser({ xmlns: true })
   private readonly decoder = new TextDecoder('utf-8', { fatal: true })
   private readonly stack: XmlElement[] = []
   private fault: string | undefined
 
-  constructor(onElement: (el: XmlElement) => void, onEnd: () => void) {
+  constructor(onElement: (el: XmlElement) => void, onEnd: () => void, onHeader?: (header: XmlElement) => void) {
     this.parser.on('error', error => {
       this.fault ??= error.message
     })
@@ -42,6 +42,7 @@ export class StreamReader {
       const attrs: Record<string, string> = {}
       for (const [name, attribute] of Object.entries(tag.attributes)) attrs[name] = attribute.value
       this.stack.push({ name: tag.local, ns: tag.uri, attrs, children: [], text: '' })
+      if (this.stack.length === 1) onHeader?.(this.stack[0]!)
     })
     this.parser.on('text', text => {
       const open = this.stack.at(-1)

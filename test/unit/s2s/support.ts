@@ -143,6 +143,8 @@ export interface EngineOptions {
 export interface Engine {
   readonly federating: Federating
   readonly talks: HeardTalks
+  /** Errors for those who sent what was refused. */
+  readonly answers: Stanza[]
   readonly log: { level: string; msg: string; reason?: string; domain?: string }[]
 }
 
@@ -171,6 +173,8 @@ export async function engine(t: TestContext, at: World, options: EngineOptions):
   })
   const log = createLog({ level: 'debug', format: 'json', destination })
   const router = new Router(log)
+  const answers: Stanza[] = []
+  router.fallback = { name: '', filter: undefined, deliver: stanza => void answers.push(stanza) }
   for (const name of domains) {
     router.add({ name, filter: undefined, deliver() {} })
     at.dns.zone[name] = { A: [ip] }
@@ -195,5 +199,5 @@ export async function engine(t: TestContext, at: World, options: EngineOptions):
   )
   await federating.listen()
   t.after(() => federating.stop())
-  return { federating, talks, log: lines }
+  return { federating, talks, answers, log: lines }
 }
