@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { evaluateAccess } from './config/access.ts'
 import type { Config } from './config/core.ts'
 import { blaming } from './config/diagnostics.ts'
 import type { Logger } from './core/log.ts'
+import type { Metrics } from './core/metrics.ts'
 import type { Router } from './core/router.ts'
 import { Authorities } from './net/authorities.ts'
 import { ConnectionCounter } from './net/connections.ts'
@@ -15,6 +15,7 @@ import type { Flusher } from './net/transport.ts'
 import { Connector } from './s2s/connector.ts'
 import { Dial } from './s2s/dial.ts'
 import { DialbackKeys } from './s2s/dialback.ts'
+import { type LinkSettings, Links } from './s2s/links.ts'
 import { S2SListener } from './s2s/listener.ts'
 import { Notices } from './s2s/notices.ts'
 import type { S2SServer, Talks } from './s2s/server.ts'
@@ -40,6 +41,53 @@ export interface Surroundings {
   readonly now: (() => number) | undefined
 }
 
+/** How long nothing may have gone between two domains (ms) until what users were shown of each other is no longer true. */
+const GONE_AFTER = 5 * 60_000
+
+/** What is read before there can be streams with other servers. */
+export interface Credentials {
+  readonly authorities: Authorities
+  /** Of keys for dialback. */
+  readonly secret: string
+}
+
+/** @throws OptionError */
+export async function peerCredentials(config: Config, store: Store, log: Logger): Promise<Credentials> {
+  const authorities = await blaming(['s2s', 'ca_file'], () => Authorities.load(config.s2s.ca_file, log))
+  return { authorities, secret: await dialbackSecret(store) }
+}
+
+/** What is said with other servers, and the streams that it is said on. */
+export function federate(
+  around: Surroundings & { readonly metrics: Metrics },
+  credentials: Credentials,
+): { federating: Federating; links: Links } {
+  const { store, router, ids, log, metrics, config, now } = around
+  const links = new Links({ store, router, ids, log, metrics, settings: linkSettings(config), ...(now && { now }) })
+  const federating = new Federating(around, credentials, links.talks)
+  links.connector = federating.connector
+  return { federating, links }
+}
+
+function linkSettings(config: () => Config): LinkSettings {
+  return {
+    get limits() {
+      const { s2s } = config()
+      return {
+        messages: s2s.max_queue_messages,
+        bytes: s2s.max_queue_bytes,
+        senderMessages: s2s.max_sender_messages,
+        senderBytes: s2s.max_sender_bytes,
+        lifetime: s2s.queue_lifetime,
+      }
+    },
+    get retryMax() {
+      return config().s2s.retry_max
+    },
+    goneAfter: GONE_AFTER,
+  }
+}
+
 /** How often it is looked for streams that carry nothing, in a time of idleness. */
 const LOOKS = 4
 
@@ -50,25 +98,17 @@ export class Federating {
   readonly connector: Connector
   readonly #around: Surroundings
   readonly #authorities: Authorities
-  readonly #counter: ConnectionCounter
-  #resolver: Resolver
-  #dialler: Dialler
+  readonly #counter = new ConnectionCounter(0)
+  /** From when there are other servers. */
+  #resolver!: Resolver
+  #dialler!: Dialler
   #looking: NodeJS.Timeout | undefined
   #unwatch = (): void => {}
 
-  static async create(around: Surroundings, talks: Talks): Promise<Federating> {
-    const { store, log, config } = around
-    const authorities = await blaming(['s2s', 'ca_file'], () => Authorities.load(config().s2s.ca_file, log))
-    return new Federating(around, talks, authorities, await dialbackSecret(store))
-  }
-
-  private constructor(around: Surroundings, talks: Talks, authorities: Authorities, secret: string) {
+  constructor(around: Surroundings, { authorities, secret }: Credentials, talks: Talks) {
     const { log, ids, flusher, rounds, prelogin, router, config } = around
     this.#around = around
     this.#authorities = authorities
-    this.#counter = new ConnectionCounter(mostPeerConnections(config()))
-    this.#resolver = resolverOf(config())
-    this.#dialler = this.#makeDialler()
     const dial = new Dial(() => this.#dialler, flusher)
     this.server = {
       ids,
@@ -97,14 +137,18 @@ export class Federating {
     return this.#around.config()
   }
 
-  #makeDialler(): Dialler {
-    return new Dialler(this.#resolver, {
+  #dial(): void {
+    this.#dialler = new Dialler(this.#resolver, {
       privateAddresses: this.#config.s2s.private_addresses,
       listeners: () => this.listeners.map(({ port, settings }) => ({ ip: settings.ip, port })),
     })
   }
 
+  /** From here on there are other servers. */
   async listen(): Promise<void> {
+    this.#counter.limit = mostPeerConnections(this.#config)
+    this.#resolver = resolverOf(this.#config)
+    this.#dial()
     for (const listen of s2sListeners(this.#config)) {
       const listener = new S2SListener(this.server, s2sListenerSettings(this.#config, listen), this.#counter)
       await listener.listen()
@@ -140,12 +184,13 @@ export class Federating {
 
   /** Another configuration runs. */
   changed(before: Config): void {
+    if (this.listeners.length === 0) return
     const { s2s } = this.#config
     if (s2s.resolver !== before.s2s.resolver) {
       this.#resolver.close()
       this.#resolver = resolverOf(this.#config)
     }
-    this.#dialler = this.#makeDialler()
+    this.#dial()
     clearTimeout(this.#looking)
     this.#look()
     const { settings, serves } = this.server
@@ -167,7 +212,7 @@ export class Federating {
     this.close()
     const streams: S2SStream[] = [...this.server.streams]
     await Promise.all(streams.map(stream => stream.leave(new StreamError('system-shutdown'))))
-    this.#resolver.close()
+    if (this.listeners.length > 0) this.#resolver.close()
   }
 }
 

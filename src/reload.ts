@@ -9,9 +9,11 @@ import { blaming } from './config/diagnostics.ts'
 import { sameValue } from './config/same.ts'
 import { inOrder } from './core/context.ts'
 import { type Logger, setLogFormat, setLogLevel } from './core/log.ts'
+import type { Federating } from './federating.ts'
 import type { HttpListener } from './http/listener.ts'
 import type { ConnectionCounter } from './net/connections.ts'
 import { type Definitions, type HostSurroundings, RunningHost } from './runninghost.ts'
+import { S2SListener } from './s2s/listener.ts'
 import {
   certificatesOf,
   componentListenerSettings,
@@ -21,6 +23,8 @@ import {
   listenerSettings,
   methodsOf,
   mostConnections,
+  s2sListenerSettings,
+  s2sListeners,
   tlsSettings,
 } from './settings.ts'
 import { StreamError } from './xmpp/errors.ts'
@@ -43,6 +47,7 @@ export interface ServerParts {
   readonly componentServer: ComponentServer
   readonly components: Components
   readonly componentListeners: readonly ComponentListener[]
+  readonly federating: Federating
   readonly http: readonly HttpListener[]
   /** Connections of clients by address. */
   readonly counter: ConnectionCounter
@@ -69,11 +74,12 @@ type Undo = () => unknown
  * wrong, and then everything is as it was.
  */
 export async function reload(server: ServerParts, wanted: Config, definitions: Definitions): Promise<string[]> {
-  const { pairs, complete } = listening(server, wanted.listen)
+  const { pairs, complete } = listening(server, wanted)
   const left = [...needsRestart(server.config, wanted), ...(complete ? [] : ['listen (ports)'])]
   // What waits for a restart is as it runs, for whoever asks.
   const config = { ...wanted }
   for (const name of AT_START) Object.assign(config, { [name]: server.config[name] })
+  const before = server.config
   const undo: Undo[] = []
   let release = (): void => {}
   try {
@@ -90,6 +96,8 @@ export async function reload(server: ServerParts, wanted: Config, definitions: D
       const { port } = listener.settings // it stays
       if (listener instanceof ComponentListener) {
         listener.update({ ...componentListenerSettings(config, listen), port })
+      } else if (listener instanceof S2SListener) {
+        listener.update({ ...s2sListenerSettings(config, listen), port })
       } else if (listener instanceof C2SListener) listener.update({ ...listenerSettings(config, listen), port })
       else listener.update({ ...httpSettings(config, listen), port })
     }
@@ -101,6 +109,7 @@ export async function reload(server: ServerParts, wanted: Config, definitions: D
     release()
   }
   await removeHosts(server)
+  server.federating.changed(before)
   return left
 }
 
@@ -116,6 +125,7 @@ async function prepare(
   const useTls = await blaming(['certfiles'], async () =>
     c2s.tls.prepare(await certificatesOf(config), tlsSettings(config)),
   )
+  const federate = await server.federating.prepare(config)
   const outside = await server.outside?.(config)
   if (outside !== undefined) undo.push(() => outside.undo())
   const { config: configBefore, definitions: definitionsBefore } = server
@@ -129,6 +139,7 @@ async function prepare(
   }
   return () => {
     useTls()
+    federate()
     outside?.apply()
     setLogFormat(log, config.log_format)
     setLogLevel(log, config.loglevel)
@@ -254,18 +265,23 @@ async function removeHosts({ hosts, c2sHosts, config, around }: ServerParts): Pr
   for (const [, host] of gone) await host.stopAll()
 }
 
-type Listener = C2SListener | ComponentListener | HttpListener
+type Listener = C2SListener | S2SListener | ComponentListener | HttpListener
+
+function moduleOf(listener: Listener): ListenConfig['module'] {
+  if (listener instanceof C2SListener) return 'c2s'
+  if (listener instanceof S2SListener) return 's2s'
+  return listener instanceof ComponentListener ? 'component' : 'http'
+}
 
 /** The listeners with their entries in another configuration; `complete`: none is left over on either side. */
 function listening(
-  { listeners, componentListeners, http }: ServerParts,
-  entries: readonly ListenConfig[],
+  { listeners, federating, componentListeners, http }: ServerParts,
+  wanted: Config,
 ): { pairs: { listener: Listener; listen: ListenConfig }[]; complete: boolean } {
-  const free = entries.filter(l => l.module !== 's2s')
-  const there: Listener[] = [...listeners, ...componentListeners, ...http]
+  const free = [...wanted.listen.filter(l => l.module !== 's2s'), ...s2sListeners(wanted)]
+  const there: Listener[] = [...listeners, ...federating.listeners, ...componentListeners, ...http]
   const pairs = there.flatMap(listener => {
-    const module =
-      listener instanceof C2SListener ? 'c2s' : listener instanceof ComponentListener ? 'component' : 'http'
+    const module = moduleOf(listener)
     const { ip, port } = listener.settings
     const at = free.findIndex(
       l => l.module === module && addressOf(l) === ip && (l.port === port || l.port === listener.port),

@@ -20,6 +20,7 @@ import { createLog, type Logger } from './core/log.ts'
 import { Metrics } from './core/metrics.ts'
 import type { ModuleDefinition } from './core/module.ts'
 import { Router } from './core/router.ts'
+import { type Credentials, federate, peerCredentials } from './federating.ts'
 import { addGauges, commitMetrics } from './gauges.ts'
 import { blobHandler, blobPath } from './http/blobs.ts'
 import { HttpListener } from './http/listener.ts'
@@ -30,6 +31,8 @@ import { Flusher } from './net/transport.ts'
 import { operationRoutes } from './operations.ts'
 import { addHost, arrange, type Prepared, reload, type ServerParts, warnUncovered } from './reload.ts'
 import type { Definitions, HostSurroundings } from './runninghost.ts'
+import { Federation } from './s2s/federation.ts'
+import type { Links } from './s2s/links.ts'
 import {
   certificatesOf,
   componentListenerSettings,
@@ -39,6 +42,7 @@ import {
   listenerSettings,
   methodsOf,
   mostConnections,
+  s2sListeners,
   tlsSettings,
 } from './settings.ts'
 import type { BlobStore } from './storage/blob.ts'
@@ -98,6 +102,8 @@ export class Server implements ServerControl {
   readonly #routes = new HttpRoutes()
   /** For who works on a server from the inside: a reload, tests. */
   readonly parts: ServerParts
+  /** What is said with other servers. */
+  readonly links: Links
   readonly #keeper: SessionKeeper
   #reloading: Promise<unknown> = Promise.resolve()
   #stopping: Promise<void> | undefined
@@ -112,7 +118,8 @@ export class Server implements ServerControl {
     const tls = await blaming(['certfiles'], async () => {
       return TlsContexts.load({ ...tlsSettings(config), certificates: await certificatesOf(config), log })
     })
-    const server = new Server(options, log, metrics, store, blobs, tls)
+    const peers = await peerCredentials(config, store, log)
+    const server = new Server(options, log, metrics, store, blobs, tls, peers)
     try {
       await server.#open()
     } catch (error) {
@@ -129,6 +136,7 @@ export class Server implements ServerControl {
     store: Store,
     blobs: BlobStore,
     tls: TlsContexts,
+    peers: Credentials,
   ) {
     const { config, modules: definitions, now } = options
     this.#options = options
@@ -178,8 +186,18 @@ export class Server implements ServerControl {
       },
       now: now ?? Date.now,
     }
+    const { flusher, rounds, prelogin } = c2s
+    const { federating, links } = federate(
+      {
+        ...{ store, router: this.router, ids: this.ids, log, metrics, flusher, rounds, prelogin, tls, now },
+        config: () => this.config,
+      },
+      peers,
+    )
+    this.links = links
     this.parts = {
       log,
+      federating,
       c2s,
       componentServer,
       components: new Components(componentServer),
@@ -215,6 +233,7 @@ export class Server implements ServerControl {
     for (const { host } of hosts.values()) await host.finishRemovals()
     parts.components.prepare(componentSettings(config)).apply()
     await this.#keeper.restore()
+    await this.#federate()
     for (const listen of config.listen.filter(l => l.module === 'c2s')) {
       const listener = new C2SListener(c2s, listenerSettings(config, listen), parts.counter)
       await listener.listen()
@@ -228,6 +247,16 @@ export class Server implements ServerControl {
     for (const http of this.#http) if (http.settings.operations === undefined) await this.#listenHttp(http)
     this.#unwatch = this.tls.watch()
     if (this.state === 'starting') this.state = 'running'
+  }
+
+  /** Other servers, where there are any. */
+  async #federate(): Promise<void> {
+    const { federating } = this.parts
+    if (s2sListeners(this.config).length === 0) return
+    const { allows } = federating.server.settings
+    this.router.fallback = new Federation(this.links, allows)
+    await federating.listen()
+    void this.links.start()
   }
 
   async #listenComponents(listen: ListenConfig): Promise<void> {
@@ -250,6 +279,7 @@ export class Server implements ServerControl {
   /** The ports where the server is watched stay to the end. */
   #closePorts(): void {
     for (const listener of [...this.#listeners, ...this.#componentListeners]) listener.close()
+    this.parts.federating.close()
     for (const http of this.#http) if (http.settings.operations === undefined) http.close()
   }
 
@@ -462,6 +492,8 @@ export class Server implements ServerControl {
     for (const { streams } of this.#componentListeners) {
       for (const stream of streams) stream.fail(new StreamError('system-shutdown'))
     }
+    await this.links.stop(PEERS_LATE)
+    await this.parts.federating.stop()
     this.parts.c2s.flusher.flush()
     for (const host of [...this.parts.hosts.values()].reverse()) await host.stopAll()
     for (const http of this.#http) http.close()
@@ -472,6 +504,9 @@ export class Server implements ServerControl {
     this.log.info({ pid: process.pid, up, ms: Math.round(performance.now() - begun) }, 'stopped')
   }
 }
+
+/** How long a stop waits for other servers to acknowledge what they were sent (ms). */
+const PEERS_LATE = 2000
 
 /** How long a stop waits for answers to those who watch over the server (ms). */
 const WATCHED_LATE = 1000

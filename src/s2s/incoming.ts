@@ -23,7 +23,7 @@ export class IncomingStream extends S2SStream {
   #failures = 0
   /** EXTERNAL was begun without what it needs: that follows. */
   #challenged = false
-  #restarted = false
+  #inside = false
   #opening: NodeJS.Timeout | undefined
   /** The conversation has its stream. */
   #open = false
@@ -164,13 +164,17 @@ export class IncomingStream extends S2SStream {
 
   /** The first pair is authenticated, and the peer knows. */
   admitted(): void {
-    if (this.#restarted) return
-    this.#restarted = true
+    if (this.#inside) return
+    this.#inside = true
     this.xmpp.admitted()
     this.xmpp.established()
     const { remote, local, method, ip } = this
     const { protocol: tls } = this.xmpp.transport
     this.server.log.info({ domain: remote, local, method, tls, bidi: this.bidi, ip }, 'another server is connected')
+    this.#expectManagement()
+  }
+
+  #expectManagement(): void {
     this.#opening = setTimeout(() => this.#begin('ping'), ENABLE_WITHIN)
   }
 
@@ -211,10 +215,13 @@ export class IncomingStream extends S2SStream {
     const h = el.attrs['h'] ?? ''
     if (!/^\d{1,10}$/.test(h)) throw new StreamError('undefined-condition', 'a resume needs an h')
     const pair = { local: local!, remote: remote! }
+    clearTimeout(this.#opening)
     const talk = await server.talks.resume(previd, pair)
     if (this.closing) return
-    if (talk === undefined) return this.#managementFailed('item-not-found', server.talks.endOf(previd, pair))
-    clearTimeout(this.#opening)
+    if (talk === undefined) {
+      this.#managementFailed('item-not-found', server.talks.endOf(previd, pair))
+      return this.#expectManagement()
+    }
     this.#open = true
     this.managed = true
     for (const pair of fresh.receives) talk.receives.add(pair)

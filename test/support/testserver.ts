@@ -21,6 +21,8 @@ export interface TestOptions {
   http?: Raw
   /** A port of components; options of its entry in `listen`. */
   component?: Raw
+  /** The address at which other servers find it, on 5269 and 5270; without, there are none. */
+  s2s?: { ip: string; listen?: Raw }
   /** Options of modules by name; `false` leaves one out. All others run with their defaults. */
   modules?: Record<string, Raw | false>
   /** Definitions beyond the built-in ones. */
@@ -167,12 +169,20 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     options.component === undefined
       ? []
       : [parseOptions(listenOptions, { port: 0, module: 'component', ...options.component })]
+  const s2s = [
+    { port: 5269, tls: false },
+    { port: 5270, tls: true },
+  ].flatMap(port =>
+    options.s2s === undefined
+      ? []
+      : parseOptions(listenOptions, { ...port, ip: options.s2s.ip, module: 's2s', ...options.s2s.listen }),
+  )
   const server = parseOptions(serverOptions, {
     hosts,
     loglevel: options.log === true ? 'debug' : 'silent',
     storage: { driver: 'memory' },
-    s2s: { enabled: false },
     ...pick(serverOptions),
+    s2s: { enabled: options.s2s !== undefined, ...(raw['s2s'] as Raw | undefined) },
   })
   const modules: Record<string, Raw> = {}
   for (const [name, definition] of definitions) {
@@ -185,5 +195,5 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     const given = { auth: { plain_without_tls: true, scram_iterations: 4096 }, ...pick(hostOptions) }
     perHost.set(host, { ...parseOptions(hostOptions, given), host, modules })
   }
-  return { ...server, listen: [listen, ...http, ...component], perHost }
+  return { ...server, listen: [listen, ...http, ...component, ...s2s], perHost }
 }

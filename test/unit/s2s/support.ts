@@ -8,7 +8,7 @@ import { hostOptions, listenOptions, serverOptions } from '../../../src/config/c
 import { parseOptions } from '../../../src/config/validate.ts'
 import { createLog } from '../../../src/core/log.ts'
 import { Router } from '../../../src/core/router.ts'
-import { Federating } from '../../../src/federating.ts'
+import { Federating, peerCredentials } from '../../../src/federating.ts'
 import { PreLoginBudget } from '../../../src/net/prelogin.ts'
 import { TlsContexts } from '../../../src/net/tls.ts'
 import { Flusher } from '../../../src/net/transport.ts'
@@ -182,12 +182,13 @@ export async function engine(t: TestContext, at: World, options: EngineOptions):
   }
   const tls = await TlsContexts.load({ certificates: [pair], log })
   const talks = new HeardTalks()
-  const federating = await Federating.create(
+  const store = openMemoryStore()
+  const federating = new Federating(
     {
       log,
       ids: new IdGenerator(),
       router,
-      store: openMemoryStore(),
+      store,
       flusher: new Flusher(),
       rounds: new Rounds(),
       prelogin: new PreLoginBudget(2 ** 27),
@@ -195,6 +196,7 @@ export async function engine(t: TestContext, at: World, options: EngineOptions):
       config: () => config,
       now: undefined,
     },
+    await peerCredentials(config, store, log),
     talks,
   )
   await federating.listen()
