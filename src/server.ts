@@ -31,6 +31,7 @@ import { Flusher } from './net/transport.ts'
 import { operationRoutes } from './operations.ts'
 import { addHost, arrange, type Prepared, reload, type ServerParts, warnUncovered } from './reload.ts'
 import type { Definitions, HostSurroundings } from './runninghost.ts'
+import { LinksControl } from './s2s/control.ts'
 import { Federation } from './s2s/federation.ts'
 import type { Links } from './s2s/links.ts'
 import {
@@ -255,6 +256,7 @@ export class Server implements ServerControl {
     if (s2sListeners(this.config).length === 0) return
     const { allows } = federating.server.settings
     this.router.fallback = new Federation(this.links, allows)
+    this.federation = new LinksControl(this.links)
     await federating.listen()
     void this.links.start()
   }
