@@ -39,6 +39,11 @@ describe('the package', { timeout: SEVERAL_MINUTES }, () => {
     await run(folder, 'tar', '-xzf', packed, '-C', path.join(installed, 'hermod'), '--strip-components=1')
     // What it needs is there already: npm would fetch the same again.
     const linked = ['hermod', 'node-xmpp-server-compat']
+    const compat = path.join(installed, 'node-xmpp-server-compat')
+    await cp(path.join(ROOT, 'packages/node-xmpp-server-compat'), compat, {
+      recursive: true,
+      filter: source => !/node_modules|src$|test$/.test(path.relative(ROOT, source)),
+    })
     for (const name of await readdir(path.join(ROOT, 'node_modules'))) {
       if (linked.includes(name)) continue
       await symlink(path.join(ROOT, 'node_modules', name), path.join(installed, name))
@@ -50,6 +55,28 @@ describe('the package', { timeout: SEVERAL_MINUTES }, () => {
     await run(hello, TSC)
     assert.deepEqual((await readdir(path.join(hello, 'dist'))).toSorted(), ['hello.js', 'hello.test.js'])
     assert.match(await run(hello, process.execPath, '--test', '--test-reporter=tap', 'hello.test.ts'), /^# fail 0$/m)
+  })
+
+  test('an old program runs with the API that it knows, from CommonJS, and is compiled with its types', async () => {
+    const program = [
+      "const { Socket } = require('node:net')",
+      "const xmpp = require('node-xmpp-server-compat')",
+      "const server = new xmpp.C2SServer({ port: 0, host: '127.0.0.1', domain: 'localhost' })",
+      "server.on('connection', client => console.log(client instanceof xmpp.C2SStream))",
+      "server.on('online', () => new Socket().connect(server.port, '127.0.0.1').on('close', () => {}).end())",
+      "server.on('connection', client => client.on('close', () => server.end(() => console.log('closed'))))",
+    ]
+    await writeFile(path.join(hello, 'old.cjs'), program.join('\n'))
+    assert.equal(await run(hello, process.execPath, 'old.cjs'), 'true\nclosed\n')
+    const typed = [
+      "import * as xmpp from 'node-xmpp-server-compat'",
+      "const server = new xmpp.C2SServer({ domain: 'localhost', autostart: false })",
+      "export const jid: string = new xmpp.JID('a@b/c').bare().toString()",
+      "server.on('connection', session => (session as xmpp.C2SStream).on('stanza', ({ from }) => from?.length))",
+    ]
+    await writeFile(path.join(hello, 'typed.ts'), typed.join('\n'))
+    await run(hello, TSC, '--noEmit')
+    await rm(path.join(hello, 'typed.ts'))
   })
 
   test('every hook and every service has its type in it', async () => {

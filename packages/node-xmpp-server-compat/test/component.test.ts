@@ -1,10 +1,9 @@
 /** Components (XEP-0114). */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { describe, type TestContext, test } from 'node:test'
 import { _Server, ComponentServer, component as exported, type ComponentStream as Session } from '../src/index.ts'
-import { header, Wire } from './support.ts'
+import { handshake, header, Wire } from './support.ts'
 
 const NS = 'jabber:component:accept'
 
@@ -29,12 +28,6 @@ async function open(port: number, to = 'foo.localhost', ns = NS): Promise<Wire> 
   return wire
 }
 
-/** Shows that it knows the secret. */
-async function handshake(wire: Wire, secret = 'password'): Promise<void> {
-  const [, id] = /id='([^']+)'/.exec(await wire.until(/<stream:stream[^>]*>/))!
-  wire.write(`<handshake>${createHash('sha1').update(`${id}${secret}`).digest('hex')}</handshake>`)
-}
-
 describe('a component', () => {
   test('comes in, and its stanzas go both ways', async t => {
     const events: string[] = []
@@ -52,7 +45,7 @@ describe('a component', () => {
       })
     })
     const wire = await open(port)
-    await handshake(wire)
+    await handshake(wire, 'password')
     await wire.until(/<handshake\/>/)
     wire.write("<message to='testguy@example.com' from='fake@foo.localhost'><body>HelloWorld</body></message>")
     assert.equal(

@@ -1,4 +1,5 @@
 /** Servers of this package, and clients of xmpp.js to talk to them. */
+import { createHash } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import type { TestContext } from 'node:test'
 import { client } from '@xmpp/client'
@@ -104,4 +105,19 @@ export async function session(wire: Wire, user = 'alice', resource = 'home'): Pr
   wire.write(`<iq type='set' id='b'><bind xmlns='${BIND}'><resource>${resource}</resource></bind></iq>`)
   const answer = await wire.until(/<jid>[^<]*<\/jid>/)
   return /<jid>([^<]*)/.exec(answer)![1]!
+}
+
+/** A component that has shown that it knows its secret. */
+export async function component(port: number, name: string, secret: string): Promise<Wire> {
+  const wire = await Wire.connect(port)
+  wire.write(header(name, '', 'jabber:component:accept'))
+  await handshake(wire, secret)
+  await wire.until(/<handshake\/>/)
+  return wire
+}
+
+/** Answers the header of the server (XEP-0114 3). */
+export async function handshake(wire: Wire, secret: string): Promise<void> {
+  const [, id] = /id='([^']+)'/.exec(await wire.until(/<stream:stream[^>]*>/))!
+  wire.write(`<handshake>${createHash('sha1').update(`${id}${secret}`).digest('hex')}</handshake>`)
 }
