@@ -12,6 +12,9 @@ export function addGauges(server: Server): void {
   const sum = (value: (host: Host) => number) => () => server.hosts.reduce((total, host) => total + value(host), 0)
   metrics.gauge('sessions', 'Sessions, connected or waiting to be resumed', () => server.sessionCount)
   metrics.gauge('streams', 'Client connections', () => server.streams().length)
+  metrics.gauge('component_queue', 'Messages that wait for components, or that these have not confirmed', () => {
+    return server.parts.components.waiting
+  })
   metrics.gauge('component_connections', 'Connections of components that have logged in', () => {
     return [...server.components].reduce((total, { connections }) => total + connections.length, 0)
   })

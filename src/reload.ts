@@ -87,7 +87,7 @@ export async function reload(server: ServerParts, wanted: Config, definitions: D
     const changes = changesOf(server, config, definitions)
     if (changes.length > 0) release = hold([...server.hosts.values()])
     await changeModules(server, changes, definitions, undo)
-    const components = server.components.prepare(componentSettings(config))
+    const components = await server.components.prepare(componentSettings(config))
     undo.push(() => components.undo())
     // From here on nothing can fail, and nobody sees a part of it: it is one turn.
     apply()

@@ -4,7 +4,6 @@ import { SessionKeeper } from './c2s/keeper.ts'
 import { C2SListener } from './c2s/listener.ts'
 import { ResumableSessions } from './c2s/resumable.ts'
 import type { C2SServer } from './c2s/server.ts'
-import type { Component } from './component/component.ts'
 import { Components } from './component/components.ts'
 import { ComponentListener } from './component/listener.ts'
 import type { ComponentServer } from './component/server.ts'
@@ -13,7 +12,7 @@ import { type Config, type ListenConfig, resolveHost } from './config/core.ts'
 import { blaming, OptionError } from './config/diagnostics.ts'
 import { Commands } from './core/commands/commands.ts'
 import { adminCommands } from './core/commands/server/all.ts'
-import type { BackupReport, ComponentReport, RestoreReport, ServerControl } from './core/commands/server/control.ts'
+import type { BackupReport, RestoreReport, ServerControl } from './core/commands/server/control.ts'
 import type { Host } from './core/host.ts'
 import { HttpRoutes } from './core/http.ts'
 import { createLog, type Logger } from './core/log.ts'
@@ -201,7 +200,7 @@ export class Server implements ServerControl {
       federating,
       c2s,
       componentServer,
-      components: new Components(componentServer),
+      components: new Components(componentServer, store),
       componentListeners: this.#componentListeners,
       c2sHosts,
       hosts: new Map(),
@@ -232,7 +231,9 @@ export class Server implements ServerControl {
     }
     arrange(parts)
     for (const { host } of hosts.values()) await host.finishRemovals()
-    parts.components.prepare(componentSettings(config)).apply()
+    await parts.components.open()
+    const prepared = await parts.components.prepare(componentSettings(config))
+    prepared.apply()
     await this.#keeper.restore()
     await this.#federate()
     for (const listen of config.listen.filter(l => l.module === 'c2s')) {
@@ -361,7 +362,7 @@ export class Server implements ServerControl {
     return this.#componentListeners
   }
 
-  get components(): Iterable<Component> {
+  get components(): Components {
     return this.parts.components
   }
 
@@ -396,15 +397,6 @@ export class Server implements ServerControl {
       ip: l.settings.ip,
       tls: l.settings.tls,
       streams: l.streams.size,
-    }))
-  }
-
-  componentList(): ComponentReport[] {
-    return [...this.parts.components].map(({ name, connections }) => ({
-      component: name,
-      connections: connections.length,
-      ip: connections.map(({ stream }) => stream.transport.peer.ip),
-      since: connections[0]?.since ?? null,
     }))
   }
 
@@ -500,6 +492,7 @@ export class Server implements ServerControl {
     for (const host of [...this.parts.hosts.values()].reverse()) await host.stopAll()
     for (const http of this.#http) http.close()
     await Promise.all(this.#http.map(http => http.drained(WATCHED_LATE)))
+    await this.parts.components.close()
     await this.store.close()
     await this.blobs.close()
     const up = Math.round(this.uptime / 1000)

@@ -13,6 +13,7 @@ import { evaluateAccess } from './config/access.ts'
 import {
   addressOf,
   BUILTIN_SHAPERS,
+  type ComponentConfig,
   type Config,
   type HostConfig,
   type ListenConfig,
@@ -20,6 +21,7 @@ import {
 } from './config/core.ts'
 import { OptionError } from './config/diagnostics.ts'
 import type { Pace } from './core/http.ts'
+import type { DestinationLimits } from './core/queue/destinationqueue.ts'
 import type { HttpListenerSettings } from './http/listener.ts'
 import type { CertificateSource } from './net/certificates.ts'
 import { selfSigned } from './net/selfsigned.ts'
@@ -148,11 +150,23 @@ export function componentSettings(config: Config): ComponentSettings[] {
         itemsOf: component.items_of.length > 0 ? component.items_of : below === undefined ? [] : [below],
         by,
         conflict: component.conflict,
+        queue: component.queue ? limitsOf(component) : undefined,
+        ackTimeout: resolveHost(config, by).ack_timeout,
         allowed: ({ local, domain }) =>
           evaluateAccess(config, component.access, { jid: local === '' ? { domain } : { local, domain } }, by),
       }
     }),
   )
+}
+
+function limitsOf(component: ComponentConfig): DestinationLimits {
+  return {
+    messages: component.max_queue_messages,
+    bytes: component.max_queue_bytes,
+    senderMessages: component.max_sender_messages,
+    senderBytes: component.max_sender_bytes,
+    lifetime: component.queue_lifetime,
+  }
 }
 
 /** A domain as the router knows it (RFC 7622 3.2). */

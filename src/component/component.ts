@@ -1,11 +1,16 @@
-import { keeps } from '../core/delivery.ts'
+import { keepsForOthers } from '../core/delivery.ts'
+import type { DestinationQueue } from '../core/queue/destinationqueue.ts'
+import type { Entry } from '../core/queue/entry.ts'
 import type { Destination, Source } from '../core/router.ts'
+import type { XmppStream } from '../stream/stream.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { AskedIqs } from './askediqs.ts'
+import { Backlog } from './backlog.ts'
 import { shareOf } from './balance.ts'
 import type { Connection } from './connection.ts'
+import { type Habits, Outflow } from './outflow.ts'
 import type { ComponentServer } from './server.ts'
 import type { ComponentSettings } from './settings.ts'
 
@@ -29,6 +34,9 @@ export class Component implements Destination {
   readonly filter = undefined
   /** In the order in which they logged in. */
   readonly connections: Connection[] = []
+  /** The messages for it. */
+  readonly backlog: Backlog
+  readonly #habits: Habits = { answers: undefined }
   /** What several connections have asked: the answer is for who did. */
   readonly #asked = new AskedIqs<Connection>()
   #settings: ComponentSettings
@@ -36,11 +44,12 @@ export class Component implements Destination {
   /** Takes it out of the items of hosts. */
   #unlist: (() => void)[] = []
 
-  constructor(settings: ComponentSettings, server: ComponentServer) {
+  constructor(settings: ComponentSettings, queue: DestinationQueue, server: ComponentServer) {
     this.name = settings.name
     this.jid = Jid.of('', settings.name)
     this.#settings = settings
     this.#server = server
+    this.backlog = new Backlog(this, queue, server.now)
   }
 
   get settings(): ComponentSettings {
@@ -60,8 +69,9 @@ export class Component implements Destination {
     for (const { stream } of [...this.connections]) stream.fail(error)
   }
 
-  deliver(stanza: Stanza, _source: Source): void {
+  deliver(stanza: Stanza, { origin }: Source): void {
     if (!this.#mayReach(stanza.from)) throw new StanzaError('forbidden', `you may not reach ${this.name}`)
+    if (this.#settings.queue !== undefined && keepsForOthers(stanza)) return this.backlog.push(stanza, origin)
     const connection = this.#connectionFor(stanza)
     if (connection === undefined) return this.#away(stanza)
     connection.deliver(stanza)
@@ -77,7 +87,14 @@ export class Component implements Destination {
     if (connections.length < 2) return connections[0]
     const asked = stanza.kind === 'iq' && !stanza.isRequest ? this.#asked.answered(stanza) : undefined
     if (asked !== undefined && connections.includes(asked)) return asked
-    return connections[shareOf(stanza.from.bare.toString(), connections)]
+    return this.shareOf(() => stanza.from)
+  }
+
+  /** Whose share a sender is; undefined where nobody is connected. */
+  shareOf(sender: () => Jid | undefined): Connection | undefined {
+    const { connections } = this
+    if (connections.length < 2) return connections[0]
+    return connections[shareOf(sender()?.bare.toString() ?? '', connections)]
   }
 
   /** One of its connections asks somebody something. */
@@ -90,7 +107,7 @@ export class Component implements Destination {
     const { kind, type } = stanza
     if (type === 'error' || type === 'result') return
     if (kind === 'presence' && (type === 'unavailable' || type === 'probe')) return
-    if (kind === 'message' && (type === 'headline' || !keeps(stanza))) return
+    if (kind === 'message' && (type === 'headline' || !keepsForOthers(stanza))) return
     throw new StanzaError('remote-server-timeout', `${this.name} is not connected`)
   }
 
@@ -107,19 +124,43 @@ export class Component implements Destination {
     }
   }
 
+  /** For a connection that is about to come. */
+  outflow(stream: XmppStream): Outflow {
+    const { log } = this.#server
+    if (this.connections.length === 0) this.#habits.answers = undefined
+    return new Outflow({
+      stream,
+      component: this.jid,
+      by: () => this.#settings.by,
+      habits: this.#habits,
+      patience: () => this.#settings.ackTimeout,
+      confirm: entry => this.backlog.queue.confirm(entry, this.backlog),
+      deaf: () =>
+        log.warn(
+          { component: this.name },
+          'a component does not answer pings (XEP-0199): messages count as delivered though it may not have them',
+        ),
+    })
+  }
+
   joined(connection: Connection): void {
     const { log, router } = this.#server
     const { transport } = connection.stream
     log.info({ component: this.name, ip: transport.peer.ip, tls: transport.protocol }, 'a component logged in')
-    if (this.connections.push(connection) > 1) return
+    const first = this.connections.push(connection) === 1
+    this.backlog.joined()
+    if (!first) return
     this.#list()
     for (const { hooks } of router.hosts.values()) hooks.notify('component_connected', { component: this.jid })
   }
 
-  left(connection: Connection, reason: string): void {
+  /** @param entries what the connection has not confirmed; `hasRead`: where it was closed in order, whether it has it */
+  left(connection: Connection, reason: string, entries: readonly Entry[], hasRead?: Promise<boolean>): void {
     const at = this.connections.indexOf(connection)
+    if (at >= 0) this.connections.splice(at, 1)
+    if (hasRead === undefined) this.backlog.left(entries)
+    else void this.backlog.closed(entries, hasRead)
     if (at < 0) return
-    this.connections.splice(at, 1)
     const { log, router } = this.#server
     log.info({ component: this.name, ip: connection.stream.transport.peer.ip, reason }, 'a component is gone')
     if (this.connections.length > 0) return

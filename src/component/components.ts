@@ -1,16 +1,40 @@
 import { OptionError } from '../config/diagnostics.ts'
+import { type DestinationLimits, type DestinationQueue, DestinationQueues } from '../core/queue/destinationqueue.ts'
+import type { Store } from '../storage/store.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Component } from './component.ts'
 import type { ComponentServer } from './server.ts'
 import type { ComponentSettings } from './settings.ts'
 
+/** For what waits for a component that is configured no more, or has no queue any more. */
+const LEFT_OVER: DestinationLimits = {
+  messages: 0,
+  bytes: 0,
+  senderMessages: 0,
+  senderBytes: 0,
+  lifetime: 172_800_000,
+}
+
 /** The components of a server, by domain. */
 export class Components {
   readonly #server: ComponentServer
   readonly #components = new Map<string, Component>()
+  readonly #queues: DestinationQueues
+  /** By domain, also of those that are configured no more while something waits for them: it goes back when its time is over. */
+  readonly #open = new Map<string, DestinationQueue>()
 
-  constructor(server: ComponentServer) {
+  constructor(server: ComponentServer, store: Store) {
     this.#server = server
+    const { ids, log, router, now } = server
+    this.#queues = new DestinationQueues({
+      store,
+      table: 'component_queue',
+      ids,
+      log,
+      limits: name => this.#components.get(name)?.settings.queue ?? LEFT_OVER,
+      bounced: (_name, stanza, reason) => void router.bounce(stanza, reason),
+      now,
+    })
   }
 
   get(domain: string): Component | undefined {
@@ -21,13 +45,27 @@ export class Components {
     return this.#components.values()
   }
 
+  /** Messages that wait for components, or are on their way to them. */
+  get waiting(): number {
+    return this.#queues.total.messages
+  }
+
+  /** At a start: what waits is looked after, for whomever it is. */
+  async open(): Promise<void> {
+    for (const name of await this.#queues.keys()) await this.#queue(name)
+  }
+
+  /** Resolves when all that is queued is durable. Nothing is given up from here on. */
+  async close(): Promise<void> {
+    await this.#queues.flush()
+    for (const queue of this.#open.values()) queue.close()
+  }
+
   /**
    * Makes the domains that are new known to the router. What comes back makes the rest of the change, which cannot fail, or
-   * takes back what was done.
-   *
-   * @throws OptionError where a domain is served already
+   * takes back what was done. Rejects with an OptionError where a domain is served already.
    */
-  prepare(wanted: readonly ComponentSettings[]): { apply(): void; undo(): void } {
+  async prepare(wanted: readonly ComponentSettings[]): Promise<{ apply(): void; undo(): void }> {
     const { router } = this.#server
     const added: Component[] = []
     const undo = (): void => {
@@ -35,7 +73,7 @@ export class Components {
     }
     for (const settings of wanted) {
       if (this.#components.has(settings.name)) continue
-      const component = new Component(settings, this.#server)
+      const component = new Component(settings, await this.#queue(settings.name), this.#server)
       try {
         router.add(component)
       } catch (error) {
@@ -54,6 +92,12 @@ export class Components {
       }
     }
     return { apply, undo }
+  }
+
+  async #queue(name: string): Promise<DestinationQueue> {
+    let queue = this.#open.get(name)
+    if (queue === undefined) this.#open.set(name, (queue = await this.#queues.open(name)))
+    return queue
   }
 
   #remove(component: Component): void {

@@ -1,4 +1,4 @@
-import type { Origin } from '../core/queue/entry.ts'
+import type { Entry, Origin } from '../core/queue/entry.ts'
 import type { Source } from '../core/router.ts'
 import type { XmppStream } from '../stream/stream.ts'
 import { cut } from '../util/text.ts'
@@ -8,6 +8,7 @@ import { isStanzaName, Stanza } from '../xmpp/stanza.ts'
 import { AskedIqs } from './askediqs.ts'
 import type { Component } from './component.ts'
 import { readStanza } from './incoming.ts'
+import type { Outflow } from './outflow.ts'
 import type { ComponentServer } from './server.ts'
 
 /** Bytes that a component may leave unread; with more it is taken for dead. */
@@ -23,6 +24,8 @@ export class Connection {
   readonly id: string
   /** Ms since 1970. */
   readonly since: number
+  /** Queued messages that it was sent. */
+  readonly outflow: Outflow
   readonly #server: ComponentServer
   readonly #asked = new AskedIqs<true>()
   #gone = false
@@ -37,6 +40,7 @@ export class Connection {
     this.id = server.ids.random()
     this.since = server.now()
     this.#server = server
+    this.outflow = component.outflow(stream)
     const origin: Origin = {
       accepted: () => void this.#unsafe++,
       safe: () => this.#safe(),
@@ -71,8 +75,10 @@ export class Connection {
 
   #iq(stanza: Stanza): void | Promise<void> {
     const { router } = this.#server
-    if (!stanza.isRequest) this.#asked.answered(stanza)
-    else this.component.asks(stanza, this)
+    if (!stanza.isRequest) {
+      if (this.outflow.answered(stanza)) return
+      this.#asked.answered(stanza)
+    } else this.component.asks(stanza, this)
     // A component has no other way to learn how far we are: who is answered knows that all it sent before is safe.
     if (this.#unsafe > 0 && stanza.isRequest && stanza.payload?.is('ping', NS.PING) === true) {
       return this.#allSafe().then(() => router.route(stanza))
@@ -96,6 +102,13 @@ export class Connection {
     this.send(stanza.toString())
   }
 
+  /** A queued message. */
+  give(entry: Entry, data: string | Buffer): void {
+    this.send(data)
+    if (!this.#gone) this.outflow.sent(entry)
+    else this.component.backlog.left([entry])
+  }
+
   send(data: string | Buffer): void {
     const { stream } = this
     stream.send(data)
@@ -104,17 +117,15 @@ export class Connection {
   }
 
   /** It has closed its stream. */
-  closed(_hasRead: Promise<boolean>): void {
-    this.gone('closed by the component')
+  closed(hasRead: Promise<boolean>): void {
+    this.gone('closed by the component', hasRead)
   }
 
-  drained(): void {}
-
-  /** Nothing comes or goes any more. May be called again. */
-  gone(reason: string): void {
+  /** Nothing comes or goes any more. May be called again. `hasRead`: it closed its stream in order. */
+  gone(reason: string, hasRead?: Promise<boolean>): void {
     if (this.#gone) return
     this.#gone = true
-    this.component.left(this, reason)
+    this.component.left(this, reason, this.outflow.end(), hasRead)
     for (const answer of this.#asked.giveUp()) void this.#server.router.route(answer)
   }
 }

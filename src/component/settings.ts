@@ -1,4 +1,5 @@
 import type { OptionPath } from '../config/diagnostics.ts'
+import type { DestinationLimits } from '../core/queue/destinationqueue.ts'
 import type { Jid } from '../xmpp/jid.ts'
 
 /** How one component is served. */
@@ -16,6 +17,10 @@ export interface ComponentSettings {
   readonly by: string
   /** What becomes of a connection when the component logs in once more. */
   readonly conflict: 'closeold' | 'closenew' | 'balance'
+  /** What may wait for it while it is away; undefined: nothing does. */
+  readonly queue: DestinationLimits | undefined
+  /** Ms that it has to confirm what it got. */
+  readonly ackTimeout: number
   /** Whether this sender may reach it. */
   readonly allowed: (from: Jid) => boolean
 }

@@ -131,7 +131,7 @@ export class ComponentStream implements StreamHandler {
   }
 
   onDrain(): void {
-    this.connection?.drained()
+    this.connection?.outflow.drained()
   }
 
   onParted(reason: string): void {

@@ -37,6 +37,17 @@ const COMPONENT = {
     'closeold',
     'When it logs in once more while it is connected: `closeold` ends the connection there is, `closenew` refuses the new one. `balance` keeps both: each gets what comes from its share of senders (by their bare addresses), and the same sender is always the same connection’s while it is there.',
   ),
+  queue: opt.bool(
+    true,
+    'Messages wait for it, on the disk, until it has them: while it is away, and while it has not answered a ping that was sent after them. Otherwise they are sent if it is connected, and go back to their senders if not.',
+  ),
+  queue_lifetime: opt.duration('2d', 'How long a message waits for it; then it goes back to its sender.', {
+    min: 1000,
+  }),
+  max_queue_messages: opt.int(10_000, 'Messages that wait for it at a time.', { min: 1, infinity: true }),
+  max_queue_bytes: opt.size('64 MiB', 'Bytes of them.', { min: 10_000, infinity: true }),
+  max_sender_messages: opt.int(1000, 'Messages of one user that wait for it at a time.', { min: 1, infinity: true }),
+  max_sender_bytes: opt.size('8 MiB', 'Bytes of them.', { min: 10_000, infinity: true }),
 }
 
 /** One entry of `listen`. */

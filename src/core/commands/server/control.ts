@@ -1,6 +1,8 @@
+import type { StreamError } from '../../../xmpp/errors.ts'
 import type { Host } from '../../host.ts'
 import type { Logger } from '../../log.ts'
 import type { Metrics } from '../../metrics.ts'
+import type { DestinationQueue } from '../../queue/destinationqueue.ts'
 import type { Router } from '../../router.ts'
 import type { FederationControl } from './federation.ts'
 
@@ -15,10 +17,10 @@ export interface ServerControl {
   readonly sessionCount: number
   /** Undefined where there are no other servers. */
   readonly federation: FederationControl | undefined
+  readonly components: Iterable<ComponentControl> & { get(domain: string): ComponentControl | undefined }
   readonly state: 'starting' | 'running' | 'draining' | 'stopping'
   modules(): { host: string; module: string; xep: string }[]
   ports(): { port: number; ip: string; tls: string; streams: number }[]
-  componentList(): ComponentReport[]
   certificates(): { names: readonly string[]; file: string | undefined; notAfter: Date }[]
   /** Reads the configuration again; names what only a restart changes. */
   reloadConfig(): Promise<string[]>
@@ -33,13 +35,17 @@ export interface ServerControl {
   restore(file: string, progress: (text: string) => void): Promise<RestoreReport>
 }
 
-export interface ComponentReport {
-  component: string
-  connections: number
-  /** Of each connection. */
-  ip: string[]
-  /** When it was connected, ms since 1970; null while it is not. */
-  since: number | null
+/** A component (XEP-0114), connected or not. */
+export interface ComponentControl {
+  readonly name: string
+  readonly connections: readonly {
+    readonly stream: { readonly transport: { readonly peer: { readonly ip: string } } }
+    /** Ms since 1970. */
+    readonly since: number
+  }[]
+  readonly backlog: { readonly queue: Pick<DestinationQueue, 'messages' | 'peek' | 'drop'> }
+  /** Ends its connections. */
+  end(error: StreamError): void
 }
 
 export interface BackupReport {
