@@ -12,7 +12,7 @@ import { type Config, type ListenConfig, resolveHost } from './config/core.ts'
 import { blaming, OptionError } from './config/diagnostics.ts'
 import { Commands } from './core/commands/commands.ts'
 import { adminCommands } from './core/commands/server/all.ts'
-import type { BackupReport, RestoreReport, ServerControl } from './core/commands/server/control.ts'
+import type { BackupReport, OpenPort, RestoreReport, ServerControl } from './core/commands/server/control.ts'
 import type { Host } from './core/host.ts'
 import { HttpRoutes } from './core/http.ts'
 import { createLog, type Logger } from './core/log.ts'
@@ -391,13 +391,17 @@ export class Server implements ServerControl {
     )
   }
 
-  ports(): { port: number; ip: string; tls: string; streams: number }[] {
-    return [...this.#listeners, ...this.#componentListeners].map(l => ({
-      port: l.port,
-      ip: l.settings.ip,
-      tls: l.settings.tls,
-      streams: l.streams.size,
-    }))
+  ports(): OpenPort[] {
+    const { federating } = this.parts
+    const all = {
+      c2s: this.#listeners,
+      s2s: federating.listeners,
+      component: this.#componentListeners,
+      http: this.#http,
+    }
+    return Object.entries(all).flatMap(([module, listeners]) =>
+      listeners.map(({ port, settings: { ip, tls } }) => ({ module, port, ip, tls })),
+    )
   }
 
   certificates() {

@@ -91,6 +91,7 @@ function ports(server: Server): string {
   const words: Record<string, string> = { direct: 'direct TLS', off: 'no TLS' }
   return server
     .ports()
+    .filter(p => p.module === 'c2s')
     .map(p => `port ${p.port} (${words[p.tls] ?? 'STARTTLS'})`)
     .join(' or ')
 }

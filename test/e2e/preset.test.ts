@@ -1,7 +1,13 @@
 /** config/test.yml in a real process, as a test harness uses it. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import path from 'node:path'
 import { test } from 'node:test'
+import { TestCa } from '../support/ca.ts'
 import { offered } from '../support/commands.ts'
+import { DnsServer } from '../support/dns.ts'
 import { emptyFolder } from '../support/folder.ts'
 import { RawClient } from '../support/rawclient.ts'
 import { RawComponent } from '../support/rawcomponent.ts'
@@ -67,4 +73,52 @@ test('a component of the environment logs in at its port; without the port there
     /remote-server-not-found/,
   )
   alone.cut()
+})
+
+test('other servers: at the ports of the environment, asked for at its DNS server, with its authorities; tried again in its time', async t => {
+  const folder = await emptyFolder(t)
+  const dns = await DnsServer.start(t)
+  const [s2s, direct] = await freePorts(2)
+  const there = 'elsewhere.example'
+  dns.zone = { [`_xmpps-server._tcp.${there}`]: { SRV: [{ port: direct!, target: `host.${there}` }] } }
+  dns.zone[`host.${there}`] = { A: ['127.0.0.1'] }
+  const ca = TestCa.create()
+  const file = (name: string, text: string): string => {
+    writeFileSync(path.join(folder, name), text)
+    return path.join(folder, name)
+  }
+  const { cert, key } = ca.issue(['preset.test'])
+  const server = await hermodProcess({
+    folder,
+    domain: 'preset.test',
+    env: {
+      HERMOD_CERT: file('cert.pem', cert),
+      HERMOD_KEY: file('key.pem', key),
+      HERMOD_S2S_PORT: String(s2s),
+      HERMOD_CA: file('ca.pem', ca.pem),
+      HERMOD_RESOLVER: dns.address,
+      HERMOD_S2S_RETRY: '100ms',
+    },
+  })
+  await server.start()
+  t.after(() => server.kill())
+  const shown = await server.ctl('status')
+  assert.match(shown.out, new RegExp(`port ${server.port} +c2s`))
+  assert.match(shown.out, new RegExp(`port ${s2s} +s2s, 127.0.0.1, tls required`))
+  assert.match(
+    readFileSync(server.log, 'utf8'),
+    /Clients connect to port \d+ \(STARTTLS\) or port \d+ \(direct TLS\)\.\n/,
+  )
+
+  // A server that nobody has to believe but who is given the authority; it is away at first.
+  const where = { port: server.port, domain: server.domain }
+  await RawClient.register(where, 'romeo', 'secret')
+  const romeo = await RawClient.session({ ...where, user: 'romeo', password: 'secret' })
+  romeo.send(`<message to='juliet@${there}' type='chat' id='1'><body>hello</body></message>`)
+  await romeo.ping()
+  const away = createServer(socket => socket.destroy()).listen(direct, '127.0.0.1')
+  t.after(() => away.close())
+  for (let tries = 0; tries < 3; tries++) await once(away, 'connection')
+  assert.ok(dns.questions.some(question => question.startsWith(`SRV _xmpps-server._tcp.${there}`)))
+  romeo.cut()
 })

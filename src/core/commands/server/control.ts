@@ -6,6 +6,15 @@ import type { DestinationQueue } from '../../queue/destinationqueue.ts'
 import type { Router } from '../../router.ts'
 import type { FederationControl } from './federation.ts'
 
+/** Where connections are taken. */
+export interface OpenPort {
+  /** What is spoken there, by the word that `listen` has for it. */
+  readonly module: string
+  readonly port: number
+  readonly ip: string
+  readonly tls: string
+}
+
 /** What commands may do with the server they run in. */
 export interface ServerControl {
   readonly version: string
@@ -20,7 +29,7 @@ export interface ServerControl {
   readonly components: Iterable<ComponentControl> & { get(domain: string): ComponentControl | undefined }
   readonly state: 'starting' | 'running' | 'draining' | 'stopping'
   modules(): { host: string; module: string; xep: string }[]
-  ports(): { port: number; ip: string; tls: string; streams: number }[]
+  ports(): OpenPort[]
   certificates(): { names: readonly string[]; file: string | undefined; notAfter: Date }[]
   /** Reads the configuration again; names what only a restart changes. */
   reloadConfig(): Promise<string[]>

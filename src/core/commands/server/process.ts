@@ -11,9 +11,7 @@ export function serverCommands(server: ServerControl): Command[] {
       args: {},
       returns: { what: 'text', value: 'text' },
       run() {
-        const ports = server
-          .ports()
-          .map(p => ({ what: `port ${p.port}`, value: `${p.ip}, tls ${p.tls}, ${p.streams} streams` }))
+        const ports = server.ports().map(p => ({ what: `port ${p.port}`, value: `${p.module}, ${p.ip}, tls ${p.tls}` }))
         const certificates = server.certificates().map(c => ({
           what: `certificate ${c.names.join(' ')}`,
           value: `until ${c.notAfter.toISOString().slice(0, 10)}${c.file === undefined ? '' : `, ${c.file}`}`,
