@@ -6,6 +6,7 @@ import type { Host } from './host.ts'
 import { asStanzaError } from './iq.ts'
 import type { Logger } from './log.ts'
 import type { Origin } from './queue/entry.ts'
+import type { Waiting } from './queue/queue.ts'
 import type { Session } from './session.ts'
 
 declare module './hooks.ts' {
@@ -44,6 +45,8 @@ export interface Destination {
    * or rejects, with the StanzaError for its sender.
    */
   deliver(stanza: Stanza, source: Source): void | Promise<void>
+  /** What one of our domains has sent to `remote` and waits here, oldest first, up to so many; undefined where nothing can. */
+  waiting?(local: string, remote: string, limit: number): Promise<readonly Waiting[]>
 }
 
 const NOWHERE: Destination = {

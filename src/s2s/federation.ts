@@ -1,3 +1,4 @@
+import type { Waiting } from '../core/queue/queue.ts'
 import type { Destination, Source } from '../core/router.ts'
 import { StanzaError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
@@ -28,5 +29,10 @@ export class Federation implements Destination {
     const link = this.#links.need(pair)
     if (link instanceof Promise) return link.then((loaded: Link) => loaded.deliver(stanza, origin))
     link.deliver(stanza, origin)
+  }
+
+  async waiting(local: string, remote: string, limit: number): Promise<Waiting[]> {
+    const link = await this.#links.need({ local, remote })
+    return link.queue.peek(limit)
   }
 }

@@ -186,3 +186,114 @@ test('a peer pushes no roster and no block list to a client, and reaches no sess
     Array.from({ length: 9 }, () => 'error'),
   )
 })
+
+const STATES = 'urn:hermod:message-states:0'
+
+async function states(client: RawClient, to: string, ...ids: string[]): Promise<(string | undefined)[]> {
+  const list = ids.map(id => `<message id='${id}'/>`).join('')
+  const iq = await client.request('get', `<states xmlns='${STATES}' with='${to}'>${list}</states>`)
+  return child(iq, 'states')!.children.map(({ attrs }) => attrs['state'])
+}
+
+const receipt = (to: string, id: string) =>
+  `<message to='${to}' type='chat'><received xmlns='urn:xmpp:receipts' id='${id}'/></message>`
+const marker = (to: string, id: string) =>
+  `<message to='${to}' type='chat'><displayed xmlns='urn:xmpp:chat-markers:0' id='${id}'/></message>`
+
+test('what became of a message: it waits for a peer, the peer has it, a client has it, it was read', async t => {
+  const { two, romeo, juliet } = await lovers(t)
+  two.cut('remote-server-timeout')
+  for (const id of ['a', 'b', 'c']) romeo.send(chat(JULIET, id))
+  assert.deepEqual(await states(romeo, JULIET, 'a', 'c', 'never'), ['queued', 'queued', 'unknown'])
+  two.mend()
+  await juliet.receive(says('c'))
+  await two.settled(romeo)
+  assert.deepEqual(await states(romeo, JULIET, 'a', 'b', 'c'), ['accepted', 'accepted', 'accepted'])
+  juliet.send(receipt(romeo.jid, 'c'))
+  await romeo.receive(el => child(el, 'received') !== undefined)
+  juliet.send(marker(romeo.jid, 'b'))
+  await romeo.receive(el => child(el, 'displayed') !== undefined)
+  assert.deepEqual(await states(romeo, JULIET, 'a', 'b', 'c'), ['read', 'read', 'delivered'])
+  await two.restart('montague')
+  const again = await online(two.montague, 'romeo')
+  assert.deepEqual(await states(again, JULIET, 'a', 'b', 'c'), ['read', 'read', 'delivered'])
+  const [row] = await two.montague.command<Record<string, unknown>[]>('sent_message_status', {
+    account: ROMEO,
+    to: JULIET,
+    id: 'c',
+  })
+  assert.deepEqual([row!['state'], row!['resource']], ['delivered', 'one'])
+  // Without ids: all, the newest first.
+  assert.deepEqual(await states(again, JULIET), ['delivered', 'read', 'read'])
+})
+
+test('a message that its recipient’s server never took has failed, and its sender is told', async t => {
+  const { two, romeo } = await lovers(t)
+  two.cut('remote-server-timeout')
+  romeo.send(chat(JULIET, 'late'))
+  await romeo.ping()
+  two.giveUp()
+  const error = await romeo.receive(el => isError(el) && el.attrs['id'] === 'late')
+  assert.equal(errorCondition(error), 'remote-server-timeout')
+  two.mend()
+  romeo.send(chat(JULIET, 'next'))
+  await two.settled(romeo)
+  two.send(
+    `<message from='${JULIET}/one' to='${romeo.jid}'><displayed xmlns='urn:xmpp:chat-markers:0' id='next'/></message>`,
+  )
+  await romeo.receive(el => child(el, 'displayed') !== undefined)
+  assert.deepEqual(await states(romeo, JULIET, 'late', 'next'), ['failed', 'read'])
+})
+
+test('a receipt or a marker may come before the peer has acknowledged the message', async t => {
+  const { two, romeo } = await lovers(t)
+  const host = two.montague.server.host('montague.example')!
+  for (const [id, said] of [
+    ['r', "<received xmlns='urn:xmpp:receipts' id='r'/>"],
+    ['d', "<displayed xmlns='urn:xmpp:chat-markers:0' id='d'/>"],
+  ] as const) {
+    two.send(`<message from='${JULIET}/one' to='${ROMEO}' type='chat'>${said}</message>`)
+    await romeo.receive(el => el.children.some(({ attrs }) => attrs['id'] === id))
+    const about = { from: ROMEO, to: JULIET, messageId: id }
+    host.hooks.notify('peer_message_accepted', {
+      id: host.ids.ordered(),
+      about,
+      local: host.name,
+      remote: 'capulet.example',
+    })
+  }
+  assert.deepEqual(await states(romeo, JULIET, 'r', 'd'), ['read', 'read'])
+})
+
+test('nobody says for others that a message was read, or that it reached them; nobody learns what others sent', async t => {
+  const { two, romeo, juliet } = await lovers(t)
+  romeo.send(chat(JULIET, 'secret'))
+  await juliet.receive(says('secret'))
+  await two.settled(romeo)
+  for (const from of ['nurse@capulet.example/x', 'juliet@verona.example/x']) {
+    for (const said of [
+      "<received xmlns='urn:xmpp:receipts' id='secret'/>",
+      "<displayed xmlns='urn:xmpp:chat-markers:0' id='secret'/>",
+    ]) {
+      two.send(`<message from='${from}' to='${ROMEO}' type='chat'>${said}</message>`)
+    }
+  }
+  await two.settled(romeo)
+  assert.deepEqual(await states(romeo, JULIET, 'secret'), ['accepted'])
+  const tybalt = await online(two.montague, 'tybalt')
+  assert.deepEqual(await states(tybalt, JULIET, 'secret'), ['unknown'])
+  const namesake = await two.capulet.client('romeo')
+  assert.deepEqual(await states(namesake, JULIET, 'secret'), ['unknown'])
+})
+
+test('with an account goes what is known of the messages that it has sent', async t => {
+  const { two, romeo, juliet } = await lovers(t)
+  romeo.send(chat(JULIET, 'first'))
+  await juliet.receive(says('first'))
+  juliet.send(marker(ROMEO, 'first'))
+  await romeo.receive(el => child(el, 'displayed') !== undefined)
+  await two.settled(romeo)
+  await two.montague.server.host('montague.example')!.removeAccount('romeo')
+  const other = await online(two.montague, 'romeo')
+  assert.deepEqual(await states(other, JULIET, 'first'), ['unknown'])
+})

@@ -1,10 +1,12 @@
 /** Two servers in this process, each of which takes the other for one elsewhere: a link in place of streams between them. */
-import { DELIVERY } from '../../src/core/delivery.ts'
+import { keepsForOthers } from '../../src/core/delivery.ts'
 import { OBSERVE } from '../../src/core/hooks.ts'
+import type { MessageAbout } from '../../src/core/queue/entry.ts'
+import type { Waiting } from '../../src/core/queue/queue.ts'
 import type { Destination } from '../../src/core/router.ts'
 import { parseElement } from '../../src/xml/index.ts'
 import { type StanzaCondition, StanzaError } from '../../src/xmpp/errors.ts'
-import { Stanza } from '../../src/xmpp/stanza.ts'
+import { isInstantMessage, Stanza } from '../../src/xmpp/stanza.ts'
 import { faultyStore } from './faultystore.ts'
 import type { RawClient } from './rawclient.ts'
 import { type Matches, nothing as nothingHere } from './talk.ts'
@@ -12,31 +14,48 @@ import { type TestOptions, TestServer, testModule } from './testserver.ts'
 
 type Test = { after(stop: () => Promise<void>): void }
 
+interface Sent {
+  readonly text: string
+  /** Of a message that is kept until the other server has it. */
+  readonly waiting: Waiting | undefined
+}
+
 /** What one server sends to the other: as text, in order, each stanza when the one before it was taken. */
 class Way implements Destination {
   readonly name = ''
   readonly filter = undefined
+  readonly #from: () => TestServer
   readonly #to: () => TestServer
-  readonly #waiting: string[] = []
+  #sent: Sent[] = []
   #busy = false
   #held = false
   #isUp = true
   /** Nothing gets through: what is no message comes back with this condition; undefined loses it without a word. */
   #broken: { readonly condition: StanzaCondition | undefined } | undefined
 
-  constructor(to: () => TestServer) {
+  constructor(from: () => TestServer, to: () => TestServer) {
+    this.#from = from
     this.#to = to
   }
 
   deliver(stanza: Stanza): void {
     const { domain } = stanza.to!
-    if (!this.#router.destinations.has(domain)) throw new StanzaError('remote-server-not-found')
-    if (this.#broken !== undefined && !waits(stanza)) {
+    if (!this.#to().server.router.destinations.has(domain)) throw new StanzaError('remote-server-not-found')
+    const isKept = keepsForOthers(stanza)
+    if (this.#broken !== undefined && !isKept) {
       if (this.#broken.condition === undefined) return
       throw new StanzaError(this.#broken.condition)
     }
-    this.#waiting.push(stanza.toString())
+    const text = stanza.toString()
+    const waiting = isKept
+      ? { id: this.#from().server.ids.ordered(), bytes: Buffer.from(text), about: aboutOf(stanza) }
+      : undefined
+    this.#sent.push({ text, waiting })
     void this.#pass()
+  }
+
+  async waiting(): Promise<Waiting[]> {
+    return this.#sent.flatMap(({ waiting }) => waiting ?? [])
   }
 
   hold(): void {
@@ -54,14 +73,20 @@ class Way implements Destination {
     void this.#pass()
   }
 
+  /** What has waited too long. */
+  giveUp(): void {
+    const { router } = this.#from().server
+    for (const { text, waiting } of this.#sent.splice(0)) {
+      if (waiting === undefined) continue
+      this.#tell('peer_message_bounced', waiting)
+      void router.bounce(Stanza.of(parseElement(text)), new StanzaError('remote-server-timeout'))
+    }
+  }
+
   /** Whether the server that it goes to runs: until it does, what is sent waits. */
   set isUp(isUp: boolean) {
     this.#isUp = isUp
     void this.#pass()
-  }
-
-  get #router() {
-    return this.#to().server.router
   }
 
   async #pass(): Promise<void> {
@@ -70,17 +95,23 @@ class Way implements Destination {
     // In a turn of its own, as what comes over a network does.
     await null
     while (!this.#held && this.#isUp) {
-      const text = this.#waiting.shift()
-      if (text === undefined) break
-      await this.#router.route(Stanza.of(parseElement(text)))
+      const sent = this.#sent.shift()
+      if (sent === undefined) break
+      await this.#to().server.router.route(Stanza.of(parseElement(sent.text)))
+      if (sent.waiting !== undefined) this.#tell('peer_message_accepted', sent.waiting)
     }
     this.#busy = false
   }
+
+  #tell(what: 'peer_message_accepted' | 'peer_message_bounced', { id, about }: Waiting): void {
+    const [local, remote] = [this.#from().host, this.#to().host]
+    this.#from().server.host(local)!.hooks.notify(what, { id, about: about!, local, remote })
+  }
 }
 
-/** A message with content is kept until the other server is there again. */
-function waits({ kind, type }: Stanza): boolean {
-  return kind === 'message' && DELIVERY.bare.none![type] === 'queue'
+function aboutOf({ from, to, id, el }: Stanza): MessageAbout {
+  const messageId = id !== undefined && isInstantMessage(el) ? id : ''
+  return { from: from.bare.toString(), to: to!.bare.toString(), messageId }
 }
 
 /** capulet.example and montague.example. */
@@ -90,7 +121,16 @@ export class TwoServers {
   /** Those that run. */
   readonly #running = new Set<TestServer>()
   readonly #options: { readonly capulet: TestOptions; readonly montague: TestOptions }
-  readonly #ways = { capulet: new Way(() => this.montague), montague: new Way(() => this.capulet) }
+  readonly #ways = {
+    capulet: new Way(
+      () => this.capulet,
+      () => this.montague,
+    ),
+    montague: new Way(
+      () => this.montague,
+      () => this.capulet,
+    ),
+  }
 
   private constructor(options: { capulet: TestOptions; montague: TestOptions }) {
     this.#options = options
@@ -151,10 +191,15 @@ export class TwoServers {
     for (const way of Object.values(this.#ways)) way.mend()
   }
 
+  /** Messages that wait have waited too long: they come back. */
+  giveUp(): void {
+    for (const way of Object.values(this.#ways)) way.giveUp()
+  }
+
   /** A stanza that a server sends though nobody there has: of a hostile one. */
   send(xml: string): void {
     const stanza = Stanza.of(parseElement(xml))
-    this.#ways[stanza.from.domain === 'capulet.example' ? 'capulet' : 'montague'].deliver(stanza)
+    this.#ways[stanza.to!.domain.endsWith('capulet.example') ? 'montague' : 'capulet'].deliver(stanza)
   }
 
   /** Each server learns that the other is gone for long, or back. */

@@ -2,7 +2,7 @@ import { pages, partitionsOf, type Row, type Store, type TableSpec } from '../..
 import { firstIdAt, type IdGenerator, orderedTime } from '../../util/ids.ts'
 import { parseHead } from '../../xml/index.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
-import type { Stanza } from '../../xmpp/stanza.ts'
+import { isInstantMessage, type Stanza } from '../../xmpp/stanza.ts'
 import { asSent, withStanzaId } from '../delivery.ts'
 import type { Logger } from '../log.ts'
 import { type Entry, type Holder, type MessageAbout, NO_ROWS, type Origin } from './entry.ts'
@@ -185,7 +185,7 @@ export class DestinationQueue {
     const from = stanza.from.bare.toString()
     this.#check(from, bytes.length)
     const entry = this.#queue.push(id, bytes, origin)
-    entry.about = { from, messageId: stanza.id ?? '' }
+    entry.about = { from, to: stanza.to!.bare.toString(), messageId: nameOf(stanza) }
     this.#add(from, bytes.length, 1)
     origin?.accepted(entry)
     if (holder !== undefined && this.#queue.offer(entry, holder)) holder.take(entry, false)
@@ -229,9 +229,10 @@ export class DestinationQueue {
     this.#queue.release(holder, entries)
   }
 
-  /** What waits, oldest first, up to so many. */
-  peek(limit: number): Promise<Waiting[]> {
-    return this.#queue.peek(limit)
+  /** What waits, oldest first, up to so many; each says whose it is. */
+  async peek(limit: number): Promise<Waiting[]> {
+    const waiting = await this.#queue.peek(limit)
+    return waiting.map(({ id, bytes, about }) => ({ id, bytes, about: about ?? aboutOf(bytes) }))
   }
 
   /** Gives up all that waits and is in flight to nobody: the senders get the reason. Resolves with how many that were. */
@@ -296,10 +297,20 @@ export class DestinationQueue {
   }
 }
 
+/** What its sender calls it, to ask what became of it; empty of what nobody asks for, such as receipts. */
+function nameOf({ id, el }: Stanza): string {
+  return id !== undefined && isInstantMessage(el) ? id : ''
+}
+
+/** As the head of a message says; what was queued before a start may be of any kind. */
 function aboutOf(bytes: Buffer): MessageAbout {
-  const { from = '', id = '' } = parseHead(bytes).attrs
-  const slash = from.indexOf('/')
-  return { from: slash < 0 ? from : from.slice(0, slash), messageId: id }
+  const { from = '', to = '', id = '' } = parseHead(bytes).attrs
+  return { from: bare(from), to: bare(to), messageId: id }
+}
+
+function bare(address: string): string {
+  const slash = address.indexOf('/')
+  return slash < 0 ? address : address.slice(0, slash)
 }
 
 function isOver(there: Amount | undefined, size: number, messages: number, bytes: number): boolean {

@@ -34,9 +34,10 @@ export interface Holder {
   caughtUp?(): void
 }
 
-/** Sender (bare) and the id that it gave the message. */
+/** Sender (bare) and the id that it gave the message; and for whom it is (bare), where the queue does not say so. */
 export interface MessageAbout {
   readonly from: string
+  readonly to?: string
   readonly messageId: string
 }
 

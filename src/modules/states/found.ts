@@ -2,6 +2,11 @@ import type { MessageAbout } from '../../core/queue/entry.ts'
 import { orderedTime } from '../../util/ids.ts'
 import type { Mark, MessageState, Wanted } from './states.ts'
 
+export interface Other {
+  readonly state: 'accepted' | 'failed'
+  readonly since: number
+}
+
 /** What {@link States.list} has found so far. */
 export class Found {
   readonly #wanted: Wanted
@@ -31,7 +36,8 @@ export class Found {
     return this.#count >= this.#wanted.limit || this.#missing?.size === 0
   }
 
-  async add(id: string, about: MessageAbout, delivered: MessageState['delivered']): Promise<void> {
+  /** `other`: what became of one that was not delivered, as far as is known, and since when. */
+  async add(id: string, about: MessageAbout, delivered: MessageState['delivered'], other?: Other): Promise<void> {
     const { from, messageId } = about
     if (this.enough || this.#wanted.messageIds?.has(messageId) === false) return
     let marks = this.#marks.get(from)
@@ -39,7 +45,7 @@ export class Found {
       marks = await this.#marksOf(from)
       this.#marks.set(from, marks)
     }
-    const state = stateOf({ id, to: this.#wanted.to, from, messageId, delivered }, marks)
+    const state = stateOf({ id, to: this.#wanted.to, from, messageId, delivered }, marks, other)
     if (!matches(state, this.#wanted)) return
     this.#states.set(id, state)
     this.#missing?.delete(messageId)
@@ -54,12 +60,16 @@ export class Found {
 function stateOf(
   message: Pick<MessageState, 'id' | 'from' | 'to' | 'messageId' | 'delivered'>,
   marks: readonly (Mark | undefined)[],
+  other: Other | undefined,
 ): MessageState {
   const { id, delivered } = message
-  const times = marks.flatMap(mark => (mark !== undefined && mark.id >= id ? [mark.at] : []))
+  // What never got there is not read with what came after it.
+  const times = (other?.state === 'failed' ? [] : marks).flatMap(mark =>
+    mark !== undefined && mark.id >= id ? [mark.at] : [],
+  )
   const read = times.length === 0 ? undefined : Math.min(...times)
-  const state = read !== undefined ? 'read' : delivered !== undefined ? 'delivered' : 'queued'
-  return { ...message, state, at: orderedTime(id) ?? 0, read }
+  const state = read !== undefined ? 'read' : delivered !== undefined ? 'delivered' : (other?.state ?? 'queued')
+  return { ...message, state, at: orderedTime(id) ?? 0, since: other?.since, read }
 }
 
 export function isBefore(id: string, since: number | undefined): boolean {

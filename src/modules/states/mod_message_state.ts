@@ -2,6 +2,7 @@ import { opt } from '../../config/schema.ts'
 import { Changes } from '../../core/changes.ts'
 import { Chunks } from '../../core/chunks.ts'
 import { arg, type Columns, CommandError } from '../../core/commands/command.ts'
+import { isElsewhere } from '../../core/directory.ts'
 import { OBSERVE } from '../../core/hooks.ts'
 import type { OwnRequest } from '../../core/iq.ts'
 import { defineModule, type ModuleContext } from '../../core/module.ts'
@@ -10,6 +11,7 @@ import { type Element, findChild, findChildren, NS, xml } from '../../xml/index.
 import { parseDateTime } from '../../xmpp/datetime.ts'
 import { StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
+import { type Sent, SentElsewhere } from './sent.ts'
 import {
   aboutOf,
   aboutOfEntry,
@@ -78,7 +80,8 @@ export const mod_message_state = defineModule({
       partial: 'Between clients: the server passes them on, and notes them as states of messages.',
     },
   ],
-  summary: 'Knows of each message whether it waits, was delivered (to which client, when) or was read.',
+  summary:
+    'Knows of each message whether it waits, was taken by another server, was delivered (to which client, when) or was read.',
   options,
   start(ctx) {
     const delivered = new Chunks<Delivered>(ctx, ctx.table({ name: 'message_delivered' }))
@@ -88,13 +91,21 @@ export const mod_message_state = defineModule({
       return domain === ctx.host.name ? (await ctx.host.account(local))?.queue : undefined
     }
     const states = new States(delivered, marks, queueOf, () => ctx.now())
-    ctx.every(FLUSH, () => states.flush())
-    ctx.onStop(() => states.flush())
-    ctx.every(SWEEP, async () => {
-      if (Number.isFinite(ctx.options.retention)) await states.purge(firstIdAt(ctx.now() - ctx.options.retention))
-    })
+    const sent = new SentElsewhere(
+      new Chunks<Sent>(ctx, ctx.userTable({ name: 'message_sent' })),
+      ctx.userTable<Mark>({ name: 'message_sent_read' }),
+      () => ctx.now(),
+    )
+    for (const kept of [states, sent]) {
+      ctx.every(FLUSH, () => kept.flush())
+      ctx.onStop(() => kept.flush())
+      ctx.every(SWEEP, async () => {
+        if (Number.isFinite(ctx.options.retention)) await kept.purge(firstIdAt(ctx.now() - ctx.options.retention))
+      })
+    }
     ctx.hook('remove_user', ({ user }) => states.forget(user.toString()))
-    watch(ctx, states)
+    ctx.hook('remove_user', ({ user }) => sent.forget(user.local))
+    watch(ctx, states, sent)
     ctx.provide('message_states', {
       list: wanted => states.list(wanted),
       async listFor(from, wanted) {
@@ -108,12 +119,13 @@ export const mod_message_state = defineModule({
       readUpTo: (reader, from) => states.readUpTo(reader, from),
     })
     ctx.feature(MESSAGE_STATES, 'account')
-    ctx.iq('own', 'get', MESSAGE_STATES, 'states', request => answer(ctx, request))
-    commands(ctx, states)
+    ctx.iq('own', 'get', MESSAGE_STATES, 'states', request => answer(ctx, sent, request))
+    commands(ctx, states, sent)
   },
 })
 
-function watch(ctx: Ctx, states: States): void {
+function watch(ctx: Ctx, states: States, sent: SentElsewhere): void {
+  const { host } = ctx
   const marks = new Changes(MAX_MARKS)
   const mark = (reader: string, work: () => Promise<unknown>): void => {
     if (marks.full(reader)) return
@@ -128,14 +140,28 @@ function watch(ctx: Ctx, states: States): void {
     if (stanza.type === 'error' || stanza.type === 'groupchat') return
     const said = el.children.find(isReceiptOrMarker) as Element | undefined
     const id = said?.attrs['id']
-    const there = id === undefined || id.length > MAX_ID ? undefined : statesOf(ctx, from)
-    if (there === undefined) return
-    const sender = account.jid.toString()
+    if (id === undefined || id.length > MAX_ID) return
     const reader = from.bare.toString()
     // A marker says that what came before it is read too.
-    if (said!.name === 'received') mark(reader, () => there.received(from, sender, id!))
-    else mark(reader, () => there.displayed(reader, sender, id!))
+    const isReceipt = said!.name === 'received'
+    if (isElsewhere(host.router, from)) {
+      return mark(reader, () => (isReceipt ? sent.received : sent.displayed).call(sent, from, account.user, id))
+    }
+    const there = statesOf(ctx, from)
+    const sender = account.jid.toString()
+    if (isReceipt) mark(reader, async () => there?.received(from, sender, id))
+    else mark(reader, async () => there?.displayed(reader, sender, id))
   })
+  for (const [hook, state] of [
+    ['peer_message_accepted', 'accepted'],
+    ['peer_message_bounced', 'failed'],
+  ] as const) {
+    ctx.hook(hook, ({ about, id }) => {
+      const user = userOf(host.name, about.from)
+      if (user !== undefined && about.messageId !== '' && about.messageId.length <= MAX_ID)
+        sent.ended(user, about, id, state)
+    })
+  }
   ctx.hook('message_acknowledged', ({ account, entry, session }) => {
     const about = aboutOfEntry(entry)
     if (about !== null) states.delivered(account.jid.toString(), about, entry.id, session.jid.resource)
@@ -162,7 +188,7 @@ function isReceiptOrMarker(child: Element | string): boolean {
  * The sender asks about its own messages; only of those who let it see them does it learn whether they were reached. Or a
  * recipient asks what it has got from somebody.
  */
-async function answer(ctx: Ctx, { account, payload }: OwnRequest): Promise<Element> {
+async function answer(ctx: Ctx, sent: SentElsewhere, { account, payload }: OwnRequest): Promise<Element> {
   const { with: to, from } = payload.attrs
   if (to !== undefined && from !== undefined) {
     throw new StanzaError('bad-request', 'with names the recipient, or from the sender: one of them')
@@ -172,13 +198,31 @@ async function answer(ctx: Ctx, { account, payload }: OwnRequest): Promise<Eleme
   const self = account.jid.toString()
   const asked = askedOf(payload)
   const wanted = { ...asked, to: to === undefined ? self : peer.toString(), lookAt: MAX_LOOKED_AT }
+  // What others say of a message they have said to its sender.
+  const isTheirs = isElsewhere(ctx.host.router, peer)
   const found =
     to === undefined
       ? await statesOf(ctx, account.jid)?.list({ ...wanted, from: peer.toString() })
-      : await statesOf(ctx, peer)?.listFor(account.jid, wanted)
-  const visible = to === undefined || ctx.use('roster')?.isSubscribedTo(account, peer) === true
+      : isTheirs
+        ? await sentTo(ctx, sent, account.jid, wanted)
+        : await statesOf(ctx, peer)?.listFor(account.jid, wanted)
+  const visible = to === undefined || isTheirs || ctx.use('roster')?.isSubscribedTo(account, peer) === true
   const list = elementsOf(found ?? [], asked.messageIds, visible)
   return xml('states', { xmlns: MESSAGE_STATES, with: to && peer.toString(), from: from && peer.toString() }, ...list)
+}
+
+/** What became of messages of an account to somebody elsewhere. */
+async function sentTo({ host }: Ctx, sent: SentElsewhere, from: Jid, wanted: Wanted): Promise<MessageState[]> {
+  const { domain } = Jid.from(wanted.to)
+  const { destinations, fallback } = host.router
+  const there = destinations.get(domain) ?? fallback
+  const waiting = await there.waiting?.(host.name, domain, MAX_LOOKED_AT)
+  return sent.list(from.local, { ...wanted, from: from.toString() }, waiting ?? [])
+}
+
+/** The local part of an address of an account of this host; undefined for any other. */
+function userOf(host: string, address: string): string | undefined {
+  return address.endsWith(`@${host}`) ? address.slice(0, -host.length - 1) : undefined
 }
 
 /** Some messages by their ids, or those of a time, the newest first. */
@@ -229,14 +273,18 @@ function statesOf(ctx: Ctx, recipient: Jid): MessageStatesService | undefined {
   return ctx.host.router.hosts.get(recipient.domain)?.services.use('message_states')
 }
 
-function shown({ state, delivered, read, at }: MessageState, visible: boolean): { state: string; stamp: string } {
+function shown(
+  { state, delivered, read, since, at }: MessageState,
+  visible: boolean,
+): { state: string; stamp: string } {
   const stamp = (ms: number): string => new Date(ms).toISOString()
+  if (since !== undefined && state !== 'read') return { state, stamp: stamp(since) }
   if (state === 'read') return { state, stamp: stamp(read!) }
   if (state === 'delivered' && visible) return { state, stamp: stamp(delivered!.at) }
   return { state: visible ? 'queued' : 'accepted', stamp: stamp(at) }
 }
 
-function commands(ctx: Ctx, states: States): void {
+function commands(ctx: Ctx, states: States, sent: SentElsewhere): void {
   ctx.command({
     name: 'list_messages',
     summary: 'Lists the newest messages to an account with their states.',
@@ -276,6 +324,22 @@ function commands(ctx: Ctx, states: States): void {
       const wanted = { to: jid.toString(), from: from.toString(), messageIds: new Set([id]), limit: 1 }
       const found = await states.list(wanted)
       if (found.length === 0) throw new CommandError('not_found', `no message ${id} from ${from} to ${jid} is known`)
+      return found.map(rowOf)
+    },
+  })
+  ctx.command({
+    name: 'sent_message_status',
+    summary: 'Tells what became of a message to somebody on another server.',
+    args: {
+      account: arg.account('The sender'),
+      to: arg.jid('The recipient, bare'),
+      id: arg.text('The id that the sender gave the message'),
+    },
+    returns: COLUMNS,
+    example: 'sent_message_status alice@localhost bob@example.org 3f2a',
+    async run({ account: { jid }, to, id }) {
+      const found = await sentTo(ctx, sent, jid, { to: to.toString(), messageIds: new Set([id]), limit: 1 })
+      if (found.length === 0) throw new CommandError('not_found', `no message ${id} from ${jid} to ${to} is known`)
       return found.map(rowOf)
     },
   })

@@ -7,9 +7,11 @@ import { firstIdAt, orderedTime } from '../../util/ids.ts'
 import { type Element, parseElement, parseHead } from '../../xml/index.ts'
 import { Jid } from '../../xmpp/jid.ts'
 import { isInstantMessage } from '../../xmpp/stanza.ts'
+import { Conversations } from './conversations.ts'
 import { Found, isBefore } from './found.ts'
 
-export type State = 'queued' | 'delivered' | 'read'
+/** `accepted` by another server, or `failed`: what is known of messages to people elsewhere. */
+export type State = 'queued' | 'accepted' | 'failed' | 'delivered' | 'read'
 
 /** What became of one message. Times are ms since 1970. */
 export interface MessageState {
@@ -22,6 +24,8 @@ export interface MessageState {
   readonly messageId: string
   readonly state: State
   readonly at: number
+  /** Since when it is `accepted` or `failed`. */
+  readonly since?: number | undefined
   readonly delivered: { readonly at: number; readonly resource: string } | undefined
   readonly read: number | undefined
 }
@@ -53,15 +57,6 @@ export interface Wanted {
   readonly toldOnly?: boolean
 }
 
-/** A conversation that was not written for so long (ms) is written at once. */
-const PAUSE = 1000
-/** Rows in memory at which they are written before their time. */
-const MAX_PENDING = 10_000
-/** Conversations that are remembered after they were written, and the newest messages of each. */
-const MAX_CONVERSATIONS = 5000
-const MAX_RECENT = 20
-/** How far back a message is looked for by the id that its sender gave it. */
-const MAX_LOOKED_AT = 2000
 /** Messages of which there was a receipt and no acknowledgement: beyond, one that comes later is noted once more. */
 const MAX_RECEIVED = 10_000
 /** Bytes of waiting messages that are looked at where not all of them are. */
@@ -70,44 +65,24 @@ const MAX_LOOKED_BYTES = 16 * 1024 * 1024
 export const MAX_ID = 256
 const DAY = 86_400_000
 
-/** What somebody wrote to somebody, and was delivered of late. */
-interface Conversation {
-  readonly to: string
-  readonly from: string
-  /** Not in the store yet. */
-  fresh: Delivered[]
-  /** In the store. */
-  recent: Delivered[]
-  /** When `fresh` was last written, ms since 1970. */
-  written: number
-}
-
 /** Gives the queue of an account of this host, by bare address. */
 export type QueueOf = (to: string) => Promise<MessageQueue | undefined>
 
-/**
- * The states of the messages that came to the users of one host. What waits is in their queues; what was delivered is noted
- * here. The first of a conversation after a pause is written with the removal from the queue; what follows it soon is written
- * in the background, some at a time: after a crash, of a busy conversation the last second is not known.
- */
+/** The states of the messages that came to the users of one host. What waits is in their queues; what was delivered is noted here. */
 export class States {
   readonly #chunks: Chunks<Delivered>
+  /** By recipient, then sender. */
+  readonly #delivered: Conversations<Delivered>
   readonly #marks: Table<Mark>
   readonly #queueOf: QueueOf
   readonly #now: () => number
-  /** By recipient, then sender. */
-  readonly #conversations = new Map<string, Map<string, Conversation>>()
-  #size = 0
-  /** Those with something to write, at once or in a while, and how many rows that is. */
-  #urgent: Conversation[] = []
-  readonly #dirty = new Set<Conversation>()
   /** Messages that are noted as delivered, though no client has acknowledged them yet. */
   readonly #received = new Set<string>()
-  #pending = 0
 
   /** `marks` by reader, then sender and kind. */
   constructor(chunks: Chunks<Delivered>, marks: Table<Mark>, queueOf: QueueOf, now: () => number) {
     this.#chunks = chunks
+    this.#delivered = new Conversations(chunks, now)
     this.#marks = marks
     this.#queueOf = queueOf
     this.#now = now
@@ -115,17 +90,7 @@ export class States {
 
   delivered(to: string, { from, messageId }: MessageAbout, id: string, resource: string): void {
     if (this.#received.delete(id)) return
-    const conversation = this.#conversation(to, from)
-    const at = this.#now()
-    conversation.fresh.push([id, messageId, at, resource])
-    this.#dirty.add(conversation)
-    // Once: where it fails, the next attempt is that of the next second.
-    if (++this.#pending === MAX_PENDING) void this.flush()
-    if (at - conversation.written < PAUSE) return
-    conversation.written = at
-    this.#urgent.push(conversation)
-    // At the end of this turn, which may deliver more of it; not later, for it leaves the queue now.
-    if (this.#urgent.length === 1) queueMicrotask(() => void this.#flushSome(this.#urgent.splice(0)))
+    this.#delivered.add(to, from, [id, messageId, this.#now(), resource])
   }
 
   /** `reader` has read what `from` wrote, up to the message of this id; `told`: and let `from` know. */
@@ -168,20 +133,7 @@ export class States {
       const about = aboutOfEntry(entry)
       if (about?.messageId === messageId && about.from === from) return entry.id
     }
-    const there = this.#conversations.get(to)?.get(from)
-    for (const rows of [there?.fresh, there?.recent]) {
-      const found = rows?.findLast(row => row[1] === messageId)
-      if (found !== undefined) return found[0]
-    }
-    await this.flush()
-    let looked = 0
-    for await (const rows of this.#chunks.backwards(to, from)) {
-      const found = rows.find(row => row[1] === messageId)
-      if (found !== undefined) return found[0]
-      looked += rows.length
-      if (looked >= MAX_LOOKED_AT) return undefined
-    }
-    return undefined
+    return (await this.#delivered.find(to, from, messageId))?.[0]
   }
 
   async list(wanted: Wanted): Promise<MessageState[]> {
@@ -202,12 +154,12 @@ export class States {
       if (found.enough || looked >= lookAt || (lookAt !== Number.POSITIVE_INFINITY && bytes >= MAX_LOOKED_BYTES)) break
       await setImmediate()
     }
-    await this.flush()
     const end = wanted.until === undefined ? undefined : firstIdAt(wanted.until + 1)
+    await this.flush()
     for await (const sender of from === undefined ? this.#chunks.groups(to) : [from]) {
       found.begin()
       looked = 0
-      for await (const page of this.#chunks.backwards(to, sender, end)) {
+      for await (const page of this.#delivered.backwards(to, sender, end)) {
         for (const [id, messageId, at, resource] of page) {
           await found.add(id, { from: sender, messageId }, { at, resource })
         }
@@ -219,73 +171,19 @@ export class States {
     return found.newest()
   }
 
-  /** Writes what waits. Never rejects: what cannot be written waits for the next time. */
-  async flush(): Promise<void> {
-    await this.#flushSome([...this.#dirty])
-    if (this.#size > MAX_CONVERSATIONS) this.#forgetWritten()
+  /** See {@link Conversations.flush}. */
+  flush(): Promise<void> {
+    return this.#delivered.flush()
   }
 
-  /** Forgets what is older than `id`; resolves with how many messages that were. */
-  async purge(id: string): Promise<number> {
-    let count = 0
-    for await (const to of this.#chunks.owners()) count += await this.#chunks.purge(to, id)
-    return count
+  /** See {@link Conversations.purge}. */
+  purge(id: string): Promise<number> {
+    return this.#delivered.purge(id)
   }
 
   async forget(to: string): Promise<void> {
-    await this.flush()
-    await this.#chunks.clear(to)
+    await this.#delivered.forget(to)
     await this.#marks.clear([to])
-    this.#size -= this.#conversations.get(to)?.size ?? 0
-    this.#conversations.delete(to)
-  }
-
-  #conversation(to: string, from: string): Conversation {
-    let all = this.#conversations.get(to)
-    if (all === undefined) {
-      all = new Map()
-      this.#conversations.set(to, all)
-    }
-    let found = all.get(from)
-    if (found === undefined) {
-      found = { to, from, fresh: [], recent: [], written: Number.NEGATIVE_INFINITY }
-      all.set(from, found)
-      this.#size++
-    }
-    return found
-  }
-
-  async #flushSome(conversations: readonly Conversation[]): Promise<void> {
-    await Promise.all(conversations.map(one => this.#flushOne(one)))
-  }
-
-  async #flushOne(conversation: Conversation): Promise<void> {
-    const { to, from, fresh, recent } = conversation
-    if (fresh.length === 0) return
-    this.#dirty.delete(conversation)
-    this.#pending -= fresh.length
-    conversation.fresh = []
-    conversation.recent = [...recent, ...fresh].slice(-MAX_RECENT)
-    conversation.written = this.#now()
-    try {
-      await this.#chunks.put(to, from, fresh)
-    } catch {
-      if (this.#pending >= MAX_PENDING) return
-      conversation.fresh.unshift(...fresh)
-      this.#pending += fresh.length
-      this.#dirty.add(conversation)
-    }
-  }
-
-  #forgetWritten(): void {
-    this.#conversations.clear()
-    this.#size = 0
-    for (const one of this.#dirty) {
-      const all = this.#conversations.get(one.to)
-      if (all === undefined) this.#conversations.set(one.to, new Map([[one.from, one]]))
-      else all.set(one.from, one)
-      this.#size++
-    }
   }
 
   #marksOf({ to, toldOnly }: Wanted, from: string): Promise<(Mark | undefined)[]> {

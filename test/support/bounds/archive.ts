@@ -126,6 +126,8 @@ export const BOUNDS: Bounds = {
     bytes: 'of more than max_bytes the oldest go; what a tombstone gave back counts no longer',
   },
   'addresses in archive preferences': { number: archivePreferences, bytes: 'each' },
+  'receipts and markers for messages that another server has not acknowledged yet':
+    'a map keeps so many entries, of so much weight; what was used last stays',
   'index of conversations, states of messages, in memory': {
     number: 'however much waits for a disk that takes nothing, memory is bounded and nothing is missing in the end',
     bytes: 'each',

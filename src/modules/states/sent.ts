@@ -1,0 +1,134 @@
+import type { Chunks } from '../../core/chunks.ts'
+import type { MessageAbout } from '../../core/queue/entry.ts'
+import type { Waiting } from '../../core/queue/queue.ts'
+import type { Table } from '../../storage/store.ts'
+import { firstIdAt } from '../../util/ids.ts'
+import { Weighed } from '../../util/weighed.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+import { Conversations } from './conversations.ts'
+import { Found, isBefore } from './found.ts'
+import type { Mark, MessageState, Wanted } from './states.ts'
+
+/**
+ * A message that has left for another server: the id that it had in its queue and the one that its sender gave it; since when
+ * (ms since 1970) its server has it, or a client of the recipient's (which), or it never will.
+ */
+export type Sent = readonly [
+  id: string,
+  messageId: string,
+  at: number,
+  state: 'accepted' | 'delivered' | 'failed',
+  resource: string,
+]
+
+/** What a recipient has said of a message before its server had acknowledged it. */
+interface Early {
+  readonly received: { readonly at: number; readonly resource: string } | undefined
+  readonly displayed: number | undefined
+}
+
+/** Of all accounts of a host, and characters of the ids; of further ones, what was said first is forgotten. */
+const MAX_EARLY = 2000
+const MAX_EARLY_TEXT = 512 * 1024
+
+/**
+ * What became of the messages that users of one host have sent to people elsewhere. What waits for their servers is in the
+ * queues of those; from there on it is known what they and their clients have said: that they have it, receipts, markers.
+ */
+export class SentElsewhere {
+  /** By local part of the sender, then bare address of the recipient. */
+  readonly #sent: Conversations<Sent>
+  readonly #marks: Table<Mark>
+  readonly #now: () => number
+  readonly #early = new Weighed<string, Early>(MAX_EARLY, MAX_EARLY_TEXT)
+
+  /** `marks`: `[local part of the sender]` x `[recipient]`. */
+  constructor(chunks: Chunks<Sent>, marks: Table<Mark>, now: () => number) {
+    this.#sent = new Conversations(chunks, now)
+    this.#marks = marks
+    this.#now = now
+  }
+
+  /** Its server has acknowledged a message of `user`, or it will never get there. */
+  ended(user: string, { to = '', messageId }: MessageAbout, id: string, state: 'accepted' | 'failed'): void {
+    const key = keyOf(user, to, messageId)
+    const early = state === 'accepted' ? this.#early.get(key) : undefined
+    this.#early.delete(key)
+    const received = early?.received
+    this.#sent.add(
+      user,
+      to,
+      received === undefined
+        ? [id, messageId, this.#now(), state, '']
+        : [id, messageId, received.at, 'delivered', received.resource],
+    )
+    if (early?.displayed !== undefined) void this.#read(user, to, id, early.displayed).catch(() => {}) // as if it had not come
+  }
+
+  /** A client of `reader` says that it has got the message to which `user` gave this id (XEP-0184). */
+  async received(reader: Jid, user: string, messageId: string): Promise<void> {
+    const to = reader.bare.toString()
+    const row = await this.#sent.find(user, to, messageId)
+    const received = { at: this.#now(), resource: reader.resource }
+    if (row === undefined) return this.#keep(keyOf(user, to, messageId), { received })
+    if (row[3] === 'accepted') {
+      await this.#sent.replace(user, to, [row[0], messageId, received.at, 'delivered', received.resource])
+    }
+  }
+
+  /** It says that it has read it (XEP-0333). */
+  async displayed(reader: Jid, user: string, messageId: string): Promise<void> {
+    const to = reader.bare.toString()
+    const row = await this.#sent.find(user, to, messageId)
+    if (row === undefined) return this.#keep(keyOf(user, to, messageId), { displayed: this.#now() })
+    await this.#read(user, to, row[0], this.#now())
+  }
+
+  #keep(key: string, said: Partial<Early>): void {
+    this.#early.set(key, { received: undefined, displayed: undefined, ...this.#early.get(key), ...said }, key.length)
+  }
+
+  async #read(user: string, to: string, id: string, at: number): Promise<void> {
+    const before = await this.#marks.get([user], [to])
+    if (before === undefined || before.id < id) await this.#marks.put([user], [to], { id, at })
+  }
+
+  /** What `wanted.from`, which is `user`, has sent to `wanted.to`; `waiting` is what waits for the server of that one. */
+  async list(user: string, wanted: Wanted, waiting: readonly Waiting[]): Promise<MessageState[]> {
+    const { from = '', to, until, since, lookAt = Number.POSITIVE_INFINITY } = wanted
+    const found = new Found(wanted, async () => [await this.#marks.get([user], [to])])
+    for (const { id, about } of waiting.toReversed()) {
+      if (about?.from === from && about.to === to && about.messageId !== '') await found.add(id, about, undefined)
+    }
+    found.begin()
+    let looked = 0
+    for await (const page of this.#sent.backwards(user, to, until === undefined ? undefined : firstIdAt(until + 1))) {
+      for (const [id, messageId, at, state, resource] of page) {
+        const delivered = state === 'delivered' ? { at, resource } : undefined
+        await found.add(id, { from, messageId }, delivered, state === 'delivered' ? undefined : { state, since: at })
+      }
+      looked += page.length
+      if (found.enough || looked >= lookAt || (page.length > 0 && page.every(([id]) => isBefore(id, since)))) break
+    }
+    return found.newest()
+  }
+
+  /** See {@link Conversations.flush}. */
+  flush(): Promise<void> {
+    return this.#sent.flush()
+  }
+
+  /** See {@link Conversations.purge}. */
+  purge(id: string): Promise<number> {
+    return this.#sent.purge(id)
+  }
+
+  async forget(user: string): Promise<void> {
+    await this.#sent.forget(user)
+    await this.#marks.clear([user])
+  }
+}
+
+function keyOf(user: string, to: string, messageId: string): string {
+  return JSON.stringify([user, to, messageId])
+}
