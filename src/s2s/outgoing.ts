@@ -1,3 +1,4 @@
+import type { TlsOptions } from '../net/handshake.ts'
 import type { Transport } from '../net/transport.ts'
 import type { PeerHeader } from '../stream/stream.ts'
 import { type Element, findChild, NS } from '../xml/index.ts'
@@ -38,7 +39,7 @@ export abstract class OutgoingStream extends S2SStream {
   }
 
   start(): void {
-    if (this.#reached.direct) this.#encrypt()
+    if (this.#reached.direct) this.xmpp.initiate(this.pair.remote, [this.#tls, TLS_TIMEOUT])
     else this.xmpp.initiate(this.pair.remote)
   }
 
@@ -51,7 +52,7 @@ export abstract class OutgoingStream extends S2SStream {
 
   /** Ends the attempt: what was tried, for the operator. */
   protected giveUp(condition: StanzaCondition, why: string, end?: StreamError): void {
-    this.failed(this.#complaint ?? new PeerError(condition, `${this.pair.remote}: ${this.#reached.place} ${why}`))
+    this.failed(this.#complaint ?? this.#error(condition, why))
     if (end === undefined) this.xmpp.close()
     else this.xmpp.fail(end)
   }
@@ -89,10 +90,14 @@ export abstract class OutgoingStream extends S2SStream {
     this.send(`<starttls xmlns='${NS.TLS}'/>`)
   }
 
-  #encrypt(): void {
+  get #tls(): TlsOptions {
     const { local, remote } = this.pair
-    this.xmpp.upgrade(this.server.tls.connect(local, remote, this.#reached.direct), TLS_TIMEOUT)
-    this.xmpp.initiate(remote)
+    return this.server.tls.connect(local, remote, this.#reached.direct)
+  }
+
+  #encrypt(): void {
+    this.xmpp.upgrade(this.#tls, TLS_TIMEOUT)
+    this.xmpp.initiate(this.pair.remote)
   }
 
   protected override onPeerError(el: Element): void {
@@ -100,19 +105,26 @@ export abstract class OutgoingStream extends S2SStream {
     const said = text === undefined ? condition : `${condition} (${text})`
     const where = condition === 'see-other-host' && value !== '' ? `${said}: ${value}` : said
     const unknown = condition === 'host-unknown' || condition === 'host-gone'
-    this.#complaint = new PeerError(
+    this.#complaint = this.#error(
       unknown ? 'remote-server-not-found' : 'remote-server-timeout',
-      `${this.pair.remote}: ${this.#reached.place} ended the stream: ${where}`,
+      `ended the stream: ${where}`,
     )
     if (this.talk !== undefined) super.onPeerError(el)
+  }
+
+  override onEnd(): void | Promise<void> {
+    this.#complaint ??= this.#error('remote-server-timeout', 'closed the stream without a word')
+    return super.onEnd()
   }
 
   override onParted(reason: string): void {
     const { failure } = this.xmpp.transport
     const why = failure === undefined ? `gave us no stream (${reason})` : `failed: ${failure}`
-    this.failed(
-      this.#complaint ?? new PeerError('remote-server-timeout', `${this.pair.remote}: ${this.#reached.place} ${why}`),
-    )
+    this.failed(this.#complaint ?? this.#error('remote-server-timeout', why))
     super.onParted(reason)
+  }
+
+  #error(condition: StanzaCondition, why: string): PeerError {
+    return new PeerError(condition, `${this.pair.remote}: ${this.#reached.place} ${why}`)
   }
 }

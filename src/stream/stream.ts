@@ -146,10 +146,15 @@ export class XmppStream {
     )
   }
 
-  /** We begin, with our header; again after a {@link restart}. */
-  initiate(to: string): void {
+  /**
+   * We begin, with our header; again after a {@link restart}.
+   *
+   * @param secure TLS from the first byte
+   */
+  initiate(to: string, secure?: Parameters<Transport['upgrade']>): void {
     if (!this.#initiating) this.#begin()
     this.#initiating = true
+    if (secure !== undefined) this.transport.upgrade(...secure)
     if (!this.closing) this.#sendHeader(undefined, to)
   }
 

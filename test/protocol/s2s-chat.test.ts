@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Net } from '../support/federated.ts'
+import { freeAddress } from '../support/loopback.ts'
 import { child } from '../support/rawxml.ts'
 
 for (const [how, certificate] of [
@@ -9,8 +10,8 @@ for (const [how, certificate] of [
 ] as const) {
   test(`users of two servers chat, authenticated by ${how}`, async t => {
     const net = await Net.start(t)
-    const capulet = await net.server('127.0.13.1', ['capulet.example'], certificate)
-    const montague = await net.server('127.0.13.2', ['montague.example'], certificate)
+    const capulet = await net.server(freeAddress(), ['capulet.example'], certificate)
+    const montague = await net.server(freeAddress(), ['montague.example'], certificate)
     const [juliet] = await capulet.clients('juliet')
     const [romeo] = await montague.clients('romeo')
     romeo.send('<presence/>')

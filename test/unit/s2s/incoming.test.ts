@@ -1,6 +1,7 @@
 /** What another server may say to us, and what it is answered; it is a raw socket. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
+import { freeAddress } from '../../support/loopback.ts'
 import { NS_BIDI, NS_DIALBACK, NS_SASL, NS_SM, RawPeer, RawPeerServer } from '../../support/rawpeer.ts'
 import { child, errorCondition, type XmlElement } from '../../support/rawxml.ts'
 import { type Engine, type EngineOptions, engine, type World, world } from './support.ts'
@@ -8,10 +9,6 @@ import { type Engine, type EngineOptions, engine, type World, world } from './su
 const US = 'capulet.example'
 const THEM = 'montague.example'
 const CHAT = `<message from='romeo@${THEM}/orchard' to='juliet@${US}' type='chat'><body>hi</body></message>`
-
-let lastIp = 0
-/** Addresses of this file: 127.0.12.0/24. */
-const freeIp = (): string => `127.0.12.${++lastIp}`
 
 interface Here {
   at: World
@@ -22,7 +19,7 @@ interface Here {
 
 async function here(t: TestContext, options: Partial<EngineOptions> = {}): Promise<Here> {
   const at = await world(t)
-  const ip = freeIp()
+  const ip = freeAddress()
   const us = await engine(t, at, { domains: [US, `rooms.${US}`], ip, ...options })
   const peers: RawPeer[] = []
   t.after(() => {
@@ -320,7 +317,7 @@ describe('dialback', () => {
   /** Us, and a server of montague.example that vouches, or not. */
   async function vouching(t: TestContext, options: Partial<EngineOptions> = {}) {
     const all = await here(t, options)
-    const ip = freeIp()
+    const ip = freeAddress()
     const server = await RawPeerServer.listen(t, { ip })
     for (const domain of [THEM, `rooms.${THEM}`]) {
       all.at.dns.zone[domain] = { A: [ip] }
