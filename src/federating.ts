@@ -158,6 +158,19 @@ export class Federating {
     }
     this.#look()
     this.#unwatch = this.#authorities.watch()
+    this.#warnUncovered()
+  }
+
+  /** Of the domains below the hosts. Of those the log tells by themselves: clients, too, want a certificate of them. */
+  #warnUncovered(): void {
+    const { hosts } = this.#config
+    const { log, router } = this.#around
+    const domains = [...router.destinations.keys()].filter(name => !hosts.includes(name) && !this.server.covers(name))
+    if (domains.length === 0) return
+    log.warn(
+      { domains },
+      'no certificate is for these domains: servers that insist on one will not talk with them. Have their names put into one of certfiles',
+    )
   }
 
   /** Closes streams that carried nothing for long. */
@@ -193,6 +206,7 @@ export class Federating {
     this.#dial()
     clearTimeout(this.#looking)
     this.#look()
+    this.#warnUncovered()
     const { settings, serves } = this.server
     for (const stream of this.server.streams) {
       const { local, remote } = stream

@@ -24,3 +24,19 @@ for (const [how, certificate] of [
     assert.deepEqual([answer.attrs['from'], child(answer, 'body')?.text], [romeo.jid, 'Neither, fair maid'])
   })
 }
+
+test('domains that no certificate is for are told of, once a start', async t => {
+  const net = await Net.start(t)
+  const lines: string[] = []
+  const logTo = { write: (line: string) => void lines.push(line) }
+  const told = (): unknown[] =>
+    lines
+      .map(line => JSON.parse(line))
+      .flatMap(({ msg, domains }) => (/^no certificate is for these/.test(msg) ? [domains] : []))
+  const config = { loglevel: 'warn' as const }
+  await net.server('127.0.13.1', ['capulet.example'], { logTo, config })
+  assert.deepEqual(told(), [])
+  const certificate = net.ca.issue(['montague.example', 'pubsub.montague.example'])
+  await net.server('127.0.13.2', ['montague.example'], { logTo, config, certificate, http: {} })
+  assert.deepEqual(told(), [['upload.montague.example']])
+})
