@@ -43,13 +43,14 @@ const WORDS: Readonly<Record<string, string>> = {
 
 /** Whether TLS broke a connection that it had been established on. */
 export function isOfTls(error: Error & { code?: unknown }): boolean {
-  return String(error.code).startsWith('ERR_SSL_')
+  return /^ERR_SSL_|^EPROTO$/.test(String(error.code))
 }
 
 /** What broke a TLS connection, in words. */
 export function tlsFailure(error: Error & { code?: unknown; reason?: unknown }): string {
-  const words = WORDS[String(error.code)]
-  if (words !== undefined) return words
-  // OpenSSL's messages have its file names in them; its reason has not.
-  return `TLS failed: ${typeof error.reason === 'string' ? error.reason : error.message}`
+  // Where a write failed, what OpenSSL says is in the message only: error:NUMBER:LIBRARY:FUNCTION:REASON:FILE:LINE.
+  const within = /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(error.message)?.[1]
+  const reason = typeof error.reason === 'string' ? error.reason : within
+  const code = reason === undefined ? String(error.code) : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`
+  return WORDS[code] ?? WORDS[String(error.code)] ?? `TLS failed: ${reason ?? error.message}`
 }

@@ -342,8 +342,11 @@ export class MessageQueue {
     } finally {
       this.#reads.end()
     }
-    // What the store has not got yet.
-    for (const entry of inMemory) if (before === undefined || entry.id < before) refuse(entry)
+    // What the store has not got yet; what it got meanwhile, and was let go of here, is another entry by now, or done.
+    for (const entry of inMemory) {
+      const isHere = this.#entries.get(entry.id) === entry
+      if (isHere && (before === undefined || entry.id < before)) refuse(entry)
+    }
     return count
   }
 

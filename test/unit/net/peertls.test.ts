@@ -265,6 +265,11 @@ test('why there is no TLS is told in words', async t => {
   await plain.gone
   assert.equal(plain.transport.failure, 'the peer does not speak TLS there')
 
+  // As Node has it where a write fails first.
+  const message =
+    'write EPROTO 405D2F83947F0000:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../tlsany_meth.c:77:\n'
+  assert.equal(tlsFailure(Object.assign(new Error(message), { code: 'EPROTO' })), 'the peer does not speak TLS there')
+
   const served = (await wire(t)).reverse()
   const server = transport(served[0]!)
   server.transport.upgrade(peers.accept(false))

@@ -245,3 +245,21 @@ test('a holder learns when it has been given everything', async () => {
   await attached
   assert.deepEqual([holder.held.length, queue.isLive(holder), caughtUp], [3, true, 1])
 })
+
+test('what becomes durable while all is given up goes back once', async () => {
+  for (const held of [false, true]) {
+    for (let turns = 0; turns < 8; turns++) {
+      const faulty = faultyStore()
+      const { queues, bounced } = server({ store: faulty.store })
+      const queue = await queues.open(KEY)
+      const written = held ? faulty.troubles.writes.holdNext() : () => {}
+      send(queue)
+      await settled(turns)
+      const dropped = queue.drop(new StanzaError('remote-server-not-found'))
+      written()
+      assert.equal(await dropped, 1)
+      assert.deepEqual(bounced, ['romeo@example.org/orchard remote-server-not-found'])
+      assert.deepEqual([queue.messages, queue.bytes], [0, 0])
+    }
+  }
+})
