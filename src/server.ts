@@ -221,6 +221,9 @@ export class Server implements ServerControl {
     const parts = this.parts
     const { config, hosts, c2s } = parts
     for (const command of adminCommands(this)) this.commands.add('server', command)
+    const hasPeers = s2sListeners(config).length > 0
+    // What is sent from here on, by removals that were begun and sessions that are restored, is for other servers too.
+    if (hasPeers) this.#federate()
     const methods = await methodsOf(config, parts.now)
     this.#prepareHttp()
     // Who watches over the server is to see that it starts.
@@ -235,7 +238,10 @@ export class Server implements ServerControl {
     const prepared = await parts.components.prepare(componentSettings(config))
     prepared.apply()
     await this.#keeper.restore()
-    await this.#federate()
+    if (hasPeers) {
+      await parts.federating.listen()
+      void this.links.start()
+    }
     for (const listen of config.listen.filter(l => l.module === 'c2s')) {
       const listener = new C2SListener(c2s, listenerSettings(config, listen), parts.counter)
       await listener.listen()
@@ -251,15 +257,10 @@ export class Server implements ServerControl {
     if (this.state === 'starting') this.state = 'running'
   }
 
-  /** Other servers, where there are any. */
-  async #federate(): Promise<void> {
-    const { federating } = this.parts
-    if (s2sListeners(this.config).length === 0) return
-    const { allows } = federating.server.settings
+  #federate(): void {
+    const { allows } = this.parts.federating.server.settings
     this.router.fallback = new Federation(this.links, allows)
     this.federation = new LinksControl(this.links)
-    await federating.listen()
-    void this.links.start()
   }
 
   async #listenComponents(listen: ListenConfig): Promise<void> {

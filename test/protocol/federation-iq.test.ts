@@ -83,7 +83,7 @@ test('a vCard is for everybody, or for contacts', async t => {
     return child(child(answer, 'vCard'), 'FN')?.text
   }
   assert.equal(await name(), 'Juliet')
-  await two.capulet.reload({ hosts: ['capulet.example'], modules: { mod_vcard: { privacy: 'contacts' } } })
+  await two.reload('capulet', { mod_vcard: { privacy: 'contacts' } })
   await refused('service-unavailable', name())
   await befriend(romeo, juliet)
   assert.equal(await name(), 'Juliet')

@@ -6,6 +6,7 @@ import { child, errorCondition, type XmlElement } from '../support/rawxml.ts'
 import { available, copied, copyOf, says } from '../support/talk.ts'
 import type { TestServer } from '../support/testserver.ts'
 import { TwoServers } from '../support/twoservers.ts'
+import { eventually } from '../support/waiting.ts'
 
 const [ROMEO, JULIET] = ['romeo@montague.example', 'juliet@capulet.example']
 const CARBONS = "<enable xmlns='urn:xmpp:carbons:2'/>"
@@ -195,6 +196,11 @@ async function states(client: RawClient, to: string, ...ids: string[]): Promise<
   return child(iq, 'states')!.children.map(({ attrs }) => attrs['state'])
 }
 
+/** Until juliet's server has acknowledged a message. */
+function accepted(client: RawClient, id: string): Promise<boolean> {
+  return eventually(async () => (await states(client, JULIET, id))[0] === 'accepted', `${id} is accepted`)
+}
+
 const receipt = (to: string, id: string) =>
   `<message to='${to}' type='chat'><received xmlns='urn:xmpp:receipts' id='${id}'/></message>`
 const marker = (to: string, id: string) =>
@@ -207,7 +213,7 @@ test('what became of a message: it waits for a peer, the peer has it, a client h
   assert.deepEqual(await states(romeo, JULIET, 'a', 'c', 'never'), ['queued', 'queued', 'unknown'])
   two.mend()
   await juliet.receive(says('c'))
-  await two.settled(romeo)
+  await accepted(romeo, 'c')
   assert.deepEqual(await states(romeo, JULIET, 'a', 'b', 'c'), ['accepted', 'accepted', 'accepted'])
   juliet.send(receipt(romeo.jid, 'c'))
   await romeo.receive(el => child(el, 'received') !== undefined)
@@ -237,7 +243,7 @@ test('a message that its recipient’s server never took has failed, and its sen
   assert.equal(errorCondition(error), 'remote-server-timeout')
   two.mend()
   romeo.send(chat(JULIET, 'next'))
-  await two.settled(romeo)
+  await accepted(romeo, 'next')
   two.send(
     `<message from='${JULIET}/one' to='${romeo.jid}'><displayed xmlns='urn:xmpp:chat-markers:0' id='next'/></message>`,
   )
@@ -269,7 +275,7 @@ test('nobody says for others that a message was read, or that it reached them; n
   const { two, romeo, juliet } = await lovers(t)
   romeo.send(chat(JULIET, 'secret'))
   await juliet.receive(says('secret'))
-  await two.settled(romeo)
+  await accepted(romeo, 'secret')
   for (const from of ['nurse@capulet.example/x', 'juliet@verona.example/x']) {
     for (const said of [
       "<received xmlns='urn:xmpp:receipts' id='secret'/>",
@@ -293,7 +299,15 @@ test('with an account goes what is known of the messages that it has sent', asyn
   juliet.send(marker(ROMEO, 'first'))
   await romeo.receive(el => child(el, 'displayed') !== undefined)
   await two.settled(romeo)
-  await two.montague.server.host('montague.example')!.removeAccount('romeo')
+  const host = two.montague.server.host('montague.example')!
+  const before = host.ids.ordered()
+  await host.removeAccount('romeo')
   const other = await online(two.montague, 'romeo')
+  // Its server may have had it before, and acknowledged it since.
+  const about = { from: ROMEO, to: JULIET, messageId: 'first' }
+  host.hooks.notify('peer_message_accepted', { id: before, about, local: host.name, remote: 'capulet.example' })
   assert.deepEqual(await states(other, JULIET, 'first'), ['unknown'])
+  assert.deepEqual(await states(other, JULIET), [])
+  other.send(chat(JULIET, 'second'))
+  await accepted(other, 'second')
 })

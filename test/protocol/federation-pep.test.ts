@@ -68,7 +68,7 @@ test('who comes online gets the last items, also of somebody who is away; not wh
   const last = await back.receive(publishes('urn:p', 'x'))
   assert.ok(child(last, 'delay', 'urn:xmpp:delay'))
   await back.close()
-  await two.capulet.reload({ hosts: ['capulet.example'], modules: { mod_pubsub: { ignore_pep_from_offline: true } } })
+  await two.reload('capulet', { mod_pubsub: { ignore_pep_from_offline: true } })
   const third = await comeBack(two, ['urn:p'], 'three')
   await two.nothing(third, publishes('urn:p'))
 })

@@ -1,18 +1,21 @@
-/** Two servers in this process, each of which takes the other for one elsewhere: a link in place of streams between them. */
+/**
+ * Two servers in this process, each of which takes the other for one elsewhere. Between them is a link, which tests hold and cut
+ * as they like; with HERMOD_TEST_OVER=streams, streams as between any two servers (test/protocol/federation-streams.test.ts).
+ */
+import type { TestContext } from 'node:test'
 import { keepsForOthers } from '../../src/core/delivery.ts'
 import { OBSERVE } from '../../src/core/hooks.ts'
 import type { MessageAbout } from '../../src/core/queue/entry.ts'
 import type { Waiting } from '../../src/core/queue/queue.ts'
-import type { Destination } from '../../src/core/router.ts'
+import type { Destination, Source } from '../../src/core/router.ts'
 import { parseElement } from '../../src/xml/index.ts'
 import { type StanzaCondition, StanzaError } from '../../src/xmpp/errors.ts'
 import { isInstantMessage, Stanza } from '../../src/xmpp/stanza.ts'
 import { faultyStore } from './faultystore.ts'
+import { Net } from './federated.ts'
 import type { RawClient } from './rawclient.ts'
 import { type Matches, nothing as nothingHere } from './talk.ts'
 import { type TestOptions, TestServer, testModule } from './testserver.ts'
-
-type Test = { after(stop: () => Promise<void>): void }
 
 interface Sent {
   readonly text: string
@@ -20,12 +23,14 @@ interface Sent {
   readonly waiting: Waiting | undefined
 }
 
-/** What one server sends to the other: as text, in order, each stanza when the one before it was taken. */
+/** What one server sends to the other: as text, in order, each stanza when the one before it was taken; or by its streams. */
 class Way implements Destination {
   readonly name = ''
   readonly filter = undefined
   readonly #from: () => TestServer
   readonly #to: () => TestServer
+  /** By which it goes on, where that is not the link itself. */
+  streams: Destination | undefined
   #sent: Sent[] = []
   #busy = false
   #held = false
@@ -38,7 +43,8 @@ class Way implements Destination {
     this.#to = to
   }
 
-  deliver(stanza: Stanza): void {
+  deliver(stanza: Stanza, source: Source = {}): void | Promise<void> {
+    if (this.streams !== undefined && !this.#held) return this.streams.deliver(stanza, source)
     const { domain } = stanza.to!
     if (!this.#to().server.router.destinations.has(domain)) throw new StanzaError('remote-server-not-found')
     const isKept = keepsForOthers(stanza)
@@ -54,8 +60,15 @@ class Way implements Destination {
     void this.#pass()
   }
 
-  async waiting(): Promise<Waiting[]> {
-    return this.#sent.flatMap(({ waiting }) => waiting ?? [])
+  /** As if a client of the server had sent it. */
+  inject(stanza: Stanza): void {
+    if (this.streams === undefined) void this.deliver(stanza)
+    else void this.#to().server.router.route(stanza)
+  }
+
+  async waiting(local: string, remote: string, limit: number): Promise<Waiting[]> {
+    const there = await this.streams?.waiting?.(local, remote, limit)
+    return [...(there ?? []), ...this.#sent.flatMap(({ waiting }) => waiting ?? [])]
   }
 
   hold(): void {
@@ -97,8 +110,12 @@ class Way implements Destination {
     while (!this.#held && this.#isUp) {
       const sent = this.#sent.shift()
       if (sent === undefined) break
-      await this.#to().server.router.route(Stanza.of(parseElement(sent.text)))
-      if (sent.waiting !== undefined) this.#tell('peer_message_accepted', sent.waiting)
+      const stanza = Stanza.of(parseElement(sent.text))
+      if (this.streams !== undefined) await this.streams.deliver(stanza, {})
+      else {
+        await this.#to().server.router.route(stanza)
+        if (sent.waiting !== undefined) this.#tell('peer_message_accepted', sent.waiting)
+      }
     }
     this.#busy = false
   }
@@ -112,6 +129,15 @@ class Way implements Destination {
 function aboutOf({ from, to, id, el }: Stanza): MessageAbout {
   const messageId = id !== undefined && isInstantMessage(el) ? id : ''
   return { from: from.bare.toString(), to: to!.bare.toString(), messageId }
+}
+
+/** Options by which a server finds the other one, and is found: at an address that no other process takes. */
+function overStreams(net: Net, which: 'capulet' | 'montague', options: TestOptions): Promise<TestOptions> {
+  const { pid } = process
+  const ip = `127.${20 + ((pid >> 8) % 200)}.${pid % 256}.${which === 'capulet' ? 1 : 2}`
+  const domain = `${which}.example`
+  net.name(ip, domain, `pubsub.${domain}`, `upload.${domain}`)
+  return net.options(ip, [domain], options)
 }
 
 /** capulet.example and montague.example. */
@@ -138,12 +164,17 @@ export class TwoServers {
 
   /** Both stop with the test. */
   static async start(
-    t: Test,
+    t: TestContext,
     { capulet = {}, montague = {} }: { capulet?: TestOptions; montague?: TestOptions } = {},
   ): Promise<TwoServers> {
+    const net = process.env['HERMOD_TEST_OVER'] === 'streams' ? await Net.start(t) : undefined
+    const kept = (which: 'capulet' | 'montague', options: TestOptions): TestOptions | Promise<TestOptions> => {
+      const given = { store: faultyStore().store, hosts: [`${which}.example`], ...options }
+      return net === undefined ? given : overStreams(net, which, given)
+    }
     const two = new TwoServers({
-      capulet: { store: faultyStore().store, ...capulet },
-      montague: { store: faultyStore().store, ...montague },
+      capulet: await kept('capulet', capulet),
+      montague: await kept('montague', montague),
     })
     t.after(async () => {
       await Promise.all(Array.from(two.#running, server => server.stop()))
@@ -156,12 +187,18 @@ export class TwoServers {
   async #start(which: 'capulet' | 'montague'): Promise<void> {
     const options = this.#options[which]
     // Before anything goes out: sessions of before a restart ask at once what has become of their contacts.
+    const way = this.#ways[which]
     const mod_link = testModule('mod_link', ({ host: { router } }) => {
-      router.fallback = this.#ways[which]
+      if (options.s2s !== undefined) way.streams = router.fallback
+      router.fallback = way
     })
-    const extra = [...(options.extra ?? []), mod_link]
-    this[which] = await TestServer.start({ hosts: [`${which}.example`], ...options, extra })
+    this[which] = await TestServer.start({ ...options, extra: [...(options.extra ?? []), mod_link] })
     this.#running.add(this[which])
+  }
+
+  /** Other options of modules from here on; the rest stays as it is. */
+  async reload(which: 'capulet' | 'montague', modules: TestOptions['modules']): Promise<void> {
+    await this[which].reload({ ...this.#options[which], ...(modules && { modules }) })
   }
 
   /** The server ends in order, and another one starts on what it has stored. */
@@ -199,7 +236,7 @@ export class TwoServers {
   /** A stanza that a server sends though nobody there has: of a hostile one. */
   send(xml: string): void {
     const stanza = Stanza.of(parseElement(xml))
-    this.#ways[stanza.to!.domain.endsWith('capulet.example') ? 'montague' : 'capulet'].deliver(stanza)
+    this.#ways[stanza.to!.domain.endsWith('capulet.example') ? 'montague' : 'capulet'].inject(stanza)
   }
 
   /** Each server learns that the other is gone for long, or back. */

@@ -91,11 +91,13 @@ export const mod_message_state = defineModule({
       return domain === ctx.host.name ? (await ctx.host.account(local))?.queue : undefined
     }
     const states = new States(delivered, marks, queueOf, () => ctx.now())
-    const sent = new SentElsewhere(
-      new Chunks<Sent>(ctx, ctx.userTable({ name: 'message_sent' })),
-      ctx.userTable<Mark>({ name: 'message_sent_read' }),
-      () => ctx.now(),
-    )
+    const sent = new SentElsewhere({
+      chunks: new Chunks<Sent>(ctx, ctx.userTable({ name: 'message_sent' })),
+      marks: ctx.userTable<Mark>({ name: 'message_sent_read' }),
+      removed: ctx.table<string>({ name: 'message_sent_removed' }),
+      ids: ctx.host.ids,
+      now: () => ctx.now(),
+    })
     for (const kept of [states, sent]) {
       ctx.every(FLUSH, () => kept.flush())
       ctx.onStop(() => kept.flush())

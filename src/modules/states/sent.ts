@@ -1,8 +1,8 @@
 import type { Chunks } from '../../core/chunks.ts'
 import type { MessageAbout } from '../../core/queue/entry.ts'
 import type { Waiting } from '../../core/queue/queue.ts'
-import type { Table } from '../../storage/store.ts'
-import { firstIdAt } from '../../util/ids.ts'
+import { partitionsOf, type Table } from '../../storage/store.ts'
+import { firstIdAt, type IdGenerator } from '../../util/ids.ts'
 import { Weighed } from '../../util/weighed.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { Conversations } from './conversations.ts'
@@ -31,6 +31,17 @@ interface Early {
 const MAX_EARLY = 2000
 const MAX_EARLY_TEXT = 512 * 1024
 
+/** Tables by local part of the sender. */
+interface SentParts {
+  readonly chunks: Chunks<Sent>
+  /** x `[recipient]` */
+  readonly marks: Table<Mark>
+  /** x `[]`; not to be cleared with the account. */
+  readonly removed: Table<string>
+  readonly ids: IdGenerator
+  readonly now: () => number
+}
+
 /**
  * What became of the messages that users of one host have sent to people elsewhere. What waits for their servers is in the
  * queues of those; from there on it is known what they and their clients have said: that they have it, receipts, markers.
@@ -39,13 +50,17 @@ export class SentElsewhere {
   /** By local part of the sender, then bare address of the recipient. */
   readonly #sent: Conversations<Sent>
   readonly #marks: Table<Mark>
+  /** Of removed accounts: what was sent before this id is not of who has the name now. */
+  readonly #removed: Table<string>
+  readonly #ids: IdGenerator
   readonly #now: () => number
   readonly #early = new Weighed<string, Early>(MAX_EARLY, MAX_EARLY_TEXT)
 
-  /** `marks`: `[local part of the sender]` x `[recipient]`. */
-  constructor(chunks: Chunks<Sent>, marks: Table<Mark>, now: () => number) {
+  constructor({ chunks, marks, removed, ids, now }: SentParts) {
     this.#sent = new Conversations(chunks, now)
     this.#marks = marks
+    this.#removed = removed
+    this.#ids = ids
     this.#now = now
   }
 
@@ -97,13 +112,16 @@ export class SentElsewhere {
   async list(user: string, wanted: Wanted, waiting: readonly Waiting[]): Promise<MessageState[]> {
     const { from = '', to, until, since, lookAt = Number.POSITIVE_INFINITY } = wanted
     const found = new Found(wanted, async () => [await this.#marks.get([user], [to])])
+    const first = (await this.#removed.get([user], [])) ?? ''
     for (const { id, about } of waiting.toReversed()) {
-      if (about?.from === from && about.to === to && about.messageId !== '') await found.add(id, about, undefined)
+      if (id > first && about?.from === from && about.to === to && about.messageId !== '')
+        await found.add(id, about, undefined)
     }
     found.begin()
     let looked = 0
     for await (const page of this.#sent.backwards(user, to, until === undefined ? undefined : firstIdAt(until + 1))) {
       for (const [id, messageId, at, state, resource] of page) {
+        if (id < first) return found.newest()
         const delivered = state === 'delivered' ? { at, resource } : undefined
         await found.add(id, { from, messageId }, delivered, state === 'delivered' ? undefined : { state, since: at })
       }
@@ -119,11 +137,16 @@ export class SentElsewhere {
   }
 
   /** See {@link Conversations.purge}. */
-  purge(id: string): Promise<number> {
+  async purge(id: string): Promise<number> {
+    for await (const key of partitionsOf(this.#removed)) {
+      if (((await this.#removed.get(key, [])) ?? '') < id) await this.#removed.del(key, [])
+    }
     return this.#sent.purge(id)
   }
 
+  /** An account is removed; what it has sent may still be on its way. */
   async forget(user: string): Promise<void> {
+    await this.#removed.put([user], [], this.#ids.ordered())
     await this.#sent.forget(user)
     await this.#marks.clear([user])
   }
