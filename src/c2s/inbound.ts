@@ -1,28 +1,13 @@
-import type { HookEvent } from '../core/hooks.ts'
 import { deviceOf } from '../core/queue/devicename.ts'
 import type { Entry, Origin } from '../core/queue/entry.ts'
 import { type Fingerprint, fingerprint, shortHash } from '../core/queue/fingerprint.ts'
 import { WRAP } from '../core/queue/outbox.ts'
 import { type Remembered, type Ring, Run } from '../core/queue/window.ts'
-import type { Session } from '../core/session.ts'
+import { routeSent } from '../core/sent.ts'
 import type { Op } from '../storage/store.ts'
 import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { C2SSession } from './session.ts'
-
-declare module '../core/hooks.ts' {
-  interface HookMap {
-    /** A message of a client is about to be routed, for the first time: not one sent again after a broken connection. */
-    message_sent: Sync<{
-      session: Session
-      stanza: Stanza
-      /** Its id in the archive of its sender, where it is put there before it is routed. */
-      archived: string | undefined
-      /** Called when it has been routed, or refused. */
-      routed: (() => void) | undefined
-    }>
-  }
-}
 
 /** Stanzas after which a client is told how far we are though it did not ask. Below the sender window's size. */
 const SM_ACK_EVERY = 100
@@ -177,20 +162,7 @@ export class Inbound {
 
   #route(stanza: Stanza, origin: Origin | undefined): void | Promise<void> {
     const session = this.#session
-    const { hooks, router } = session.account.host
-    if (!hooks.has('message_sent')) return router.route(stanza, { session, origin })
-    const event: HookEvent<'message_sent'> = { session, stanza, archived: undefined, routed: undefined }
-    hooks.runSync('message_sent', event)
-    const { routed } = event
-    if (routed === undefined) return router.route(stanza, { session, origin })
-    try {
-      const done = router.route(stanza, { session, origin })
-      if (done instanceof Promise) return done.finally(routed)
-    } catch (error) {
-      routed()
-      throw error
-    }
-    routed()
+    return routeSent(session.account, stanza, { session, origin })
   }
 
   accepted(sent: Sent, entry: Entry): void {

@@ -52,6 +52,10 @@ export class Component implements Destination {
     this.backlog = new Backlog(this, queue, server.now)
   }
 
+  get connected(): boolean {
+    return this.connections.length > 0
+  }
+
   get settings(): ComponentSettings {
     return this.#settings
   }

@@ -20,7 +20,7 @@ declare module './hooks.ts' {
     /** Presence has come back to an account with clients as an error. STOP: nobody is shown it. */
     presence_error: Sync<{ account: Account; stanza: Stanza }>
     /** A message or presence for the host itself. */
-    host_packet: Async<{ stanza: Stanza }>
+    host_packet: Async<{ stanza: Stanza; source: Source }>
   }
 }
 
@@ -61,7 +61,7 @@ export class LocalDelivery implements Destination {
     const host = this.#host
     const { kind, type } = stanza
     if (kind !== 'iq') {
-      const done = host.hooks.run('host_packet', { stanza })
+      const done = host.hooks.run('host_packet', { stanza, source })
       if (done instanceof Promise) return done.then(() => {})
       if (done === undefined && kind === 'message' && type !== 'error' && type !== 'headline') {
         throw new StanzaError('service-unavailable')

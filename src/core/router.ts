@@ -40,6 +40,8 @@ export interface Destination {
   readonly name: string
   /** Whose `filter_packet` sees what comes here and what leaves from here; undefined where it is no host of this server. */
   readonly filter: Hooks | undefined
+  /** False while nobody takes what comes here, as of a component that is away; undefined where that is no question. */
+  readonly connected?: boolean
   /**
    * Takes a stanza; it returns, or resolves, when the stanza is delivered, queued or on its way to where that is done. Throws,
    * or rejects, with the StanzaError for its sender.

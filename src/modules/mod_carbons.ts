@@ -1,3 +1,4 @@
+import type { Account } from '../core/account.ts'
 import { FILTER, OBSERVE } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import { type Session, Slot } from '../core/session.ts'
@@ -43,34 +44,34 @@ export const mod_carbons = defineModule({
 
     // What is on its way, by who sent it, until it is known whether it lies in the archive of its sender, and under which id.
     const onTheirWay = new Map<string, OnItsWay>()
-    const copySent = (session: Session, id: string | undefined): void => {
-      const sender = session.jid.toString()
+    const copySent = (sender: string, id: string | undefined): void => {
       const sent = onTheirWay.get(sender)
       if (sent === undefined) return
       onTheirWay.delete(sender)
-      const stanza = id === undefined ? sent.stanza : withId(sent.stanza, session.account.jid.toString(), id)
-      copy('sent', session.account.sessions.values(), stanza, other => other !== session)
+      const { account, session } = sent
+      const stanza = id === undefined ? sent.stanza : withId(sent.stanza, account.jid.toString(), id)
+      copy('sent', account.sessions.values(), stanza, other => other !== session)
     }
     ctx.hook('message_sent', { order: OBSERVE }, event => {
-      const { session, stanza } = event
-      const { account } = session
+      const { account, session, stanza } = event
       // To oneself: the other clients get the message as such.
-      if (account.sessions.size < 2 || stanza.to!.bare.equals(account.jid)) return
-      if (!isAnyWanted(session) || !isEligible(stanza, 'sent')) return
-      copySent(session, undefined) // one that is still on its way though the session was resumed
-      onTheirWay.set(session.jid.toString(), { session, stanza })
-      if (event.archived !== undefined) copySent(session, event.archived)
+      if (stanza.to!.bare.equals(account.jid)) return
+      if (!isAnyWanted(account, session) || !isEligible(stanza, 'sent')) return
+      const sender = stanza.from.toString()
+      copySent(sender, undefined) // one that is still on its way though the session was resumed
+      onTheirWay.set(sender, { account, session, stanza })
+      if (event.archived !== undefined) copySent(sender, event.archived)
       // Nobody else keeps it: what was not copied by then lies in no archive.
       else {
         event.routed = () => {
-          if (onTheirWay.get(session.jid.toString())?.stanza === stanza) copySent(session, undefined)
+          if (onTheirWay.get(sender)?.stanza === stanza) copySent(sender, undefined)
         }
       }
     })
     ctx.hook('archive_message', { order: OBSERVE }, ({ stanza, id, sent }) => {
       if (!sent || onTheirWay.size === 0) return
-      const own = onTheirWay.get(stanza.from.toString())
-      if (own !== undefined && own.stanza.id === stanza.id) copySent(own.session, id)
+      const sender = stanza.from.toString()
+      if (onTheirWay.get(sender)?.stanza.id === stanza.id) copySent(sender, id)
     })
     ctx.hook('message_delivered', ({ account, stanza, sessions }) => {
       if (account.sessions.size <= sessions.length) return
@@ -85,16 +86,17 @@ export const mod_carbons = defineModule({
 })
 
 /** Some other session of the account wants copies. */
-function isAnyWanted(session: Session): boolean {
-  for (const other of session.account.sessions.values()) {
+function isAnyWanted(account: Account, session: Session | undefined): boolean {
+  for (const other of account.sessions.values()) {
     if (other !== session && other.slots.get(ENABLED) === true) return true
   }
   return false
 }
 
-/** One message of each session at a time: the next is read when this one is routed. */
+/** One message of each sender at a time: the next is read when this one is routed. */
 interface OnItsWay {
-  readonly session: Session
+  readonly account: Account
+  readonly session: Session | undefined
   readonly stanza: Stanza
 }
 

@@ -30,6 +30,11 @@ const STANZA_CONDITIONS = {
 
 export type StanzaCondition = keyof typeof STANZA_CONDITIONS
 
+/** Whether it is a defined condition. */
+export function isStanzaCondition(name: string): name is StanzaCondition {
+  return Object.hasOwn(STANZA_CONDITIONS, name)
+}
+
 /** Thrown by whoever handles a stanza; the sender gets it as an error stanza (RFC 6120 8.3). */
 export class StanzaError extends Error {
   readonly condition: StanzaCondition

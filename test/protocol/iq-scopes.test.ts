@@ -33,6 +33,14 @@ const PAYLOADS: Record<string, readonly string[]> = {
     "<query xmlns='jabber:iq:roster'><item jid='bob@localhost' name='x'/></query>",
     "<query xmlns='jabber:iq:roster'><item jid='bob@localhost' subscription='remove'/></query>",
   ],
+  ...Object.fromEntries(
+    ['get', 'set'].map(type => [
+      `${type} urn:xmpp:privilege:2 privileged_iq`,
+      [
+        `<privileged_iq xmlns='urn:xmpp:privilege:2'><iq xmlns='jabber:client' type='${type}' id='x'><pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='secret'/></pubsub></iq></privileged_iq>`,
+      ],
+    ]),
+  ),
   'set jabber:iq:private query': ["<query xmlns='jabber:iq:private'><note xmlns='urn:note'>x</note></query>"],
   'get jabber:iq:private query': ["<query xmlns='jabber:iq:private'><note xmlns='urn:note'/></query>"],
   'set urn:xmpp:blocking block': ["<block xmlns='urn:xmpp:blocking'><item jid='bob@localhost'/></block>"],

@@ -25,6 +25,8 @@ export interface TestOptions {
   s2s?: { ip: string; listen?: Raw }
   /** Options of modules by name; `false` leaves one out. All others run with their defaults. */
   modules?: Record<string, Raw | false>
+  /** The same for one of the hosts, in place of those of all. */
+  hostModules?: Record<string, Record<string, Raw | false>>
   /** Definitions beyond the built-in ones. */
   extra?: ModuleDefinition[]
   store?: Store
@@ -184,16 +186,19 @@ function testConfig(options: TestOptions, definitions: ReadonlyMap<string, Modul
     ...pick(serverOptions),
     s2s: { enabled: options.s2s !== undefined, ...(raw['s2s'] as Raw | undefined) },
   })
-  const modules: Record<string, Raw> = {}
-  for (const [name, definition] of definitions) {
-    const wanted = options.modules?.[name]
-    if (wanted === false || (wanted === undefined && definition.optional === true)) continue
-    modules[name] = parseOptions(definition.options, wanted ?? {})
+  const modulesOf = (host: string): Record<string, Raw> => {
+    const modules: Record<string, Raw> = {}
+    for (const [name, definition] of definitions) {
+      const wanted = options.hostModules?.[host]?.[name] ?? options.modules?.[name]
+      if (wanted === false || (wanted === undefined && definition.optional === true)) continue
+      modules[name] = parseOptions(definition.options, wanted ?? {})
+    }
+    return modules
   }
   const perHost = new Map<string, HostConfig>()
   for (const host of hosts) {
     const given = { auth: { plain_without_tls: true, scram_iterations: 4096 }, ...pick(hostOptions) }
-    perHost.set(host, { ...parseOptions(hostOptions, given), host, modules })
+    perHost.set(host, { ...parseOptions(hostOptions, given), host, modules: modulesOf(host) })
   }
   return { ...server, listen: [listen, ...http, ...component, ...s2s], perHost }
 }

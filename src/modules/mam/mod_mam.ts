@@ -177,12 +177,12 @@ function store(ctx: Ctx, archive: Archive): void {
     event.sent = sender !== undefined && keep(sender, id, account.jid, bytes, stanza.el, rows)
   })
   ctx.hook('message_sent', event => {
-    const { session, stanza } = event
+    const { account, stanza } = event
     // A user of this host gets it in a moment, and the sender's copy is made there, under the same id.
     if (stanza.to!.domain === host.name || !keeps(stanza) || !isLasting(stanza)) return
     const id = host.ids.ordered()
     const rows: Op[] = []
-    if (!keep(session.account, id, stanza.to!, Buffer.from(stanza.toString()), stanza.el, rows)) return
+    if (!keep(account, id, stanza.to!, Buffer.from(stanza.toString()), stanza.el, rows)) return
     event.archived = id
     void ctx.aside(ctx.commit(rows), 'a message could not be archived')
   })

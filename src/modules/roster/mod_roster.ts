@@ -3,6 +3,7 @@ import type { Account } from '../../core/account.ts'
 import { STOP } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { type Element, NS, parseElement, xml } from '../../xml/index.ts'
+import { StanzaError } from '../../xmpp/errors.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { isSubscriptionType, type SubscriptionType } from '../../xmpp/subscription.ts'
@@ -47,6 +48,8 @@ declare module '../../core/hooks.ts' {
     subscription_granted: Told<{ account: Account; contact: Jid; again: boolean }>
     /** A contact may no longer see it (RFC 6121 3.2.1, 3.3.3). */
     subscription_revoked: Told<{ account: Account; contact: Jid }>
+    /** The item of a contact has changed as clients see it, or is gone (`subscription='remove'`). */
+    roster_changed: Told<{ account: Account; item: Element; version: string }>
     /** An account has put a contact, who may see its presence, into other groups than those `before`. */
     contact_moved: Told<{ account: Account; contact: Jid; before: readonly string[] }>
   }
@@ -80,8 +83,21 @@ export const mod_roster = defineModule({
     ctx.streamFeature(() => xml('ver', { xmlns: NS.ROSTERVER }))
     ctx.streamFeature(() => xml('sub', { xmlns: NS.PRE_APPROVAL }))
     ctx.feature(NS.ROSTER)
-    ctx.iq('own', 'get', NS.ROSTER, 'query', request => rosters.read(request))
-    ctx.iq('own', 'set', NS.ROSTER, 'query', request => rosters.write(request))
+    for (const type of ['get', 'set'] as const) {
+      ctx.iq('account', type, NS.ROSTER, 'query', request => {
+        const { account, session, own, from, stanza, payload } = request
+        if (own) {
+          const mine = { stanza, from, payload, account: account!, session: session! }
+          return type === 'get' ? rosters.read(mine) : rosters.write(mine)
+        }
+        if (account === undefined || ctx.use('privileges')?.roster(from, type) !== true) {
+          throw new StanzaError('forbidden', 'only of one’s own account')
+        }
+        return type === 'get'
+          ? rosters.whole(rosters.of(account))
+          : rosters.manage(rosters.of(account), payload, from.domain)
+      })
+    }
     ctx.hook('presence_out', ({ session, stanza }) => {
       if (!isSubscriptionType(stanza.type)) return
       return rosters.outgoing(session.account, stanza).then(() => STOP)

@@ -17,6 +17,8 @@ const MAX_REQUEST = 4096
 const MAX_REQUESTS = 256 * 1024
 /** Changes that are told one by one to a client that has missed them; with more, the roster comes whole. */
 const MAX_MISSED = 50
+/** Items that an entity may change at a time in the name of an account. */
+const MAX_MANAGED = 100
 
 interface RosterBounds {
   /** Contacts. */
@@ -75,10 +77,46 @@ export class Rosters {
     return undefined
   }
 
+  /** As a client gets it that keeps versions. */
+  whole(roster: Roster): Element {
+    return whole(roster, '')
+  }
+
+  /**
+   * For an entity that may change the roster in the name of the account (XEP-0356): one item or more, as if a client had; of
+   * contacts of `domain`, which are the entity's own, the subscription is what the item says.
+   */
+  async manage(roster: Roster, query: Element, domain: string): Promise<undefined> {
+    const { account } = roster
+    const items = findChildren(query, 'item')
+    if (items.length === 0 || items.length > MAX_MANAGED) {
+      throw new StanzaError('bad-request', `wanted 1 to ${MAX_MANAGED} items`)
+    }
+    const wanted = items.map(readItem)
+    if (wanted.some(({ jid }) => jid.equals(account.jid))) {
+      throw new StanzaError('not-allowed', 'nobody is in their own roster')
+    }
+    for (const { jid, name, groups, remove, subscription } of wanted) {
+      const before = roster.subscription(jid)
+      if (remove) await this.remove(roster, jid)
+      else if (jid.domain !== domain || subscription === undefined) await this.set(roster, jid, name, groups)
+      else {
+        const { to, from } = subscription
+        await this.set(roster, jid, name, groups, { ...NONE, to, from })
+        const { hooks } = account.host
+        if (from && !before.from) hooks.notify('subscription_granted', { account, contact: jid, again: false })
+        if (!from && before.from) hooks.notify('subscription_revoked', { account, contact: jid })
+      }
+    }
+    return undefined
+  }
+
   /** RFC 6121 2.3 to 2.5. */
   async write({ account, payload }: OwnRequest): Promise<undefined> {
     const roster = this.of(account)
-    const { jid, name, groups, remove } = readItem(payload)
+    const items = findChildren(payload, 'item')
+    if (items.length !== 1) throw new StanzaError('bad-request', 'one item at a time')
+    const { jid, name, groups, remove } = readItem(items[0]!)
     if (remove) return this.remove(roster, jid)
     if (jid.equals(account.jid)) throw new StanzaError('not-allowed', 'nobody is in their own roster')
     await this.set(roster, jid, name, groups)
@@ -95,7 +133,7 @@ export class Rosters {
     const there = roster.get(jid)
     const item: RosterItem = { jid, groups, listed: true, subscription: subscription ?? there?.subscription ?? NONE }
     if (name !== undefined && name !== '') item.name = name
-    if (there?.request !== undefined) item.request = there.request
+    if (there?.request !== undefined && item.subscription.in) item.request = there.request
     this.#makeRoom(roster, there, item)
     const moved = there !== undefined && JSON.stringify(there.groups) !== JSON.stringify(groups)
     const version = await roster.put(item)
@@ -229,6 +267,8 @@ function send(host: Host, from: Jid, to: Jid, type: string): void {
 
 /** RFC 6121 2.1.6: to every session that asked for the roster, whether available or not. */
 function push(roster: Roster, item: Element, version: string): void {
+  const { account } = roster
+  account.host.hooks.notify('roster_changed', { account, item, version })
   for (const session of roster.account.sessions.values()) {
     if (session.interested) pushTo(session, clone(item), version)
   }
@@ -257,19 +297,30 @@ function same(a: Subscription, b: Subscription): boolean {
   return a.to === b.to && a.from === b.from && a.out === b.out && a.in === b.in && a.approved === b.approved
 }
 
-/** RFC 6121 2.1.5, 2.3.3: one item, whose `subscription` counts only where it is `remove`. */
-function readItem(query: Element): { jid: Jid; name: string | undefined; groups: string[]; remove: boolean } {
-  const items = findChildren(query, 'item')
-  const [item] = items
-  if (item === undefined || items.length > 1) throw new StanzaError('bad-request', 'one item at a time')
+interface Wanted {
+  jid: Jid
+  name: string | undefined
+  groups: string[]
+  remove: boolean
+  /** Where it says one. */
+  subscription: { to: boolean; from: boolean } | undefined
+}
+
+/** RFC 6121 2.1.5, 2.3.3: of a client, the `subscription` counts only where it is `remove`. */
+function readItem(item: Element): Wanted {
   const jid = Jid.parse(item.attrs['jid'] ?? '')
   if (jid === undefined) throw new StanzaError('bad-request', 'an item needs the address of the contact')
-  const { name } = item.attrs
+  const { name, subscription: said = '' } = item.attrs
   if (name !== undefined && name.length > MAX_NAME) throw new StanzaError('not-acceptable', 'the name is too long')
   const groups = findChildren(item, 'group').map(textOf)
   if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group is named twice')
   if (groups.some(g => g === '' || g.length > MAX_NAME) || groups.length > MAX_GROUPS) {
     throw new StanzaError('not-acceptable', 'a group has no name, too long a name, or there are too many')
   }
-  return { jid: jid.bare, name, groups, remove: item.attrs['subscription'] === 'remove' }
+  const both = said === 'both'
+  const subscription =
+    both || said === 'to' || said === 'from' || said === 'none'
+      ? { to: both || said === 'to', from: both || said === 'from' }
+      : undefined
+  return { jid: jid.bare, name, groups, remove: said === 'remove', subscription }
 }
