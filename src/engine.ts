@@ -2,7 +2,8 @@
  * The engine below the server, as `hermod/engine`: for programs that speak XMPP on connections of their own, without hosts,
  * accounts or modules. What a connection is and carries (`Listener`, `SocketTransport`), one end of a stream with its limits
  * and errors (`XmppStream`, told by a `StreamHandler` what is spoken), XML and addresses. What a stream needs beside it is
- * made once and shared by all streams of a program: `IdGenerator`, `Rounds`, `PreLoginBudget`, `Flusher`, a log.
+ * made once and shared by all streams of a program: `IdGenerator`, `Rounds`, `PreLoginBudget`, `Flusher`, a log. `Peering` is
+ * all that there is of federation.
  */
 
 export { decodeBase64Strict, mayActAs, messageText, type SaslCondition } from './auth/exchange.ts'
@@ -13,6 +14,7 @@ export { Listener, type ListenerSurroundings, type PortSettings } from './net/li
 export { PreLoginBudget } from './net/prelogin.ts'
 export { Shaper, type ShaperLimits } from './net/shaper.ts'
 export { Flusher, type Peer, type Receiver, SocketTransport, type Transport } from './net/transport.ts'
+export { Peering, type PeeringDomain, type PeeringOptions } from './peering.ts'
 export { documentFraming, type Framing } from './stream/framing.ts'
 export { Rounds } from './stream/rounds.ts'
 export { type PeerHeader, type StreamHandler, type StreamSettings, XmppStream } from './stream/stream.ts'
@@ -33,3 +35,4 @@ export {
 } from './xml/index.ts'
 export { StanzaError, StreamError } from './xmpp/errors.ts'
 export { Jid, prepResource } from './xmpp/jid.ts'
+export { Stanza } from './xmpp/stanza.ts'

@@ -365,6 +365,8 @@ export class Link implements Rider {
   offer(conversation: Conversation): void {
     const before = this.#conversation
     if (this.#closed || !conversation.connected || before?.connected === true) return
+    // Where both sides begin at a time, and each would give up its own stream for that of the other, none would be left.
+    if (this.#attempt !== undefined && this.pair.local < this.pair.remote) return
     this.#attempt?.abort()
     this.#attempt = undefined
     if (before !== undefined) {

@@ -133,6 +133,11 @@ export class Connection extends EventEmitter<ConnectionEvents> implements Stream
     return { id: this.#stream.id, from: this.name }
   }
 
+  /** Nothing is sent or heard any more. */
+  get closed(): boolean {
+    return this.#stream.closing
+  }
+
   // ---- for applications
 
   /**
@@ -229,6 +234,7 @@ export class Connection extends EventEmitter<ConnectionEvents> implements Stream
 
   onElement(el: Element): void | Promise<void> {
     if (this.#resumed !== undefined) return this.#resumed.promise.then(() => this.onElement(el))
+    if (this.closed) return // while it was paused
     if (el.name === 'error' && el.attrs['xmlns'] === NS.STREAM) return this.#peerFailed(el)
     const done = this.#speaker.element(stanzaOf(el))
     const paused = this.#resumed as PromiseWithResolvers<void> | undefined

@@ -30,6 +30,7 @@ export {
 } from './elements.ts'
 export { JID } from './jid.ts'
 export type { Refusal } from './refusal.ts'
+export { Router, type RouterOptions, type StanzaListener } from './s2s/router.ts'
 export type { ServerOptions } from './server.ts'
 export { _Server, BOSHServer, ComponentServer, inherits, WebSocketServer }
 

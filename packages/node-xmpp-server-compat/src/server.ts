@@ -144,6 +144,7 @@ export class Server<S extends Ending = Ending> extends EventEmitter<ServerEvents
   }
 
   async #open(listener: Listener<PortSettings>, port: number, ip: string): Promise<boolean> {
+    if (this.server!.listening) return true
     listener.update({ ...listener.settings, port, ip })
     try {
       await listener.listen()

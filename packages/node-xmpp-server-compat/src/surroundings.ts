@@ -46,9 +46,7 @@ export class Surroundings {
     this.#bounds = bounds
     this.counter = new ConnectionCounter(bounds.maxConnectionsPerAddress ?? 200)
     this.maxBacklog = bounds.maxBacklog ?? 16 * MIB
-    this.log =
-      bounds.log ??
-      createLog({ level: 'warn', format: 'json', destination: { write: line => process.stderr.write(line) } })
+    this.log = bounds.log ?? defaultLog()
   }
 
   get preAuthTimeout(): number {
@@ -82,4 +80,9 @@ export class Surroundings {
       shaper: undefined,
     }
   }
+}
+
+/** Warnings and errors, to standard error: standard output is the application's. */
+export function defaultLog(): Logger {
+  return createLog({ level: 'warn', format: 'json', destination: { write: line => process.stderr.write(line) } })
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { inherits } from 'node:util'
+import { settled } from '../../../test/support/waiting.ts'
 import { digest } from '../src/auth/digestmd5.ts'
 import { type C2SStream as Session, auth as sasl, type User } from '../src/index.ts'
 import { auth, bot, header, open, plain, SASL, serve, session, Wire } from './support.ts'
@@ -283,6 +284,23 @@ describe('who is not let in', () => {
     assert.equal((await promise).message, 'a bug')
     other.write(' ')
     assert.equal(other.closed, false)
+  })
+
+  test('who is gone by the time that the application answers', async t => {
+    const asked = Promise.withResolvers<() => void>()
+    const gone = Promise.withResolvers<void>()
+    const { port } = await serve(t, client => {
+      client.on('authenticate', (user, callback) => asked.resolve(() => callback(null, user)))
+      client.on('auth-success', () => assert.fail('let in'))
+      client.on('close', () => gone.resolve())
+    })
+    const wire = await open(port)
+    wire.write(auth('PLAIN', plain('alice', 'secret')))
+    const answer = await asked.promise
+    wire.cut()
+    await gone.promise
+    answer()
+    await settled()
   })
 
   test('nothing is heard before the login, nor before a resource is bound', async t => {

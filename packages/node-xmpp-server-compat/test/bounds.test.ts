@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { describe, test } from 'node:test'
+import { connect } from 'node:tls'
 import { TestCa } from '../../../test/support/ca.ts'
+import { eventually } from '../../../test/support/waiting.ts'
 import type { C2SStream as Session } from '../src/index.ts'
 import { auth, header, open, plain, SASL, serve, session, Wire } from './support.ts'
 
@@ -70,6 +72,23 @@ describe('TLS', () => {
       () => {}, // TLS 1.2 says so in the handshake, 1.3 after it
     )
     assert.doesNotMatch(await wire.end(), /<stream:features/)
+  })
+
+  test('... nor one with a certificate of somebody else; who has a valid one is', async t => {
+    const { port } = await serve(t, undefined, { tls: { ...own, ca: ca.pem }, requestCert: true })
+    for (const [{ key, cert }, answer] of [
+      [ca.issue(['alice']), /<\/stream:features>/],
+      [TestCa.create('Another CA').issue(['alice']), /<stream:error><not-authorized /],
+    ] as const) {
+      const wire = await startTls(port)
+      wire.socket.removeAllListeners('data')
+      const secure = connect({ socket: wire.socket, key, cert, rejectUnauthorized: false })
+      secure.write(header())
+      let text = ''
+      secure.on('data', (data: Buffer) => (text += data))
+      await eventually(() => answer.test(text))
+      secure.destroy()
+    }
   })
 
   test('keys that cannot be used are an error at once', async () => {

@@ -8,6 +8,7 @@ import type { Session } from './session.ts'
 export async function bind(session: Session, iq: Stanza, payload: Element): Promise<boolean> {
   const wanted = payload.getChildText('resource') || null
   const [error, chosen] = (await ask(session, 'bind', wanted)) ?? [null, wanted]
+  if (session.connection.closed) return false
   const resource = prepResource(String(chosen || session.generateId()))
   if (error || resource === undefined) {
     const refusal = error || { type: 'modify', condition: 'bad-request' }

@@ -76,7 +76,7 @@ export class Login {
   }
 
   #succeed(mechanism: Mechanism, user: User): void {
-    if (this.#mechanism !== mechanism || this.#session.authenticated) return
+    if (this.#mechanism !== mechanism || this.#session.connection.closed) return
     this.#mechanism = undefined
     const jid = new JID(user.jid?.toString())
     if (Jid.parse(jid.toString()) === undefined) throw new TypeError(`not an address: ${jid}`)
