@@ -19,9 +19,11 @@ const MAX_BACKLOG = 4 * 1024 * 1024
 const ASK_EVERY = 50
 const ASK_AFTER = 50
 const PING_AFTER = 250
-/** How long (ms) it has for the answer. To one of a ping it may have to connect to us first. */
+/** How long (ms) it has for the answer. */
 const ANSWER_WITHIN = 30_000
-const PONG_WITHIN = 60_000
+/** For that to a ping it may have to connect to us first, and where it cannot, the answer is lost: it is asked again, so often. */
+const PING_AGAIN = 5000
+const PINGS = 12
 
 /** Who sends on a conversation, and holds what it has not acknowledged. */
 export interface Carrier extends Holder {
@@ -54,7 +56,9 @@ export class Outflow {
   #timer: NodeJS.Timeout | undefined
   #deadline: NodeJS.Timeout | undefined
   #asked = false
-  #ping: string | undefined
+  /** Pings that are not answered, and how many items went in this mode before what is out now. */
+  readonly #open = new Set<string>()
+  #taken = 0
   #waiting: ((room: boolean) => void)[] = []
   #whenEmpty: (() => void)[] = []
   #ended = false
@@ -133,26 +137,32 @@ export class Outflow {
     if (this.#asked || wire === undefined || this.#outbox.size === 0) return
     this.#count = 0
     this.#asked = true
-    if (this.#managed) wire.send(`<r xmlns='${NS.SM}'/>`)
-    else this.#sendPing(wire)
-    this.#deadline = setTimeout(
-      () => wire.abandon('the server does not answer'),
-      this.#managed ? ANSWER_WITHIN : PONG_WITHIN,
-    ).unref()
+    if (!this.#managed) return this.#sendPing(wire)
+    wire.send(`<r xmlns='${NS.SM}'/>`)
+    this.#deadline = setTimeout(() => wire.abandon('the server does not answer'), ANSWER_WITHIN).unref()
   }
 
   #sendPing(wire: Wire): void {
     const [pair] = this.#sends
     if (pair === undefined) return
+    if (this.#open.size >= PINGS) return wire.abandon('the server does not answer')
     const { local, remote } = pair
-    const covers = this.#outbox.size
+    const upTo = this.#taken + this.#outbox.size
     const id = this.#pings.ask(local, remote, () => {
-      this.#ping = undefined
+      this.#forgetPings()
       this.#answered()
-      this.#confirm(this.#outbox.take(covers))
+      const count = upTo - this.#taken
+      this.#taken = upTo
+      this.#confirm(this.#outbox.take(count))
     })
-    this.#ping = id
+    this.#open.add(id)
     wire.send(`<iq type='get' id='${id}' from='${local}' to='${remote}'><ping xmlns='${NS.PING}'/></iq>`)
+    this.#deadline = setTimeout(() => this.#sendPing(wire), PING_AGAIN).unref()
+  }
+
+  #forgetPings(): void {
+    for (const id of this.#open) this.#pings.forget(id)
+    this.#open.clear()
   }
 
   /** `<a h=''/>` (XEP-0198 4). Throws StreamError where it cannot be. */
@@ -198,8 +208,7 @@ export class Outflow {
     clearTimeout(this.#timer)
     clearTimeout(this.#deadline)
     this.#timer = undefined
-    if (this.#ping !== undefined) this.#pings.forget(this.#ping)
-    this.#ping = undefined
+    this.#forgetPings()
   }
 
   /** Nobody waits any longer for the answers to what is not queued: those who asked are told. */

@@ -107,16 +107,20 @@ class World {
     net.wake()
     const sides = Object.values(this.#sides)
     for (const { disk } of sides) disk.troubles.writes.open()
-    await eventually(async () => {
-      await settled()
-      for (const { links } of sides) {
-        for (const link of links.links()) {
-          if (link.queue.messages > 0) return false
-          if (link.state === 'connected' && link.conversation?.unacknowledged !== 0) return false
+    await eventually(
+      async () => {
+        await settled()
+        for (const { links } of sides) {
+          for (const link of links.links()) {
+            if (link.queue.messages > 0) return false
+            if (link.state === 'connected' && link.conversation?.unacknowledged !== 0) return false
+          }
         }
-      }
-      return this.#sent.every(({ safe, lost }) => safe || lost)
-    }, 'everything is acknowledged')
+        return this.#sent.every(({ safe, lost }) => safe || lost)
+      },
+      'everything is acknowledged',
+      30_000,
+    )
     for (const side of sides) {
       const nurse = await side.client('nurse')
       const got = nurse.stanzas.map(stanza => ({ from: String(stanza.from.bare), body: bodyIn(stanza.toString())! }))

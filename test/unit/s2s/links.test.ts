@@ -335,6 +335,16 @@ test('a stream that goes both ways carries both; what was queued before it takes
   assert.deepEqual(bodies((await w.montague.client('romeo')).stanzas), ['back'])
 })
 
+test('... also where both sides begin at the same time', async () => {
+  const w = world({ bidi: true })
+  const back = `<message type='chat' from='${JULIET}' to='romeo@montague.example'><body>back</body></message>`
+  await Promise.all([say(w, 'there'), w.capulet.route(back)])
+  const links = [await w.link(), await w.capulet.link('montague.example')]
+  await eventually(() => links.every(({ queue }) => queue.messages === 0))
+  assert.ok(links.every(({ state }) => state === 'connected'))
+  assert.equal(w.net.attempts, 2)
+})
+
 test('... and is resumed by who began it: the other side waits for that', async () => {
   const w = world({ bidi: true })
   await say(w, 'there')

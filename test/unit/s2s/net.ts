@@ -157,15 +157,19 @@ export class Net {
   /** As a stream does it: authenticated, resumed or begun. */
   async connect(from: Side, pair: Pair, before: Conversation | undefined, signal: AbortSignal): Promise<Conversation> {
     this.attempts++
+    const ours = from.links
     await new Promise(resolve => setImmediate(resolve))
-    signal.throwIfAborted()
     const to = this.sides.get(pair.remote)
     if (this.down !== undefined || to === undefined) {
       throw new PeerError(this.down ?? 'remote-server-not-found', `${pair.remote} cannot be reached`)
     }
     const theirs = { local: pair.remote, remote: pair.local }
     const id = before?.resumeId
-    const found = id === undefined ? undefined : await to.links.resume(id, theirs)
+    const answering = to.links
+    const found = id === undefined ? undefined : await answering.resume(id, theirs)
+    // Neither of them has crashed meanwhile.
+    const stands = (): boolean => from.links === ours && to.links === answering
+    if (!stands()) throw new PeerError('remote-server-timeout', 'the connection broke')
     if (before?.isParted === true && found !== undefined && !signal.aborted) {
       const [h, told] = [before.h, found.h]
       const [end, other] = this.#cable(before, found)
@@ -173,9 +177,9 @@ export class Net {
       before.resumed(end, told)
       return before
     }
-    before?.over(id === undefined ? undefined : to.links.resumable.endOf(id, theirs))
-    const talk = from.links.talks.begin() as Conversation
-    const answer = to.links.talks.begin() as Conversation
+    before?.over(id === undefined ? undefined : answering.resumable.endOf(id, theirs))
+    const talk = ours.talks.begin() as Conversation
+    const answer = answering.talks.begin() as Conversation
     talk.sends.add(pair)
     answer.receives.add(theirs)
     if (this.manner.bidi) {
@@ -190,6 +194,10 @@ export class Net {
     const [end, other] = this.#cable(talk, answer)
     const how = this.manner.sm ? 'sm' : 'ping'
     answer.open(other, how)
+    await new Promise(resolve => setImmediate(resolve))
+    if (signal.aborted || !stands()) end.break('the attempt was given up')
+    signal.throwIfAborted()
+    if (!end.open) throw new PeerError('remote-server-timeout', 'the connection broke')
     talk.open(end, how)
     return talk
   }
