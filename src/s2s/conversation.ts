@@ -63,6 +63,11 @@ export class Conversation implements Talk {
     this.#out = new Outflow(society.pings, this.sends)
   }
 
+  /** Bytes of the largest stanza that the peer takes. */
+  get maxBytes(): number {
+    return this.#wire?.maxBytes ?? Number.POSITIVE_INFINITY
+  }
+
   get connected(): boolean {
     return this.#wire !== undefined
   }

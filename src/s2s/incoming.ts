@@ -6,7 +6,7 @@ import { cut, isTrue } from '../util/text.ts'
 import { type Element, NS, serialize, textOf, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Jid } from '../xmpp/jid.ts'
-import { limitsElement } from './limits.ts'
+import { limitsElement, readMaxBytes } from './limits.ts'
 import type { Pair } from './pair.ts'
 import type { S2SServer } from './server.ts'
 import { S2SStream } from './stream.ts'
@@ -113,7 +113,7 @@ export class IncomingStream extends S2SStream {
         if (name === 'abort') return this.#fail('aborted')
         break
       case NS.BIDI:
-        if (name === 'bidi') return this.#goBothWays()
+        if (name === 'bidi') return this.#goBothWays(el)
         break
       case NS.SM:
         if (name === 'enable') return this.#enable(el)
@@ -185,9 +185,10 @@ export class IncomingStream extends S2SStream {
     this.talk.open(this, how)
   }
 
-  #goBothWays(): void {
+  #goBothWays(el: Element): void {
     if (!this.secured) throw new StreamError('policy-violation', 'first encrypt the stream')
     this.bidi = true
+    this.maxBytes = readMaxBytes(el) ?? this.maxBytes
     // XEP-0288 2.2 has it before the login; later it holds for what is authenticated by then.
     if (this.talk !== undefined) for (const pair of [...this.talk.receives]) this.admit(pair, this.method!)
   }

@@ -169,7 +169,12 @@ export class Link implements Rider {
   #sendNow(conversation: Conversation, stanza: Stanza): void {
     const lost =
       stanza.isRequest && stanza.kind === 'iq' ? () => this.#refuse(stanza, 'remote-server-timeout') : undefined
-    conversation.send(stanza.toString(), undefined, this, lost)
+    const text = stanza.toString()
+    if (text.length > conversation.maxBytes) {
+      if (stanza.kind !== 'presence') this.#around.bounce(stanza, tooLarge(conversation))
+      return
+    }
+    conversation.send(text, undefined, this, lost)
   }
 
   get #condition(): StanzaCondition {
@@ -207,6 +212,7 @@ export class Link implements Rider {
     this.#sendHeld(entry.id)
     const conversation = this.#conversation
     if (conversation === undefined) return this.queue.release(this, [entry])
+    if (entry.bytes.length > conversation.maxBytes) return this.queue.refuse(entry, tooLarge(conversation))
     conversation.send(late ? this.#stamped(entry) : entry.bytes, entry, this, undefined)
   }
 
@@ -506,6 +512,11 @@ export class Link implements Rider {
 
 function unknownDomain(remote: string): StanzaError {
   return new StanzaError('remote-server-not-found', `there is no server for ${remote}`)
+}
+
+/** XEP-0478 4: the peer would end the stream, again and again. */
+function tooLarge({ maxBytes }: Conversation): StanzaError {
+  return new StanzaError('policy-violation', `the server there takes ${maxBytes} bytes at most`)
 }
 
 function brokeAtOnce(reason: string): PeerError {

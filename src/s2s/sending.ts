@@ -2,7 +2,7 @@ import type { Transport } from '../net/transport.ts'
 import { isTrue } from '../util/text.ts'
 import { type Element, findChild, findChildren, NS, serialize, textOf, xml } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
-import { limitsElement } from './limits.ts'
+import { limitsElement, readMaxBytes } from './limits.ts'
 import { OutgoingStream, type Reached } from './outgoing.ts'
 import type { Pair } from './pair.ts'
 import type { PeerError } from './peererror.ts'
@@ -49,6 +49,7 @@ export class SendingStream extends OutgoingStream {
 
   protected onFeatures(features: Element): void {
     if (findChild(features, 'dialback', NS.DIALBACK_FEATURE) !== undefined) this.#moreThanOne = true
+    this.maxBytes = readMaxBytes(features) ?? this.maxBytes
     if (this.#phase === 'restarted') return this.#ready(features)
     if (this.#phase !== 'opening') throw new StreamError('policy-violation', 'features came twice')
     const { server, pair } = this

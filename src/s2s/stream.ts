@@ -36,6 +36,7 @@ export abstract class S2SStream implements StreamHandler, Wire {
   talk: Talk | undefined
   method: Method | undefined
   bidi = false
+  maxBytes = Number.POSITIVE_INFINITY
   /** Stream management is on. */
   managed = false
   #idle = 0

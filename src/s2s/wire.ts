@@ -30,6 +30,8 @@ export interface Wire {
   send(data: string | Buffer): void
   /** Bytes that the peer has not taken. */
   readonly backlog: number
+  /** Bytes of the largest stanza that the peer takes, as far as it says so (XEP-0478); else `Infinity`. */
+  readonly maxBytes: number
   /** Ends the stream with an error (RFC 6120 4.9). */
   fail(error: StreamError): void
   /** Drops the connection without a word: nobody is listening. */

@@ -160,3 +160,29 @@ test('who comes to us is asked to show who it is for each of its domains, and sp
   await juliet.ping()
   await assert.rejects(juliet.receive(says('him'), 1))
 })
+
+test('what is larger than a server takes goes back to who has sent it, and holds up nothing', async t => {
+  const net = await Net.start(t)
+  const capulet = await net.server(freeAddress(), [CAPULET])
+  const montague = await net.server(freeAddress(), [MONTAGUE], { s2s: { listen: { max_stanza_size: 20_000 } } })
+  const [juliet] = await online(capulet, 'juliet')
+  const [romeo] = await online(montague, 'romeo')
+  const errorFor = async (id: string): Promise<string> => {
+    const error = await juliet.receive(el => el.attrs['id'] === id && el.attrs['type'] === 'error')
+    return errorCondition(error)
+  }
+  const large = 'x'.repeat(20_000)
+  // First it is not known what is taken there, then it is.
+  for (const time of ['first', 'second']) {
+    juliet.send(`<message to='romeo@${MONTAGUE}' type='chat' id='${time}'><body>${large}</body></message>`)
+    juliet.send(`<iq to='${romeo.jid}' type='get' id='${time} iq'><query xmlns='urn:x'>${large}</query></iq>`)
+    juliet.send(chat(romeo.jid, `after the ${time}`))
+    await romeo.receive(says(`after the ${time}`))
+    assert.equal(await errorFor(time), 'policy-violation')
+    assert.equal(await errorFor(`${time} iq`), 'policy-violation')
+  }
+  await eventually(
+    () => [...capulet.server.links.links()].every(({ queue }) => queue.messages === 0),
+    'nothing to wait',
+  )
+})

@@ -22,7 +22,7 @@ export interface TestOptions {
   /** A port of components; options of its entry in `listen`. */
   component?: Raw
   /** The address at which other servers find it, on 5269 and 5270; without, there are none. */
-  s2s?: { ip: string; listen?: Raw }
+  s2s?: { ip?: string; listen?: Raw }
   /** Options of modules by name; `false` leaves one out. All others run with their defaults. */
   modules?: Record<string, Raw | false>
   /** The same for one of the hosts, in place of those of all. */

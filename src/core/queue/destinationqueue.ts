@@ -189,7 +189,7 @@ export class DestinationQueue {
     this.#add(from, bytes.length, 1)
     origin?.accepted(entry)
     if (holder !== undefined && this.#queue.offer(entry, holder)) holder.take(entry, false)
-    this.#queue.keep(entry)
+    if (!entry.done) this.#queue.keep(entry)
     if (this.#expiry === undefined) this.#expireAt(options.limits(this.key).lifetime)
     return entry
   }
@@ -227,6 +227,11 @@ export class DestinationQueue {
   /** See {@link MessageQueue.release}. */
   release(holder: Holder, entries: readonly Entry[]): void {
     this.#queue.release(holder, entries)
+  }
+
+  /** The destination will not take a message: its sender gets the reason. */
+  refuse(entry: Entry, reason: StanzaError): void {
+    this.#queue.bounce(entry, reason)
   }
 
   /** What waits, oldest first, up to so many; each says whose it is. */

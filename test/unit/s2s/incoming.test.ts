@@ -4,6 +4,7 @@ import { describe, type TestContext, test } from 'node:test'
 import { freeAddress } from '../../support/loopback.ts'
 import { NS_BIDI, NS_DIALBACK, NS_SASL, NS_SM, RawPeer, RawPeerServer } from '../../support/rawpeer.ts'
 import { child, errorCondition, type XmlElement } from '../../support/rawxml.ts'
+import { eventually } from '../../support/waiting.ts'
 import { type Engine, type EngineOptions, engine, type World, world } from './support.ts'
 
 const US = 'capulet.example'
@@ -530,6 +531,19 @@ describe('both ways on one stream (XEP-0288)', () => {
       `<db:result from='${THEM}' to='x.${US}' type='error'><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:result>`,
     )
     assert.equal(await refused, false)
+  })
+
+  test('with what the peer takes, where it says so (XEP-0478)', async t => {
+    const { us, peer } = await inside(t)
+    const limits = (bytes: number) =>
+      `<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>${bytes}</max-bytes></limits>`
+    peer.write(`<bidi xmlns='${NS_BIDI}'>${limits(30_000)}</bidi><enable xmlns='${NS_SM}'/>`)
+    await peer.element()
+    assert.equal(us.talks.begun[0]!.wire!.maxBytes, 30_000)
+    peer.write(`<bidi xmlns='${NS_BIDI}'>${limits(1)}</bidi><r xmlns='${NS_SM}'/>`)
+    await us.talks.hears('open')
+    await eventually(() => us.talks.begun[0]!.heard.includes('r'), 'what comes after it')
+    assert.equal(us.talks.begun[0]!.wire!.maxBytes, 10_000, 'so much everybody takes (RFC 6120 13.12)')
   })
 
   test('is not there where nobody asks for it', async t => {

@@ -25,6 +25,7 @@ export interface Manner {
 
 /** One end of a connection: what it sends arrives at the other in order, some turns later, unless that holds still. */
 class End implements Wire {
+  readonly maxBytes = Number.POSITIVE_INFINITY
   readonly info: StreamInfo
   readonly talk: Conversation
   other!: End
