@@ -121,7 +121,7 @@ export class SentElsewhere {
     let looked = 0
     for await (const page of this.#sent.backwards(user, to, until === undefined ? undefined : firstIdAt(until + 1))) {
       for (const [id, messageId, at, state, resource] of page) {
-        if (id < first) return found.newest()
+        if (id < first) continue
         const delivered = state === 'delivered' ? { at, resource } : undefined
         await found.add(id, { from, messageId }, delivered, state === 'delivered' ? undefined : { state, since: at })
       }
