@@ -6,9 +6,12 @@
  * all that there is of federation.
  */
 
-export { decodeBase64Strict, mayActAs, messageText, type SaslCondition } from './auth/exchange.ts'
+export { BusyError, createDerive, type Derive, preparePassword, type ScramHash, type ScramKeys } from './auth/derive.ts'
+export { decodeBase64Strict, mayActAs, messageText, type SaslCondition, type SaslResult } from './auth/exchange.ts'
 export { Failures } from './auth/failures.ts'
+export { ScramExchange } from './auth/scram.ts'
 export { createLog, type Logger } from './core/log.ts'
+export { NO_BINDINGS } from './net/channelbinding.ts'
 export { ConnectionCounter } from './net/connections.ts'
 export { Listener, type ListenerSurroundings, type PortSettings } from './net/listener.ts'
 export { PreLoginBudget } from './net/prelogin.ts'

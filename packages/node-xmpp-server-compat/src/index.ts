@@ -4,6 +4,7 @@ import { Anonymous } from './auth/anonymous.ts'
 import { DigestMD5 } from './auth/digestmd5.ts'
 import { Mechanism } from './auth/mechanism.ts'
 import { Plain, XOAuth2 } from './auth/plain.ts'
+import { ScramSHA1, ScramSHA256 } from './auth/scram.ts'
 import { C2SServer as AnyC2SServer, TCPServer } from './c2s/server.ts'
 import { Session } from './c2s/session.ts'
 import { BOSHServer, WebSocketServer } from './c2s/unavailable.ts'
@@ -36,7 +37,16 @@ export { _Server, BOSHServer, ComponentServer, inherits, WebSocketServer }
 
 export const C2S = { _Server: AnyC2SServer, _Session: Session, TCPServer, BOSHServer, WebSocketServer }
 export const component = { Server: ComponentServer, Session: ComponentSession }
-export const auth = { AbstractMechanism: Mechanism, Mechanism, Plain, DigestMD5, XOAuth2, Anonymous }
+export const auth = {
+  AbstractMechanism: Mechanism,
+  Mechanism,
+  Plain,
+  DigestMD5,
+  XOAuth2,
+  Anonymous,
+  ScramSHA1,
+  ScramSHA256,
+}
 
 // The older names.
 export { ComponentSession as ComponentStream, Session as C2SStream, TCPServer as C2SServer }

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import {
   ConnectionCounter,
+  createDerive,
   createLog,
   Failures,
   Flusher,
@@ -37,6 +39,10 @@ export class Surroundings {
   readonly flusher = new Flusher()
   readonly prelogin = new PreLoginBudget(128 * MIB)
   readonly failures = new Failures()
+  /** Of passwords, so many at a time. */
+  readonly derive = createDerive()
+  /** What salts are made of. */
+  readonly secret = randomBytes(32)
   readonly counter: ConnectionCounter
   readonly log: Logger
   readonly maxBacklog: number

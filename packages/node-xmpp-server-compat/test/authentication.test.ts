@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { inherits } from 'node:util'
+import { client } from '@xmpp/client'
 import { settled } from '../../../test/support/waiting.ts'
 import { digest } from '../src/auth/digestmd5.ts'
 import { type C2SStream as Session, auth as sasl, type User } from '../src/index.ts'
 import { auth, bot, header, open, plain, SASL, serve, session, Wire } from './support.ts'
 
-const { Plain, XOAuth2, DigestMD5, Anonymous, Mechanism } = sasl
+const { Plain, XOAuth2, DigestMD5, Anonymous, ScramSHA1, ScramSHA256, Mechanism } = sasl
 
 type Mechanisms = Parameters<Awaited<ReturnType<typeof serve>>['server']['registerSaslMechanism']>[0]
 
@@ -186,6 +187,51 @@ describe('DIGEST-MD5', () => {
     wire.write(`${auth('DIGEST-MD5')}<response xmlns='${SASL}'/>`)
     await wire.until(/<failure[^>]*><malformed-request\/>/)
     assert.deepEqual(serving.asked, [])
+  })
+})
+
+describe('SCRAM', () => {
+  const known = (user: User) => (user.username === 'alice' ? { ...user, password: 'secret' } : new Error('unknown'))
+
+  test('a client of today logs in without TLS, by itself', async t => {
+    const serving = await offering(t, ScramSHA1, known)
+    const xmpp = client({
+      service: `xmpp://127.0.0.1:${serving.port}`,
+      domain: 'localhost',
+      username: 'alice',
+      password: 'secret',
+    })
+    t.after(() => xmpp.stop())
+    assert.match(String(await xmpp.start()), /^alice@localhost\//)
+    assert.deepEqual(serving.events, ['success alice@localhost'])
+    assert.deepEqual(serving.asked[0]?.saslmech, 'SCRAM-SHA-1')
+  })
+
+  test('another password, and a name that is unknown: not-authorized, at the end', async t => {
+    const serving = await offering(t, ScramSHA1, known)
+    for (const [username, password] of [
+      ['alice', 'wrong'],
+      ['nobody', 'secret'],
+    ] as const) {
+      const { xmpp } = await bot(t, serving, { username, password, mechanism: 'SCRAM-SHA-1' })
+      await assert.rejects(xmpp.start(), { condition: 'not-authorized' })
+    }
+    assert.deepEqual(serving.events, ['failure alice@localhost', 'failure nobody@localhost'])
+  })
+
+  test('who asks twice is told the same salt, whether there is such a user or not', async t => {
+    const { port } = await offering(t, ScramSHA256, known)
+    for (const user of ['alice', 'nobody']) {
+      const salts = new Set<string>()
+      for (let i = 0; i < 2; i++) {
+        const wire = await open(port)
+        wire.write(auth('SCRAM-SHA-256', Buffer.from(`n,,n=${user},r=abc`).toString('base64')))
+        const [, text] = /<challenge[^>]*>([^<]+)/.exec(await wire.until(/<\/challenge>/))!
+        salts.add(/s=([^,]+)/.exec(Buffer.from(text!, 'base64').toString())![1]!)
+        wire.cut()
+      }
+      assert.equal(salts.size, 1)
+    }
   })
 })
 

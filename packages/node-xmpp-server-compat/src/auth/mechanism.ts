@@ -37,8 +37,8 @@ export interface Mechanism extends EventEmitter {
   // Of the session.
   /** Asks the application. */
   authenticate(user: User, callback: (error: unknown, user?: User) => void): void
-  /** The client is that user. */
-  success(user: User): void
+  /** The client is that user. @param data goes to it with the success */
+  success(user: User, data?: Buffer): void
   failure(error?: unknown): void
 }
 

@@ -47,7 +47,7 @@ export class Login {
     const mechanism = new found()
     this.#mechanism = mechanism
     mechanism.authenticate = (user, callback) => this.#ask(mechanism, user, callback)
-    mechanism.success = user => this.#succeed(mechanism, user)
+    mechanism.success = (user, data) => this.#succeed(mechanism, user, data)
     mechanism.failure = error => {
       if (this.#mechanism === mechanism) this.#pending.push(this.#refuse(error))
     }
@@ -75,13 +75,13 @@ export class Login {
     this.#pending.push(asked.then(([error, found]) => callback(error, (found || undefined) as User | undefined)))
   }
 
-  #succeed(mechanism: Mechanism, user: User): void {
+  #succeed(mechanism: Mechanism, user: User, data: Buffer | undefined): void {
     if (this.#mechanism !== mechanism || this.#session.connection.closed) return
     this.#mechanism = undefined
     const jid = new JID(user.jid?.toString())
     if (Jid.parse(jid.toString()) === undefined) throw new TypeError(`not an address: ${jid}`)
     this.#failuresOf.succeeded(this.#ip, jid.toString())
-    this.#session.loggedIn(jid)
+    this.#session.loggedIn(jid, data)
   }
 
   /** It was really tried, and failed: it counts, and the more there were the later comes the answer. */

@@ -150,12 +150,12 @@ export class Session extends EventEmitter<SessionEvents> implements Speaker {
   }
 
   /** The login has come to an end. */
-  loggedIn(jid: JID): void {
+  loggedIn(jid: JID, data: Buffer | undefined): void {
     this.emit('auth-success', jid)
     this.jid = jid
     this.authenticated = true
     this.connection.admitted()
-    this.send(xml('success', { xmlns: NS.SASL }))
+    this.send(xml('success', { xmlns: NS.SASL }, data?.toString('base64')))
     this.connection.restart()
   }
 
