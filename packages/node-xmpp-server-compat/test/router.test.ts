@@ -1,23 +1,24 @@
-/** Other servers: two routers, whose names a DNS server of the test knows. Addresses of this file: 127.0.47.0/24. */
+/** Other servers: routers, whose names a DNS server of the test knows, and a whole server of hermod. */
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { createRequire } from 'node:module'
 import { describe, type TestContext, test } from 'node:test'
 import { createLog } from 'hermod/engine'
-import { TestCa } from '../../../test/support/ca.ts'
-import { DnsServer } from '../../../test/support/dns.ts'
+import { Net } from '../../../test/support/federated.ts'
+import { freeAddress } from '../../../test/support/loopback.ts'
+import { child } from '../../../test/support/rawxml.ts'
 import { eventually } from '../../../test/support/waiting.ts'
 import { ltx, Message, Router, type RouterOptions, type Stanza } from '../src/index.ts'
 
 const load = createRequire(import.meta.url)
 const PORT = 5269
-const ADDRESSES = { 'example.com': '127.0.47.1', 'nodexmpp.com': '127.0.47.2' }
-type Name = keyof typeof ADDRESSES
 
 /** A router, what its domain hears, and what it logs. It ends with the test. */
-async function serve(t: TestContext, name: Name, dns: DnsServer, listener?: (stanza: Stanza, router: Router) => void) {
+async function serve(t: TestContext, name: string, net: Net, listener?: (stanza: Stanza, router: Router) => void) {
   const lines: string[] = []
-  const router = new Router(PORT, ADDRESSES[name], optionsFor(dns, lines))
+  const ip = freeAddress()
+  net.name(ip, name)
+  const router = new Router(PORT, ip, optionsFor(net, lines))
   t.after(() => router.close())
   const stanzas = new EventEmitter<{ stanza: [Stanza] }>()
   router.register(name, stanza => {
@@ -25,17 +26,12 @@ async function serve(t: TestContext, name: Name, dns: DnsServer, listener?: (sta
     stanzas.emit('stanza', stanza)
   })
   await once(router, 'listening')
-  return { router, lines, next: () => once(stanzas, 'stanza').then(([stanza]) => stanza as Stanza) }
+  return { router, ip, lines, next: () => once(stanzas, 'stanza').then(([stanza]) => stanza as Stanza) }
 }
 
-function optionsFor(dns: DnsServer, lines: string[] = []): RouterOptions {
+function optionsFor({ dns }: Net, lines: string[] = []): RouterOptions {
   const log = createLog({ level: 'info', format: 'json', destination: { write: line => void lines.push(line) } })
   return { resolver: dns.address, privateAddresses: true, log }
-}
-
-function zone(t: TestContext): Promise<DnsServer> {
-  const names = Object.entries(ADDRESSES).map(([name, ip]) => [name, { A: [ip] }])
-  return DnsServer.start(t, Object.fromEntries(names))
 }
 
 const TO_EXAMPLE =
@@ -61,14 +57,14 @@ async function greet(example: Served, nodexmpp: Served, method: string): Promise
 
 describe('two servers', () => {
   test('authenticate outgoing and incoming using dialback over TLS', async t => {
-    const dns = await zone(t)
-    await greet(await serve(t, 'example.com', dns), await serve(t, 'nodexmpp.com', dns), 'dialback')
+    const net = await Net.start(t)
+    await greet(await serve(t, 'example.com', net), await serve(t, 'nodexmpp.com', net), 'dialback')
   })
 
   test('authenticate outgoing and incoming using SASL EXTERNAL', async t => {
-    const dns = await zone(t)
-    const ca = TestCa.create()
-    const [example, nodexmpp] = [await serve(t, 'example.com', dns), await serve(t, 'nodexmpp.com', dns)]
+    const net = await Net.start(t)
+    const { ca } = net
+    const [example, nodexmpp] = [await serve(t, 'example.com', net), await serve(t, 'nodexmpp.com', net)]
     for (const [name, { router }] of [
       ['example.com', example],
       ['nodexmpp.com', nodexmpp],
@@ -80,8 +76,21 @@ describe('two servers', () => {
     await greet(example, nodexmpp, 'external')
   })
 
+  test('one of them a whole server: a user there talks with the router', async t => {
+    const net = await Net.start(t)
+    const server = await net.server(freeAddress(), ['montague.example'])
+    await serve(t, 'example.com', net, (stanza, router) => {
+      if (!stanza.is('message') || stanza.type === 'error') return
+      router.send(new Message({ from: stanza.to, to: stanza.from, type: 'chat' }).c('body').t('Neither, fair maid'))
+    })
+    const [romeo] = await server.clients('romeo')
+    romeo.send("<message to='echo@example.com' type='chat'><body>Art thou not Romeo?</body></message>")
+    const heard = await romeo.receive(el => el.name === 'message')
+    assert.deepEqual([heard.attrs['from'], child(heard, 'body')?.text], ['echo@example.com', 'Neither, fair maid'])
+  })
+
   test('what cannot be delivered comes back: there is no such server', async t => {
-    const { router, next } = await serve(t, 'example.com', await zone(t))
+    const { router, next } = await serve(t, 'example.com', await Net.start(t))
     const error = next()
     router.send(new Message({ from: 'a@example.com', to: 'b@nowhere.example', id: '1' }).c('body').t('Hello?'))
     const { type, id, from, to, ...stanza } = await error
@@ -90,8 +99,8 @@ describe('two servers', () => {
   })
 
   test('a domain that was unregistered is not served any more', async t => {
-    const dns = await zone(t)
-    const [example, nodexmpp] = [await serve(t, 'example.com', dns), await serve(t, 'nodexmpp.com', dns)]
+    const net = await Net.start(t)
+    const [example, nodexmpp] = [await serve(t, 'example.com', net), await serve(t, 'nodexmpp.com', net)]
     await greet(example, nodexmpp, 'dialback')
     nodexmpp.router.unregister('nodexmpp.com')
     assert.equal(nodexmpp.router.hasContext('nodexmpp.com'), false)
@@ -106,14 +115,14 @@ describe('two servers', () => {
 
 describe('a router', () => {
   test('hands on what is between its own domains', async t => {
-    const { router, next } = await serve(t, 'example.com', await zone(t))
+    const { router, next } = await serve(t, 'example.com', await Net.start(t))
     const heard = next()
     router.send(new Message({ to: 'a@example.com' }).c('body').t('Hello'))
     assert.equal((await heard).getChildText('body'), 'Hello')
   })
 
   test('throws for what is from nobody; what is for nobody comes back, but an error does not', async t => {
-    const { router, next } = await serve(t, 'example.com', await zone(t))
+    const { router, next } = await serve(t, 'example.com', await Net.start(t))
     assert.throws(() => router.send(new Message({ to: 'a@elsewhere.example' })), /has to be from a domain of ours/)
     const heard = next()
     router.send(new Message({ from: 'a@example.com', type: 'error' }))
@@ -124,23 +133,23 @@ describe('a router', () => {
   })
 
   test('says what is wrong with its port by `error`', async t => {
-    const dns = await zone(t)
-    await serve(t, 'example.com', dns)
-    const second = new Router(PORT, ADDRESSES['example.com'], optionsFor(dns))
+    const net = await Net.start(t)
+    const { ip } = await serve(t, 'example.com', net)
+    const second = new Router(PORT, ip, optionsFor(net))
     const [error] = await once(second, 'error')
     assert.equal((error as NodeJS.ErrnoException).code, 'EADDRINUSE')
     await second.close()
   })
 
   test('takes no key that is none', async t => {
-    const { router } = await serve(t, 'example.com', await zone(t))
+    const { router } = await serve(t, 'example.com', await Net.start(t))
     assert.throws(() => router.loadCredentials('example.com', 'nonsense', 'nonsense'))
   })
 
   test('a listener that throws costs that stanza, and its sender is told', async t => {
-    const dns = await zone(t)
-    const example = await serve(t, 'example.com', dns)
-    await serve(t, 'nodexmpp.com', dns, () => {
+    const net = await Net.start(t)
+    const example = await serve(t, 'example.com', net)
+    await serve(t, 'nodexmpp.com', net, () => {
       throw new Error('a bug')
     })
     const error = example.next()
@@ -149,12 +158,13 @@ describe('a router', () => {
   })
 
   test('closes its port, and calls back', async t => {
-    const dns = await zone(t)
-    const router = new Router(PORT, '127.0.47.3', optionsFor(dns))
+    const net = await Net.start(t)
+    const ip = freeAddress()
+    const router = new Router(PORT, ip, optionsFor(net))
     const closed = Promise.withResolvers<void>()
     await router.close(() => closed.resolve())
     await closed.promise
-    const again = new Router(PORT, '127.0.47.3', optionsFor(dns))
+    const again = new Router(PORT, ip, optionsFor(net))
     await once(again, 'listening')
     await again.close()
   })
@@ -163,13 +173,21 @@ describe('a router', () => {
 describe('examples', () => {
   test('s2s-echo', async t => {
     t.mock.method(console, 'log', () => {})
-    const dns = await zone(t)
-    const ca = TestCa.create()
+    const net = await Net.start(t)
+    const { ca } = net
     const { key, cert } = ca.issue(['nodexmpp.com'])
-    const options = { port: PORT, host: ADDRESSES['nodexmpp.com'], key, cert, ca: ca.pem, ...optionsFor(dns) }
-    const echo = load('../examples/s2s-echo.cjs')(options) as Router
+    const host = freeAddress()
+    net.name(host, 'nodexmpp.com')
+    const echo = load('../examples/s2s-echo.cjs')({
+      port: PORT,
+      host,
+      key,
+      cert,
+      ca: ca.pem,
+      ...optionsFor(net),
+    }) as Router
     t.after(() => echo.close())
-    const example = await serve(t, 'example.com', dns)
+    const example = await serve(t, 'example.com', net)
     const heard = example.next()
     example.router.send(ltx.parse(TO_NODEXMPP))
     const { from, to } = await heard
