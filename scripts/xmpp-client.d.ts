@@ -24,3 +24,19 @@ declare module '@xmpp/client' {
   }): Client
   export function xml(name: string, attrs?: Record<string, string | undefined>, ...children: unknown[]): unknown
 }
+
+/** @xmpp/component neither. */
+declare module '@xmpp/component' {
+  interface Component {
+    start(): Promise<unknown>
+    stop(): Promise<void>
+    send(element: unknown): Promise<void>
+    // biome-ignore lint/suspicious/noExplicitAny: the edge to an untyped library
+    on(event: string, listener: (...args: any[]) => unknown): void
+    // biome-ignore lint/suspicious/noExplicitAny: the edge to an untyped library
+    once(event: string, listener: (...args: any[]) => unknown): void
+    status: string
+  }
+  export function component(options: { service: string; domain: string; password: string }): Component
+  export function xml(name: string, attrs?: Record<string, string | undefined>, ...children: unknown[]): unknown
+}
