@@ -80,6 +80,11 @@ export class SeenRings {
     return this.#rings.need(pair) as Seen | Promise<Seen>
   }
 
+  /** Rings in memory. */
+  get size(): number {
+    return this.#rings.size
+  }
+
   /** One message more is remembered. */
   grew(): void {
     this.#rings.grew(COST)
