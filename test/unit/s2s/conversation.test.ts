@@ -19,6 +19,7 @@ import { silent, stanza } from '../core/support.ts'
 const PAIR = { local: 'capulet.example', remote: 'montague.example' }
 
 class FakeWire implements Wire {
+  readonly maxBytes = Number.POSITIVE_INFINITY
   readonly sent: string[] = []
   readonly info
   backlog = 0

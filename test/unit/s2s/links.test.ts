@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Entry, Origin } from '../../../src/core/queue/entry.ts'
+import { PeerError } from '../../../src/s2s/peererror.ts'
 import { StreamError } from '../../../src/xmpp/errors.ts'
 import { eventually, settled } from '../../support/waiting.ts'
 import { FakeOrigin, stanza } from '../core/support.ts'
@@ -323,6 +324,23 @@ test('what is not kept and waits is bounded', async () => {
   for (let i = 0; i < 250; i++) await ask(w, String(i))
   assert.equal(errors().length, 50)
   assert.ok(errors().every(error => error.endsWith('resource-constraint')))
+  for (let i = 0; i < 10; i++) {
+    await w.montague.route(
+      `<iq type='set' id='large' from='${ROMEO}' to='prince@verona.example'><x xmlns='y'>${'x'.repeat(100_000)}</x></iq>`,
+    )
+  }
+  assert.equal(errors().length, 55)
+})
+
+test('links with which nothing goes on leave memory', async () => {
+  const w = world()
+  w.montague.links.connector = { connect: () => Promise.reject(new PeerError('remote-server-timeout', 'down')) }
+  await say(w, 'this one waits')
+  for (let i = 0; i < 2500; i++) await ask(w, 'one', `juliet@${i}.example`)
+  await settled()
+  assert.ok([...w.montague.links.links()].length <= 2100)
+  assert.ok([...w.montague.links.links()].some(({ queue }) => queue.messages === 1))
+  await w.montague.links.stop(0)
 })
 
 test('a stream that goes both ways carries both; what was queued before it takes it', async () => {
