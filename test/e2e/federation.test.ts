@@ -15,7 +15,12 @@ import { bare, befriend, presenceFrom, says } from '../support/talk.ts'
 
 const MAKES = { hermod: 'hermod', second: 'hermod', ejabberd: 'ejabberd', prosody: 'prosody' } as const
 type Name = keyof typeof MAKES
-const PAIRS: [Name, Name][] = [['ejabberd', 'prosody']]
+const PAIRS: [Name, Name][] = [
+  ['hermod', 'second'],
+  ['hermod', 'ejabberd'],
+  ['hermod', 'prosody'],
+  ['ejabberd', 'prosody'],
+]
 
 const world = await PeerWorld.start({ after })
 const servers = new Map<Name, ServerProcess>()

@@ -249,6 +249,23 @@ test('without stream management a ping after the messages tells that they are th
   assert.match(pings[0]!, /^<iq type='get' id='[^']+' from='montague.example' to='capulet.example'>/)
 })
 
+test('... and what is said while one is open is asked for by the next', async () => {
+  const w = world({ sm: false })
+  await say(w, '0')
+  await arrived(w)
+  w.net.still.add('capulet.example')
+  for (let i = 1; i <= 150; i++) await say(w, String(i))
+  w.net.wake()
+  await arrived(w)
+  const link = await w.link()
+  assert.equal(link.conversation!.unacknowledged, 0)
+  const juliet = await w.capulet.client('juliet')
+  assert.deepEqual(
+    bodies(juliet.stanzas),
+    Array.from({ length: 151 }, (_, i) => String(i)),
+  )
+})
+
 test('... which is answered when everything before it is safe', async () => {
   const w = world({ sm: false })
   await say(w, '0')
