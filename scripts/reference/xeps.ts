@@ -28,6 +28,14 @@ const CORE: readonly Spoken[] = [
     partial: 'Only `open`: other values than those offered are taken too.',
   },
   {
+    number: 178,
+    version: '1.2',
+    name: 'Best Practices for Use of SASL EXTERNAL with Certificates',
+    file: 'src/s2s/incoming.ts',
+    partial: 'Between servers only: clients log in by other mechanisms.',
+  },
+  { number: 185, version: '1.0', name: 'Dialback Key Generation and Validation', file: 'src/s2s/dialback.ts' },
+  {
     number: 198,
     version: '1.6.3',
     name: 'Stream Management',
@@ -35,6 +43,13 @@ const CORE: readonly Spoken[] = [
     partial: 'A second `<enable/>` is refused, and ends no stream.',
   },
   { number: 203, version: '2.0', name: 'Delayed Delivery', file: 'src/core/delivery.ts' },
+  { number: 220, version: '1.1.1', name: 'Server Dialback', file: 'src/s2s/dialback.ts' },
+  {
+    number: 288,
+    version: '1.0.1',
+    name: 'Bidirectional Server-to-Server Connections',
+    file: 'src/s2s/stream.ts',
+  },
   {
     number: 297,
     version: '1.0',
@@ -48,7 +63,6 @@ const CORE: readonly Spoken[] = [
     version: '1.1.0',
     name: 'SRV records for XMPP over TLS',
     file: 'src/net/listener.ts',
-    partial: 'Between clients and the server.',
   },
   {
     number: 386,
