@@ -60,6 +60,7 @@ export async function measureTalks(
   running = false
   for (let i = 0; i < 100 && arrived < sent; i++) await pause(100)
   await quiet(pids)
+  if (times.length === 0) throw new Error('no message arrived')
   times.sort((a, b) => a - b)
   return {
     cpu: (used * 1000) / times.length,
