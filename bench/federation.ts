@@ -1,10 +1,10 @@
 /**
  * What it costs to talk across servers, of hermod, ejabberd and Prosody in one run: `node bench/federation.ts [WHAT...]`, with
- * WHAT of `chat`, `echo`, `idle` (all unless said), and makes (`hermod`, `ejabberd`, `prosody`). Servers run on core 0, this
+ * WHAT of `chat`, `chat-plain`, `echo`, `idle` (all unless said), and makes (`hermod`, `ejabberd`, `prosody`). Servers run on core 0, this
  * program on core 1; CPU and memory are read from /proc (Linux). SECONDS=6, ROUNDS=2, PEERS=5000 from the environment.
  *
  * chat: two servers of one make, both on core 0, on loopback addresses with names and certificates of their own; 50 people on
- * either write to 50 on the other, all connections over TLS. echo: 50 people write to a component, which sends everything back.
+ * either write to 50 on the other, all connections over TLS; chat-plain: only those of servers. echo: 50 people write to a component, which sends everything back.
  * idle: memory of one server with so many others that have a stream to it.
  */
 import { execFileSync } from 'node:child_process'
@@ -19,8 +19,8 @@ const PEOPLE = 50
 const { SECONDS = '6', ROUNDS = '2', PEERS: IDLE = '5000' } = process.env
 const env = { HERMOD_MAM: '0' }
 
-type Kind = 'chat' | 'echo' | 'idle'
-const KINDS: readonly Kind[] = ['chat', 'echo', 'idle']
+type Kind = 'chat' | 'chat-plain' | 'echo' | 'idle'
+const KINDS: readonly Kind[] = ['chat', 'chat-plain', 'echo', 'idle']
 const MAKES: readonly Make[] = ['hermod', 'ejabberd', 'prosody']
 
 const words = process.argv.slice(2)
@@ -39,12 +39,12 @@ async function within<T>(work: (world: PeerWorld) => Promise<T>): Promise<T> {
   }
 }
 
-async function chat(make: Make): Promise<TalkCost> {
+async function chat(make: Make, plain: boolean): Promise<TalkCost> {
   return within(async world => {
     const one = await world.server(make, 'one.example', { core: SERVERS_CORE, env })
     const other = await world.server(make, 'other.example', { core: SERVERS_CORE, env })
     await Promise.all([register(one, PEOPLE * 2), register(other, PEOPLE * 2)])
-    const [near, far] = await Promise.all([logIn(one, PEOPLE * 2), logIn(other, PEOPLE * 2)])
+    const [near, far] = await Promise.all([logIn(one, PEOPLE * 2, plain), logIn(other, PEOPLE * 2, plain)])
     // The first half of either writes to the second half of the other.
     const talks = Array.from({ length: PEOPLE }, (_, i) => [
       { from: near[i]!, at: far[PEOPLE + i]!, to: far[PEOPLE + i]!.jid },
@@ -93,7 +93,7 @@ for (const kind of asked(KINDS)) {
         cost = await idle(make)
         console.log(`idle ${make}: ${cost.toFixed(1)} KB each of ${IDLE}`)
       } else {
-        const found = await (kind === 'chat' ? chat : echoes)(make)
+        const found = await (kind === 'echo' ? echoes(make) : chat(make, kind === 'chat-plain'))
         line(kind, make, found)
         cost = found.cpu
       }
