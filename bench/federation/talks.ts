@@ -23,7 +23,10 @@ export interface TalkCost {
   readonly disorder: number
 }
 
+/** Before it is measured: so many seconds, and messages, by which what compiles while it runs has done so. */
 const WARM_UP = 3
+const WARM_MESSAGES = 20_000
+const WARM_UP_ENDS = 20
 
 /** Talks for so many seconds, after some to warm up. */
 export async function measureTalks(
@@ -52,6 +55,7 @@ export async function measureTalks(
     send()
   }
   await pause(WARM_UP * 1000)
+  for (let i = WARM_UP; i < WARM_UP_ENDS && arrived < WARM_MESSAGES; i++) await pause(1000)
   const [cpu, own, start] = [cpuOf(pids), process.cpuUsage(), performance.now()]
   measuring = true
   await pause(seconds * 1000)

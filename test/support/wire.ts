@@ -1,7 +1,7 @@
 /** A connection of which a test says and sees every byte: for what no well-behaved client does. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { type TLSSocket, connect as tlsConnect } from 'node:tls'
+import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
 
 export const NS_STREAM = 'http://etherx.jabber.org/streams'
 
@@ -79,7 +79,7 @@ export class Wire {
   async encrypt(
     servername = 'localhost',
     alpn: string[] = ['xmpp-client'],
-    own: { cert?: string; key?: string } = {},
+    own: Pick<ConnectionOptions, 'cert' | 'key' | 'ecdhCurve'> = {},
   ): Promise<TLSSocket> {
     const plain = this.#socket
     plain.removeAllListeners('data')
