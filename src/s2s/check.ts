@@ -49,6 +49,8 @@ export function readStanza(
     if (error instanceof StanzaError) return refused(el, from, to, error)
     throw error
   }
+  // What an iq asks is its own business.
+  if (kind === 'iq') return stanza
   return without(stanza, child => isForeignCopy(child) || claimsUs(child, serves))
 }
 

@@ -6,9 +6,13 @@
  *   --batch N        only this one, to see again what it did
  *   --patience N     ms that an answer to a bystander may take (default 5000)
  *   --keep           keep the data folder and the log
+ *   --peer           another server in place of users and strangers
  */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
 import { parseArgs } from 'node:util'
 import { campaign } from './campaign.ts'
+import { peerCampaign } from './peers.ts'
 
 const { values } = parseArgs({
   options: {
@@ -17,17 +21,21 @@ const { values } = parseArgs({
     batch: { type: 'string' },
     patience: { type: 'string', default: '5000' },
     keep: { type: 'boolean', default: false },
+    peer: { type: 'boolean', default: false },
   },
 })
 
-console.log(`seed ${values.seed}`)
-const { failures, ...figures } = await campaign({
+const options = {
   seed: Number(values.seed),
   duration: Number(values.seconds) * 1000,
   patience: Number(values.patience),
   keep: values.keep,
   ...(values.batch === undefined ? {} : { batch: Number(values.batch) }),
+}
+console.log(`seed ${values.seed}`)
+await test(values.peer ? 'another server' : 'users and strangers', async t => {
+  const { failures, ...figures } = await (values.peer ? peerCampaign(t, options) : campaign(options))
+  console.log(figures)
+  for (const failure of failures) console.error(`\n${failure}`)
+  assert.equal(failures.length, 0)
 })
-console.log(figures)
-for (const failure of failures) console.error(`\n${failure}`)
-process.exitCode = failures.length === 0 ? 0 : 1

@@ -303,6 +303,14 @@ describe('stanzas', () => {
     assert.equal(heard.at(-1), CHAT.replace('<body>', `${theirs}<body>`))
   })
 
+  test('keep what they ask: an iq has its payload, whatever that is', async t => {
+    const { peer, us } = await inside(t)
+    const iq = `<iq from='romeo@${THEM}' to='juliet@${US}' type='get' id='1'><sent xmlns='urn:xmpp:carbons:2'/></iq>`
+    peer.write(iq)
+    const { heard } = await us.talks.hears('<iq')
+    assert.equal(heard.at(-1), iq)
+  })
+
   test('before a login end the stream', async t => {
     const { at, connect } = await here(t)
     const peer = await connect()
