@@ -24,6 +24,7 @@ export interface Reception {
 
 /** A message of a peer that waits to be safe. */
 class Received implements Origin {
+  readonly patient = true
   readonly inflow: Inflow
   readonly n: number
   readonly spell: symbol
@@ -55,7 +56,11 @@ class Received implements Origin {
     const { known, ring } = this
     if (known?.entry === entry) {
       if (entry.bounced) ring!.forget(known)
-      else ring!.settle(known)
+      else {
+        // Its client has it before it was written.
+        if (entry.lazy) ring!.note(known)
+        ring!.settle(known)
+      }
     }
     this.safeNow = true
     this.inflow.settled()

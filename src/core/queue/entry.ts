@@ -5,6 +5,8 @@ import { StanzaError } from '../../xmpp/errors.ts'
 export interface Origin {
   /** The message was queued; it is not safe yet. */
   accepted(entry: Entry): void
+  /** Who waits is in no hurry, and sends it again if it is never told: it may be written with what comes soon after. */
+  readonly patient?: boolean
   /** What recognises a copy of the message: a row that is written with it, asked for when that is. */
   row?(): Op | undefined
   /** The entry is durable, delivered, or answered with an error: the sender may be told. Called once. */
@@ -61,7 +63,7 @@ export class Entry {
   done = false
   /** It ended with an error to its sender. */
   bounced = false
-  /** Nobody waits for it to be safe and it is in flight: it is written if it is still here in a while. */
+  /** It is in flight, and nobody waits for it to be safe, or not impatiently: it is written if it is still here in a while. */
   lazy = false
   /** Its write failed; it is written again if a client may have it, else bounced. */
   failed = false

@@ -88,10 +88,14 @@ export class MessageQueue {
 
   /**
    * Has an entry written: from now on it is delivered or its sender gets an error. At once where it is the only copy or
-   * somebody waits for it to be safe; else a session has it already, and if that acknowledges soon it never is written.
+   * somebody waits for it to be safe; else a session has it already, and if that acknowledges soon it never is written. For
+   * who is patient it is written with what comes soon after it.
    */
   keep(entry: Entry): void {
-    if (entry.origin === undefined && entry.holders.length > 0) this.#store.writeLater(this, entry)
+    if (entry.holders.length === 0) this.#store.write(this, entry)
+    else if (entry.origin === undefined) this.#store.writeLater(this, entry)
+    // What is to be in an archive is there at once, for others look for it.
+    else if (entry.origin.patient === true && entry.rows.length === 0) this.#store.writeSoon(this, entry)
     else this.#store.write(this, entry)
   }
 

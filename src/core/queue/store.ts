@@ -5,6 +5,9 @@ import type { MessageQueue } from './queue.ts'
 /** How long (ms) a message may be in flight before it is written, if nobody waits for it to be safe. */
 const LAZY = 1000
 
+/** The same where somebody waits who is patient. Each commit costs a sync of the disk, however little is in it. */
+const SOON = 25
+
 /** How long (ms) until rows are removed again that could not be, and how many of them are remembered. */
 const ERASE_AGAIN = 500
 const MAX_GONE = 100_000
@@ -61,6 +64,8 @@ export class QueueStore {
   #eraseTimer: NodeJS.Timeout | undefined
   #later: { queue: MessageQueue; entry: Entry }[] = []
   #timer: NodeJS.Timeout | undefined
+  #soon: { queue: MessageQueue; entry: Entry }[] = []
+  #soonTimer: NodeJS.Timeout | undefined
   #open: Batch | undefined
 
   constructor(store: Store, table: Table<Buffer>, handlers: QueueHandlers) {
@@ -82,6 +87,23 @@ export class QueueStore {
     if (entry.rows.length > 0) this.#commit(queue, entry, entry.rows, true)
   }
 
+  /** With what else comes in the next moment. */
+  writeSoon(queue: MessageQueue, entry: Entry): void {
+    entry.lazy = true
+    this.#soon.push({ queue, entry })
+    this.#soonTimer ??= setTimeout(() => this.#writeSoon(), SOON)
+  }
+
+  #writeSoon(): void {
+    clearTimeout(this.#soonTimer)
+    this.#soonTimer = undefined
+    this.#writeAll(this.#soon.splice(0))
+  }
+
+  #writeAll(entries: readonly { queue: MessageQueue; entry: Entry }[]): void {
+    for (const { queue, entry } of entries) if (entry.lazy && !entry.done && !queue.ended) this.write(queue, entry)
+  }
+
   /** What waits for its time is written alone. */
   dropRows(): void {
     for (const { entry } of this.#later) entry.dropRows()
@@ -91,9 +113,8 @@ export class QueueStore {
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    for (const { queue, entry } of this.#later.splice(0)) {
-      if (entry.lazy && !entry.done && !queue.ended) this.write(queue, entry)
-    }
+    this.#writeSoon()
+    this.#writeAll(this.#later.splice(0))
     await this.#open?.promise.catch(() => {})
   }
 

@@ -251,3 +251,31 @@ test('of an account that was removed nothing more is written, though a client ma
   await settled()
   assert.deepEqual(await rows(table), [])
 })
+
+test('for who waits patiently what is in flight is written with what comes soon after, or not at all', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { queue, troubles, table } = setup()
+  const holder = await live(queue)
+  class Patient extends FakeOrigin {
+    readonly patient = true
+  }
+  const origins = [1, 2, 3].map(() => new Patient())
+  for (const [i, origin] of origins.entries()) send(queue, id(i + 1), [holder], origin)
+  await settled()
+  assert.deepEqual(await rows(table), [])
+  holder.confirm(queue, 1)
+  assert.deepEqual(origins[0]!.safeIds, [id(1)])
+  t.mock.timers.tick(25)
+  await settled()
+  assert.deepEqual(await rows(table), [id(2), id(3)])
+  assert.deepEqual(origins[2]!.safeIds, [id(3)])
+
+  send(queue, id(4), [holder], new Patient())
+  holder.leave(queue)
+  await settled()
+  assert.deepEqual(await rows(table), [id(2), id(3), id(4)], 'nobody has it any more')
+  send(queue, id(5), [], new Patient())
+  await settled()
+  assert.equal((await rows(table)).length, 4)
+  assert.ok(troubles.written > 0)
+})
