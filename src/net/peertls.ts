@@ -18,6 +18,12 @@ const ALPN = ['xmpp-server']
  */
 const PEER_OPTIONS = SECURE_OPTIONS | constants.SSL_OP_NO_TICKET
 
+/**
+ * Of key exchange. OpenSSL keeps what it was done with as long as a connection lasts, which of ML-KEM is 10 KB: with thousands
+ * of peers, that are silent most of the time, it is most of what differs.
+ */
+const GROUPS = 'X25519:P-256:P-384:P-521'
+
 const VALID: Verdict = { valid: true, reason: '' }
 
 /** What is kept of what a peer has shown. */
@@ -129,7 +135,7 @@ export class PeerTls {
     const key = pair ?? policy
     let context = this.#contexts.get(key)
     if (context === undefined) {
-      context = contextOf(pair ?? {}, policy, { secureOptions: PEER_OPTIONS })
+      context = contextOf(pair ?? {}, policy, { secureOptions: PEER_OPTIONS, ecdhCurve: GROUPS })
       this.#contexts.set(key, context)
     }
     return context
