@@ -122,6 +122,7 @@ function createContext(
     iq: (scope, type, ns, payload, handler, more) => {
       marks.add(() => host.iq.add(name, scope, type, ns, payload, handler, more))
     },
+    delegate: (ns, delegation) => marks.add(() => host.iq.delegate(name, ns, delegation)),
     nonza: (ns, element, handler) => marks.add(() => host.nonzas.add(ns, element, handler)),
     domain: (domain, handler) => {
       const served = new Domain(name, domain.replaceAll('@HOST@', host.name), host, handler)

@@ -83,9 +83,30 @@ type Registered = { readonly owner: string; readonly removes: boolean } & {
   [S in IqScope]: { readonly scope: S; readonly handler: IqHandler<S> }
 }[IqScope]
 
+/** What is answered elsewhere (XEP-0355), whoever is asked and whichever handler there is. */
+export interface Delegation {
+  /** Whether this request is. */
+  takes(request: IqDispatch): boolean
+  answer: Answering<IqDispatch>
+}
+
+interface Delegated extends Delegation {
+  readonly owner: string
+  readonly removes: false
+}
+
 /** The iq handlers of one host, by what is asked, type, namespace and payload name. */
 export class IqTable {
   readonly #handlers = new Map<string, Registered>()
+  /** By namespace. */
+  readonly #delegations = new Map<string, Delegated>()
+
+  /** Has requests of a namespace answered elsewhere. Throws an Error where they are already. */
+  delegate(owner: string, ns: string, delegation: Delegation): () => void {
+    if (this.#delegations.has(ns)) throw new Error(`${owner}: ${ns} is delegated already`)
+    this.#delegations.set(ns, { ...delegation, owner, removes: false })
+    return () => this.#delegations.delete(ns)
+  }
 
   add<S extends IqScope>(
     owner: string,
@@ -130,7 +151,12 @@ export class IqTable {
    */
   dispatch(target: IqTarget, request: IqDispatch, log: Logger, reply: (stanza: Stanza) => void): void | Promise<void> {
     const { stanza, payload } = request
-    const found = this.#handlers.get(keyOf(target, stanza.type, payload.name, elementNs(payload)))
+    const ns = elementNs(payload)
+    const delegation = this.#delegations.size === 0 ? undefined : this.#delegations.get(ns)
+    const found =
+      delegation?.takes(request) === true
+        ? delegation
+        : this.#handlers.get(keyOf(target, stanza.type, payload.name, ns))
     const fail = (error: unknown): void => {
       const answer = stanza.error(asStanzaError(error, log, found?.owner ?? 'core'))
       if (answer !== undefined) reply(answer)
@@ -163,8 +189,9 @@ function goesOn({ account, session }: IqDispatch, work: Promise<void>): void {
 }
 
 /** Gives a handler what its scope may know. */
-function run(found: Registered, request: IqDispatch): ReturnType<IqHandler<IqScope>> {
+function run(found: Registered | Delegated, request: IqDispatch): ReturnType<IqHandler<IqScope>> {
   const { stanza, from, payload, account } = request
+  if ('takes' in found) return found.answer(request)
   if (found.scope === 'server') return found.handler({ stanza, from, payload })
   const isOwn =
     account !== undefined &&

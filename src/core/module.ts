@@ -13,7 +13,7 @@ import type { Domain, DomainHandler } from './domains.ts'
 import type { Handler, HookName, HookOptions } from './hooks.ts'
 import type { Host } from './host.ts'
 import type { HttpHandler, HttpMethod, HttpOrigin } from './http.ts'
-import type { IqHandler, IqOptions, IqScope, IqTarget } from './iq.ts'
+import type { Delegation, IqHandler, IqOptions, IqScope, IqTarget } from './iq.ts'
 import type { Logger } from './log.ts'
 import type { ServiceMap, ServiceName } from './services.ts'
 import type { Session, Slot } from './session.ts'
@@ -92,6 +92,8 @@ export interface ModuleContext<S extends OptionShape = OptionShape> {
     handler: IqHandler<S>,
     options?: IqOptions,
   ): void
+  /** Has the iqs of a namespace, to the host and its accounts, answered elsewhere (XEP-0355). */
+  delegate(ns: string, delegation: Delegation): void
   /** An element on the stream that is no stanza (CSI's `<active/>`), from a bound session. */
   nonza(ns: string, name: string, handler: (session: Session, el: Element) => void): void
   /**

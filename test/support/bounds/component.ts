@@ -109,5 +109,11 @@ export const BOUNDS: Bounds = {
   'requests that a component has not answered, remembered so that their senders are told when it goes':
     'so many requests are remembered, and none with a very long id',
   'messages of a component on their way to the disk': { number: onTheirWay, bytes: 'each' },
+  'requests of one sender that a component answers for the server (`mod_delegation`)': {
+    number: 'so many at a time; who asks more waits',
+    bytes: 'each',
+  },
+  'presence of contacts elsewhere that is kept for components that see it (`mod_privilege`)':
+    'so much is kept of contacts elsewhere, in number and in bytes',
   'connections of a component, where they are balanced': { number: connections, bytes: 'each' },
 }
