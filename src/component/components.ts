@@ -32,7 +32,7 @@ export class Components {
       ids,
       log,
       limits: name => this.#components.get(name)?.settings.queue ?? LEFT_OVER,
-      bounced: (_name, stanza, reason) => void router.bounce(stanza, reason),
+      bounced: (_name, stanza, reason) => void router.bounce(stanza, reason, { lasting: true }),
       now,
     })
   }

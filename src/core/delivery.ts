@@ -6,6 +6,7 @@ import { Stanza } from '../xmpp/stanza.ts'
 import type { Account } from './account.ts'
 import { type HookEvent, STOP } from './hooks.ts'
 import type { Entry, MessageAbout, Origin } from './queue/entry.ts'
+import type { Source } from './router.ts'
 import { type Session, takesMessages } from './session.ts'
 
 declare module './hooks.ts' {
@@ -75,7 +76,7 @@ export const DELIVERY: Readonly<Record<'bare' | 'full', Readonly<Partial<Record<
 }
 
 /** Delivers a message to a local account: which sessions, or the queue, or an error (thrown). */
-export function deliverMessage(account: Account, sent: Stanza, origin: Origin | undefined): void {
+export function deliverMessage(account: Account, sent: Stanza, { origin, lasting = false }: Source = {}): void {
   const event = { account, stanza: sent }
   if (account.host.hooks.runSync('deliver_message', event) === STOP) return
   const { stanza } = event
@@ -84,12 +85,14 @@ export function deliverMessage(account: Account, sent: Stanza, origin: Origin | 
   const takers: Session[] = []
   for (const session of account.sessions.values()) if (takesMessages(session)) takers.push(session)
   const there: Presence = match !== undefined ? 'match' : takers.length > 0 ? 'some' : 'none'
-  const verdict = DELIVERY[resource === '' ? 'bare' : 'full'][there]![stanza.type]!
+  // Its sender was told that it is safe: where the client that sent it has gone, others of the user's learn what became of it.
+  const type = lasting && stanza.type === 'error' && match === undefined ? 'chat' : stanza.type
+  const verdict = DELIVERY[resource === '' ? 'bare' : 'full'][there]![type]!
   if (verdict === 'drop') return
   if (verdict === 'bounce') throw new StanzaError('service-unavailable')
 
   const targets = verdict === 'session' ? [match!] : takers
-  if (!keeps(stanza)) {
+  if (!lasting && !keeps(stanza)) {
     if (verdict === 'queue') return // nothing that anybody would miss: XEP-0160 3, XEP-0334 4.2
     for (const session of targets) session.deliver(stanza)
     account.host.hooks.notify('message_delivered', { account, stanza, sessions: targets })

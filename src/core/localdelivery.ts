@@ -75,7 +75,7 @@ export class LocalDelivery implements Destination {
 
   #toAccount(account: Account | undefined, stanza: Stanza, source: Source): void | Promise<void> {
     if (account === undefined) return this.#toNobody(stanza, source)
-    if (stanza.kind === 'message') return deliverMessage(account, stanza, source.origin)
+    if (stanza.kind === 'message') return deliverMessage(account, stanza, source)
     const host = this.#host
     if (stanza.kind === 'presence') {
       const done = host.hooks.run('presence_in', { account, stanza })

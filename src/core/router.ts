@@ -30,6 +30,8 @@ export interface Source {
   readonly origin?: Origin | undefined
   /** To who sent it there is no such account, whether there is one or not. */
   readonly hidden?: boolean
+  /** What this server itself has to say to its user of a message that it had acknowledged: it waits as messages do. */
+  readonly lasting?: boolean
   /** Presence for a bare address: clients there that do not get it. */
   readonly except?: ((client: Jid) => boolean) | undefined
 }
@@ -135,13 +137,13 @@ export class Router {
     if (verdict !== STOP) return verdict.then(late => (late === STOP ? undefined : leave()))
   }
 
-  /** Tells the sender that a stanza was not delivered. */
-  bounce(stanza: Stanza, reason: unknown): void | Promise<void> {
+  /** Tells the sender that a stanza was not delivered; `source` is that of the answer. */
+  bounce(stanza: Stanza, reason: unknown, source?: Source): void | Promise<void> {
     const error = asStanzaError(reason, this.#log, 'core')
     const answer = stanza.error(error, { echo: stanza.kind === 'message' })
     // RFC 6121 8.5.1 and 8.5.3.2.2: presence that reaches nobody is ignored, except a refused subscription.
     if (answer === undefined || (stanza.kind === 'presence' && error.condition === 'service-unavailable')) return
-    return this.route(answer)
+    return this.route(answer, source)
   }
 }
 

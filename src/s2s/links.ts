@@ -101,7 +101,7 @@ export class Links implements Society {
         const hooks = this.#hooksOf(pairOf(key))
         if (hooks?.has('peer_message_bounced')) hooks.notify('peer_message_bounced', eventOf(key, entry))
         // Not in the name of who is elsewhere, where that is all there is: of a host that is no more.
-        if (router.destinations.has(stanza.from.domain)) void router.bounce(stanza, reason)
+        if (router.destinations.has(stanza.from.domain)) void router.bounce(stanza, reason, { lasting: true })
       },
       acknowledged: (key, entry) => {
         acknowledged.value++

@@ -251,6 +251,30 @@ test('a message that its recipient’s server never took has failed, and its sen
   assert.deepEqual(await states(romeo, JULIET, 'late', 'next'), ['failed', 'read'])
 })
 
+test('that a message was never taken is told to whichever client there is, or comes next; and it is no message', async t => {
+  const { two, romeo, juliet } = await lovers(t)
+  two.cut('remote-server-timeout')
+  for (const id of ['one', 'two']) romeo.send(chat(juliet.jid, id))
+  const tab = await online(two.montague, 'romeo', 'two')
+  romeo.send(chat(JULIET, 'three'))
+  await romeo.ping()
+  await romeo.close()
+  two.giveUp()
+  for (const id of ['one', 'two', 'three']) await tab.receive(el => isError(el) && el.attrs['id'] === id)
+  tab.send(chat(JULIET, 'four'))
+  await tab.ping()
+  await tab.close()
+  two.giveUp()
+  await two.restart('montague')
+  const phone = await online(two.montague, 'romeo', 'phone')
+  const late = await phone.receive(el => isError(el) && el.attrs['id'] === 'four')
+  assert.deepEqual([late.attrs['from'], errorCondition(late)], [JULIET, 'remote-server-timeout'])
+  const { bodies } = await query(phone, { with: JULIET })
+  assert.deepEqual(bodies, ['one', 'two', 'three', 'four'], 'what was sent, once')
+  const from = await phone.request('get', `<states xmlns='${STATES}' from='${JULIET}'/>`)
+  assert.deepEqual(child(from, 'states')!.children, [])
+})
+
 test('a receipt or a marker may come before the peer has acknowledged the message', async t => {
   const { two, romeo } = await lovers(t)
   const host = two.montague.server.host('montague.example')!

@@ -13,6 +13,7 @@ import { type StanzaCondition, StanzaError } from '../../src/xmpp/errors.ts'
 import { isInstantMessage, Stanza } from '../../src/xmpp/stanza.ts'
 import { faultyStore } from './faultystore.ts'
 import { Net } from './federated.ts'
+import { freeAddress } from './loopback.ts'
 import type { RawClient } from './rawclient.ts'
 import { type Matches, nothing as nothingHere } from './talk.ts'
 import { type TestOptions, TestServer, testModule } from './testserver.ts'
@@ -92,7 +93,7 @@ class Way implements Destination {
     for (const { text, waiting } of this.#sent.splice(0)) {
       if (waiting === undefined) continue
       this.#tell('peer_message_bounced', waiting)
-      void router.bounce(Stanza.of(parseElement(text)), new StanzaError('remote-server-timeout'))
+      void router.bounce(Stanza.of(parseElement(text)), new StanzaError('remote-server-timeout'), { lasting: true })
     }
   }
 
@@ -133,8 +134,7 @@ function aboutOf({ from, to, id, el }: Stanza): MessageAbout {
 
 /** Options by which a server finds the other one, and is found: at an address that no other process takes. */
 function overStreams(net: Net, which: 'capulet' | 'montague', options: TestOptions): Promise<TestOptions> {
-  const { pid } = process
-  const ip = `127.${20 + ((pid >> 8) % 200)}.${pid % 256}.${which === 'capulet' ? 1 : 2}`
+  const ip = freeAddress()
   const domain = `${which}.example`
   net.name(ip, domain, `pubsub.${domain}`, `upload.${domain}`)
   return net.options(ip, [domain], options)

@@ -188,9 +188,9 @@ function store(ctx: Ctx, archive: Archive): void {
   })
 }
 
-/** XEP-0334 4.1: some messages are to be delivered, but not kept beyond that. */
+/** XEP-0334 4.1: some messages are to be delivered, but not kept beyond that; nor is what came back. */
 function isLasting(stanza: Stanza): boolean {
-  return findChild(stanza.el, 'no-permanent-store', NS.HINTS) === undefined
+  return stanza.type !== 'error' && findChild(stanza.el, 'no-permanent-store', NS.HINTS) === undefined
 }
 
 function commands(ctx: Ctx, archive: Archive): void {

@@ -206,9 +206,10 @@ function aboutOfBytes(bytes: Buffer, { from, messageIds }: Wanted): MessageAbout
   return aboutOf(parseElement(bytes))
 }
 
-/** What is noted of a message: who wrote to whom, where it has an id to ask for. */
+/** What is noted of a message: who wrote to whom, where it has an id to ask for; nothing of one that came back. */
 export function aboutOf(el: Element): MessageAbout | null {
-  const { id } = el.attrs
+  const { id, type } = el.attrs
+  if (type === 'error') return null
   const from = Jid.parse(el.attrs['from'] ?? '')
   if (from === undefined || id === undefined || id.length > MAX_ID || !isInstantMessage(el)) return null
   return { from: from.bare.toString(), messageId: id }
