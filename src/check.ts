@@ -3,8 +3,11 @@ import { access } from 'node:fs/promises'
 import path from 'node:path'
 import type { Config } from './config/core.ts'
 import { blaming, OptionError } from './config/diagnostics.ts'
+import { Authorities } from './net/authorities.ts'
 import { TlsContexts, type TlsLog } from './net/tls.ts'
 import { configuredCertificates, methodsOf, tlsSettings } from './settings.ts'
+
+const SILENT: TlsLog = { info() {}, warn() {}, error() {} }
 
 interface Findings {
   /** What a server would not start with. */
@@ -21,6 +24,7 @@ export async function lookAt(config: Config): Promise<Findings> {
   const looks = [
     () => lookAtCertificates(config, findings.warnings, findings.certificates),
     () => methodsOf(config, undefined),
+    () => lookAtAuthorities(config),
     () => lookAtFolder(config),
   ]
   for (const look of looks) {
@@ -53,6 +57,12 @@ async function lookAtCertificates(config: Config, warnings: string[], found: str
     if (!tls.covers(host))
       warnings.push(`no certificate in certfiles is for ${host}: its clients will refuse to connect`)
   }
+}
+
+/** Those that certificates of other servers may come from. */
+async function lookAtAuthorities({ s2s }: Config): Promise<void> {
+  if (s2s.ca_file === undefined) return
+  await blaming(['s2s', 'ca_file'], () => Authorities.load(s2s.ca_file, SILENT))
 }
 
 /** The data folder, or where it is to be made. */

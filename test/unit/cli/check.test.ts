@@ -53,6 +53,17 @@ test('all that is wrong is named at once: ciphers, keys of tokens', async t => {
   await assert.rejects(wrong, /tls_ciphers[\s\S]*jwt_key/)
 })
 
+test('authorities for other servers are read', async t => {
+  const { make, read, file } = await setting(t)
+  await make('a', ['a.example'])
+  assert.deepEqual((await read('s2s: {ca_file: @/a.crt}')).warnings, [])
+  await assert.rejects(read('s2s:\n  ca_file: @/a.key'), (error: Error) => {
+    assert.ok(error.message.startsWith(`${file}:3:12  s2s.ca_file`), error.message)
+    assert.match(error.message, /a\.key: holds no certificate/)
+    return true
+  })
+})
+
 test('a data folder that cannot be', async t => {
   const { file, make } = await setting(t)
   await make('a', ['a.example'])
