@@ -4,7 +4,7 @@
  * program on core 1; CPU and memory are read from /proc (Linux). SECONDS=6, ROUNDS=2, PEERS=5000 from the environment.
  *
  * chat: two servers of one make, both on core 0, on loopback addresses with names and certificates of their own; 50 people on
- * either write to 50 on the other, all connections over TLS; chat-plain: only those of servers. echo: 50 people write to a component, which sends everything back.
+ * either write to 50 on the other, all connections over TLS; chat-plain: only those of servers. echo: 50 people write to a component, which sends every text back.
  * idle: memory of one server with so many others that have a stream to it.
  */
 import { execFileSync } from 'node:child_process'

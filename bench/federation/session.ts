@@ -120,8 +120,15 @@ function endOf(data: Buffer, end: Buffer): number {
   return at < 0 ? 0 : at + end.length
 }
 
-function pongs(text: string): string {
+/** Answers to the pings in it. */
+export function pongs(text: string): string {
   const pings = [...text.matchAll(/<iq [^>]*>(?=<ping)/g)].map(([head]) => head)
-  const value = (head: string, name: string): string => new RegExp(` ${name}=(['"])(.*?)\\1`).exec(head)?.[2] ?? ''
-  return pings.map(head => `<iq type='result' id='${value(head, 'id')}' to='${value(head, 'from')}'/>`).join('')
+  const result = (head: string): string =>
+    `<iq type='result' id='${attribute(head, 'id')}' from='${attribute(head, 'to')}' to='${attribute(head, 'from')}'/>`
+  return pings.map(result).join('')
+}
+
+/** An attribute of the first tag of a stanza. */
+export function attribute(stanza: string, name: string): string {
+  return new RegExp(` ${name}=(['"])(.*?)\\1`).exec(stanza.slice(0, stanza.indexOf('>')))?.[2] ?? ''
 }

@@ -1,7 +1,7 @@
 /** Talks: of each one message is on its way at a time; the next goes when it has arrived, and none may be lost or out of order. */
 import { randomUUID } from 'node:crypto'
 import { cpuOf, pause, quiet } from './cost.ts'
-import { message, onNumber, type Session } from './session.ts'
+import { attribute, message, onNumber, pongs, type Session } from './session.ts'
 
 export interface Talk {
   readonly from: Session
@@ -27,6 +27,8 @@ export interface TalkCost {
 const WARM_UP = 3
 const WARM_MESSAGES = 20_000
 const WARM_UP_ENDS = 20
+
+const ENDS = ['</message>', '</iq>']
 
 /** Talks for so many seconds, after some to warm up. */
 export async function measureTalks(
@@ -77,21 +79,21 @@ export async function measureTalks(
   }
 }
 
-/** A component that sends everything back to where it came from. */
+/** A component that sends every text back to where it came from. */
 export function echo({ socket, jid }: Session): void {
   let held = ''
   socket.on('data', (chunk: Buffer) => {
     held += chunk.toString()
-    const end = held.lastIndexOf('</message>') + '</message>'.length
-    if (end < '</message>'.length) return
-    let answer = ''
-    for (const [stanza] of held.slice(0, end).matchAll(/<message[ >].*?<\/message>/gs)) {
-      const head = stanza.slice(0, stanza.indexOf('>'))
-      const from = / from=(['"])(.*?)\1/.exec(head)![2]!
-      const id = / id=(['"])(.*?)\1/.exec(head)![2]!
-      answer += `<message type='chat' from='${jid}' to='${from}' id='${id}'>${stanza.slice(head.length + 1)}`
-    }
+    const end = Math.max(...ENDS.map(text => held.lastIndexOf(text) + text.length))
+    const whole = held.slice(0, end)
+    if (!ENDS.some(text => whole.endsWith(text))) return
     held = held.slice(end)
-    socket.write(answer)
+    let answers = pongs(whole)
+    for (const [stanza] of whole.matchAll(/<message[ >].*?<\/message>/gs)) {
+      const [from, id] = [attribute(stanza, 'from'), attribute(stanza, 'id')]
+      const [body] = /<body>.*?<\/body>/s.exec(stanza)!
+      answers += `<message type='chat' from='${jid}' to='${from}' id='${id}'>${body}</message>`
+    }
+    socket.write(answers)
   })
 }
