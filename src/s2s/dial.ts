@@ -40,13 +40,18 @@ export class Dial {
     try {
       for await (const { socket, direct, host, peer } of this.#dialler().connect(domain, { signal: until })) {
         const place = `${host === peer.ip ? '' : `${host}, `}${endpoint(peer)}`
-        const one = attempt(new SocketTransport(socket, peer, this.#flusher), { place, direct })
-        const stop = (): void => one.abandon('it took too long')
-        until.addEventListener('abort', stop)
+        let stop = (): void => {}
         try {
+          const one = attempt(new SocketTransport(socket, peer, this.#flusher), { place, direct })
+          stop = () => one.abandon('it took too long')
+          if (until.aborted) stop()
+          else until.addEventListener('abort', stop)
           return await one.done
         } catch (error) {
-          if (!(error instanceof PeerError)) throw error
+          if (!(error instanceof PeerError)) {
+            socket.destroy()
+            throw error
+          }
           failures.push(error)
         } finally {
           until.removeEventListener('abort', stop)
