@@ -9,6 +9,7 @@ import { Backoff } from './backoff.ts'
 import type { Conversation, Rider } from './conversation.ts'
 import type { Pair } from './pair.ts'
 import { PeerError } from './peererror.ts'
+import { Suspect } from './suspect.ts'
 
 /** Stanzas that are not kept, and characters of them, that wait for an attempt to reach the peer. */
 const MAX_HELD = 200
@@ -17,6 +18,8 @@ const MAX_HELD_CHARS = 512 * 1024
 const TRY_ANYWAY = 15_000
 /** A connection that ends before so long (ms), and on which nothing was acknowledged, counts as one that failed. */
 const SHORT = 10_000
+/** So many in a row, and its conversation is resumed no more. */
+const MAX_SHORT = 3
 /** How long (ms) a peer has to take up again a conversation that it began, before we go our own way. */
 const COMES_BACK = 5000
 /** A message that has waited so long (ms) says since when (XEP-0203). */
@@ -88,6 +91,12 @@ export class Link implements Rider {
   #since = 0
   #useful = false
   #connected = false
+  /** Connections in a row of a conversation that was resumed, which broke at once. */
+  #shortOnes = 0
+  /** Messages that the peer was given and has not acknowledged. */
+  #underWay = 0
+  readonly #suspect = new Suspect()
+  #waiting: ((room: boolean) => void)[] = []
   /** The domain was never reached, and the last attempt says that it does not exist. */
   #unknown = false
   /** There was one since it came into memory: what the peer has been shown is to be taken back. */
@@ -213,6 +222,7 @@ export class Link implements Rider {
     const conversation = this.#conversation
     if (conversation === undefined) return this.queue.release(this, [entry])
     if (entry.bytes.length > conversation.maxBytes) return this.queue.refuse(entry, tooLarge(conversation))
+    this.#underWay++
     conversation.send(late ? this.#stamped(entry) : entry.bytes, entry, this, undefined)
   }
 
@@ -226,11 +236,21 @@ export class Link implements Rider {
   }
 
   get full(): boolean {
-    return this.#conversation?.full !== false
+    return this.#conversation?.full !== false || this.#isAlone
+  }
+
+  /** The one message that may be under way is. */
+  get #isAlone(): boolean {
+    return this.#suspect.careful && this.#underWay > 0
   }
 
   room(): Promise<boolean> {
-    return this.#conversation?.room() ?? Promise.resolve(false)
+    if (this.#conversation === undefined) return Promise.resolve(false)
+    return this.#isAlone ? new Promise(resolve => this.#waiting.push(resolve)) : this.#conversation.room()
+  }
+
+  #goOn(room: boolean): void {
+    for (const resolve of this.#waiting.splice(0)) resolve(room)
   }
 
   committed(): void {
@@ -243,12 +263,18 @@ export class Link implements Rider {
 
   confirm(entry: Entry): void {
     this.#useful = true
+    this.#shortOnes = 0
+    this.#underWay--
+    this.#suspect.clear()
     this.queue.confirm(entry, this)
+    this.#goOn(true)
   }
 
   parted(conversation: Conversation, reason: string): void {
     if (this.#conversation !== conversation) return
     const short = this.#connectionLost()
+    // What breaks each time is not to be resumed for ever.
+    if (short && ++this.#shortOnes >= MAX_SHORT) return conversation.over()
     if (!conversation.ours) return this.#tryIn(COMES_BACK)
     const needed = !conversation.quiet || conversation.receives.size > 0 || this.#wants
     if (!needed) return conversation.over()
@@ -263,12 +289,17 @@ export class Link implements Rider {
 
   ended(conversation: Conversation, entries: readonly Entry[], reason: string | undefined): void {
     if (this.#conversation !== conversation) return this.queue.release(this, entries)
-    this.#conversation = undefined
-    this.queue.detach(this)
-    this.queue.release(this, entries)
-    if (this.#closed) return
     const broke = this.#connected && reason !== undefined
-    const short = this.#connected && this.#connectionLost(reason !== undefined)
+    const short = (this.#connected && this.#connectionLost(reason !== undefined)) || this.#shortOnes >= MAX_SHORT
+    const refused = short ? this.#suspect.broke(entries, this.#around.now(), this.#around.goneAfter()) : undefined
+    this.#conversation = undefined
+    this.#underWay = 0
+    this.#shortOnes = 0
+    this.queue.detach(this)
+    if (refused !== undefined) this.queue.refuse(refused, refusedMessage())
+    this.queue.release(this, entries)
+    this.#goOn(false)
+    if (this.#closed) return
     if (this.#attempt !== undefined) return
     if (short && (broke || this.#wants)) this.#missed(brokeAtOnce(reason ?? 'closed by the server'))
     else if (broke || this.#wants) this.#wanted()
@@ -451,8 +482,10 @@ export class Link implements Rider {
     this.#refuseHeld(failure.condition)
     this.#down()
     this.#tryIn(pause)
-    if (failure.condition === 'remote-server-not-found') void this.#dropUnknown()
-    else this.#unknown = false
+    if (failure.condition === 'remote-server-not-found') return void this.#dropUnknown()
+    this.#unknown = false
+    // Our own rules: another configuration allows the domain no more.
+    if (failure.condition === 'forbidden') void this.drop(new StanzaError('forbidden')).catch(() => {})
   }
 
   /** A domain that was never reached and does not exist: a typing error, which its author is told at once. */
@@ -517,6 +550,11 @@ function unknownDomain(remote: string): StanzaError {
 /** XEP-0478 4: the peer would end the stream, again and again. */
 function tooLarge({ maxBytes }: Conversation): StanzaError {
   return new StanzaError('policy-violation', `the server there takes ${maxBytes} bytes at most`)
+}
+
+/** What the peer has answered with the end of its stream each time. */
+function refusedMessage(): StanzaError {
+  return new StanzaError('policy-violation', 'the server there ends the connection each time that it gets this message')
 }
 
 function brokeAtOnce(reason: string): PeerError {

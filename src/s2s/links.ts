@@ -132,7 +132,11 @@ export class Links implements Society {
       now,
     }
     this.#links = new Residents({
-      load: async key => new Link(pairOf(key), await this.#queues.open(key), this.#around),
+      load: async key => {
+        const link = new Link(pairOf(key), await this.#queues.open(key), this.#around)
+        if (this.#stopping.signal.aborted) link.halt()
+        return link
+      },
       idle: link => link.idle,
       weight: link => link.weight,
       left: link => {

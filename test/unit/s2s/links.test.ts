@@ -334,6 +334,38 @@ for (const sm of [true, false]) {
   })
 }
 
+for (const sm of [true, false]) {
+  test(`a message that the peer cannot bear goes back, and holds up nothing for good (${sm ? 'sm' : 'ping'})`, async () => {
+    const w = world({ sm })
+    const errors = await errorsTo(w)
+    w.montague.retryMax = 2
+    w.montague.goneAfter = 200
+    w.net.poison = '<body>poison</body>'
+    const begun = performance.now()
+    await say(w, '1')
+    await say(w, 'poison')
+    for (let i = 2; i <= 20; i++) await say(w, String(i))
+    await arrived(w)
+    assert.deepEqual(errors(), ['poison policy-violation'])
+    assert.ok(w.net.attempts >= 10 && performance.now() - begun >= 200)
+    assert.deepEqual(
+      bodies((await w.capulet.client('juliet')).stanzas),
+      Array.from({ length: 20 }, (_, i) => String(i + 1)),
+    )
+  })
+}
+
+test('what waits for a domain that is denied from now on goes back', async () => {
+  const w = world()
+  const errors = await errorsTo(w)
+  w.net.down = 'remote-server-timeout'
+  await say(w, 'waits')
+  await settled()
+  w.net.down = 'forbidden'
+  await eventually(() => errors().length === 1)
+  assert.deepEqual(errors(), ['waits forbidden'])
+})
+
 test('what is not kept and waits is bounded', async () => {
   const w = world()
   const errors = await errorsTo(w)

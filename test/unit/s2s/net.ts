@@ -66,7 +66,12 @@ class End implements Wire {
     while (this.#open && this.#inbox.length > 0) {
       await this.#net.turn(this)
       if (!this.#open) break
-      const el = parseElement(this.#inbox.shift()!)
+      const text = this.#inbox.shift()!
+      if (this.#net.poison !== undefined && text.includes(this.#net.poison)) {
+        this.break('not well-formed')
+        break
+      }
+      const el = parseElement(text)
       if (isStanzaName(el.name)) await this.talk.receive(Stanza.of(el))
       else if (el.name === 'r') this.talk.requested()
       else this.talk.acknowledged(el)
@@ -128,6 +133,8 @@ export class Net {
   down: StanzaCondition | undefined
   /** Streams may be used for further pairs. */
   sharing = false
+  /** What nobody bears to read: the connection breaks. */
+  poison: string | undefined
   /** Attempts to reach somebody so far. */
   attempts = 0
   /** Those who read nothing now, by domain. */
