@@ -126,12 +126,13 @@ export class Interest {
   #remote(presence: Stanza): void {
     const { from, to, type } = presence
     if (type !== 'available' && type !== 'unavailable') return
+    const caps = capsOf(presence)
+    // Nothing is noted of who says nothing: the account need not be loaded for it.
+    if (type === 'available' && (caps === undefined || from.resource === '')) return
     const note = (there: Account | undefined): void => {
       if (there === undefined) return
       if (from.resource === '') {
-        // RFC 6121 4.3.2: none of its clients is available.
-        if (type === 'unavailable') forget(there, jid => jid.bare.equals(from))
-        return
+        return forget(there, jid => jid.bare.equals(from)) // RFC 6121 4.3.2: none of its clients is available
       }
       const key = from.toString()
       const remote = there.slots.get(REMOTE) ?? new Weighed<string, Remote>(MAX_REMOTE, MAX_REMOTE_TEXT)
@@ -140,10 +141,9 @@ export class Interest {
         change()
         there.grew(remote.weight - before)
       }
-      if (type === 'unavailable') return keep(() => remote.delete(key))
-      const caps = capsOf(presence)
+      if (caps === undefined || type === 'unavailable') return keep(() => remote.delete(key))
       const known = remote.get(key)
-      if (caps === undefined || known?.caps === caps) return
+      if (known?.caps === caps) return
       if (this.#ctx.use('roster')?.isSubscribedFrom(there, from.bare) !== true) return
       there.slots.set(REMOTE, remote)
       const entry: Remote = { jid: from, caps, nodes: NOTHING }

@@ -66,9 +66,7 @@ export class SentElsewhere {
 
   /** Its server has acknowledged a message of `user`, or it will never get there. */
   ended(user: string, { to = '', messageId }: MessageAbout, id: string, state: 'accepted' | 'failed'): void {
-    const key = keyOf(user, to, messageId)
-    const early = state === 'accepted' ? this.#early.get(key) : undefined
-    this.#early.delete(key)
+    const early = this.#takeEarly(user, to, messageId)
     const received = early?.received
     this.#sent.add(
       user,
@@ -80,13 +78,22 @@ export class SentElsewhere {
     if (early?.displayed !== undefined) void this.#read(user, to, id, early.displayed).catch(() => {}) // as if it had not come
   }
 
+  #takeEarly(user: string, to: string, messageId: string): Early | undefined {
+    if (this.#early.size === 0) return undefined
+    const key = keyOf(user, to, messageId)
+    const early = this.#early.get(key)
+    this.#early.delete(key)
+    return early
+  }
+
   /** A client of `reader` says that it has got the message to which `user` gave this id (XEP-0184). */
   async received(reader: Jid, user: string, messageId: string): Promise<void> {
     const to = reader.bare.toString()
     const row = await this.#sent.find(user, to, messageId)
     const received = { at: this.#now(), resource: reader.resource }
     if (row === undefined) return this.#keep(keyOf(user, to, messageId), { received })
-    if (row[3] === 'accepted') {
+    // What its client has got has arrived, whatever was heard of it before.
+    if (row[3] !== 'delivered') {
       await this.#sent.replace(user, to, [row[0], messageId, received.at, 'delivered', received.resource])
     }
   }
