@@ -58,7 +58,7 @@ export class Connection {
     if ((xmlns !== undefined && xmlns !== NS.CLIENT) || !isStanzaName(name)) {
       throw new StreamError('unsupported-stanza-type', `<${cut(name, 50)}/> is unknown here`)
     }
-    delete el.attrs['xmlns']
+    if (xmlns !== undefined) delete el.attrs['xmlns']
     this.#server.counters.received.value++
     // RFC 6120 8.1.5: what names no language is in that of the stream.
     if (stream.lang !== undefined && el.attrs['xml:lang'] === undefined) el.attrs['xml:lang'] = stream.lang

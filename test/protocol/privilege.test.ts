@@ -271,6 +271,24 @@ describe('iqs', () => {
     assert.equal(errorCondition(answer), 'not-authorized')
   })
 
+  test('may be for the component itself, which is not kept waiting, and so many at a time', async t => {
+    const { component, romeo } = await gate(t, { iq: { 'urn:x': 'get' } })
+    const payload = inner('get', "<x xmlns='urn:x'/>", `to='friend@${NAME}'`)
+    const isAsked = (el: XmlElement) => el.name === 'iq' && el.attrs['to'] === `friend@${NAME}`
+    for (let i = 0; i <= 1000; i++) component.send(`<iq type='get' id='p${i}' to='romeo@localhost'>${payload}</iq>`)
+    const refusal = await component.receive(el => el.attrs['id'] === 'p1000')
+    assert.equal(errorCondition(refusal), 'resource-constraint')
+    const asked = await component.receive(isAsked)
+    assert.equal(asked.attrs['from'], 'romeo@localhost')
+    component.send(
+      `<iq type='result' id='${asked.attrs['id']}' to='romeo@localhost'><y xmlns='urn:x'/></iq>`,
+      `friend@${NAME}`,
+    )
+    const answer = await component.receive(el => el.attrs['id'] === 'p0' && el.attrs['type'] === 'result')
+    assert.equal(forwarded(answer)?.attrs['from'], `friend@${NAME}`)
+    await romeo.ping()
+  })
+
   test('are refused as XEP-0356 6.3 has it', async t => {
     const { component, romeo, server } = await gate(t, { iq: { [PUBSUB]: 'set', 'urn:none': 'none' } })
     const ask = (type: 'get' | 'set', payload: string, to = 'romeo@localhost', from?: string) =>

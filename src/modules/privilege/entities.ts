@@ -35,6 +35,8 @@ type Kind = (typeof KINDS)[number]
 /** An entity that may act in the name of users (XEP-0356), with what it may do. */
 export class Entity {
   readonly jid: Jid
+  /** What it has asked in the name of users and is not answered yet. */
+  asked = 0
   readonly #grants: Options<typeof entityOptions>
 
   /** Throws an Error where that is no domain, or what it may do makes no sense. */

@@ -1,4 +1,5 @@
-import type { AccountRequest } from '../../core/iq.ts'
+import type { Host } from '../../core/host.ts'
+import { type AccountRequest, Later } from '../../core/iq.ts'
 import { childElements, clone, type Element, elementNs, NS, xml } from '../../xml/index.ts'
 import { isStanzaCondition, StanzaError } from '../../xmpp/errors.ts'
 import { Jid } from '../../xmpp/jid.ts'
@@ -7,12 +8,14 @@ import { type Entity, PRIVILEGE } from './entities.ts'
 
 /** How long (ms) who is asked in the name of a user has for the answer. */
 const ANSWER = 60_000
+/** Questions of one entity that are on their way. */
+const MAX_ASKED = 1000
 
 /**
- * Asks something in the name of a user (XEP-0356 6.3). What comes back goes to the entity, also an error. Throws, or rejects
- * with, the StanzaError for it.
+ * Asks something in the name of a user (XEP-0356 6.3). What comes back goes to the entity, also an error. It goes on
+ * meanwhile: it may be the one that is asked. Throws, or rejects with, the StanzaError for it.
  */
-export async function askFor(entity: Entity | undefined, request: AccountRequest): Promise<Element> {
+export function askFor(entity: Entity | undefined, request: AccountRequest): Later {
   const { stanza, payload, account } = request
   if (entity === undefined || account === undefined) throw new StanzaError('forbidden')
   const inner = childElements(payload)
@@ -32,8 +35,15 @@ export async function askFor(entity: Entity | undefined, request: AccountRequest
   if (!asked.isRequest || !entity.mayIq(elementNs(what), asked.type as 'get' | 'set')) {
     throw new StanzaError('forbidden', `not granted: ${asked.type} of ${elementNs(what)}`)
   }
-  const { requests } = account.host
-  const answer = await requests.ask(account.jid, asked.to ?? account.jid, asked.type as 'get' | 'set', what, ANSWER)
+  if (entity.asked >= MAX_ASKED) throw new StanzaError('resource-constraint', `${MAX_ASKED} questions are on their way`)
+  entity.asked++
+  const answer = ask(account.host, asked, account.jid, id).finally(() => entity.asked--)
+  return new Later(answer, Promise.resolve())
+}
+
+async function ask(host: Host, asked: Stanza, user: Jid, id: string | undefined): Promise<Element> {
+  const to = asked.to ?? user
+  const answer = await host.requests.ask(user, to, asked.type as 'get' | 'set', asked.payload!, ANSWER)
   if (answer === undefined) throw new StanzaError('remote-server-timeout')
   const copy = clone(answer.el)
   copy.attrs['xmlns'] = NS.CLIENT

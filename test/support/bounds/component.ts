@@ -113,6 +113,10 @@ export const BOUNDS: Bounds = {
     number: 'so many at a time; who asks more waits',
     bytes: 'each',
   },
+  'questions of a component in the name of users that are on their way (`mod_privilege`)': {
+    number: 'may be for the component itself, which is not kept waiting, and so many at a time',
+    bytes: 'each',
+  },
   'presence of contacts elsewhere that is kept for components that see it (`mod_privilege`)':
     'so much is kept of contacts elsewhere, in number and in bytes',
   'connections of a component, where they are balanced': { number: connections, bytes: 'each' },
