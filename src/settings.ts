@@ -33,12 +33,15 @@ import { Jid } from './xmpp/jid.ts'
 
 const MIB = 1024 * 1024
 const HEADER_BYTES = 10_000
+/** Where `max_stanza_size` is left out; of other servers twice that. */
+const STANZA_BYTES = 256 * 1024
 
 /** Where `shaper` is left out. */
 const SHAPERS = { c2s: 'normal', s2s: 'fast', component: 'none', http: 'none' } as const
 
 /** What a listener goes by, from its entry in the configuration. */
 export function listenerSettings(config: Config, listen: ListenConfig): ListenerSettings {
+  const stanzaBytes = listen.max_stanza_size ?? (listen.module === 's2s' ? 2 : 1) * STANZA_BYTES
   const named = listen.shaper ?? SHAPERS[listen.module]
   const shaper = config.shaper[named] ?? BUILTIN_SHAPERS[named]
   const limited = shaper !== undefined && (Number.isFinite(shaper.rate) || Number.isFinite(shaper.stanza_rate))
@@ -48,15 +51,15 @@ export function listenerSettings(config: Config, listen: ListenConfig): Listener
     tls: tlsOf(listen),
     proxyProtocol: listen.use_proxy_protocol,
     limits: {
-      stanzaBytes: listen.max_stanza_size,
+      stanzaBytes,
       depth: listen.max_depth,
       attributes: listen.max_attributes,
       children: listen.max_elements,
-      treeBytes: Math.max(MIB, 8 * listen.max_stanza_size),
+      treeBytes: Math.max(MIB, 8 * stanzaBytes),
       headerBytes: HEADER_BYTES,
     },
     preAuthLimits: {
-      stanzaBytes: Math.min(listen.max_stanza_size, listen.pre_auth_bytes),
+      stanzaBytes: Math.min(stanzaBytes, listen.pre_auth_bytes),
       depth: Math.min(listen.max_depth, 16),
       attributes: Math.min(listen.max_attributes, 32),
       children: Math.min(listen.max_elements, 250),

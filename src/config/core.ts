@@ -87,9 +87,11 @@ export const listenOptions = {
     false,
     'Expect a PROXY header (v1 or v2) first, from which the client address is taken. Only for ports that nobody but the proxy can reach.',
   ),
-  max_stanza_size: opt.size('256 KiB', 'Largest stanza from a client, server or component; announced by XEP-0478.', {
-    min: 10_000,
-  }),
+  max_stanza_size: opt.size(
+    undefined,
+    'Largest stanza from a client, server or component; announced by XEP-0478. Left out, 256 KiB, and 512 KiB from a server, which may have added to what its client sent.',
+    { min: 10_000, example: '256 KiB' },
+  ),
   max_depth: opt.int(64, 'Deepest nesting of elements in a stanza.', { min: 8, max: 1000 }),
   max_attributes: opt.int(64, 'Most attributes of one element.', { min: 8, max: 10_000 }),
   max_elements: opt.int(10_000, 'Most elements and texts in one stanza; before the login 250.', {

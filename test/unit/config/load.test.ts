@@ -9,11 +9,11 @@ test('an empty file is every default', async () => {
   assert.deepEqual(
     config.listen.map(l => [l.port, l.tls, l.max_stanza_size]),
     [
-      [5222, false, 262_144],
-      [5223, true, 262_144],
-      [5443, true, 262_144],
-      [5269, false, 262_144],
-      [5270, true, 262_144],
+      [5222, false, undefined],
+      [5223, true, undefined],
+      [5443, true, undefined],
+      [5269, false, undefined],
+      [5270, true, undefined],
     ],
   )
   assert.deepEqual([config.s2s.enabled, config.s2s.policy, config.s2s.queue_lifetime], [true, 'required', 172_800_000])

@@ -723,3 +723,10 @@ test('limits are announced', async t => {
     ],
   )
 })
+
+test('a server may send more than a client: it adds to what its clients have sent', async t => {
+  const { at, connect } = await here(t)
+  const peer = await connect()
+  const { features } = await peer.encrypt(THEM, US, at.ca.issue([THEM]))
+  assert.equal(limits(features)!.children[0]!.text, '524288')
+})
