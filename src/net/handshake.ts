@@ -6,12 +6,37 @@ export type TlsOptions = (TLSSocketOptions & { isServer: true }) | (ConnectionOp
 
 /**
  * Begins the handshake on a socket whose next bytes are TLS, put-back ones (`unshift`) included. It is done at the event
- * `secure`, has failed at `error`. What is written before it is done waits for it.
+ * `secure`, has failed at `error`. What is written before it is done waits for it. One that is larger than anybody needs fails.
  */
 export function beginTls(socket: Socket, options: TlsOptions): TLSSocket {
+  const before = socket.bytesRead
   // Node has two ways for the two roles: the constructor begins no handshake of a client.
-  return options.isServer ? new TLSSocket(socket, options) : connect({ ...options, socket })
+  const secure = options.isServer ? new TLSSocket(socket, options) : connect({ ...options, socket })
+  const look = (): void => {
+    if (socket.bytesRead - before <= MOST_BYTES) return
+    clearInterval(timer)
+    secure.on('error', () => {}) // whoever waits for the end of the handshake may have left by then
+    secure.destroy(Object.assign(new Error('too many bytes'), { code: TOO_LONG }))
+  }
+  const timer = setInterval(look, LOOK_EVERY).unref()
+  const over = (): void => clearInterval(timer)
+  secure.once('close', over)
+  secure.once('secure', () => {
+    over()
+    secure.off('close', over)
+    look()
+  })
+  return secure
 }
+
+/**
+ * Most bytes of a handshake that are taken. OpenSSL takes 100 KiB of certificates, of which it makes a megabyte that it keeps
+ * as long as the connection lasts, or as the peer leaves the handshake unfinished.
+ */
+const MOST_BYTES = 32 * 1024
+/** How often it is looked how far it has come (ms). */
+const LOOK_EVERY = 250
+const TOO_LONG = 'ERR_SSL_HANDSHAKE_TOO_LONG'
 
 export const CLOSED_EARLY = 'the peer closed the connection during the TLS handshake'
 
@@ -23,6 +48,7 @@ export function tooSlow(timeout: number): string {
 const WORDS: Readonly<Record<string, string>> = {
   ECONNRESET: CLOSED_EARLY,
   EPIPE: CLOSED_EARLY,
+  [TOO_LONG]: 'the peer shows more certificates than are taken (its handshake has more than 32 KiB)',
   ERR_SSL_WRONG_VERSION_NUMBER: 'the peer does not speak TLS there',
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'the peer does not speak TLS there',
   ERR_SSL_HTTP_REQUEST: 'the peer speaks HTTP',

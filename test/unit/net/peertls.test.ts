@@ -278,7 +278,7 @@ test('why there is no TLS is told in words', async t => {
   assert.equal(server.transport.failure, 'the peer speaks HTTP')
 })
 
-test('of a long chain ten certificates are read; one of more than 100 KiB ends the handshake', async t => {
+test('of a long chain ten certificates are read; a handshake of more than 32 KiB ends, done or not', async t => {
   const { peers } = await contexts(ours)
   const shown: number[] = []
   const number = await port(t, peers, transport => {
@@ -289,11 +289,37 @@ test('of a long chain ten certificates are read; one of more than 100 KiB ends t
     const cert = theirs.cert + authority.pem.repeat(others)
     const socket = connectTls({ port: number, cert, key: theirs.key, rejectUnauthorized: false })
     t.after(() => socket.destroy())
-    await once(socket, 'data')
+    const welcome = once(socket, 'data')
+    const closed = once(socket, 'close').then(() => Promise.reject(new Error('closed')))
+    await Promise.race([welcome, closed])
+    closed.catch(() => {})
   }
+  const size = new X509Certificate(authority.pem).raw.length
   await dial(0)
-  await dial(50)
+  await dial(Math.floor(28_000 / size))
   assert.deepEqual(shown, [2, 10])
-  await assert.rejects(dial(Math.ceil(110_000 / new X509Certificate(authority.pem).raw.length)))
+  await assert.rejects(dial(Math.ceil(34_000 / size)))
   assert.equal(shown.length, 2)
+
+  // The beginning of a hello that never ends; then nothing more.
+  const begun = connect(number, '127.0.0.1').on('error', () => {})
+  const record = Buffer.alloc(5 + 16_384)
+  record.set([0x16, 0x03, 0x01, 0x40, 0x00])
+  const first = Buffer.from(record)
+  first.set([0x01, 0x01, 0x00, 0x00], 5)
+  begun.write(Buffer.concat([first, record, record]))
+  const since = performance.now()
+  await once(begun, 'close')
+  assert.ok(performance.now() - since < PATIENCE / 2)
+})
+
+test('who is connected to and shows too much is told of in words', async t => {
+  const { peers } = await contexts(ours)
+  const many = await contexts({ ...theirs, cert: theirs.cert + authority.pem.repeat(100) })
+  const [near, far] = await wire(t)
+  const { transport: asking, gone } = transport(near)
+  transport(far).transport.upgrade(many.peers.accept(false))
+  asking.upgrade(peers.connect('a.example', 'b.example', false), PATIENCE)
+  await gone
+  assert.match(asking.failure ?? '', /^the peer shows more certificates than are taken/)
 })
