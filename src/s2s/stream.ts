@@ -41,6 +41,8 @@ export abstract class S2SStream implements StreamHandler, Wire {
   managed = false
   #idle = 0
   readonly #since = Date.now()
+  /** What the peer said of why it ends the stream. */
+  #complaint: string | undefined
   #leaving = false
 
   constructor(server: S2SServer, transport: Transport, settings: StreamSettings) {
@@ -141,13 +143,15 @@ export abstract class S2SStream implements StreamHandler, Wire {
     const { condition, text } = readError(el)
     const { log, notices } = this.server
     const reason = text === undefined ? condition : `${condition}: ${text}`
+    this.#complaint = `it ended the stream: ${reason}`
     const domain = this.remote ?? this.ip
     const level = notices.isNew(domain, condition) ? 'info' : 'debug'
     log[level]({ domain, ip: this.ip, direction: this.direction, reason }, 'another server ended a stream')
   }
 
-  /** Nothing is on its way any more: what came was told of by then, or the peer sends it again. */
+  /** Nothing is on its way any more: what came was told of by then, or the peer sends it again. One with an error is broken. */
   onEnd(): void | Promise<void> {
+    if (this.#complaint !== undefined) return this.#part()?.parted(this, this.#complaint)
     return this.talk?.settled(SETTLE).then(() => this.#part()?.over())
   }
 
@@ -166,7 +170,7 @@ export abstract class S2SStream implements StreamHandler, Wire {
 
   onParted(reason: string): void {
     this.pairing.parted()
-    this.#part()?.parted(this, reason)
+    this.#part()?.parted(this, this.#complaint ?? reason)
   }
 
   onGone(): void {

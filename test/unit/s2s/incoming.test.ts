@@ -690,6 +690,19 @@ describe('the end', () => {
     assert.deepEqual(us.talks.begun[0]!.heard, ['open sm', 'over'])
   })
 
+  test('one that the peer ends with an error is broken, and what it said is the reason', async t => {
+    const { peer, us } = await inside(t)
+    peer.write(`<enable xmlns='${NS_SM}' resume='true'/>`)
+    await peer.element()
+    peer.write(
+      "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>bye</text></stream:error></stream:stream>",
+    )
+    assert.deepEqual(await peer.next(), { end: 'stream' })
+    const [, parted] = us.talks.begun[0]!.heard
+    assert.equal(parted, 'parted: it ended the stream: system-shutdown: bye')
+    assert.equal(us.log.at(-1)!.reason, 'system-shutdown: bye')
+  })
+
   test('all streams are closed when we stop', async t => {
     const { peer, us, connect, at } = await inside(t)
     const waiting = await connect()
