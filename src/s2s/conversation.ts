@@ -35,6 +35,8 @@ export interface Society extends Reception {
   /** One begins, or goes on; the stream may carry what we send for these pairs. */
   opened(conversation: Conversation): void
   ended(conversation: Conversation): void
+  /** The peer takes what it is sent, and never says that it has. */
+  unanswered(conversation: Conversation): void
 }
 
 /** What is said with another server, beyond the connections that it is said on (XEP-0198 5). */
@@ -60,7 +62,7 @@ export class Conversation implements Talk {
     this.#in = new Inflow(society, text => {
       if (this.info?.sm === true) this.#wire?.send(text)
     })
-    this.#out = new Outflow(society.pings, this.sends)
+    this.#out = new Outflow(society.pings, this.sends, () => society.unanswered(this))
   }
 
   /** Bytes of the largest stanza that the peer takes. */

@@ -12,7 +12,7 @@ import { Conversation, RESUME_WITHIN, type Society } from './conversation.ts'
 import { KnownPeers } from './known.ts'
 import { Link, type LinkSurroundings } from './link.ts'
 import type { Pair } from './pair.ts'
-import type { PeerError } from './peererror.ts'
+import { PeerError } from './peererror.ts'
 import { Pings } from './pings.ts'
 import { Resumable } from './resumable.ts'
 import { SeenRings } from './seen.ts'
@@ -256,6 +256,18 @@ export class Links implements Society {
     this.conversations.add(talk)
     for (const pair of [...talk.receives]) this.#links.get(keyOf(pair))?.heard()
     if (!talk.ours) for (const pair of [...talk.sends]) this.#offered(pair, talk)
+  }
+
+  unanswered(talk: Conversation): void {
+    const [pair] = talk.sends
+    if (pair === undefined) return
+    this.#failed(
+      pair,
+      new PeerError(
+        'remote-server-timeout',
+        `${pair.remote} takes what it is sent and answers nothing: can it reach ${pair.local}, by the DNS of that domain?`,
+      ),
+    )
   }
 
   ended(talk: Conversation): void {

@@ -24,6 +24,8 @@ const ANSWER_WITHIN = 30_000
 /** For that to a ping it may have to connect to us first, and where it cannot, the answer is lost: it is asked again, so often. */
 const PING_AGAIN = 5000
 const PINGS = 12
+/** A peer that has never answered cannot reach us, it seems. It is asked now and then (ms): another connection would not help. */
+const PING_SELDOM = 60_000
 
 /** Who sends on a conversation, and holds what it has not acknowledged. */
 export interface Carrier extends Holder {
@@ -59,13 +61,18 @@ export class Outflow {
   /** Pings that are not answered, and how many items went in this mode before what is out now. */
   readonly #open = new Set<string>()
   #taken = 0
+  /** The peer has answered one. */
+  #answers = false
+  readonly #unanswered: () => void
   #waiting: ((room: boolean) => void)[] = []
   #whenEmpty: (() => void)[] = []
   #ended = false
 
-  constructor(pings: Pings, sends: PairSet) {
+  /** @param unanswered a peer that is there has not answered for long, and never did */
+  constructor(pings: Pings, sends: PairSet, unanswered: () => void) {
     this.#pings = pings
     this.#sends = sends
+    this.#unanswered = unanswered
   }
 
   /** Stanzas that are not acknowledged, and what they keep in memory. */
@@ -145,10 +152,17 @@ export class Outflow {
   #sendPing(wire: Wire): void {
     const [pair] = this.#sends
     if (pair === undefined) return
-    if (this.#open.size >= PINGS) return wire.abandon('the server does not answer')
+    const late = this.#open.size >= PINGS
+    if (late && (this.#answers || wire.backlog > 0)) return wire.abandon('the server does not answer')
+    if (late) {
+      this.#unanswered()
+      // The newest counts for all that were before it.
+      this.#forgetPings(1)
+    }
     const { local, remote } = pair
     const upTo = this.#taken + this.#outbox.size
     const id = this.#pings.ask(local, remote, () => {
+      this.#answers = true
       this.#forgetPings()
       this.#answered()
       const count = upTo - this.#taken
@@ -157,12 +171,14 @@ export class Outflow {
     })
     this.#open.add(id)
     wire.send(`<iq type='get' id='${id}' from='${local}' to='${remote}'><ping xmlns='${NS.PING}'/></iq>`)
-    this.#deadline = setTimeout(() => this.#sendPing(wire), PING_AGAIN).unref()
+    this.#deadline = setTimeout(() => this.#sendPing(wire), late ? PING_SELDOM : PING_AGAIN).unref()
   }
 
-  #forgetPings(): void {
-    for (const id of this.#open) this.#pings.forget(id)
-    this.#open.clear()
+  #forgetPings(oldest = this.#open.size): void {
+    for (const id of [...this.#open].slice(0, oldest)) {
+      this.#pings.forget(id)
+      this.#open.delete(id)
+    }
   }
 
   /** `<a h=''/>` (XEP-0198 4). Throws StreamError where it cannot be. */

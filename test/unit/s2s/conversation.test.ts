@@ -50,6 +50,7 @@ function world({ resumable = new Resumable() } = {}) {
   const ids = new IdGenerator()
   const router = new Router(silent)
   const came: { stanza: Stanza; safe(): void }[] = []
+  const unanswered: Conversation[] = []
   let answer: Promise<void> | undefined
   router.add({
     name: PAIR.local,
@@ -69,6 +70,7 @@ function world({ resumable = new Resumable() } = {}) {
     resumable,
     opened() {},
     ended() {},
+    unanswered: talk => void unanswered.push(talk),
   }
   const begin = (sm = true, direction: 'in' | 'out' = 'in') => {
     const talk = new Conversation(society)
@@ -79,7 +81,7 @@ function world({ resumable = new Resumable() } = {}) {
     talk.open(wire, sm ? 'sm' : 'ping')
     return { talk, wire }
   }
-  return { society, came, begin, answerWith: (promise: Promise<void> | undefined) => (answer = promise) }
+  return { society, came, unanswered, begin, answerWith: (promise: Promise<void> | undefined) => (answer = promise) }
 }
 
 const message = (n: number, type = 'chat') =>
@@ -204,6 +206,26 @@ test('a ping is answered when what came before it is safe', async () => {
   came[0]!.safe()
   await done
   assert.equal(came.length, 2)
+})
+
+test('a peer that never answers a ping keeps its connection, for another would be no better', t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { society, begin, unanswered } = world()
+  const { talk, wire } = begin(false)
+  const link = rider()
+  talk.join(link)
+  talk.send('<message/>', entry('1'), link, undefined)
+  for (let passed = 0; passed < 10 * 60_000; passed += 1000) t.mock.timers.tick(1000)
+  assert.equal(wire.ended, undefined)
+  const ids = wire.sent.flatMap(xml => /<iq type='get' id='([^']+)'/.exec(xml)?.[1] ?? [])
+  assert.ok(ids.length > 12 && ids.length < 30, String(ids.length))
+  assert.ok(unanswered.includes(talk))
+  const pong = stanza(`<iq type='result' id='${ids.at(-1)}' from='montague.example' to='capulet.example'/>`)
+  assert.equal(society.pings.answered(pong), true)
+  assert.deepEqual(link.heard, ['confirmed 1'])
+  talk.send('<message/>', entry('2'), link, undefined)
+  for (let passed = 0; passed < 2 * 60_000; passed += 1000) t.mock.timers.tick(1000)
+  assert.equal(wire.ended, 'the server does not answer', 'it did before')
 })
 
 test('what is sent is confirmed as it is counted, whatever it was; what is left goes back', () => {

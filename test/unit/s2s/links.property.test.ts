@@ -15,13 +15,17 @@ type Step =
 
 const where = fc.constantFrom('montague' as const, 'capulet' as const)
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 12, arbitrary: fc.record({ do: fc.constant('send' as const), from: where, who: fc.nat({ max: 1 }) }) },
+  { weight: 12, arbitrary: fc.record({ do: fc.constant('send' as const), from: where, who: fc.nat({ max: 2 }) }) },
   { weight: 8, arbitrary: fc.record({ do: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 12 }) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('slow disk' as const, 'fast disk', 'still'), where }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('crash' as const), where }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('cut' as const, 'down', 'up', 'wake', 'ask', 'ask') }) },
 )
-const manner: fc.Arbitrary<Manner> = fc.record({ sm: fc.boolean(), bidi: fc.boolean() })
+const manner: fc.Arbitrary<Manner & { sharing: boolean }> = fc.record({
+  sm: fc.boolean(),
+  bidi: fc.boolean(),
+  sharing: fc.boolean(),
+})
 
 /** Two servers, users on both, and what was said. */
 class World {
@@ -30,9 +34,14 @@ class World {
   /** By whom, in order; `safe`: the sender was told so. */
   readonly #sent: { from: string; to: string; body: string; safe: boolean; lost: boolean }[] = []
 
-  constructor(manner: Manner) {
-    this.#net = new Net(manner)
-    this.#sides = { montague: new Side(this.#net, 'montague.example'), capulet: new Side(this.#net, 'capulet.example') }
+  constructor(manner: Manner & { sharing: boolean }) {
+    const net = new Net(manner)
+    net.sharing = manner.sharing
+    this.#net = net
+    this.#sides = {
+      montague: new Side(net, 'montague.example', ['rooms.montague.example']),
+      capulet: new Side(net, 'capulet.example', ['rooms.capulet.example']),
+    }
   }
 
   async take(step: Step): Promise<void> {
@@ -72,9 +81,9 @@ class World {
   #send(from: 'montague' | 'capulet', who: number): void {
     const side = this.#sides[from]
     const other = from === 'montague' ? this.#sides.capulet : this.#sides.montague
-    const user = ['romeo', 'juliet'][who]!
+    const user = [`romeo@${side.name}`, `juliet@${side.name}`, `garden@rooms.${side.name}`][who]!
     const sent = {
-      from: `${user}@${side.name}`,
+      from: user,
       to: `nurse@${other.name}`,
       body: String(this.#sent.length),
       safe: false,
@@ -152,6 +161,6 @@ test('whatever breaks between two servers, and in them: nothing is lost, nothing
       for (const step of steps) await world.take(step)
       await world.finish()
     }),
-    { numRuns: 60, endOnFailure: true },
+    { numRuns: 40, endOnFailure: true },
   )
 })

@@ -319,6 +319,13 @@ for (const sm of [true, false]) {
   test(`a peer that does not answer ${sm ? 'a request' : 'a ping'} loses its connection`, async t => {
     t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.now() })
     const w = world({ sm })
+    if (!sm) {
+      await say(w, '0')
+      await settled(10)
+      t.mock.timers.tick(300)
+      await settled(20)
+      assert.equal((await w.link()).queue.messages, 0, 'it has answered once')
+    }
     w.net.still.add('capulet.example')
     await say(w, '1')
     const link = await w.link()

@@ -242,7 +242,7 @@ export class Side {
     this.net = net
     this.name = name
     this.#more = more
-    net.sides.set(name, this)
+    for (const domain of [name, ...more]) net.sides.set(domain, this)
     this.begin()
   }
 
