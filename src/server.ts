@@ -184,6 +184,10 @@ export class Server implements ServerControl {
         received: this.metrics.counter('component_stanzas_received_total', 'Stanzas that components have sent'),
         sent: this.metrics.counter('component_stanzas_sent_total', 'Stanzas sent to components'),
       },
+      settled: async () => {
+        const queues = this.hosts.map(({ queues }) => queues.flush())
+        await Promise.all([...queues, this.components.flush(), this.links.flush()])
+      },
       now: now ?? Date.now,
     }
     const { flusher, rounds, prelogin } = c2s

@@ -55,9 +55,14 @@ export class Components {
     for (const name of await this.#queues.keys()) await this.#queue(name)
   }
 
-  /** Resolves when all that is queued is durable. Nothing is given up from here on. */
+  /** Resolves when all that is queued is durable. */
+  flush(): Promise<void> {
+    return this.#queues.flush()
+  }
+
+  /** The same. Nothing is given up from here on. */
   async close(): Promise<void> {
-    await this.#queues.flush()
+    await this.flush()
     for (const queue of this.#open.values()) queue.close()
   }
 

@@ -1,5 +1,4 @@
-import type { Entry, Origin } from '../core/queue/entry.ts'
-import type { Source } from '../core/router.ts'
+import type { Entry } from '../core/queue/entry.ts'
 import type { XmppStream } from '../stream/stream.ts'
 import { cut } from '../util/text.ts'
 import { type Element, NS } from '../xml/index.ts'
@@ -13,8 +12,6 @@ import type { ComponentServer } from './server.ts'
 
 /** Bytes that a component may leave unread; with more it is taken for dead. */
 const MAX_BACKLOG = 8 * 1024 * 1024
-/** Messages of a component that may be on their way to the disk; with more it is not read until they are there. */
-const MAX_UNSAFE = 5000
 
 /** A component that has logged in, on one stream. */
 export class Connection {
@@ -29,10 +26,6 @@ export class Connection {
   readonly #server: ComponentServer
   readonly #asked = new AskedIqs<true>()
   #gone = false
-  /** Messages of it that are queued and not yet safe. */
-  #unsafe = 0
-  #whenSafe: (() => void)[] = []
-  readonly #source: Source
 
   constructor(component: Component, stream: XmppStream, server: ComponentServer) {
     this.component = component
@@ -41,11 +34,6 @@ export class Connection {
     this.since = server.now()
     this.#server = server
     this.outflow = component.outflow(stream)
-    const origin: Origin = {
-      accepted: () => void this.#unsafe++,
-      safe: () => this.#safe(),
-    }
-    this.#source = { origin }
   }
 
   // ---- from the component
@@ -68,9 +56,7 @@ export class Connection {
       return
     }
     if (stanza.kind === 'iq') return this.#iq(stanza)
-    const done = this.#server.router.route(stanza, this.#source)
-    if (this.#unsafe < MAX_UNSAFE) return done
-    return Promise.all([done, this.#allSafe()]).then(() => {})
+    return this.#server.router.route(stanza)
   }
 
   #iq(stanza: Stanza): void | Promise<void> {
@@ -80,19 +66,10 @@ export class Connection {
       this.#asked.answered(stanza)
     } else this.component.asks(stanza, this)
     // A component has no other way to learn how far we are: who is answered knows that all it sent before is safe.
-    if (this.#unsafe > 0 && stanza.isRequest && stanza.payload?.is('ping', NS.PING) === true) {
-      return this.#allSafe().then(() => router.route(stanza))
+    if (stanza.isRequest && stanza.payload?.is('ping', NS.PING) === true) {
+      return this.#server.settled().then(() => router.route(stanza))
     }
     return router.route(stanza)
-  }
-
-  #safe(): void {
-    if (--this.#unsafe > 0) return
-    for (const resolve of this.#whenSafe.splice(0)) resolve()
-  }
-
-  #allSafe(): Promise<void> {
-    return this.#unsafe === 0 ? Promise.resolve() : new Promise(resolve => this.#whenSafe.push(resolve))
   }
 
   // ---- to the component

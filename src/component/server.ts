@@ -20,6 +20,8 @@ export interface ComponentServer {
   /** What the connections hold that are not logged in. */
   readonly prelogin: PreLoginBudget
   readonly counters: Readonly<Record<'logins' | 'failures' | 'received' | 'sent', { value: number }>>
+  /** Resolves when everything that is queued by now, for whomever, is durable. */
+  readonly settled: () => Promise<void>
   /** Ms since 1970. */
   readonly now: () => number
 }

@@ -207,6 +207,11 @@ export class Links implements Society {
     }
   }
 
+  /** Resolves when all that is queued is durable. */
+  flush(): Promise<void> {
+    return this.#queues.flush()
+  }
+
   /** No attempts any more; what is under way is given so long (ms) to arrive. Resolves when all that is queued is durable. */
   async stop(timeout: number): Promise<void> {
     this.#stopping.abort()

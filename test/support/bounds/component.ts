@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
-import { faultyStore } from '../faultystore.ts'
 import { RawComponent } from '../rawcomponent.ts'
 import { child, errorCondition, type XmlElement } from '../rawxml.ts'
 import { online, serve } from '../talk.ts'
-import { eventually } from '../waiting.ts'
 import type { Bounds } from './bound.ts'
 
 const NAME = 'bot.localhost'
@@ -68,26 +66,6 @@ async function waiting(t: TestContext): Promise<void> {
   assert.equal(await tells(nurse, '4'), 'resource-constraint')
 }
 
-async function onTheirWay(t: TestContext): Promise<void> {
-  const { store, troubles } = faultyStore({ only: 'queue' })
-  const server = await serve(t, { ...one({}), store })
-  t.after(() => troubles.writes.open())
-  await server.register('romeo')
-  const bot = await RawComponent.login({ port: server.componentPort, name: NAME })
-  troubles.writes.close()
-  for (let i = 0; i < 6000; i++)
-    bot.send(`<message to='romeo@localhost' type='chat' id='${i}'><body>${i}</body></message>`)
-  const account = await server.server.host('localhost')!.account('romeo')
-  await eventually(() => account!.queue.size === 5000, 'so many are taken')
-  // Others come and go: what the component has sent beyond that stays where it is.
-  const [juliet] = await online(server, 'juliet')
-  await juliet.ping()
-  assert.equal(account!.queue.size, 5000)
-  troubles.writes.open()
-  await bot.ping()
-  assert.equal(await server.server.host('localhost')!.queues.count('romeo'), 6000)
-}
-
 async function connections(t: TestContext): Promise<void> {
   const server = await serve(t, one({ conflict: 'balance' }))
   const login = () => RawComponent.login({ port: server.componentPort, name: NAME })
@@ -108,7 +86,6 @@ export const BOUNDS: Bounds = {
   },
   'requests that a component has not answered, remembered so that their senders are told when it goes':
     'so many requests are remembered, and none with a very long id',
-  'messages of a component on their way to the disk': { number: onTheirWay, bytes: 'each' },
   'requests of one sender that a component answers for the server (`mod_delegation`)': {
     number: 'so many at a time; who asks more waits',
     bytes: 'each',
