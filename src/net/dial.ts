@@ -5,7 +5,7 @@ import { cut } from '../util/text.ts'
 import type { Resolver } from './dns/resolver.ts'
 import { Race } from './race.ts'
 import { isOwn, isPublic } from './reach.ts'
-import { DialError, findTargets, type Target, type Targets } from './targets.ts'
+import { DialError, findTargets, oneTarget, type Place, type Target, type Targets } from './targets.ts'
 import type { Peer } from './transport.ts'
 
 /** A connection to a server of a domain; nothing was said on it. Whoever is given it has to close it. */
@@ -53,7 +53,15 @@ export class Dialler {
    * @param domain a domainpart: a name in any form, or an IP address
    */
   async *connect(domain: string, { signal }: { signal: AbortSignal }): AsyncGenerator<Dialled, never, void> {
-    const found = await unlessAborted(findTargets(this.#resolver, domain), signal)
+    return yield* this.#each(domain, await unlessAborted(findTargets(this.#resolver, domain), signal), signal)
+  }
+
+  /** The same at one place, where a server has sent us (RFC 6120 4.9.3.19). */
+  async *at(place: Place, { signal }: { signal: AbortSignal }): AsyncGenerator<Dialled, never, void> {
+    return yield* this.#each(place.host, oneTarget(place), signal)
+  }
+
+  async *#each(domain: string, found: Targets, signal: AbortSignal): AsyncGenerator<Dialled, never, void> {
     const attempt = new Attempt(this.#resolver, this.#settings, found)
     for (const target of found.targets) {
       const race = attempt.race(target)

@@ -42,6 +42,23 @@ export interface Targets {
   readonly unknown: readonly string[]
 }
 
+/** A host and a port, as somebody else has named them. */
+export interface Place {
+  /** A name, or an IP address (IPv6 in brackets). */
+  readonly host: string
+  readonly port: number
+}
+
+/** The one place. Throws a DialError where it is none. */
+export function oneTarget({ host, port }: Place): Targets {
+  const literal = host.startsWith('[') ? host.slice(1, -1) : host
+  const name = isIP(literal) ? plainAddress(literal) : asciiName(host)
+  if (name === undefined || specialName(name) === 'nowhere') {
+    throw new DialError('remote-server-not-found', `${host} is no name that DNS can have`)
+  }
+  return { targets: [{ host: name, port, direct: false }], srv: false, unknown: [] }
+}
+
 /**
  * Where the server of a domain is to be looked for (RFC 6120 3.2, XEP-0368 3). Rejects with a DialError.
  *

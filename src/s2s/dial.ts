@@ -1,9 +1,9 @@
-import type { Dialler } from '../net/dial.ts'
-import { DialError } from '../net/targets.ts'
+import type { Dialled, Dialler } from '../net/dial.ts'
+import { DialError, type Place } from '../net/targets.ts'
 import { type Flusher, SocketTransport, type Transport } from '../net/transport.ts'
 import { endpoint } from '../util/address.ts'
 import type { Reached } from './outgoing.ts'
-import { PeerError } from './peererror.ts'
+import { PeerError, Redirection } from './peererror.ts'
 
 /** One try on one connection. */
 export interface Try<T> {
@@ -37,31 +37,61 @@ export class Dial {
     const late = AbortSignal.timeout(timeout)
     const until = signal === undefined ? late : AbortSignal.any([late, signal])
     const failures: PeerError[] = []
+    const one = (dialled: Dialled): Promise<T> => this.#one(dialled, attempt, until)
     try {
-      for await (const { socket, direct, host, peer } of this.#dialler().connect(domain, { signal: until })) {
-        const place = `${host === peer.ip ? '' : `${host}, `}${endpoint(peer)}`
-        let stop = (): void => {}
-        try {
-          const one = attempt(new SocketTransport(socket, peer, this.#flusher), { place, direct })
-          stop = () => one.abandon('it took too long')
-          if (until.aborted) stop()
-          else until.addEventListener('abort', stop)
-          return await one.done
-        } catch (error) {
-          if (!(error instanceof PeerError)) {
-            socket.destroy()
-            throw error
-          }
-          failures.push(error)
-        } finally {
-          until.removeEventListener('abort', stop)
-        }
-        until.throwIfAborted()
-      }
+      return await this.#each(this.#dialler().connect(domain, { signal: until }), one, failures, until)
     } catch (error) {
       throw this.#failure(domain, error, failures, late, timeout)
     }
+  }
+
+  /** @param place where one of the domain's servers has sent us: who is sent further goes nowhere */
+  async #each<T>(
+    dialling: AsyncIterable<Dialled>,
+    one: (dialled: Dialled) => Promise<T>,
+    failures: PeerError[],
+    until: AbortSignal,
+    place?: Place,
+  ): Promise<T> {
+    for await (const dialled of dialling) {
+      try {
+        return await one(dialled)
+      } catch (error) {
+        if (!(error instanceof PeerError)) throw error
+        failures.push(error)
+        until.throwIfAborted()
+        if (!(error instanceof Redirection) || place !== undefined) continue
+        try {
+          const there = this.#dialler().at(error.place, { signal: until })
+          return await this.#each(there, one, failures, until, error.place)
+        } catch (reason) {
+          if (!(reason instanceof DialError)) throw reason
+          failures.push(new PeerError(reason.condition, reason.message, { cause: reason }))
+        }
+      }
+    }
     throw new Error('a dialler ends with an error')
+  }
+
+  async #one<T>(
+    { socket, direct, host, peer }: Dialled,
+    attempt: (transport: Transport, reached: Reached) => Try<T>,
+    until: AbortSignal,
+  ): Promise<T> {
+    const place = `${host === peer.ip ? '' : `${host}, `}${endpoint(peer)}`
+    let stop = (): void => {}
+    try {
+      const one = attempt(new SocketTransport(socket, peer, this.#flusher), { place, direct })
+      stop = () => one.abandon('it took too long')
+      if (until.aborted) stop()
+      else until.addEventListener('abort', stop)
+      return await one.done
+    } catch (error) {
+      if (!(error instanceof PeerError)) socket.destroy()
+      throw error
+    } finally {
+      until.removeEventListener('abort', stop)
+    }
   }
 
   #failure(

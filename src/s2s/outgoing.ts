@@ -1,10 +1,11 @@
 import type { TlsOptions } from '../net/handshake.ts'
+import type { Place } from '../net/targets.ts'
 import type { Transport } from '../net/transport.ts'
 import type { PeerHeader } from '../stream/stream.ts'
 import { type Element, findChild, NS } from '../xml/index.ts'
 import { type StanzaCondition, StreamError } from '../xmpp/errors.ts'
 import type { Pair } from './pair.ts'
-import { PeerError } from './peererror.ts'
+import { PeerError, Redirection } from './peererror.ts'
 import type { S2SServer } from './server.ts'
 import { readError, S2SStream } from './stream.ts'
 
@@ -105,10 +106,12 @@ export abstract class OutgoingStream extends S2SStream {
     const said = text === undefined ? condition : `${condition} (${text})`
     const where = condition === 'see-other-host' && value !== '' ? `${said}: ${value}` : said
     const unknown = condition === 'host-unknown' || condition === 'host-gone'
-    this.#complaint = this.#error(
+    const error = this.#error(
       unknown ? 'remote-server-not-found' : 'remote-server-timeout',
       `ended the stream: ${where}`,
     )
+    const place = condition === 'see-other-host' ? placeIn(value) : undefined
+    this.#complaint = place === undefined ? error : new Redirection(error.text, place)
     if (this.talk !== undefined) super.onPeerError(el)
   }
 
@@ -127,4 +130,10 @@ export abstract class OutgoingStream extends S2SStream {
   #error(condition: StanzaCondition, why: string): PeerError {
     return new PeerError(condition, `${this.pair.remote}: ${this.#reached.place} ${why}`)
   }
+}
+
+/** `host` or `host:port`; IPv6 stands in brackets (RFC 6120 4.9.3.19). */
+function placeIn(text: string): Place | undefined {
+  const [, host, port = '5269'] = /^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]+)(?::(\d{1,5}))?$/.exec(text) ?? []
+  return host === undefined || Number(port) === 0 || Number(port) > 65_535 ? undefined : { host, port: Number(port) }
 }

@@ -1,3 +1,4 @@
+import type { Place } from '../net/targets.ts'
 import type { StanzaCondition } from '../xmpp/errors.ts'
 
 /** Another server could not be reached, or did not let us in. */
@@ -12,5 +13,16 @@ export class PeerError extends Error {
     super(`${condition}: ${text}`, options)
     this.condition = condition
     this.text = text
+  }
+}
+
+/** It sends us to another of its servers (RFC 6120 4.9.3.19). */
+export class Redirection extends PeerError {
+  override name = 'Redirection'
+  readonly place: Place
+
+  constructor(text: string, place: Place) {
+    super('remote-server-timeout', text)
+    this.place = place
   }
 }

@@ -295,6 +295,57 @@ test('the next server of the domain is tried where the first will not do', async
   await connected
 })
 
+describe('a server that sends us to another (RFC 6120 4.9.3.19)', () => {
+  const other = (where: string): string =>
+    `<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>${where}</see-other-host></stream:error></stream:stream>`
+
+  /** Answers the next connection so. */
+  async function sends(server: RawPeerServer, where: string): Promise<void> {
+    const peer = await server.accept()
+    await peer.header()
+    peer.open({ from: THEM, to: US, id: 'plain' })
+    peer.write(other(where))
+  }
+
+  test('is followed, to a server that has to show the same', async t => {
+    const { at, server, connect, own } = await both(t, { s2s: { policy: 'require_valid_certificate' } })
+    const ip = freeAddress()
+    at.dns.zone['second.example'] = { A: [ip] }
+    const second = await RawPeerServer.listen(t, { ip, port: 5999 })
+    const connected = connect()
+    await sends(server, 'second.example:5999')
+    const { peer, to } = await second.encrypted(own, DIALBACK)
+    assert.equal(to, THEM)
+    await peer.element()
+    peer.write(valid())
+    await connected
+  })
+
+  test('is followed once', async t => {
+    const { server, connect, failure, ip } = await both(t)
+    const attempt = failure(connect())
+    await sends(server, ip)
+    await sends(server, ip)
+    const { text } = await attempt
+    assert.equal(text.match(/ended the stream: see-other-host/g)?.length, 2)
+    assert.equal(server.count, 2)
+  })
+
+  test('to nowhere, or to what is no place, is told', async t => {
+    const { server, connect, failure } = await both(t)
+    for (const [where, words] of [
+      ['nowhere.invalid', /see-other-host: nowhere\.invalid; nowhere\.invalid is no name/],
+      ['a place: 1', /see-other-host: a place: 1/],
+      ['second.example:0', /see-other-host: second\.example:0/],
+    ] as const) {
+      const attempt = failure(connect())
+      await sends(server, where)
+      assert.match((await attempt).text, words)
+    }
+    assert.equal(server.count, 3)
+  })
+})
+
 describe('another domain of ours', () => {
   async function open(t: TestContext, features = DIALBACK) {
     const all = await both(t)
