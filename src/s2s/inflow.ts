@@ -14,6 +14,9 @@ const ANSWER_AFTER = 3000
 /** Questions of a peer that are being answered at a time, before it has to wait. */
 const MAX_REQUESTS = 50
 
+/** Pairs of a conversation whose remembered messages stay in memory for it. */
+const MAX_RINGS = 20
+
 /** What comes in needs of the server. */
 export interface Reception {
   readonly router: Router
@@ -175,10 +178,7 @@ export class Inflow {
   }
 
   #recognise(stanza: Stanza, key: string, pair: string, ring: Seen): void | Promise<void> {
-    if (!this.#rings.has(pair)) {
-      this.#rings.set(pair, ring)
-      ring.users++
-    }
+    if (!this.#rings.has(pair)) this.#keep(pair, ring)
     const known = ring.find(key)
     if (known === undefined) return this.#route(withoutId(stanza), this.#received(key, ring))
     // It is on its way already. If it is not safe yet, this copy waits for it.
@@ -188,6 +188,16 @@ export class Inflow {
     const copy = this.#received(undefined, undefined)
     entry.join(copy)
     this.#unsafe.push(copy)
+  }
+
+  #keep(pair: string, ring: Seen): void {
+    if (this.#rings.size >= MAX_RINGS) {
+      const [oldest, left] = this.#rings.entries().next().value!
+      this.#rings.delete(oldest)
+      left.users--
+    }
+    this.#rings.set(pair, ring)
+    ring.users++
   }
 
   #received(key: string | undefined, ring: Seen | undefined): Received {

@@ -167,6 +167,25 @@ test('what comes again is recognised, and waits for what came first', async () =
   assert.deepEqual([came.length, another.h], [2, 3])
 })
 
+test('a peer that sends for very many domains has little of them kept in memory', async () => {
+  const { society, begin } = world()
+  const { talk } = begin()
+  for (let round = 0; round < 2; round++) {
+    for (let n = 0; n < 300; n++) {
+      const domain = `${n}.montague.example`
+      const id = `<stanza-id xmlns='urn:xmpp:sid:0' by='${domain}' id='1'/>`
+      await talk.receive(
+        stanza(
+          `<message type='headline' from='romeo@${domain}' to='juliet@capulet.example'><body>hi</body>${id}</message>`,
+        ),
+      )
+    }
+    await settled()
+  }
+  assert.ok(society.seen.size <= 230, `${society.seen.size} rings`)
+  assert.equal(society.counters.again.value, 300, 'they are known all the same')
+})
+
 test('who waits for an answer keeps nobody waiting but who asks or tells the same', async () => {
   const { begin, came, answerWith } = world()
   const { talk } = begin()
