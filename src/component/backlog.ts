@@ -22,17 +22,20 @@ interface Owner {
 export class Backlog implements Holder {
   readonly queue: DestinationQueue
   readonly #owner: Owner
+  readonly #queued: (entry: Entry) => void
   readonly #now: () => number
 
-  constructor(owner: Owner, queue: DestinationQueue, now: () => number) {
+  constructor(owner: Owner, queue: DestinationQueue, queued: (entry: Entry) => void, now: () => number) {
     this.queue = queue
+    this.#queued = queued
     this.#owner = owner
     this.#now = now
   }
 
   /** Throws StanzaError where too much waits. */
   push(stanza: Stanza, origin: Origin | undefined): void {
-    this.queue.push(stanza, this.#owner.name, origin, this.#owner.connections.length > 0 ? this : undefined)
+    const taker = this.#owner.connections.length > 0 ? this : undefined
+    this.#queued(this.queue.push(stanza, this.#owner.name, origin, taker))
   }
 
   take(entry: Entry, late: boolean): void {

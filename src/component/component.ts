@@ -1,6 +1,7 @@
 import { keepsForOthers } from '../core/delivery.ts'
 import type { DestinationQueue } from '../core/queue/destinationqueue.ts'
 import type { Entry } from '../core/queue/entry.ts'
+import type { Waiting } from '../core/queue/queue.ts'
 import type { Destination, Source } from '../core/router.ts'
 import type { XmppStream } from '../stream/stream.ts'
 import { StanzaError, StreamError } from '../xmpp/errors.ts'
@@ -44,12 +45,18 @@ export class Component implements Destination {
   /** Takes it out of the items of hosts. */
   #unlist: (() => void)[] = []
 
-  constructor(settings: ComponentSettings, queue: DestinationQueue, server: ComponentServer) {
+  /** @param queued is told of each message that is queued for it */
+  constructor(
+    settings: ComponentSettings,
+    queue: DestinationQueue,
+    queued: (entry: Entry) => void,
+    server: ComponentServer,
+  ) {
     this.name = settings.name
     this.jid = Jid.of('', settings.name)
     this.#settings = settings
     this.#server = server
-    this.backlog = new Backlog(this, queue, server.now)
+    this.backlog = new Backlog(this, queue, queued, server.now)
   }
 
   get connected(): boolean {
@@ -79,6 +86,10 @@ export class Component implements Destination {
     const connection = this.#connectionFor(stanza)
     if (connection === undefined) return this.#away(stanza)
     connection.deliver(stanza)
+  }
+
+  waiting(_local: string, _remote: string, limit: number): Promise<readonly Waiting[]> {
+    return this.backlog.queue.peek(limit)
   }
 
   /** What the server itself says is no matter of access. */

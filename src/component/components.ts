@@ -1,10 +1,13 @@
 import { OptionError } from '../config/diagnostics.ts'
 import { type DestinationLimits, type DestinationQueue, DestinationQueues } from '../core/queue/destinationqueue.ts'
+import type { Entry } from '../core/queue/entry.ts'
 import type { Store } from '../storage/store.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { Component } from './component.ts'
 import type { ComponentServer } from './server.ts'
 import type { ComponentSettings } from './settings.ts'
+
+type PeerMessageHook = 'peer_message_queued' | 'peer_message_accepted' | 'peer_message_bounced'
 
 /** For what waits for a component that is configured no more, or has no queue any more. */
 const LEFT_OVER: DestinationLimits = {
@@ -32,7 +35,11 @@ export class Components {
       ids,
       log,
       limits: name => this.#components.get(name)?.settings.queue ?? LEFT_OVER,
-      bounced: (_name, stanza, reason) => void router.bounce(stanza, reason, { lasting: true }),
+      bounced: (name, stanza, reason, entry) => {
+        this.#tell('peer_message_bounced', name, entry)
+        void router.bounce(stanza, reason, { lasting: true })
+      },
+      acknowledged: (name, entry) => this.#tell('peer_message_accepted', name, entry),
       now,
     })
   }
@@ -78,7 +85,9 @@ export class Components {
     }
     for (const settings of wanted) {
       if (this.#components.has(settings.name)) continue
-      const component = new Component(settings, await this.#queue(settings.name), this.#server)
+      const queue = await this.#queue(settings.name)
+      const queued = (entry: Entry): void => this.#tell('peer_message_queued', settings.name, entry)
+      const component = new Component(settings, queue, queued, this.#server)
       try {
         router.add(component)
       } catch (error) {
@@ -103,6 +112,14 @@ export class Components {
     let queue = this.#open.get(name)
     if (queue === undefined) this.#open.set(name, (queue = await this.#queues.open(name)))
     return queue
+  }
+
+  /** The host of its sender, where that is one of this server. */
+  #tell(hook: PeerMessageHook, remote: string, { about, id }: Entry): void {
+    const { from } = about!
+    const local = from.slice(from.lastIndexOf('@') + 1)
+    const hooks = this.#server.router.hosts.get(local)?.hooks
+    if (hooks?.has(hook) === true) hooks.notify(hook, { about: about!, local, remote, id })
   }
 
   #remove(component: Component): void {

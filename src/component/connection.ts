@@ -1,7 +1,7 @@
 import type { Entry } from '../core/queue/entry.ts'
 import type { XmppStream } from '../stream/stream.ts'
 import { cut } from '../util/text.ts'
-import { type Element, NS } from '../xml/index.ts'
+import { childElements, type Element, NS } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { isStanzaName, Stanza } from '../xmpp/stanza.ts'
 import { AskedIqs } from './askediqs.ts'
@@ -43,6 +43,7 @@ export class Connection {
     const { component, stream } = this
     const { name } = el
     const { xmlns } = el.attrs
+    if (xmlns === NS.STREAM && name === 'error') return this.#complained(el)
     if ((xmlns !== undefined && xmlns !== NS.CLIENT) || !isStanzaName(name)) {
       throw new StreamError('unsupported-stanza-type', `<${cut(name, 50)}/> is unknown here`)
     }
@@ -57,6 +58,15 @@ export class Connection {
     }
     if (stanza.kind === 'iq') return this.#iq(stanza)
     return this.#server.router.route(stanza)
+  }
+
+  /** The component ends the stream with an error (RFC 6120 4.9.1.1); its end follows. */
+  #complained(el: Element): void {
+    const why = childElements(el).find(({ name }) => name !== 'text')?.name ?? 'error'
+    this.#server.log.warn(
+      { component: this.component.name, why: cut(why, 50) },
+      'a component ended its stream with an error',
+    )
   }
 
   #iq(stanza: Stanza): void | Promise<void> {

@@ -312,3 +312,23 @@ test('administrators see what waits, give it up, and end connections', async t =
   assert.equal(await server.command('component_reset', { component: NAME }), 1)
   assert.equal(await bot.ended(), 'reset')
 })
+
+test('its sender may ask what became of a message: it waits, the component has it, it went back', async t => {
+  const server = await serve(t, ofOne({ queue_lifetime: '1s' }))
+  const [romeo] = await online(server, 'romeo')
+  const STATES = 'urn:hermod:message-states:0'
+  const stateOf = async (id: string) => {
+    const payload = `<states xmlns='${STATES}' with='task@${NAME}'><message id='${id}'/></states>`
+    const answer = await romeo.request('get', payload)
+    return child(child(answer, 'states'), 'message')?.attrs['state']
+  }
+  await tell(romeo, 'one')
+  assert.equal(await stateOf('one'), 'queued')
+  const bot = await login(server)
+  await bodies(bot, 1)
+  await eventually(async () => (await stateOf('one')) === 'accepted', 'the component has it')
+  await bot.close()
+  await tell(romeo, 'two')
+  await romeo.receive(el => el.attrs['type'] === 'error' && el.attrs['id'] === 'two')
+  await eventually(async () => (await stateOf('two')) === 'failed', 'it went back')
+})

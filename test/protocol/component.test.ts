@@ -184,6 +184,13 @@ describe('stanzas', () => {
     }
   })
 
+  test('an error by which the component ends its stream is no stanza: it is heard, and the end is answered', async t => {
+    const server = await serve(t, { component: HOSTS })
+    const component = await login(server)
+    component.write("<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
+    assert.equal(await component.ended(), '')
+  })
+
   test('that are too large, too deep or no XML end the stream, and only that', async t => {
     const hosts = { [NAME]: { password: 'secret' }, 'bot.localhost': { password: 'secret' } }
     const server = await serve(t, { component: { hosts, max_stanza_size: 10_000 } })
