@@ -101,7 +101,8 @@ export function s2sSettings(config: () => Config): S2SSettings {
   return {
     policyFor: domain => {
       const { policy, domains } = config().s2s
-      return (Object.hasOwn(domains, domain) ? domains[domain]!.policy : undefined) ?? policy
+      const [, own] = Object.entries(domains).find(([name]) => domainOf(name) === domain) ?? []
+      return own?.policy ?? policy
     },
     allows: domain => {
       const { s2s, hosts } = config()

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net'
+import { domainToASCII } from 'node:url'
 import type { AccessLine, AclConfig, Config } from './core.ts'
 
 /** Who asks: the parts that are known of them. */
@@ -53,7 +54,8 @@ function matches(config: Config, acl: AclConfig | undefined, name: string, who: 
 }
 
 function matchesAcl(acl: AclConfig, { jid, ip }: Subject): boolean {
-  if (jid && acl.server.includes(jid.domain)) return true
+  // It may be written as in DNS, too (RFC 5890).
+  if (jid && (acl.server.includes(jid.domain) || acl.server.includes(domainToASCII(jid.domain)))) return true
   if (jid?.local !== undefined) {
     const bare = `${jid.local}@${jid.domain}`.toLowerCase()
     if (acl.user.some(user => user.toLowerCase() === bare)) return true
