@@ -31,7 +31,7 @@ interface Suspended {
   interested: boolean
   /** Stanzas handled from the client; all of them are safe. */
   handled: number
-  /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, the text where that differs. */
+  /** Stanzas that the client has acknowledged, and what it has not: an id in the queue, the text where that differs or may fail. */
   acked: number
   unacked: { id?: string; text?: string; done?: true }[]
   /** Ids of what it was sent before stream management was enabled, and has not acknowledged. */
@@ -82,12 +82,14 @@ export class SessionKeeper {
       interested: session.interested,
       handled: session.inbound.safe,
       acked: session.outbox.acked,
-      unacked: [...session.outbox].map(({ text, entry }) =>
-        entry !== undefined && !entry.done && entry.committed
-          ? { id: entry.id, ...(text === undefined ? {} : { text }) }
-          : { text: text ?? entry!.bytes.toString(), ...(entry?.done === true ? { id: entry.id, done: true } : {}) },
-      ),
-      early: session.early.flatMap(({ entry }) => (entry?.committed === true && !entry.done ? entry.id : [])),
+      unacked: [...session.outbox].map(({ text, entry }) => {
+        if (entry === undefined) return { text: text! }
+        if (entry.done) return { id: entry.id, text: text ?? entry.bytes.toString(), done: true }
+        // One that came just now, from elsewhere, is in the queue at the next start, unless the store fails.
+        const kept = entry.committed ? text : (text ?? entry.bytes.toString())
+        return { id: entry.id, ...(kept === undefined ? {} : { text: kept }) }
+      }),
+      early: session.early.flatMap(({ entry }) => (entry === undefined || entry.done ? [] : entry.id)),
       state: host.surviving.write(session.slots),
     }
     // In the same turn: what is delivered from here on must not reach the client, which would count it.

@@ -196,9 +196,11 @@ function across(killed: string, { acked = 20, after = 5 } = {}): Story {
   return s
 }
 
-test('between servers, a crash of the recipient’s excuses a copy, one of the sender’s does not', () => {
+test('between servers, a crash of the recipient’s excuses a copy, one of the sender’s only before the sender was told', () => {
   counted(across('two'), { unavoidable: 1, inCrash: 1 })
-  counted(across('one'), { avoidable: 1 })
+  counted(across('one'), { unavoidable: 1, inCrash: 1 })
+  counted(across('one', { acked: 2 }), { avoidable: 1 })
+  counted(across('one', { after: CRASH_WINDOW, acked: CRASH_WINDOW + 1 }), { avoidable: 1 })
 })
 
 test('between servers, a stanza-id may change where either was killed before the sender was told, or the recipient’s before the other was', () => {

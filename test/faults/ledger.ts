@@ -273,10 +273,10 @@ export class Ledger {
     const excuses = [...message.copies]
     return message.copies.slice(1).map(copy => {
       const excused = excuses.findIndex(
-        earlier => earlier.at <= copy.at && this.unavoidable(earlier, copy) !== undefined,
+        earlier => earlier.at <= copy.at && this.unavoidable(message, earlier, copy) !== undefined,
       )
       if (excused < 0) return 'avoidable'
-      return this.unavoidable(excuses.splice(excused, 1)[0]!, copy)!
+      return this.unavoidable(message, excuses.splice(excused, 1)[0]!, copy)!
     })
   }
 
@@ -285,10 +285,12 @@ export class Ledger {
    * this copy came, and which never was known to have acknowledged the earlier copy to a server that then lived on.
    * So these are avoidable: a copy in the same session (resumed: h says it all), in a session beside one still in use,
    * after an acknowledgement the server has read, and one that comes of a sender's re-send alone (the server sees sender
-   * and id). The sender's side never excuses anything.
+   * and id). The sender's side excuses nothing, but where it has a server of its own: if that is killed before it has written
+   * the message down and told the sender, what the sender says again is a new message, which the other cannot recognise.
    */
-  private unavoidable(earlier: Copy, copy: Copy): 'unavoidable' | 'in crash' | undefined {
+  private unavoidable(message: Message, earlier: Copy, copy: Copy): 'unavoidable' | 'in crash' | undefined {
     const { session, n } = earlier
+    if (this.forgotten(message, earlier, copy)) return 'in crash'
     if (session === copy.session || session.endedAt === undefined || session.endedAt > copy.at) return undefined
     const known = session.confirmed.find(c => c.h >= n)
     if (!known) return 'unavoidable'
@@ -296,5 +298,15 @@ export class Ledger {
       ({ at, home }) => home === session.home && at >= known.at && at <= copy.at && at - known.at < CRASH_WINDOW,
     )
     return undone ? 'in crash' : undefined
+  }
+
+  private forgotten({ home, ackedAt = Number.POSITIVE_INFINITY }: Message, earlier: Copy, copy: Copy): boolean {
+    if (earlier === copy || home === earlier.session.home) return false
+    return this.crashes.some(
+      crash =>
+        crash.home === home &&
+        crash.at >= earlier.at - ON_ITS_WAY &&
+        crash.at < Math.min(copy.at, ackedAt, earlier.at + CRASH_WINDOW),
+    )
   }
 }

@@ -228,6 +228,13 @@ export class Sender extends Person {
     return this.ready && this.client !== undefined && this.open < WINDOW
   }
 
+  /** What hermod knows of a message to someone: `queued`, `accepted`... */
+  async stateOf(id: string, recipient: string): Promise<string | undefined> {
+    const asked = `<states xmlns='urn:hermod:message-states:0' with='${recipient}'><message id='${id}'/></states>`
+    const answer = await this.client?.request('get', asked)
+    return child(child(answer, 'states'), 'message')?.attrs['state']
+  }
+
   /** Asks for an acknowledgement of what was not asked for yet. */
   askForRest(): void {
     if (this.sinceAsked > 0) this.ask()

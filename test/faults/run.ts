@@ -10,6 +10,7 @@
  *   --keep             keep the data folders
  */
 import { parseArgs } from 'node:util'
+import { federated } from './federated.ts'
 import { diagnosis, header, row } from './report.ts'
 import { scenarios } from './scenarios.ts'
 import { DEFAULTS, trial } from './trial.ts'
@@ -29,10 +30,12 @@ const { values } = parseArgs({
   },
 })
 
+// Another server has no peers here.
+const all = values.server ? scenarios : [...scenarios, ...federated]
 const wanted = values.scenario?.split(',')
-const unknown = wanted?.filter(name => !scenarios.some(s => s.name === name)) ?? []
+const unknown = wanted?.filter(name => !all.some(s => s.name === name)) ?? []
 if (unknown.length > 0) {
-  console.error(`no scenario ${unknown.join(', ')}; there are: ${scenarios.map(s => s.name).join(' ')}`)
+  console.error(`no scenario ${unknown.join(', ')}; there are: ${all.map(s => s.name).join(' ')}`)
   process.exit(2)
 }
 
@@ -54,7 +57,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 console.log(`seed ${options.seed}, ${options.seconds} s of faults each`)
 console.log(header())
 let failed = 0
-for (const scenario of scenarios.filter(s => !wanted || wanted.includes(s.name))) {
+for (const scenario of all.filter(s => !wanted || wanted.includes(s.name))) {
   const result = await trial(scenario, options)
   console.log(row(result))
   if (result.failures.length === 0) continue

@@ -11,6 +11,10 @@ export interface Scenario {
   resumeTimeout: number
   /** There is a second server. hermod: with people who send and receive on both; another: all recipients are there. */
   peer?: Make
+  /** Where that does not speak XEP-0198 with other servers. */
+  unmanaged?: boolean
+  /** That is stopped and killed: what it has taken over and loses then is no fault of hermod. */
+  peerFails?: boolean
   /** The data folder is a small disk. */
   smallDisk?: boolean
   /** Errors to the sender for messages that were not delivered are right here. */

@@ -23,6 +23,8 @@ export interface WorldOptions {
   /** The server's resumption timeout in ms. */
   resumeTimeout: number
   disk?: SmallDisk
+  /** What these keep is on the disk only once they have been stopped in order. */
+  late?: readonly ServerProcess[]
   /** What lies between two servers. */
   cables?: readonly Cable[]
   /** Senders beside the others who always say the same. */
@@ -93,6 +95,10 @@ export class World implements Surroundings {
   async begin(): Promise<void> {
     await Promise.all(this.servers.map(server => server.start()))
     await Promise.all(this.people.map(async person => person.register()))
+    for (const server of this.options.late ?? []) {
+      await server.stop()
+      await server.start()
+    }
     await Promise.all(this.people.map(async person => person.arrive('fresh')))
     this.running = true
     this.deadline = performance.now() + this.options.seconds * 1000
@@ -182,6 +188,16 @@ export class World implements Surroundings {
     await Promise.all(this.recipients.map(async r => r.arrive('fresh')))
     await this.settle()
     await this.until(1000, () => this.ledger.missing().length + this.ledger.missingRepeats() === 0)
+  }
+
+  /** How many messages nobody got though their server took them over from that of the sender. */
+  async lostElsewhere(): Promise<number> {
+    let count = 0
+    for (const { id, sender, recipient } of this.ledger.missing()) {
+      const [from, to] = [this.senders.find(p => p.name === sender), this.recipients.find(p => p.name === recipient)]
+      if (from !== undefined && to !== undefined && (await from.stateOf(id, to.account)) === 'accepted') count++
+    }
+    return count
   }
 
   async end(): Promise<void> {

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { defineModule } from '../../src/core/module.ts'
 import { Slot } from '../../src/core/session.ts'
+import { parseElement } from '../../src/xml/index.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import type { StreamManagement } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
@@ -44,6 +46,32 @@ test('a restart is not an event: the client resumes and gets exactly what it has
   await again.ping()
   const session = [...next.server.host('localhost')!.sessions()].find(s => s.jid.toString() === JULIET)!
   assert.deepEqual([session.priority, session.presence?.type], [3, 'available'])
+  assert.equal(await next.server.host('localhost')!.queues.count('juliet'), 0)
+})
+
+test('what comes from elsewhere as a session is written down is given once', async t => {
+  const { store } = faultyStore()
+  const { server, romeo, juliet } = await couple(t, { store })
+  await available(juliet)
+  say(romeo, '1')
+  await bodies(juliet, '1')
+  juliet.ack()
+  const host = server.server.host('localhost')!
+  const elsewhere = 'benvolio@elsewhere.example'
+  host.hooks.add('test', 'session_suspend', ({ session }) => {
+    if (session.jid.toString() !== JULIET) return
+    const message = `<message from='${elsewhere}' to='${JULIET}' type='chat' id='2'><body>2</body></message>`
+    void server.server.router.route(Stanza.of(parseElement(message)), { origin: { accepted() {}, safe() {} } })
+  })
+  const heard = bodies(juliet, '2')
+  const next = await restarted(t, server, { store })
+  assert.deepEqual(await heard, ['2'])
+  const again = await authenticated(next)
+  assert.equal(await again.resume(juliet.sm!), true)
+  say(await managed(next, 'romeo', 'window'), '3')
+  assert.deepEqual(await bodies(again, '3'), ['3'])
+  again.ack()
+  await again.ping()
   assert.equal(await next.server.host('localhost')!.queues.count('juliet'), 0)
 })
 

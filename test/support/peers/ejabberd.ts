@@ -49,10 +49,10 @@ function names({ ip, port }: PeerSetup['resolver']): string {
 `
 }
 
-function configuration({ domain, ip, folder, cert, key, authorities, strict, debug, measured }: PeerSetup): string {
+function configuration({ domain, ip, folder, cert, key, authorities, strict, measured }: PeerSetup): string {
   return `
 hosts: ["${domain}"]
-loglevel: ${debug ? 'debug' : measured ? 'warning' : 'info'}
+loglevel: ${measured ? 'warning' : 'info'}
 certfiles: ["${cert}", "${key}"]
 ca_file: "${authorities}"
 s2s_use_starttls: required

@@ -17,8 +17,8 @@ export interface PeerSetup {
   readonly hosts: string
   /** Whether who has no valid certificate is refused; otherwise dialback will do. */
   readonly strict: boolean
-  /** Whether each stanza stands in the log. */
-  readonly debug: boolean
+  /** Whether it speaks XEP-0198 with other servers, if it can. */
+  readonly managed: boolean
   /** For measurements: it may use one core, says little, lets idle connections be, and is tuned as it is for many users. */
   readonly measured: boolean
 }

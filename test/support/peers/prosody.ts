@@ -27,14 +27,14 @@ function configuration({
   authorities,
   resolver,
   strict,
-  debug,
+  managed,
   measured,
 }: PeerSetup): string {
   return `
 run_as_root = true
 pidfile = "${folder}/prosody.pid"
 data_path = "${folder}/data"
-log = { { levels = { min = "${debug ? 'debug' : measured ? 'warn' : 'info'}" }, to = "file", filename = "${folder}/log" } }
+log = { { levels = { min = "${measured ? 'warn' : 'info'}" }, to = "file", filename = "${folder}/log" } }
 interfaces = { "${ip}" }
 local_interfaces = { "${ip}" }
 c2s_ports = { ${PORTS.clients} }
@@ -60,6 +60,7 @@ allow_unencrypted_plain_auth = true
 s2s_require_encryption = true
 s2s_secure_auth = ${strict}
 s2s_timeout = 60
+smacks_enabled_s2s = ${managed}
 authentication = "internal_plain"
 storage = "internal"
 allow_registration = true

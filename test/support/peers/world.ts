@@ -28,8 +28,8 @@ export interface PeerOptions {
   strict?: boolean
   /** What DNS says of it: SRV of STARTTLS (unless said), SRV of direct TLS only, or its address alone. */
   found?: 'srv' | 'srv-tls' | 'address'
-  /** Of ejabberd and Prosody: each stanza stands in the log. */
-  debug?: boolean
+  /** Of Prosody: whether it speaks XEP-0198 with other servers; it does unless said. */
+  managed?: boolean
   /** For measurements: the one core that it may use. It is tuned for many users then. */
   core?: number
   /** Others reach it by a cable that can be cut: `PeerWorld.cables`. */
@@ -108,7 +108,7 @@ export class PeerWorld {
       resolver: { ip: address(1), port: this.dns.port },
       hosts: this.#hosts,
       strict: options.strict ?? false,
-      debug: options.debug ?? false,
+      managed: options.managed ?? true,
       measured: options.core !== undefined,
     }
     const server = make === 'hermod' ? hermod(setup, options) : await other(make, setup, options)
