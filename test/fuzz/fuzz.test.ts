@@ -27,5 +27,5 @@ test('whatever another server sends, users here are served and keep what is thei
   })
   t.diagnostic(`${elements} elements in ${batches} batches over ${connections} streams, ${answers} stanzas came back`)
   assert.deepEqual(failures, [], `seed ${SEED}`)
-  assert.ok(batches > 50 && answers > 50, 'it got somewhere')
+  assert.ok(batches > 50 && answers > 20, 'it got somewhere')
 })

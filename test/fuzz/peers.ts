@@ -155,8 +155,8 @@ class PeerCampaign {
     return Array.from({ length: luck.int(1, 8) }, () => {
       const el = hostile.element()
       if (['message', 'presence', 'iq'].includes(el.name)) {
-        if (luck.one(0.99)) setAttr(el.attrs, 'from', luck.pick(PEOPLE))
-        if (luck.one(0.99)) setAttr(el.attrs, 'to', luck.pick(HERE))
+        if (luck.one(0.997)) setAttr(el.attrs, 'from', luck.pick(PEOPLE))
+        if (luck.one(0.997)) setAttr(el.attrs, 'to', luck.pick(HERE))
         if (el.attrs['xmlns'] === NS.CLIENT) delete el.attrs['xmlns']
         if (el.name === 'presence' && luck.one(0.7)) this.#relate(luck, el)
       }
