@@ -83,6 +83,21 @@ export class Component implements Destination {
   deliver(stanza: Stanza, { origin }: Source): void {
     if (!this.#mayReach(stanza.from)) throw new StanzaError('forbidden', `you may not reach ${this.name}`)
     if (this.#settings.queue !== undefined && keepsForOthers(stanza)) return this.backlog.push(stanza, origin)
+    // Answers to the component are held back by nothing: it may wait for them before it reads on.
+    const isAnswer = stanza.kind === 'iq' && !stanza.isRequest
+    if (this.connected && !isAnswer && this.backlog.holds(stanza)) return
+    this.#send(stanza)
+  }
+
+  pass(stanza: Stanza): void {
+    try {
+      this.#send(stanza)
+    } catch (error) {
+      void this.#server.router.bounce(stanza, error)
+    }
+  }
+
+  #send(stanza: Stanza): void {
     const connection = this.#connectionFor(stanza)
     if (connection === undefined) return this.#away(stanza)
     connection.deliver(stanza)
@@ -149,7 +164,7 @@ export class Component implements Destination {
       by: () => this.#settings.by,
       habits: this.#habits,
       patience: () => this.#settings.ackTimeout,
-      confirm: entry => this.backlog.queue.confirm(entry, this.backlog),
+      confirm: entry => this.backlog.confirm(entry),
       deaf: () =>
         log.warn(
           { component: this.name },

@@ -33,6 +33,7 @@ async function tell(client: RawClient, ...texts: string[]): Promise<void> {
 }
 
 const isMessage = (el: XmlElement) => el.name === 'message'
+const isPing = (el: XmlElement) => child(el, 'ping', 'urn:xmpp:ping') !== undefined
 
 async function bodies(component: RawComponent, count: number): Promise<(string | undefined)[]> {
   const found: (string | undefined)[] = []
@@ -256,6 +257,60 @@ test('a component that does not read gets no more for now; the rest waits on the
     assert.match(child(message, 'body')!.text, new RegExp(`^${i} `))
   }
   await drained(server)
+})
+
+test('what is not queued comes in its place behind what is: presence, and iqs that ask', async t => {
+  const { store, troubles } = faultyStore({ only: 'component_queue' })
+  const server = await serve(t, { ...ofOne(), store })
+  const [romeo] = await online(server, 'romeo')
+  await tell(romeo, 'one', 'two')
+  troubles.reads.close()
+  const bot = await login(server)
+  romeo.send(`<presence to='task@${NAME}' type='unavailable' id='leaves'/>`)
+  romeo.send(`<iq to='task@${NAME}' type='get' id='asks'><query xmlns='urn:x'/></iq>`)
+  romeo.send(`<message to='task@${NAME}' type='chat' id='three'><body>three</body></message>`)
+  romeo.send(`<presence to='task@${NAME}' id='comes'/>`)
+  await romeo.ping()
+  // What the component itself has asked is answered meanwhile.
+  await bot.ping()
+  troubles.reads.open()
+  const order: (string | undefined)[] = []
+  while (order.length < 6)
+    order.push((await bot.receive(el => ['message', 'presence', 'iq'].includes(el.name) && !isPing(el))).attrs['id'])
+  assert.deepEqual(order, ['one', 'two', 'leaves', 'asks', 'three', 'comes'])
+})
+
+test('what waits in its place goes back where the component goes first, and where it is too much', async t => {
+  const { store, troubles } = faultyStore({ only: 'component_queue' })
+  const server = await serve(t, { ...ofOne(), store })
+  const [romeo] = await online(server, 'romeo')
+  await tell(romeo, 'one')
+  troubles.reads.close()
+  const bot = await login(server)
+  const ask = (id: number) => romeo.send(`<iq to='task@${NAME}' type='get' id='q${id}'><query xmlns='urn:x'/></iq>`)
+  for (let i = 0; i <= 1000; i++) ask(i)
+  const refused = async (id: string) =>
+    errorCondition(await romeo.receive(el => el.attrs['type'] === 'error' && el.attrs['id'] === id))
+  assert.equal(await refused('q1000'), 'resource-constraint')
+  bot.cut()
+  assert.equal(await refused('q0'), 'remote-server-timeout')
+  assert.equal(await refused('q999'), 'remote-server-timeout')
+  troubles.reads.open()
+})
+
+test('what waits in its place is bounded in bytes', async t => {
+  const { store, troubles } = faultyStore({ only: 'component_queue' })
+  const server = await serve(t, { ...ofOne(), store })
+  const [romeo] = await online(server, 'romeo')
+  await tell(romeo, 'one')
+  troubles.reads.close()
+  await login(server)
+  const text = 'x'.repeat(200_000)
+  for (let i = 0; i < 6; i++)
+    romeo.send(`<iq to='${NAME}' type='get' id='q${i}'><query xmlns='urn:x'>${text}</query></iq>`)
+  const error = await romeo.receive(el => el.attrs['type'] === 'error')
+  assert.deepEqual([error.attrs['id'], errorCondition(error)], ['q5', 'resource-constraint'])
+  troubles.reads.open()
 })
 
 describe('who waits for an answer', () => {

@@ -84,6 +84,10 @@ export const BOUNDS: Bounds = {
     number: 'go back when too many wait, and when their time is over',
     bytes: waiting,
   },
+  'stanzas that wait for their place behind messages for a component': {
+    number: 'what waits in its place goes back where the component goes first, and where it is too much',
+    bytes: 'what waits in its place is bounded in bytes',
+  },
   'requests that a component has not answered, remembered so that their senders are told when it goes':
     'so many requests are remembered, and none with a very long id',
   'requests of one sender that a component answers for the server (`mod_delegation`)': {
