@@ -172,6 +172,28 @@ for (const make of MAKES) {
   })
 }
 
+for (const make of MAKES) {
+  test(`a request to see each other waits while ${make} is away, and while hermod is`, async t => {
+    const why = missing(make)
+    if (why) return t.skip(why)
+    const outage = await Outage.start(t, make)
+    const nurse = await person(outage.hermod, 'nurse')
+    await outage.other.stop()
+    nurse.send(`<presence to='${bare(outage.romeo)}' type='subscribe'/>`)
+    await nurse.ping()
+    nurse.cut()
+    await outage.hermod.stop()
+    await outage.hermod.start()
+    await outage.other.start()
+    await outage.back()
+    const again = await login(outage.hermod, 'nurse')
+    await outage.romeo.receive(presenceFrom(bare(nurse), 'subscribe'))
+    outage.romeo.send(`<presence to='${bare(nurse)}' type='subscribed'/>`)
+    await again.receive(presenceFrom(outage.romeo.jid))
+    again.cut()
+  })
+}
+
 test('a server that takes connections and says nothing: the sender is told in the end, and who talks with others is not held up', async t => {
   const world = await PeerWorld.start(t)
   const options = { sets: ['s2s.connect_timeout=2s', 's2s.queue_lifetime=4s'] }
