@@ -1,6 +1,6 @@
 /**
- * Two servers in this process, each of which takes the other for one elsewhere. Between them is a link, which tests hold and cut
- * as they like; with HERMOD_TEST_OVER=streams, streams as between any two servers (test/protocol/federation-streams.test.ts).
+ * Two servers in this process, each of which takes the other for one elsewhere. Between them is a link, which tests cut as they
+ * like; with HERMOD_TEST_OVER=streams, streams as between any two servers (test/protocol/federation-streams.test.ts).
  */
 import type { TestContext } from 'node:test'
 import { keepsForOthers } from '../../src/core/delivery.ts'
@@ -70,10 +70,6 @@ class Way implements Destination {
   async waiting(local: string, remote: string, limit: number): Promise<Waiting[]> {
     const there = await this.streams?.waiting?.(local, remote, limit)
     return [...(there ?? []), ...this.#sent.flatMap(({ waiting }) => waiting ?? [])]
-  }
-
-  hold(): void {
-    this.#held = true
   }
 
   break(condition: StanzaCondition | undefined): void {
@@ -209,11 +205,6 @@ export class TwoServers {
     there.isUp = false
     await this.#start(which)
     there.isUp = true
-  }
-
-  /** What either sends waits for {@link mend}. */
-  hold(): void {
-    for (const way of Object.values(this.#ways)) way.hold()
   }
 
   /**
