@@ -163,15 +163,17 @@ export class Link implements Rider {
 
   #transient(stanza: Stanza): void {
     const conversation = this.#conversation
-    if (conversation?.connected === true && this.queue.isLive(this) && this.#held.length === 0) {
-      return this.#sendNow(conversation, stanza)
+    const ahead = isServersAnswer(stanza)
+    if (conversation?.connected === true) {
+      if (ahead || (this.queue.isLive(this) && this.#held.length === 0)) return this.#sendNow(conversation, stanza)
     }
     if (conversation?.connected !== true && !this.#wanted()) return this.#refuse(stanza, this.#condition)
     const { length } = stanza.toString()
     if (this.#held.length >= MAX_HELD || this.#heldChars + length > MAX_HELD_CHARS) {
       return this.#refuse(stanza, 'resource-constraint')
     }
-    this.#held.push({ stanza, after: this.#last })
+    if (ahead) this.#held.unshift({ stanza, after: '' })
+    else this.#held.push({ stanza, after: this.#last })
     this.#heldChars += length
   }
 
@@ -541,6 +543,14 @@ export class Link implements Rider {
     this.halt()
     this.queue.close()
   }
+}
+
+/**
+ * What one server answers the other. By it the peer may learn what we have got of its messages: where those of both sides
+ * waited for that, and it behind them, nothing would ever go on.
+ */
+function isServersAnswer({ kind, isRequest, from, to }: Stanza): boolean {
+  return kind === 'iq' && !isRequest && from.local === '' && to!.local === ''
 }
 
 function unknownDomain(remote: string): StanzaError {

@@ -279,6 +279,19 @@ test('... which is answered when everything before it is safe', async () => {
   await arrived(w)
 })
 
+test('... also where very many messages wait on both sides', async () => {
+  const w = world({ sm: false })
+  const back = (n: number) =>
+    w.capulet.route(`<message type='chat' from='${JULIET}' to='romeo@montague.example'><body>${n}</body></message>`)
+  await Promise.all([say(w, 'first'), back(0)])
+  await arrived(w)
+  w.net.still.add('montague.example').add('capulet.example')
+  for (let n = 1; n <= 600; n++) await Promise.all([say(w, String(n)), back(n)])
+  w.net.wake()
+  await arrived(w)
+  await eventually(async () => (await w.capulet.link('montague.example')).queue.messages === 0)
+})
+
 test('a peer that does not acknowledge costs no more than its window, and delays nobody', async () => {
   const w = world()
   new Side(w.net, 'verona.example')
