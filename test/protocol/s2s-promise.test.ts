@@ -4,6 +4,7 @@ import { openMemoryStore } from '../../src/storage/memory.ts'
 import { chance, SEED } from '../support/chance.ts'
 import { faultyStore } from '../support/faultystore.ts'
 import { Net } from '../support/federated.ts'
+import { freeAddress } from '../support/loopback.ts'
 import { Cable } from '../support/peers/cable.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { child, type XmlElement } from '../support/rawxml.ts'
@@ -27,8 +28,8 @@ class House {
     this.cable = cable
   }
 
-  static async build(t: TestContext, net: Net, name: string, at: number): Promise<House> {
-    const [ip, far] = [`127.0.14.${at}`, `127.0.14.${at + 1}`]
+  static async build(t: TestContext, net: Net, name: string): Promise<House> {
+    const [ip, far] = [freeAddress(), freeAddress()]
     const house = new House(net, name, far, await Cable.lay(ip, far, [5269]))
     net.name(ip, name)
     await house.start()
@@ -66,7 +67,7 @@ class House {
 async function houses<N extends string[]>(t: TestContext, ...names: N): Promise<{ [I in keyof N]: House }> {
   const net = await Net.start(t)
   const built: House[] = []
-  for (const name of names) built.push(await House.build(t, net, `${name}.example`, 2 * built.length + 1))
+  for (const name of names) built.push(await House.build(t, net, `${name}.example`))
   return built as { [I in keyof N]: House }
 }
 
