@@ -1,3 +1,4 @@
+import { Attempts } from './attempts.ts'
 import type { Dial } from './dial.ts'
 import type { Pair } from './pair.ts'
 import { PeerError } from './peererror.ts'
@@ -9,6 +10,7 @@ import type { Talk } from './wire.ts'
 export class Connector {
   readonly #dial: Dial
   readonly #server: S2SServer
+  readonly #attempts = new Attempts()
 
   constructor(dial: Dial, server: S2SServer) {
     this.#dial = dial
@@ -27,16 +29,18 @@ export class Connector {
     if (!settings.allows(pair.remote)) {
       return Promise.reject(new PeerError('forbidden', `${pair.remote}: s2s.access does not allow it`))
     }
-    return this.#dial.reach(
-      pair.remote,
-      settings.connectTimeout,
-      (transport, reached) => {
-        const { promise, resolve, reject } = Promise.withResolvers<Talk>()
-        const stream = new SendingStream(server, transport, pair, reached, before, { resolve, reject })
-        stream.start()
-        return { done: promise, abandon: why => stream.abandon(why) }
-      },
-      signal,
+    return this.#attempts.run(pair.remote, () =>
+      this.#dial.reach(
+        pair.remote,
+        settings.connectTimeout,
+        (transport, reached) => {
+          const { promise, resolve, reject } = Promise.withResolvers<Talk>()
+          const stream = new SendingStream(server, transport, pair, reached, before, { resolve, reject })
+          stream.start()
+          return { done: promise, abandon: why => stream.abandon(why) }
+        },
+        signal,
+      ),
     )
   }
 }

@@ -5,6 +5,10 @@ export const BOUNDS: Bounds = {
     number: 'a stream has so many pairs, and no more',
     bytes: 'each',
   },
+  'attempts at a time to reach other servers': {
+    number: 'addresses are all of one zone; and all that is tried at a time is bounded',
+    bytes: 'each',
+  },
   'keys of dialback that are verified at a time': {
     number: 'few keys of one domain are verified at a time, and one pair of a stream once',
     bytes: 'each',
