@@ -121,9 +121,16 @@ export class Backlog implements Holder {
 
   /** A connection is gone: what it has not confirmed is for others, or waits. */
   left(entries: readonly Entry[]): void {
-    if (this.#owner.connections.length === 0) this.queue.detach(this)
-    this.queue.release(this, entries)
+    this.#release(entries)
     this.#goOn()
+  }
+
+  /** The others may have got what is newer by now: they begin anew, with the oldest that nobody has. */
+  #release(entries: readonly Entry[]): void {
+    const others = this.#owner.connections.length > 0
+    if (entries.length > 0 || !others) this.queue.detach(this)
+    this.queue.release(this, entries)
+    if (others) this.joined()
   }
 
   /** A connection has closed its stream in order: it has what it read. */
@@ -131,7 +138,7 @@ export class Backlog implements Holder {
     if (this.#owner.connections.length === 0) this.queue.detach(this)
     this.#goOn()
     if (entries.length === 0) return
-    if (!(await hasRead)) return this.queue.release(this, entries)
+    if (!(await hasRead)) return this.#release(entries)
     for (const entry of entries) this.queue.confirm(entry, this)
   }
 }

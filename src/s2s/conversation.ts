@@ -236,7 +236,13 @@ export class Conversation implements Talk {
   resumed(wire: Wire, h: number): void {
     if (this.#state !== 'parted') throw new StreamError('conflict', 'that conversation goes on elsewhere')
     clearTimeout(this.#expiry)
-    this.#out.resume(wire, h)
+    try {
+      this.#out.resume(wire, h)
+    } catch (error) {
+      // The next attempt would fare no better.
+      this.#end(undefined, 'the server says that it has more than it was sent')
+      throw error
+    }
     this.#society.resumable.resumed(this)
     this.#seeker = undefined
     this.#state = 'open'

@@ -128,9 +128,9 @@ export class Inflow {
       await done
     } finally {
       if (this.#handling === done) this.#handling = undefined
-      // Unless the peer has been told meanwhile to send it again.
-      if (this.#spell === spell) this.#count()
     }
+    // Unless the peer has been told meanwhile to send it again; or it failed, which ends the stream, and is to be sent again.
+    if (this.#spell === spell) this.#count()
   }
 
   #count(): void {
@@ -253,7 +253,8 @@ export class Inflow {
   #answer(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#due = undefined
+    // Who was told of a part is told of the rest when that is safe: it asks no second time.
+    if (this.#due !== undefined && this.#safe() >= this.#due) this.#due = undefined
     this.#told = this.#handled
     this.#say(`<a xmlns='${NS.SM}' h='${this.h}'/>`)
   }

@@ -1,6 +1,7 @@
 /** What is for a component that is away, or has not said that it has it. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { Jid } from '../../src/xmpp/jid.ts'
 import { faultyStore, lastingStore } from '../support/faultystore.ts'
 import type { RawClient } from '../support/rawclient.ts'
 import { RawComponent } from '../support/rawcomponent.ts'
@@ -233,6 +234,36 @@ describe('a message that was sent', () => {
     const other = bots.find(bot => bot !== having)!
     await Promise.all(told)
     await other.receive(says('two'))
+  })
+
+  test('... also where the others have had enough just then', async t => {
+    const unbounded = { max_queue_bytes: 'infinity', max_sender_bytes: 'infinity' }
+    const server = await serve(t, ofOne({ conflict: 'balance', ...unbounded }))
+    const people = await online(server, ...Array.from({ length: 20 }, (_, n) => `person${n}`))
+    const first = await login(server, { autoPong: false })
+    const second = await login(server, { autoPong: false })
+    const [component] = [...server.server.components]
+    const [one, two] = component!.connections
+    const of = (connection: unknown) =>
+      people.find(({ jid }) => component!.shareOf(() => Jid.parse(jid)) === connection) ?? assert.fail('try again')
+    const text = 'x'.repeat(100_000)
+    const bodiesOf = (name: string) => Array.from({ length: 25 }, (_, n) => `${name} ${n} ${text}`)
+    const [firsts, seconds] = [bodiesOf('first'), bodiesOf('second')]
+    for (const body of firsts) await tell(of(one), body)
+    for (const body of seconds) await tell(of(two), body)
+    assert.ok(component!.backlog.full)
+    await tell(of(two), 'last')
+    first.cut()
+    await eventually(() => component!.connections.length === 1, 'one is gone')
+    second.options.autoPong = true
+    const ping = await second.receive(isPing)
+    second.send(`<iq type='result' id='${ping.attrs['id']}' to='${ping.attrs['from']}'/>`)
+    const got = await bodies(second, firsts.length + seconds.length + 1)
+    assert.deepEqual(
+      got.filter(body => body!.startsWith('first')),
+      firsts,
+    )
+    await drained(server)
   })
 })
 

@@ -91,7 +91,8 @@ export class DestinationQueues {
     const opened = new DestinationQueue(this, key)
     let last = ''
     for await (const page of rows) {
-      opened.found(page)
+      // What was acknowledged is only still to be removed.
+      opened.found(page.filter(({ ck }) => !this.store.isGone(String(ck[0]))))
       last = String(page.at(-1)!.ck[0])
     }
     this.options.ids.after(last)

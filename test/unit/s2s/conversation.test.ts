@@ -11,8 +11,9 @@ import type { Wire } from '../../../src/s2s/wire.ts'
 import { openMemoryStore } from '../../../src/storage/memory.ts'
 import { IdGenerator } from '../../../src/util/ids.ts'
 import { parseElement } from '../../../src/xml/index.ts'
-import type { StreamError } from '../../../src/xmpp/errors.ts'
+import { StreamError } from '../../../src/xmpp/errors.ts'
 import type { Stanza } from '../../../src/xmpp/stanza.ts'
+import { faultyStore } from '../../support/faultystore.ts'
 import { settled } from '../../support/waiting.ts'
 import { silent, stanza } from '../core/support.ts'
 
@@ -45,8 +46,7 @@ class FakeWire implements Wire {
 }
 
 /** A server of one domain that keeps what comes, until a test says that it is safe. */
-function world({ resumable = new Resumable() } = {}) {
-  const store = openMemoryStore()
+function world({ resumable = new Resumable(), store = openMemoryStore() } = {}) {
   const ids = new IdGenerator()
   const router = new Router(silent)
   const came: { stanza: Stanza; safe(): void }[] = []
@@ -150,6 +150,35 @@ test('... when it waits for long, of what is safe by then; and of every hundredt
   came[1]!.safe()
   for (let i = 3; i <= 102; i++) await talk.receive(undefined)
   assert.equal(told(wire), '102')
+})
+
+test('... and of the rest when it is safe, without asking again', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { begin, came } = world()
+  const { talk, wire } = begin()
+  await talk.receive(message(1))
+  await talk.receive(message(2))
+  talk.requested()
+  t.mock.timers.tick(3000)
+  assert.equal(told(wire), '0')
+  came[0]!.safe()
+  came[1]!.safe()
+  assert.equal(told(wire), '2')
+})
+
+test('a message that could not be handled is not counted: the peer sends it again', async () => {
+  const { store, troubles } = faultyStore()
+  const { begin, came } = world({ store })
+  const { talk, wire } = begin()
+  troubles.failReads = true
+  await assert.rejects(async () => talk.receive(message(1)))
+  talk.parted(wire, 'it broke')
+  assert.equal(talk.h, 0)
+  troubles.failReads = false
+  talk.resumed(new FakeWire(true, 'in'), 0)
+  await talk.receive(message(1))
+  came[0]!.safe()
+  assert.deepEqual([came.length, talk.h], [1, 1])
 })
 
 test('what comes again is recognised, and waits for what came first', async () => {
@@ -352,4 +381,16 @@ test('a connection that we still believe in gives way to the one on which the pe
   talk.resumed(next, 0)
   talk.parted(wire, 'the old one is gone')
   assert.equal(talk.connected, true)
+})
+
+test('one whose peer comes back with a count that cannot be is over, and what was sent on it goes back', () => {
+  const { begin } = world()
+  const { talk, wire } = begin()
+  const sender = rider()
+  talk.join(sender)
+  talk.send('<message/>', new Entry('a', Buffer.from('<message/>'), undefined), sender, undefined)
+  talk.parted(wire, 'it broke')
+  assert.throws(() => talk.resumed(new FakeWire(true, 'in'), 99), StreamError)
+  assert.equal(talk.isOver, true)
+  assert.deepEqual(sender.heard, ['parted', 'ended a'])
 })

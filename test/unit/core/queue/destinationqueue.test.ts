@@ -263,3 +263,21 @@ test('what becomes durable while all is given up goes back once', async () => {
     }
   }
 })
+
+test('what was acknowledged and could not be removed yet is counted no more when it comes into memory again', async () => {
+  const { store, troubles } = faultyStore()
+  const { queues } = server({ store })
+  const queue = await queues.open(KEY)
+  const holder = new FakeHolder()
+  send(queue)
+  await queues.flush()
+  await queue.attach(holder)
+  troubles.failDeletes = true
+  confirm(queue, holder)
+  await settled()
+  queue.detach(holder)
+  assert.equal(queue.idle, true)
+  queue.close()
+  const again = await queues.open(KEY)
+  assert.deepEqual([again.messages, queues.total.messages, again.idle], [0, 0, true])
+})
