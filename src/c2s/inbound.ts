@@ -5,6 +5,7 @@ import { WRAP } from '../core/queue/outbox.ts'
 import { type Remembered, type Ring, Run } from '../core/queue/window.ts'
 import { routeSent } from '../core/sent.ts'
 import type { Op } from '../storage/store.ts'
+import { within } from '../util/within.ts'
 import { findChild, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { C2SSession } from './session.ts'
@@ -290,12 +291,4 @@ export class Inbound {
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
-}
-
-/** Resolves when `done` is, or after `timeout` ms. */
-async function within(timeout: number, done: Promise<void>): Promise<void> {
-  const late = Promise.withResolvers<void>()
-  const timer = setTimeout(late.resolve, timeout)
-  await Promise.race([done, late.promise])
-  clearTimeout(timer)
 }

@@ -4,11 +4,8 @@ import type { Failures } from '../auth/failures.ts'
 import type { Familiar } from '../auth/familiar.ts'
 import type { Sasl } from '../auth/sasl.ts'
 import type { Host } from '../core/host.ts'
-import type { Logger } from '../core/log.ts'
-import type { PreLoginBudget } from '../net/prelogin.ts'
 import type { TlsContexts } from '../net/tls.ts'
-import type { Flusher } from '../net/transport.ts'
-import type { Rounds } from '../stream/rounds.ts'
+import type { ListeningServer } from '../stream/listener.ts'
 import type { IdGenerator } from '../util/ids.ts'
 import type { StreamError } from '../xmpp/errors.ts'
 import type { ResumableSessions } from './resumable.ts'
@@ -43,16 +40,11 @@ export interface HostSettings extends SessionSettings {
 export type AccessCheck = (who: { user: string; host: string; ip: string }) => boolean
 
 /** What all streams of a server share. */
-export interface C2SServer {
+export interface C2SServer extends ListeningServer {
   readonly hosts: ReadonlyMap<string, C2SHost>
   readonly ids: IdGenerator
-  readonly log: Logger
-  readonly flusher: Flusher
-  readonly rounds: Rounds
   readonly tls: TlsContexts
   readonly failures: Failures
-  /** What the connections hold that are not logged in. */
-  readonly prelogin: PreLoginBudget
   readonly sessions: ResumableSessions
   readonly counters: Readonly<Record<'logins' | 'failures' | 'received' | 'sent', { value: number }>>
 }

@@ -1,4 +1,5 @@
 import type { Entry } from '../core/queue/entry.ts'
+import { within } from '../util/within.ts'
 import type { Element } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
@@ -269,12 +270,4 @@ export class Conversation implements Talk {
     for (const rider of [...this.#riders.values()]) rider.ended(this, left.get(rider) ?? [], reason)
     this.#riders.clear()
   }
-}
-
-/** Resolves when `done` is, or after `timeout` ms. */
-async function within(timeout: number, done: Promise<unknown>): Promise<void> {
-  const late = Promise.withResolvers<void>()
-  const timer = setTimeout(late.resolve, timeout)
-  await Promise.race([done, late.promise])
-  clearTimeout(timer)
 }

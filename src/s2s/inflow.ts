@@ -4,6 +4,7 @@ import type { Router } from '../core/router.ts'
 import type { Op } from '../storage/store.ts'
 import { elementNs, NS } from '../xml/index.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
+import { pairKey } from './pair.ts'
 import type { Pings } from './pings.ts'
 import { type Known, keyOf, type Seen, type SeenRings } from './seen.ts'
 
@@ -171,7 +172,7 @@ export class Inflow {
     this.#to.counters.received.value++
     const key = keyOf(stanza)
     if (key === undefined) return this.#route(stanza, this.#received(undefined, undefined))
-    const pair = `${stanza.to!.domain} ${stanza.from.domain}`
+    const pair = pairKey({ local: stanza.to!.domain, remote: stanza.from.domain })
     const ring = this.#rings.get(pair) ?? this.#to.seen.of(pair)
     if (ring instanceof Promise) return ring.then(loaded => this.#recognise(stanza, key, pair, loaded))
     return this.#recognise(stanza, key, pair, ring)

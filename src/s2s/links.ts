@@ -8,10 +8,11 @@ import { Residents } from '../core/residents.ts'
 import type { Router } from '../core/router.ts'
 import type { Store } from '../storage/store.ts'
 import type { IdGenerator } from '../util/ids.ts'
+import { Lru } from '../util/lru.ts'
 import { Conversation, RESUME_WITHIN, type Society } from './conversation.ts'
 import { KnownPeers } from './known.ts'
 import { Link, type LinkSurroundings } from './link.ts'
-import type { Pair } from './pair.ts'
+import { type Pair, pairFrom, pairKey } from './pair.ts'
 import { PeerError } from './peererror.ts'
 import { Pings } from './pings.ts'
 import { Resumable } from './resumable.ts'
@@ -69,7 +70,7 @@ export class Links implements Society {
   readonly #coming = new Map<string, Promise<Link>>()
   readonly #around: LinkSurroundings
   /** Why peers could not be reached, as the log was told. */
-  readonly #reasons = new Map<string, string>()
+  readonly #reasons = new Lru<string, string>(IDLE)
   readonly #stopping = new AbortController()
 
   constructor(options: LinksOptions) {
@@ -98,14 +99,14 @@ export class Links implements Society {
       log,
       limits: () => settings.limits,
       bounced: (key, stanza, reason, entry) => {
-        const hooks = this.#hooksOf(pairOf(key))
+        const hooks = this.#hooksOf(pairFrom(key))
         if (hooks?.has('peer_message_bounced')) hooks.notify('peer_message_bounced', eventOf(key, entry))
         // Not in the name of who is elsewhere, where that is all there is: of a host that is no more.
         if (router.destinations.has(stanza.from.domain)) void router.bounce(stanza, reason, { lasting: true })
       },
       acknowledged: (key, entry) => {
         acknowledged.value++
-        const hooks = this.#hooksOf(pairOf(key))
+        const hooks = this.#hooksOf(pairFrom(key))
         if (hooks?.has('peer_message_accepted')) hooks.notify('peer_message_accepted', eventOf(key, entry))
       },
       now,
@@ -124,7 +125,7 @@ export class Links implements Society {
       back: pair => this.#hooksOf(pair)?.notify('peer_back', pair),
       queued: (pair, entry) => {
         const hooks = this.#hooksOf(pair)
-        if (hooks?.has('peer_message_queued')) hooks.notify('peer_message_queued', eventOf(keyOf(pair), entry))
+        if (hooks?.has('peer_message_queued')) hooks.notify('peer_message_queued', eventOf(pairKey(pair), entry))
       },
       bounce: (stanza, reason) => void router.bounce(stanza, reason),
       retryMax: () => settings.retryMax,
@@ -133,14 +134,14 @@ export class Links implements Society {
     }
     this.#links = new Residents({
       load: async key => {
-        const link = new Link(pairOf(key), await this.#queues.open(key), this.#around)
+        const link = new Link(pairFrom(key), await this.#queues.open(key), this.#around)
         if (this.#stopping.signal.aborted) link.halt()
         return link
       },
       idle: link => link.idle,
       weight: link => link.weight,
       left: link => {
-        this.#coming.delete(keyOf(link.pair))
+        this.#coming.delete(pairKey(link.pair))
         link.close()
       },
       max: IDLE,
@@ -162,7 +163,7 @@ export class Links implements Society {
 
   /** The link of a pair, with what waits for it. At once if it is in memory; rejects as the store does. */
   need(pair: Pair): Link | Promise<Link> {
-    const key = keyOf(pair)
+    const key = pairKey(pair)
     // Who waited for it comes before who comes now: nobody's stanzas are overtaken.
     const coming = this.#coming.size === 0 ? undefined : this.#coming.get(key)
     if (coming !== undefined) return coming
@@ -184,8 +185,10 @@ export class Links implements Society {
   /** Those of a domain elsewhere, or of one pair, with what waits in the store. */
   async ofRemote(remote: string, local?: string): Promise<Link[]> {
     const keys = new Set(await this.#queues.keys())
-    for (const { pair } of this.#links.values()) keys.add(keyOf(pair))
-    const wanted = [...keys].map(pairOf).filter(pair => pair.remote === remote && (local ?? pair.local) === pair.local)
+    for (const { pair } of this.#links.values()) keys.add(pairKey(pair))
+    const wanted = [...keys]
+      .map(pairFrom)
+      .filter(pair => pair.remote === remote && (local ?? pair.local) === pair.local)
     return Promise.all(wanted.map(pair => this.need(pair)))
   }
 
@@ -195,7 +198,7 @@ export class Links implements Society {
     try {
       for (const key of await this.#queues.keys()) {
         if (signal.aborted) return
-        const link = await this.need(pairOf(key))
+        const link = await this.need(pairFrom(key))
         link.wake()
         await pause(APART, undefined, { signal, ref: false })
       }
@@ -225,7 +228,6 @@ export class Links implements Society {
   #failed({ local, remote }: Pair, { condition, text }: PeerError): void {
     const reason = `${condition}: ${text}`
     if (this.#reasons.get(remote) === reason) return
-    if (this.#reasons.size >= IDLE) this.#reasons.delete(this.#reasons.keys().next().value!)
     this.#reasons.set(remote, reason)
     this.#options.log.warn({ domain: remote, local, condition, reason: text }, 'another server could not be reached')
   }
@@ -259,7 +261,7 @@ export class Links implements Society {
 
   opened(talk: Conversation): void {
     this.conversations.add(talk)
-    for (const pair of [...talk.receives]) this.#links.get(keyOf(pair))?.heard()
+    for (const pair of [...talk.receives]) this.#links.get(pairKey(pair))?.heard()
     if (!talk.ours) for (const pair of [...talk.sends]) this.#offered(pair, talk)
   }
 
@@ -281,7 +283,7 @@ export class Links implements Society {
 
   /** A stream that the peer began may carry what we send for this pair (XEP-0288). */
   #offered(pair: Pair, talk: Conversation): void {
-    if (talk.connected && !talk.ours) this.#links.get(keyOf(pair))?.offer(talk)
+    if (talk.connected && !talk.ours) this.#links.get(pairKey(pair))?.offer(talk)
   }
 
   /** Whether the peer has a connection to us for a pair. */
@@ -308,16 +310,6 @@ export class Links implements Society {
   }
 }
 
-/** The key of a link: `LOCAL REMOTE`. */
-function keyOf({ local, remote }: Pair): string {
-  return `${local} ${remote}`
-}
-
-function pairOf(key: string): Pair {
-  const [local = '', remote = ''] = key.split(' ')
-  return { local, remote }
-}
-
 function eventOf(key: string, { about, id }: Entry): HookEvent<'peer_message_queued'> {
-  return { about: about!, ...pairOf(key), id }
+  return { about: about!, ...pairFrom(key), id }
 }

@@ -5,6 +5,17 @@ export interface Pair {
   readonly remote: string
 }
 
+/** `LOCAL REMOTE`. */
+export function pairKey({ local, remote }: Pair): string {
+  return `${local} ${remote}`
+}
+
+/** The pair of a {@link pairKey}. */
+export function pairFrom(key: string): Pair {
+  const [local = '', remote = ''] = key.split(' ')
+  return { local, remote }
+}
+
 /** Pairs in no order; a pair is in it once. */
 export class PairSet {
   readonly #remotes = new Map<string, Set<string>>()

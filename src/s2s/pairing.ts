@@ -1,7 +1,7 @@
 import { type Element, textOf } from '../xml/index.ts'
 import { StreamError } from '../xmpp/errors.ts'
 import { answerTo, conditionOf, pairOf, requestFor, type Verdict, verificationOf } from './dialback.ts'
-import type { Pair } from './pair.ts'
+import { type Pair, pairKey } from './pair.ts'
 import type { S2SStream } from './stream.ts'
 
 /** Pairs of one stream; more are refused. */
@@ -53,7 +53,7 @@ export class Pairing {
     const stream = this.#stream
     const { talk } = stream
     const streamId = stream.xmpp.id
-    const key = keyOf(pair)
+    const key = pairKey(pair)
     if (talk?.sends.has(pair.local, pair.remote) === true) return Promise.resolve('valid')
     if (streamId === undefined || stream.closing || !stream.mayRequest(pair)) return Promise.resolve('not-acceptable')
     if (this.#requests.has(key) || this.#requests.size >= MAX_PENDING) return Promise.resolve('resource-constraint')
@@ -76,7 +76,7 @@ export class Pairing {
   }
 
   #answered(pair: Pair, verdict: string): void {
-    const waiting = this.#requests.get(keyOf(pair))
+    const waiting = this.#requests.get(pairKey(pair))
     if (waiting !== undefined) return waiting.settle(verdict)
     const { server, remote, ip } = this.#stream
     server.log.debug({ domain: remote, ip, ...pair }, 'a db:result that was not asked for was ignored')
@@ -96,7 +96,7 @@ export class Pairing {
     if (stream.talk?.receives.has(pair.local, pair.remote) === true) return say('valid')
     const refusal = this.#refusal(pair)
     if (refusal !== undefined) return say(refusal)
-    const name = keyOf(pair)
+    const name = pairKey(pair)
     if (this.#pending.has(name)) return
     if (this.#pending.size >= MAX_PENDING) return say('resource-constraint')
     this.#pending.add(name)
@@ -156,8 +156,4 @@ export class Pairing {
     if (!server.serves(pair.local)) return say('item-not-found')
     say(server.keys.matches(pair, id, key) ? 'valid' : 'invalid')
   }
-}
-
-function keyOf({ local, remote }: Pair): string {
-  return `${local} ${remote}`
 }

@@ -1,10 +1,6 @@
-import type { Logger } from '../core/log.ts'
 import type { PeerTls } from '../net/peertls.ts'
-import type { PreLoginBudget } from '../net/prelogin.ts'
-import type { Flusher } from '../net/transport.ts'
-import type { Rounds } from '../stream/rounds.ts'
+import type { ListeningServer } from '../stream/listener.ts'
 import type { StreamSettings } from '../stream/stream.ts'
-import type { IdGenerator } from '../util/ids.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { DialbackKeys } from './dialback.ts'
 import type { Notices } from './notices.ts'
@@ -46,12 +42,7 @@ export interface Talks {
 }
 
 /** What all streams with other servers share. */
-export interface S2SServer {
-  readonly ids: IdGenerator
-  readonly log: Logger
-  readonly flusher: Flusher
-  readonly rounds: Rounds
-  readonly prelogin: PreLoginBudget
+export interface S2SServer extends ListeningServer {
   readonly tls: PeerTls
   readonly settings: S2SSettings
   readonly keys: DialbackKeys

@@ -30,7 +30,7 @@ export interface StreamSettings {
 }
 
 /** What all streams of a server share. */
-interface StreamServer {
+export interface StreamServer {
   readonly ids: { random(): string }
   readonly log: Logger
   readonly rounds: Rounds

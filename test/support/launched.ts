@@ -4,15 +4,19 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { eventually } from './waiting.ts'
 
-export interface ServerProcess {
+interface Place {
   readonly name: string
   readonly domain: string
   /** The address on which it listens. */
   readonly ip: string
+  /** Of clients, without TLS or with STARTTLS, and with direct TLS. */
   readonly port: number
   readonly tlsPort: number
   /** File with what it has to say. */
   readonly log: string
+}
+
+export interface ServerProcess extends Place {
   readonly running: boolean
   /** Of its first process; undefined while there is none. */
   readonly pid: number | undefined
@@ -27,15 +31,7 @@ export interface ServerProcess {
   signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGHUP'): void
 }
 
-export interface Launch {
-  readonly name: string
-  readonly domain: string
-  readonly ip: string
-  /** Of clients, without TLS or with STARTTLS, and with direct TLS. */
-  readonly port: number
-  readonly tlsPort: number
-  /** File with what it has to say. */
-  readonly log: string
+export interface Launch extends Place {
   /** File with what it prints, where that is another. */
   readonly output?: string
   readonly command: string

@@ -1,4 +1,5 @@
 import { partitionsOf } from '../../storage/store.ts'
+import { within } from '../../util/within.ts'
 import type { Host } from '../host.ts'
 import { QUEUE } from './store.ts'
 
@@ -26,10 +27,7 @@ export class QueueCount {
     if (this.#running === undefined && performance.now() >= this.#next) {
       this.#running = this.#count().finally(() => (this.#running = undefined))
     }
-    const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, PATIENCE)
-    await Promise.race([this.#running, late])
-    clearTimeout(timer)
+    await within(PATIENCE, this.#running)
     return this.#last
   }
 
