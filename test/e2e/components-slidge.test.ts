@@ -155,7 +155,7 @@ test('a user registers, has the contact in the roster, and talks with it', { ski
 
 test('the gateway is restarted: what it was told meanwhile it answers, and who comes online sees the contact', {
   skip,
-  todo: 'slidge does not come to answer after its restart; the cause is not known yet',
+  todo: 'slidge does not always end within 20 s of SIGTERM; the cause is not known yet',
 }, async t => {
   const romeo = await come('romeo', 'street')
   t.after(() => romeo.close())
